@@ -1,0 +1,3 @@
+//! The cluster: its metadata quorum, its controller.
+
+pub mod message;

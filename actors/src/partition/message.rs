@@ -1,0 +1,199 @@
+//! What clients ask of a partition's leader: produce, fetch, list offsets.
+//!
+//! Kinds 100 to 149. Bodies are record batches (Kafka v2), verbatim.
+
+use bytes::Bytes;
+use millstream_transport::message::{Answer, BodyMismatch, Message};
+use serde::{Deserialize, Serialize};
+
+use crate::error::Refusal;
+use crate::ids::{LeaderEpoch, NodeId, Offset, PartitionId};
+
+/// When a produce request is answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Acks {
+    /// Never.
+    None,
+    /// When the leader has it: synced, or appended where the topic's `flush.policy` is `os`.
+    Leader,
+    /// When every in-sync member has it, and at least `min.insync.replicas` do.
+    All,
+}
+
+/// Appends batches to partitions that the receiver leads. Answered once, when all parts are.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Produce {
+    /// When to answer.
+    pub acks: Acks,
+    /// How long `acks=all` may take, in milliseconds.
+    pub timeout_ms: u32,
+    /// One entry a partition; a partition stands at most once.
+    pub parts: Vec<ProducePart>,
+}
+
+/// The batches for one partition.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct ProducePart {
+    /// Where to.
+    pub partition: PartitionId,
+    /// The leader epoch the sender knows; refused if it is not the current one.
+    pub leader_epoch: Option<LeaderEpoch>,
+    /// Record batches, one behind the other.
+    #[serde(skip)]
+    pub batches: Bytes,
+}
+
+/// Where the batches of one part went.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Produced {
+    /// Offset of the first record; of the first append where this is a duplicate.
+    pub base_offset: Offset,
+    /// The time given by the broker (`message.timestamp.type=LogAppendTime`), milliseconds since 1970.
+    pub log_append_time_ms: Option<i64>,
+    /// First offset still in the partition.
+    pub log_start_offset: Offset,
+}
+
+/// Answers to [`Produce`], in its order.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct ProduceAnswer {
+    /// One entry a part.
+    pub parts: Vec<(PartitionId, Result<Produced, Refusal>)>,
+}
+
+impl Message for Produce {
+    const KIND: u16 = 100;
+    type Answer = ProduceAnswer;
+
+    fn take_bodies(&mut self) -> Vec<Bytes> {
+        self.parts.iter_mut().map(|part| std::mem::take(&mut part.batches)).collect()
+    }
+
+    fn put_bodies(&mut self, bodies: Vec<Bytes>) -> Result<(), BodyMismatch> {
+        BodyMismatch::check(self.parts.len(), bodies.len())?;
+        for (part, body) in self.parts.iter_mut().zip(bodies) {
+            part.batches = body;
+        }
+        Ok(())
+    }
+}
+
+impl Answer for ProduceAnswer {}
+
+/// Reads batches from partitions; waits up to `max_wait_ms` until `min_bytes` are there.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Fetch {
+    /// How long to wait, in milliseconds.
+    pub max_wait_ms: u32,
+    /// Bytes that end the wait.
+    pub min_bytes: u32,
+    /// Bytes in all parts together; the first batch is sent whole even if it is larger.
+    pub max_bytes: u32,
+    /// One entry a partition.
+    pub parts: Vec<FetchPart>,
+}
+
+/// What to read of one partition.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct FetchPart {
+    /// The partition.
+    pub partition: PartitionId,
+    /// The leader epoch the sender knows.
+    pub leader_epoch: Option<LeaderEpoch>,
+    /// The first offset wanted; the batch that holds it comes whole.
+    pub offset: Offset,
+    /// Bytes of this part.
+    pub max_bytes: u32,
+}
+
+/// What was read of one partition.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Fetched {
+    /// Offsets below it are committed.
+    pub high_watermark: Offset,
+    /// First offset still in the partition.
+    pub log_start_offset: Offset,
+    /// Whole record batches, all below the high watermark; empty if there is nothing new.
+    #[serde(skip)]
+    pub batches: Bytes,
+}
+
+/// Answers to [`Fetch`], in its order.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct FetchAnswer {
+    /// One entry a part.
+    pub parts: Vec<(PartitionId, Result<Fetched, Refusal>)>,
+}
+
+impl Message for Fetch {
+    const KIND: u16 = 101;
+    type Answer = FetchAnswer;
+}
+
+impl Answer for FetchAnswer {
+    fn take_bodies(&mut self) -> Vec<Bytes> {
+        self.parts
+            .iter_mut()
+            .filter_map(|(_, part)| part.as_mut().ok().map(|part| std::mem::take(&mut part.batches)))
+            .collect()
+    }
+
+    fn put_bodies(&mut self, bodies: Vec<Bytes>) -> Result<(), BodyMismatch> {
+        let expected = self.parts.iter().filter(|(_, part)| part.is_ok()).count();
+        BodyMismatch::check(expected, bodies.len())?;
+        for (part, body) in self.parts.iter_mut().filter_map(|(_, part)| part.as_mut().ok()).zip(bodies) {
+            part.batches = body;
+        }
+        Ok(())
+    }
+}
+
+/// Which offset is asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum OffsetSpec {
+    /// The first offset still there.
+    Earliest,
+    /// The high watermark: the offset the next record to be committed will have.
+    Latest,
+    /// The first record with this timestamp or a later one (milliseconds since 1970).
+    Timestamp(i64),
+}
+
+/// Asks for offsets of partitions that the receiver leads.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct ListOffsets {
+    /// One entry a partition.
+    pub parts: Vec<(PartitionId, OffsetSpec)>,
+}
+
+/// An offset found, and the timestamp of its record where one was looked up; `None` if no record is that late.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ListedOffset {
+    /// The offset.
+    pub offset: Option<Offset>,
+    /// The record's timestamp.
+    pub timestamp_ms: Option<i64>,
+}
+
+/// Answers to [`ListOffsets`], in its order.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct ListOffsetsAnswer {
+    /// One entry a part.
+    pub parts: Vec<(PartitionId, Result<ListedOffset, Refusal>)>,
+}
+
+impl Message for ListOffsets {
+    const KIND: u16 = 102;
+    type Answer = ListOffsetsAnswer;
+}
+
+impl Answer for ListOffsetsAnswer {}
+
+/// Where a client should go instead, told with `NotLeaderOrFollower`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LeaderHint {
+    /// The leader.
+    pub node: NodeId,
+    /// Its epoch.
+    pub epoch: LeaderEpoch,
+}

@@ -1,0 +1,3 @@
+//! Partition replicas.
+
+pub mod message;

@@ -1,0 +1,5 @@
+//! Moves messages between the nodes of a cluster; knows bytes and peers, nothing of partitions.
+
+pub mod identity;
+pub mod message;
+pub mod world;
