@@ -4,6 +4,14 @@ pub mod ids;
 
 pub mod error;
 
+pub mod topic_config;
+
+pub mod invariant;
+
+pub mod events;
+
+pub mod image;
+
 pub mod partition;
 
 pub mod cluster;

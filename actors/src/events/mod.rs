@@ -1,0 +1,76 @@
+//! Every log line and every metric. An event is a struct; emitting it writes the line and moves the series.
+//!
+//! A file of this folder per area holds its events. Series are named as Prometheus asks: `millstream_…_total`,
+//! `_seconds`, `_bytes`. Each node has its own recorder, because several nodes live in one process.
+
+mod invariants;
+
+use std::fmt;
+use std::sync::Arc;
+
+use metrics::{Counter, Gauge, Histogram, Key, Label, Level, Metadata, NoopRecorder, Recorder};
+
+use crate::ids::NodeId;
+
+pub use invariants::InvariantBroken;
+
+/// Something that happened, worth a line or a number.
+pub trait Event: fmt::Debug {
+    /// Writes the log line, where there is one, and moves the series.
+    fn tell(&self, events: &Events);
+}
+
+/// Where a node's events go. Cheap to clone.
+#[derive(Clone)]
+pub struct Events {
+    node: NodeId,
+    recorder: Arc<dyn Recorder + Send + Sync>,
+}
+
+impl Events {
+    /// Events of `node`, counted by `recorder`.
+    #[must_use]
+    pub fn new(node: NodeId, recorder: Arc<dyn Recorder + Send + Sync>) -> Self {
+        Self { node, recorder }
+    }
+
+    /// Events that are logged and not counted: for clients and tests.
+    #[must_use]
+    pub fn uncounted() -> Self {
+        Self { node: NodeId(0), recorder: Arc::new(NoopRecorder) }
+    }
+
+    /// The node whose events these are; 0 outside a node.
+    #[must_use]
+    pub fn node(&self) -> NodeId {
+        self.node
+    }
+
+    /// Tells an event.
+    pub fn emit(&self, event: impl Event) {
+        event.tell(self);
+    }
+
+    /// A counter's handle. Keep it where it moves often.
+    pub fn counter(&self, name: &'static str, labels: Vec<Label>) -> Counter {
+        self.recorder.register_counter(&Key::from_parts(name, labels), &METADATA)
+    }
+
+    /// A gauge's handle.
+    pub fn gauge(&self, name: &'static str, labels: Vec<Label>) -> Gauge {
+        self.recorder.register_gauge(&Key::from_parts(name, labels), &METADATA)
+    }
+
+    /// A histogram's handle.
+    pub fn histogram(&self, name: &'static str, labels: Vec<Label>) -> Histogram {
+        self.recorder.register_histogram(&Key::from_parts(name, labels), &METADATA)
+    }
+}
+
+const METADATA: Metadata<'static> = Metadata::new("millstream", Level::INFO, None);
+
+impl fmt::Debug for Events {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("Events").field("node", &self.node).finish_non_exhaustive()
+    }
+}

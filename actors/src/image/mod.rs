@@ -1,0 +1,3 @@
+//! The cluster's metadata as the quorum has decided it.
+
+pub mod assignment;

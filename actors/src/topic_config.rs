@@ -1,0 +1,235 @@
+//! The settings of a topic, by Kafka's names.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+/// When an append counts as durable.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum FlushPolicy {
+    /// Past an `fdatasync`.
+    Sync,
+    /// In the operating system's page cache, as Kafka has it by default.
+    Os,
+}
+
+/// Where a record's timestamp comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum TimestampType {
+    /// The producer.
+    CreateTime,
+    /// The broker, at the append.
+    LogAppendTime,
+}
+
+/// A topic's settings in force.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TopicConfig {
+    /// `flush.policy`: `sync` (default) or `os`.
+    pub flush_policy: FlushPolicy,
+    /// `flush.messages`: with `os`, a sync after so many records; `None` leaves it to the system.
+    pub flush_messages: Option<u64>,
+    /// `flush.ms`: with `os`, a sync after so many milliseconds; `None` leaves it to the system.
+    pub flush_ms: Option<u64>,
+    /// `retention.ms`: how long a record is kept; `None` for ever.
+    pub retention_ms: Option<u64>,
+    /// `retention.bytes`: how much a partition keeps; `None` for no bound.
+    pub retention_bytes: Option<u64>,
+    /// `segment.bytes`: a segment is closed when it would become larger.
+    pub segment_bytes: u32,
+    /// `segment.ms`: a segment is closed when its first record is so old.
+    pub segment_ms: u64,
+    /// `max.message.bytes`: the largest batch taken.
+    pub max_message_bytes: u32,
+    /// `min.insync.replicas`: members that must have a record of `acks=all`.
+    pub min_insync_replicas: u32,
+    /// `message.timestamp.type`.
+    pub timestamp_type: TimestampType,
+    /// `cleanup.policy` contains `compact`.
+    pub compact: bool,
+    /// `cleanup.policy` contains `delete`.
+    pub delete: bool,
+    /// `unclean.leader.election.enable`.
+    pub unclean_leader_election: bool,
+}
+
+impl Default for TopicConfig {
+    fn default() -> Self {
+        Self {
+            flush_policy: FlushPolicy::Sync,
+            flush_messages: None,
+            flush_ms: None,
+            retention_ms: Some(7 * 24 * 60 * 60 * 1000),
+            retention_bytes: None,
+            segment_bytes: 1 << 30,
+            segment_ms: 7 * 24 * 60 * 60 * 1000,
+            max_message_bytes: 1_048_588,
+            min_insync_replicas: 1,
+            timestamp_type: TimestampType::CreateTime,
+            compact: false,
+            delete: true,
+            unclean_leader_election: false,
+        }
+    }
+}
+
+/// A setting that cannot be taken.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("topic setting {name}={value}: {reason}")]
+pub struct InvalidSetting {
+    /// The setting's name.
+    pub name: String,
+    /// The value given.
+    pub value: String,
+    /// What is wrong, and what would be right.
+    pub reason: String,
+}
+
+impl TopicConfig {
+    /// The settings that these overrides (Kafka's names) give; all others have their defaults.
+    pub fn parse(overrides: &BTreeMap<String, String>) -> Result<Self, InvalidSetting> {
+        let mut config = Self::default();
+        for (name, value) in overrides {
+            config.set(name, value).map_err(|reason| InvalidSetting {
+                name: name.clone(),
+                value: value.clone(),
+                reason,
+            })?;
+        }
+        Ok(config)
+    }
+
+    fn set(&mut self, name: &str, value: &str) -> Result<(), String> {
+        match name {
+            "flush.policy" => self.flush_policy = flush_policy(value)?,
+            "flush.messages" => self.flush_messages = bounded(value)?,
+            "flush.ms" => self.flush_ms = bounded(value)?,
+            "retention.ms" => self.retention_ms = unlimited(value)?,
+            "retention.bytes" => self.retention_bytes = unlimited(value)?,
+            "segment.bytes" => self.segment_bytes = between(value, 1 << 20, i32::MAX.unsigned_abs())?,
+            "segment.ms" => self.segment_ms = between(value, 1, i64::MAX.unsigned_abs())?,
+            "max.message.bytes" => self.max_message_bytes = between(value, 61, 48 << 20)?,
+            "min.insync.replicas" => self.min_insync_replicas = between(value, 1, 1000)?,
+            "message.timestamp.type" => self.timestamp_type = timestamp_type(value)?,
+            "cleanup.policy" => (self.compact, self.delete) = cleanup_policy(value)?,
+            "unclean.leader.election.enable" => self.unclean_leader_election = truth(value)?,
+            _ => return Err(format!("there is no such setting; did you mean {}?", nearest(name))),
+        }
+        Ok(())
+    }
+}
+
+/// The names of all settings that a topic has.
+pub const NAMES: [&str; 12] = [
+    "flush.policy",
+    "flush.messages",
+    "flush.ms",
+    "retention.ms",
+    "retention.bytes",
+    "segment.bytes",
+    "segment.ms",
+    "max.message.bytes",
+    "min.insync.replicas",
+    "message.timestamp.type",
+    "cleanup.policy",
+    "unclean.leader.election.enable",
+];
+
+fn nearest(name: &str) -> &'static str {
+    let shared = |candidate: &str| candidate.split('.').filter(|word| name.contains(word)).count();
+    NAMES.into_iter().max_by_key(|candidate| shared(candidate)).unwrap_or("retention.ms")
+}
+
+fn flush_policy(value: &str) -> Result<FlushPolicy, String> {
+    match value {
+        "sync" => Ok(FlushPolicy::Sync),
+        "os" => Ok(FlushPolicy::Os),
+        _ => Err("must be sync or os".to_owned()),
+    }
+}
+
+fn timestamp_type(value: &str) -> Result<TimestampType, String> {
+    match value {
+        "CreateTime" => Ok(TimestampType::CreateTime),
+        "LogAppendTime" => Ok(TimestampType::LogAppendTime),
+        _ => Err("must be CreateTime or LogAppendTime".to_owned()),
+    }
+}
+
+fn cleanup_policy(value: &str) -> Result<(bool, bool), String> {
+    let (mut compact, mut delete) = (false, false);
+    for word in value.split(',').map(str::trim) {
+        match word {
+            "compact" => compact = true,
+            "delete" => delete = true,
+            _ => return Err("must be delete, compact or compact,delete".to_owned()),
+        }
+    }
+    Ok((compact, delete))
+}
+
+fn truth(value: &str) -> Result<bool, String> {
+    value.parse().map_err(|_| "must be true or false".to_owned())
+}
+
+fn between<T>(value: &str, least: T, most: T) -> Result<T, String>
+where
+    T: std::str::FromStr + PartialOrd + std::fmt::Display + Copy,
+{
+    let number: T = value.parse().map_err(|_| format!("must be a whole number from {least} to {most}"))?;
+    if number < least || number > most {
+        return Err(format!("must be from {least} to {most}"));
+    }
+    Ok(number)
+}
+
+/// A number where -1 means no limit.
+fn unlimited(value: &str) -> Result<Option<u64>, String> {
+    let number: i64 = between(value, -1, i64::MAX)?;
+    Ok(u64::try_from(number).ok())
+}
+
+/// A number where Kafka's largest value means no limit.
+fn bounded(value: &str) -> Result<Option<u64>, String> {
+    let number: u64 = between(value, 1, i64::MAX.unsigned_abs())?;
+    Ok((number < i64::MAX.unsigned_abs()).then_some(number))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn one(name: &str, value: &str) -> Result<TopicConfig, InvalidSetting> {
+        TopicConfig::parse(&BTreeMap::from([(name.to_owned(), value.to_owned())]))
+    }
+
+    #[test]
+    fn a_setting_is_taken_by_its_kafka_name() {
+        assert_eq!(one("retention.ms", "-1").unwrap().retention_ms, None);
+        assert_eq!(one("retention.ms", "1000").unwrap().retention_ms, Some(1000));
+        assert!(one("cleanup.policy", "compact,delete").unwrap().compact);
+        assert_eq!(one("flush.policy", "os").unwrap().flush_policy, FlushPolicy::Os);
+    }
+
+    #[test]
+    fn an_unknown_setting_is_refused_with_the_nearest_name() {
+        let error = one("retention.mz", "1").unwrap_err();
+        assert!(error.to_string().contains("retention.ms"), "{error}");
+    }
+
+    #[test]
+    fn a_value_out_of_bounds_is_refused_with_the_bounds() {
+        let error = one("segment.bytes", "5").unwrap_err();
+        assert!(error.to_string().contains("1048576"), "{error}");
+        assert!(one("flush.policy", "never").is_err());
+        assert!(one("min.insync.replicas", "0").is_err());
+    }
+
+    #[test]
+    fn every_listed_name_is_known() {
+        for name in NAMES {
+            let known = one(name, "not a value").unwrap_err();
+            assert!(!known.reason.contains("no such setting"), "{name}");
+        }
+    }
+}
