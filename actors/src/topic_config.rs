@@ -136,8 +136,10 @@ pub const NAMES: [&str; 12] = [
 ];
 
 fn nearest(name: &str) -> &'static str {
-    let shared = |candidate: &str| candidate.split('.').filter(|word| name.contains(word)).count();
-    NAMES.into_iter().max_by_key(|candidate| shared(candidate)).unwrap_or("retention.ms")
+    NAMES
+        .into_iter()
+        .min_by_key(|candidate| strsim::damerau_levenshtein(name, candidate))
+        .unwrap_or("retention.ms")
 }
 
 fn flush_policy(value: &str) -> Result<FlushPolicy, String> {
