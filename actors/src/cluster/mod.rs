@@ -1,3 +1,4 @@
 //! The cluster: its metadata quorum, its controller.
 
+pub mod machine;
 pub mod message;
