@@ -1,1 +1,3 @@
-//! Skeleton.
+//! Millstream: a distributed streaming platform as an actor-based cluster runtime.
+
+pub mod config;

@@ -1,0 +1,305 @@
+//! Every setting of a node on one page.
+
+use super::setting::Applies::{AtRestart, ToNewTopics};
+use super::setting::{Applies, Kind, Setting};
+
+const fn setting(
+    name: &'static str,
+    kind: Kind,
+    default: &'static str,
+    applies: Applies,
+    about: &'static str,
+) -> Setting {
+    Setting { name, kind, default, applies, about }
+}
+
+const fn whole(least: i64, most: i64, unit: &'static str) -> Kind {
+    Kind::Whole { least, most, unit }
+}
+
+const DAY_MS: i64 = 24 * 60 * 60 * 1000;
+
+/// Every setting, area by area.
+pub const SETTINGS: &[Setting] = &[
+    // The node.
+    setting(
+        "node.id",
+        whole(1, 1_000_000, "id"),
+        "1",
+        AtRestart,
+        "The node's number; unique in the cluster, the same for its whole life.",
+    ),
+    setting(
+        "data.dir",
+        Kind::Path,
+        "millstream-data",
+        AtRestart,
+        "Where the node keeps everything: log directory, quorum, certificates. Used by one process at a time.",
+    ),
+    setting(
+        "node.cores",
+        whole(0, 1024, "threads"),
+        "0",
+        AtRestart,
+        "Threads of the data plane; 0 for as many as the machine has.",
+    ),
+    setting(
+        "log.format",
+        Kind::Choice(&["people", "json"]),
+        "people",
+        AtRestart,
+        "How log lines are written to standard error.",
+    ),
+    setting(
+        "log.level",
+        Kind::Choice(&["error", "warn", "info", "debug", "trace"]),
+        "info",
+        AtRestart,
+        "The least important log lines that are written.",
+    ),
+    setting(
+        "shutdown.timeout.ms",
+        whole(100, 600_000, "ms"),
+        "10000",
+        AtRestart,
+        "How long a clean stop may take to hand leaders over and sync before the process ends anyway.",
+    ),
+    // The network.
+    setting(
+        "quic.listen",
+        Kind::Address,
+        "127.0.0.1:9092",
+        AtRestart,
+        "Where nodes and native clients reach this node (UDP). Every connection needs a certificate of the cluster.",
+    ),
+    setting(
+        "quic.advertised",
+        Kind::Address,
+        "",
+        AtRestart,
+        "The address told to others; empty for quic.listen. Names are resolved again at every dial.",
+    ),
+    setting(
+        "quic.mtu.bytes",
+        whole(1200, 65_000, "bytes"),
+        "16384",
+        AtRestart,
+        "The largest datagram that path discovery may find. Larger saves CPU (1,452 costs about 2.7 times the CPU of \
+         16,384); paths that carry less are found and used at what they carry.",
+    ),
+    setting(
+        "http.listen",
+        Kind::Address,
+        "127.0.0.1:9093",
+        AtRestart,
+        "Where /metrics, /livez and /readyz are served (TCP, plain).",
+    ),
+    setting(
+        "tls.authority",
+        Kind::Path,
+        "",
+        AtRestart,
+        "The cluster's authority certificate (PEM). Empty: certs/ in data.dir, made there for a cluster of one.",
+    ),
+    setting(
+        "tls.certificate",
+        Kind::Path,
+        "",
+        AtRestart,
+        "This node's certificate (PEM), made by millstream certs. Empty as for tls.authority.",
+    ),
+    setting("tls.key", Kind::Path, "", AtRestart, "The key of tls.certificate (PEM)."),
+    // The quorum.
+    setting(
+        "quorum.voters",
+        Kind::Text,
+        "",
+        AtRestart,
+        "The first voters as id@host:port, separated by commas: 1 or 3. Empty: this node alone. Read at the first start only.",
+    ),
+    setting(
+        "liveness.heartbeat.ms",
+        whole(10, 60_000, "ms"),
+        "100",
+        AtRestart,
+        "How often a node tells every voter that it lives.",
+    ),
+    setting(
+        "liveness.lease.ms",
+        whole(30, 180_000, "ms"),
+        "300",
+        AtRestart,
+        "How long after a heartbeat was sent its sender may still answer from memory as an owner.",
+    ),
+    setting(
+        "liveness.dead.ms",
+        whole(40, 240_000, "ms"),
+        "400",
+        AtRestart,
+        "How long without a heartbeat until a node counts as dead. Above liveness.lease.ms.",
+    ),
+    // Topics.
+    setting(
+        "num.partitions",
+        whole(1, 10_000, "partitions"),
+        "6",
+        ToNewTopics,
+        "Partitions of a topic made without a number.",
+    ),
+    setting(
+        "default.replication.factor",
+        whole(-1, 100, "replicas"),
+        "-1",
+        ToNewTopics,
+        "Replicas of a topic made without a number; -1 for 3, or as many nodes as there are when fewer.",
+    ),
+    setting(
+        "min.insync.replicas",
+        whole(1, 100, "replicas"),
+        "1",
+        ToNewTopics,
+        "Members that must have a record of acks=all on disk.",
+    ),
+    setting(
+        "flush.policy",
+        Kind::Choice(&["sync", "os"]),
+        "sync",
+        ToNewTopics,
+        "sync: acknowledged means past an fdatasync. os: in the page cache; a power cut may lose it.",
+    ),
+    setting(
+        "retention.ms",
+        whole(-1, i64::MAX, "ms"),
+        "604800000",
+        ToNewTopics,
+        "How long records are kept; -1 for ever.",
+    ),
+    setting(
+        "retention.bytes",
+        whole(-1, i64::MAX, "bytes"),
+        "-1",
+        ToNewTopics,
+        "How much a partition keeps; -1 for no bound.",
+    ),
+    setting(
+        "segment.bytes",
+        whole(1 << 20, i32::MAX as i64, "bytes"),
+        "1073741824",
+        ToNewTopics,
+        "A segment is closed when it would become larger.",
+    ),
+    setting(
+        "segment.ms",
+        whole(1, i64::MAX, "ms"),
+        "604800000",
+        ToNewTopics,
+        "A segment is closed when its first record is so old.",
+    ),
+    setting(
+        "max.message.bytes",
+        whole(61, 48 << 20, "bytes"),
+        "1048588",
+        ToNewTopics,
+        "The largest record batch taken.",
+    ),
+    // The log.
+    setting(
+        "log.tail.cache.bytes",
+        whole(1 << 20, 1 << 40, "bytes"),
+        "67108864",
+        AtRestart,
+        "Memory for the newest batches of all partitions together, from which consumers at the head and followers read.",
+    ),
+    setting(
+        "log.open.files.max",
+        whole(16, 1_000_000, "files"),
+        "4096",
+        AtRestart,
+        "Files open to be read; files with unsynced bytes come on top.",
+    ),
+    setting(
+        "log.retention.check.interval.ms",
+        whole(100, DAY_MS, "ms"),
+        "30000",
+        AtRestart,
+        "How often old segments are looked for.",
+    ),
+    // Replication.
+    setting(
+        "replica.lag.time.max.ms",
+        whole(100, 3_600_000, "ms"),
+        "10000",
+        AtRestart,
+        "How long a follower may stay behind before it leaves the in-sync set. A dead node leaves it at once.",
+    ),
+    setting(
+        "leader.sync.lag.max.ms",
+        whole(10, 3_600_000, "ms"),
+        "500",
+        AtRestart,
+        "How far a leader's own sync may fall behind its followers before it resigns.",
+    ),
+    // Consumer groups.
+    setting(
+        "offsets.topic.num.partitions",
+        whole(1, 1000, "partitions"),
+        "16",
+        AtRestart,
+        "Partitions of __consumer_offsets, and so of coordinators. Read when that topic is made.",
+    ),
+    setting(
+        "group.consumer.session.timeout.ms",
+        whole(100, 3_600_000, "ms"),
+        "6000",
+        AtRestart,
+        "How long without a heartbeat until a member is removed from its group.",
+    ),
+    setting(
+        "group.consumer.heartbeat.interval.ms",
+        whole(10, 600_000, "ms"),
+        "1000",
+        AtRestart,
+        "How often members heartbeat.",
+    ),
+    setting(
+        "offsets.retention.minutes",
+        whole(1, 5_256_000, "minutes"),
+        "10080",
+        AtRestart,
+        "How long offsets of a group without members are kept.",
+    ),
+];
+
+/// The setting of this name.
+#[must_use]
+pub fn find(name: &str) -> Option<&'static Setting> {
+    SETTINGS.iter().find(|setting| setting.name == name)
+}
+
+/// The name nearest to a wrong one, by edits.
+#[must_use]
+pub fn nearest(name: &str) -> &'static str {
+    SETTINGS
+        .iter()
+        .map(|setting| setting.name)
+        .min_by_key(|known| strsim::damerau_levenshtein(name, known))
+        .unwrap_or("node.id")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_default_is_within_its_own_bounds() {
+        for setting in SETTINGS {
+            assert_eq!(setting.check(setting.default), Ok(()), "{}", setting.name);
+        }
+    }
+
+    #[test]
+    fn names_are_unique() {
+        let names: std::collections::BTreeSet<_> = SETTINGS.iter().map(|setting| setting.name).collect();
+        assert_eq!(names.len(), SETTINGS.len());
+    }
+}

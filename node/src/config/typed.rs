@@ -1,0 +1,235 @@
+//! The settings as the node uses them.
+
+use std::collections::BTreeMap;
+use std::net::{SocketAddr, ToSocketAddrs};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use millstream_actors::ids::NodeId;
+use millstream_actors::topic_config::TopicConfig;
+
+use super::{ConfigError, Settings};
+
+/// A first voter of the quorum.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Voter {
+    /// The node.
+    pub node: NodeId,
+    /// Its `host:port`.
+    pub address: String,
+}
+
+/// The certificate files of a node.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TlsFiles {
+    /// The authority's certificate.
+    pub authority: PathBuf,
+    /// The node's certificate.
+    pub certificate: PathBuf,
+    /// Its key.
+    pub key: PathBuf,
+}
+
+/// A node's settings, checked and typed. The documentation of each is in the catalogue ([`super::catalogue::SETTINGS`]).
+#[derive(Clone, Debug)]
+#[allow(missing_docs, reason = "each field is the setting of its name; the catalogue documents it")]
+pub struct NodeConfig {
+    pub node_id: NodeId,
+    pub data_dir: PathBuf,
+    pub cores: usize,
+    pub shutdown_timeout: Duration,
+    pub quic_listen: SocketAddr,
+    pub quic_advertised: String,
+    pub quic_mtu_bytes: u16,
+    pub http_listen: SocketAddr,
+    pub tls: Option<TlsFiles>,
+    pub voters: Vec<Voter>,
+    pub heartbeat: Duration,
+    pub lease: Duration,
+    pub dead_after: Duration,
+    pub default_partitions: i32,
+    pub default_replication_factor: Option<i16>,
+    /// Overrides that a topic made without them gets.
+    pub topic_defaults: BTreeMap<String, String>,
+    pub tail_cache_bytes: u64,
+    pub open_files: usize,
+    pub retention_check_interval: Duration,
+    pub replica_lag_max: Duration,
+    pub leader_sync_lag_max: Duration,
+    pub offsets_partitions: i32,
+    pub session_timeout: Duration,
+    pub group_heartbeat_interval: Duration,
+    pub offsets_retention: Duration,
+}
+
+const TOPIC_DEFAULTS: [&str; 7] = [
+    "min.insync.replicas",
+    "flush.policy",
+    "retention.ms",
+    "retention.bytes",
+    "segment.bytes",
+    "segment.ms",
+    "max.message.bytes",
+];
+
+impl NodeConfig {
+    /// The typed form of these settings; an error where they contradict each other.
+    pub fn new(settings: &Settings) -> Result<Self, ConfigError> {
+        let reader = Reader(settings);
+        let quic_listen = reader.socket("quic.listen")?;
+        let advertised = settings.value("quic.advertised");
+        let node_id = NodeId(reader.number("node.id")?);
+        let advertised =
+            if advertised.is_empty() { settings.value("quic.listen") } else { advertised }.to_owned();
+        let lease = reader.duration_ms("liveness.lease.ms")?;
+        let dead_after = reader.duration_ms("liveness.dead.ms")?;
+        if dead_after <= lease {
+            return Err(reader.wrong("liveness.dead.ms", "must be greater than liveness.lease.ms"));
+        }
+        Ok(Self {
+            node_id,
+            data_dir: PathBuf::from(settings.value("data.dir")),
+            cores: reader.number("node.cores")?,
+            shutdown_timeout: reader.duration_ms("shutdown.timeout.ms")?,
+            quic_listen,
+            quic_mtu_bytes: reader.number("quic.mtu.bytes")?,
+            http_listen: reader.socket("http.listen")?,
+            tls: reader.tls()?,
+            voters: reader.voters(node_id, &advertised)?,
+            quic_advertised: advertised,
+            heartbeat: reader.duration_ms("liveness.heartbeat.ms")?,
+            lease,
+            dead_after,
+            default_partitions: reader.number("num.partitions")?,
+            default_replication_factor: Some(reader.number("default.replication.factor")?)
+                .filter(|factor| *factor > 0),
+            topic_defaults: reader.topic_defaults()?,
+            tail_cache_bytes: reader.number("log.tail.cache.bytes")?,
+            open_files: reader.number("log.open.files.max")?,
+            retention_check_interval: reader.duration_ms("log.retention.check.interval.ms")?,
+            replica_lag_max: reader.duration_ms("replica.lag.time.max.ms")?,
+            leader_sync_lag_max: reader.duration_ms("leader.sync.lag.max.ms")?,
+            offsets_partitions: reader.number("offsets.topic.num.partitions")?,
+            session_timeout: reader.duration_ms("group.consumer.session.timeout.ms")?,
+            group_heartbeat_interval: reader.duration_ms("group.consumer.heartbeat.interval.ms")?,
+            offsets_retention: Duration::from_secs(60 * reader.number::<u64>("offsets.retention.minutes")?),
+        })
+    }
+}
+
+struct Reader<'a>(&'a Settings);
+
+impl Reader<'_> {
+    fn wrong(&self, name: &str, reason: &str) -> ConfigError {
+        let value = self.0.value(name).to_owned();
+        ConfigError::Value { name: name.to_owned(), value, reason: reason.to_owned() }
+    }
+
+    fn number<T: std::str::FromStr>(&self, name: &str) -> Result<T, ConfigError> {
+        self.0.value(name).parse().map_err(|_| self.wrong(name, "is not a number that fits"))
+    }
+
+    fn duration_ms(&self, name: &str) -> Result<Duration, ConfigError> {
+        self.number(name).map(Duration::from_millis)
+    }
+
+    fn socket(&self, name: &str) -> Result<SocketAddr, ConfigError> {
+        self.0
+            .value(name)
+            .to_socket_addrs()
+            .ok()
+            .and_then(|mut addresses| addresses.next())
+            .ok_or_else(|| self.wrong(name, "is not an address of this machine (host:port)"))
+    }
+
+    fn tls(&self) -> Result<Option<TlsFiles>, ConfigError> {
+        let names = ["tls.authority", "tls.certificate", "tls.key"];
+        let [authority, certificate, key] = names.map(|name| self.0.value(name));
+        if [authority, certificate, key].iter().all(|path| path.is_empty()) {
+            return Ok(None);
+        }
+        if let Some(name) = names.iter().find(|name| self.0.value(name).is_empty()) {
+            return Err(self
+                .wrong(name, "tls.authority, tls.certificate and tls.key are given together or not at all"));
+        }
+        Ok(Some(TlsFiles { authority: authority.into(), certificate: certificate.into(), key: key.into() }))
+    }
+
+    fn voters(&self, me: NodeId, address: &str) -> Result<Vec<Voter>, ConfigError> {
+        const NAME: &str = "quorum.voters";
+        let text = self.0.value(NAME);
+        if text.is_empty() {
+            return Ok(vec![Voter { node: me, address: address.to_owned() }]);
+        }
+        let mut voters = Vec::new();
+        for part in text.split(',').map(str::trim) {
+            let voter = part.split_once('@').and_then(|(id, address)| {
+                let node = NodeId(id.parse().ok().filter(|id| *id > 0)?);
+                let (host, port) = address.rsplit_once(':')?;
+                (!host.is_empty() && port.parse::<u16>().is_ok())
+                    .then(|| Voter { node, address: address.to_owned() })
+            });
+            voters.push(voter.ok_or_else(|| self.wrong(NAME, "must be id@host:port, separated by commas"))?);
+        }
+        let ids: std::collections::BTreeSet<_> = voters.iter().map(|voter| voter.node).collect();
+        if ids.len() != voters.len() {
+            return Err(self.wrong(NAME, "names a node twice"));
+        }
+        if voters.len() != 1 && voters.len() != 3 {
+            return Err(
+                self.wrong(NAME, "must name 1 or 3 voters; more join later by `millstream quorum add`")
+            );
+        }
+        Ok(voters)
+    }
+
+    fn topic_defaults(&self) -> Result<BTreeMap<String, String>, ConfigError> {
+        let given = TOPIC_DEFAULTS.iter().filter_map(|name| {
+            let value = self.0.given().get(name)?;
+            Some(((*name).to_owned(), value.clone()))
+        });
+        let overrides: BTreeMap<_, _> = given.collect();
+        TopicConfig::parse(&overrides).map_err(|wrong| ConfigError::Value {
+            name: wrong.name,
+            value: wrong.value,
+            reason: wrong.reason,
+        })?;
+        Ok(overrides)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn with(pairs: &[(&str, &str)]) -> Result<NodeConfig, ConfigError> {
+        let mut settings = Settings::default();
+        for (name, value) in pairs {
+            settings = settings.set(name, value)?;
+        }
+        NodeConfig::new(&settings)
+    }
+
+    #[test]
+    fn a_single_node_needs_no_configuration() {
+        let config = with(&[]).unwrap();
+        assert_eq!(config.node_id, NodeId(1));
+        assert_eq!(config.voters, [Voter { node: NodeId(1), address: "127.0.0.1:9092".into() }]);
+        assert_eq!(config.default_replication_factor, None);
+    }
+
+    #[test]
+    fn voters_are_one_or_three_distinct_nodes() {
+        assert_eq!(with(&[("quorum.voters", "1@a:1,2@b:1,3@c:1")]).unwrap().voters.len(), 3);
+        for wrong in ["1@a:1,2@b:1", "1@a:1,1@b:1,3@c:1", "a:1", "0@a:1", "1@a"] {
+            let error = with(&[("quorum.voters", wrong)]).unwrap_err();
+            assert!(error.to_string().starts_with("quorum.voters = "), "{error}");
+        }
+    }
+
+    #[test]
+    fn settings_that_contradict_each_other_are_refused() {
+        assert!(with(&[("liveness.dead.ms", "200")]).unwrap_err().to_string().contains("liveness.lease.ms"));
+        assert!(with(&[("tls.key", "k.pem")]).unwrap_err().to_string().contains("together"));
+    }
+}
