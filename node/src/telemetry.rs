@@ -1,0 +1,88 @@
+//! Log lines and metrics of a process and of a node.
+
+use std::sync::Arc;
+
+use metrics_exporter_prometheus::{
+    BuildError, Matcher, PrometheusBuilder, PrometheusHandle, PrometheusRecorder,
+};
+use millstream_actors::events::Events;
+use millstream_actors::ids::NodeId;
+use tracing_subscriber::filter::LevelFilter;
+
+/// The metrics of one node: its own recorder, because several nodes may live in one process.
+#[derive(Clone)]
+pub struct Metrics {
+    recorder: Arc<PrometheusRecorder>,
+    handle: PrometheusHandle,
+}
+
+/// Upper bounds of the latency histograms' buckets, in seconds: 50 µs to 10 s, about two a doubling at the low end.
+const LATENCY_BUCKETS_SECONDS: [f64; 20] = [
+    0.000_05, 0.000_1, 0.000_2, 0.000_35, 0.000_5, 0.000_75, 0.001, 0.001_5, 0.002, 0.003_5, 0.005, 0.01,
+    0.02, 0.04, 0.08, 0.16, 0.4, 1.0, 3.0, 10.0,
+];
+
+impl Metrics {
+    /// An empty recorder.
+    pub fn new() -> Result<Self, BuildError> {
+        let recorder = PrometheusBuilder::new()
+            .set_buckets_for_metric(Matcher::Suffix("_seconds".to_owned()), &LATENCY_BUCKETS_SECONDS)?
+            .build_recorder();
+        let handle = recorder.handle();
+        Ok(Self { recorder: Arc::new(recorder), handle })
+    }
+
+    /// Events of `node`, counted here.
+    #[must_use]
+    pub fn events(&self, node: NodeId) -> Events {
+        Events::new(node, Arc::clone(&self.recorder) as _)
+    }
+
+    /// All series in Prometheus' text format.
+    #[must_use]
+    pub fn render(&self) -> String {
+        self.handle.render()
+    }
+
+    /// Folds histograms together; called now and then so that they do not grow between scrapes.
+    pub fn upkeep(&self) {
+        self.handle.run_upkeep();
+    }
+}
+
+impl std::fmt::Debug for Metrics {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_struct("Metrics").finish_non_exhaustive()
+    }
+}
+
+/// Writes log lines to standard error from now on: `level` by name, for people or as JSON. Called once a process; later
+/// calls change nothing.
+pub fn log_to_standard_error(level: &str, json: bool) {
+    let level: LevelFilter = level.parse().unwrap_or(LevelFilter::INFO);
+    let builder =
+        tracing_subscriber::fmt().with_max_level(level).with_writer(std::io::stderr).with_target(false);
+    // A second call finds a subscriber installed, which is what it wants.
+    let _ = if json { builder.json().try_init() } else { builder.try_init() };
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn two_nodes_in_one_process_count_apart() {
+        let (one, two) = (Metrics::new().unwrap(), Metrics::new().unwrap());
+        one.events(NodeId(1)).counter("millstream_test_total", Vec::new()).increment(3);
+        two.events(NodeId(2)).counter("millstream_test_total", Vec::new()).increment(5);
+        assert!(one.render().contains("millstream_test_total 3"), "{}", one.render());
+        assert!(two.render().contains("millstream_test_total 5"), "{}", two.render());
+    }
+
+    #[test]
+    fn latencies_are_histograms_with_buckets() {
+        let metrics = Metrics::new().unwrap();
+        metrics.events(NodeId(1)).histogram("millstream_test_seconds", Vec::new()).record(0.003);
+        assert!(metrics.render().contains("millstream_test_seconds_bucket{le=\"0.0035\"} 1"));
+    }
+}
