@@ -1,9 +1,7 @@
 //! What the quorum drives: entries in, outcomes out, both opaque bytes to it.
 
-use std::fmt;
-
 /// The state that the quorum's log builds. Deterministic: the same entries give the same state and outcomes everywhere.
-pub trait Machine: fmt::Debug + Send {
+pub trait Machine: Send {
     /// Applies the entry at `index` of the log; its outcome goes to whoever proposed it.
     fn apply(&mut self, index: u64, entry: &[u8]) -> Vec<u8>;
 
