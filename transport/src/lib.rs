@@ -2,4 +2,5 @@
 
 pub mod identity;
 pub mod message;
+pub mod wire;
 pub mod world;

@@ -7,6 +7,7 @@
 mod clock;
 mod disk;
 mod random;
+pub mod simulation;
 mod threads;
 
 pub use clock::Clock;
