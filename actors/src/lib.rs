@@ -10,6 +10,8 @@ pub mod invariant;
 
 pub mod events;
 
+pub mod record;
+
 pub mod image;
 
 pub mod partition;
