@@ -1,10 +1,15 @@
 //! The door to the file system.
 
+mod real;
+mod writeback;
+
 use std::fmt::Debug;
 use std::io;
 use std::io::IoSlice;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+
+pub use real::RealDisk;
 
 /// How a file is opened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,11 +24,11 @@ pub enum OpenMode {
     Truncate,
 }
 
-/// A file system. Paths of directories listed come back sorted.
+/// A file system. Errors name the path and keep their kind: `StorageFull` is a full disk.
 pub trait Disk: Debug + Send + Sync {
     /// Opens a file.
     fn open(&self, path: &Path, mode: OpenMode) -> io::Result<Arc<dyn DiskFile>>;
-    /// Makes a directory and its parents.
+    /// Makes a directory and its parents; durable only after [`Disk::sync_directory`] of what each new one lies in.
     fn create_directories(&self, path: &Path) -> io::Result<()>;
     /// The paths in a directory, sorted.
     fn list(&self, path: &Path) -> io::Result<Vec<PathBuf>>;
@@ -31,13 +36,14 @@ pub trait Disk: Debug + Send + Sync {
     fn exists(&self, path: &Path) -> io::Result<bool>;
     /// Renames a file or directory over another; durable only after [`Disk::sync_directory`].
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
-    /// Removes a file.
+    /// Removes a file; durable only after [`Disk::sync_directory`], and what has it open keeps it.
     fn remove_file(&self, path: &Path) -> io::Result<()>;
-    /// Removes a directory and all in it.
+    /// Removes a directory and all in it; durable only after [`Disk::sync_directory`] of what it lay in.
     fn remove_directory(&self, path: &Path) -> io::Result<()>;
     /// Makes the names in a directory durable.
     fn sync_directory(&self, path: &Path) -> io::Result<()>;
-    /// Takes the exclusive lock that says a process uses this directory (file `lock` in it); `WouldBlock` if another has it.
+    /// Takes the exclusive lock that says a process uses this directory (file `lock` in it); `WouldBlock` if another has
+    /// it, with the holder's process in the text.
     fn lock_directory(&self, path: &Path) -> io::Result<DirectoryLock>;
     /// Bytes free for new data, and bytes in all.
     fn space(&self, path: &Path) -> io::Result<(u64, u64)>;
@@ -47,10 +53,10 @@ pub trait Disk: Debug + Send + Sync {
 
 /// Held while a process uses a directory; dropping it gives the directory free.
 #[derive(Debug)]
-pub struct DirectoryLock(#[allow(dead_code, reason = "kept for its drop")] pub(super) Box<dyn Held>);
+pub struct DirectoryLock(#[allow(dead_code, reason = "kept for its drop")] Box<dyn Held>);
 
 /// What a [`DirectoryLock`] keeps alive.
-pub(super) trait Held: Debug + Send + Sync {}
+trait Held: Debug + Send + Sync {}
 
 /// An open file. All calls take `&self`: who may write is for the owner to see to.
 pub trait DiskFile: Debug + Send + Sync {
@@ -58,7 +64,8 @@ pub trait DiskFile: Debug + Send + Sync {
     fn length(&self) -> io::Result<u64>;
     /// Fills `buffer` from `position`; returns how much there was (less only at the end of the file).
     fn read_at(&self, buffer: &mut [u8], position: u64) -> io::Result<usize>;
-    /// Writes all slices at `position`; on an error a prefix may have been written.
+    /// Writes all slices at `position`. `StorageFull` means that no byte was written, and space may come back; after any
+    /// other error a prefix may have been written (a disk that fills up in the middle is `WriteZero`).
     fn write_at(&self, slices: &[IoSlice<'_>], position: u64) -> io::Result<()>;
     /// Starts writing dirty pages back, waits for nothing, promises nothing.
     fn start_writeback(&self) -> io::Result<()>;
@@ -69,3 +76,6 @@ pub trait DiskFile: Debug + Send + Sync {
     /// Reserves space without a change of length (`FALLOC_FL_KEEP_SIZE`).
     fn preallocate(&self, position: u64, length: u64) -> io::Result<()>;
 }
+
+#[cfg(test)]
+mod conformance;
