@@ -1,5 +1,6 @@
 //! Moves messages between the nodes of a cluster; knows bytes and peers, nothing of partitions.
 
+pub mod frame;
 pub mod identity;
 pub mod message;
 pub mod wire;
