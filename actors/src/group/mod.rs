@@ -1,3 +1,4 @@
 //! Consumer groups.
 
+pub mod assignor;
 pub mod message;
