@@ -1,0 +1,70 @@
+//! The command line: a file per command.
+
+mod certs;
+mod settings;
+
+use std::ffi::OsString;
+use std::io::Write;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{ArgMatches, Command};
+
+/// Why a command failed, for people.
+pub type Failure = Box<dyn std::error::Error + Send + Sync>;
+
+/// Runs the command line `arguments` (the first is the program's name). 0 is success, 1 failure, 2 wrong usage.
+#[must_use]
+pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let matches = match command().try_get_matches_from(arguments) {
+        Ok(matches) => matches,
+        Err(error) => {
+            // Help and version come this way too, and go to standard output with success.
+            let _ = error.print();
+            return ExitCode::from(u8::from(error.use_stderr()) * 2);
+        }
+    };
+    match dispatch(&matches) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            let _ = writeln!(std::io::stderr(), "millstream: {failure}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn command() -> Command {
+    Command::new("millstream")
+        .about("A distributed streaming platform: nodes, topics, producers, consumers, groups")
+        .version(env!("CARGO_PKG_VERSION"))
+        .subcommand_required(true)
+        .arg_required_else_help(true)
+        .subcommand(certs::command())
+        .subcommand(settings::command())
+}
+
+fn dispatch(matches: &ArgMatches) -> Result<(), Failure> {
+    match matches.subcommand() {
+        Some(("certs", matches)) => certs::run(matches),
+        Some(("settings", matches)) => settings::run(matches),
+        _ => Err("no such command; see millstream --help".into()),
+    }
+}
+
+/// Writes a line to standard output; a closed pipe ends the output without an error of ours.
+fn say(line: &str) -> Result<(), Failure> {
+    let mut output = std::io::stdout().lock();
+    match writeln!(output, "{line}") {
+        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => std::process::exit(0),
+        other => Ok(other?),
+    }
+}
+
+fn folder_argument() -> clap::Arg {
+    clap::Arg::new("folder")
+        .long("certs")
+        .value_name("FOLDER")
+        .default_value("millstream-data/certs")
+        .value_parser(clap::value_parser!(PathBuf))
+        .help("The folder of certificates")
+}
