@@ -100,6 +100,8 @@ pub enum ErrorCode {
     ThrottlingQuotaExceeded = 89,
     /// The regular expression of a subscription is wrong.
     InvalidRegularExpression = 128,
+    /// A timestamp is too far from the broker's clock, or of a type that only brokers give.
+    InvalidTimestamp = 32,
 }
 
 impl ErrorCode {

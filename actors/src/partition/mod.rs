@@ -1,3 +1,4 @@
 //! Partition replicas.
 
+pub mod append;
 pub mod message;

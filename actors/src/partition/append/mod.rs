@@ -1,0 +1,12 @@
+//! What happens to a client's batches before they are written: checked, held against what their producer sent before,
+//! given their offsets.
+
+mod producers;
+mod sequence;
+mod snapshot;
+mod validate;
+
+pub use producers::{Check, ProducerLimits, ProducerTable};
+pub use sequence::{Sequenced, Sequencer};
+pub use snapshot::SnapshotError;
+pub use validate::{TIMESTAMP_AFTER_MAX_MS, Validated, validate};
