@@ -102,6 +102,12 @@ pub enum ErrorCode {
     InvalidRegularExpression = 128,
     /// A timestamp is too far from the broker's clock, or of a type that only brokers give.
     InvalidTimestamp = 32,
+    /// The node speaks from an earlier life than the one registered.
+    StaleBrokerEpoch = 77,
+    /// The in-sync set has changed since the one that the change was based on.
+    InvalidUpdateVersion = 95,
+    /// The replica cannot be a member of the in-sync set now.
+    IneligibleReplica = 107,
 }
 
 impl ErrorCode {

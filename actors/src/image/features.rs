@@ -1,0 +1,43 @@
+//! What every node of the cluster understands: new forms are written only after the level allows them.
+
+use serde::{Deserialize, Serialize};
+
+use super::Nodes;
+use crate::error::{ErrorCode, Refusal};
+
+/// The cluster's feature level.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Features {
+    /// Only grows. 1 is the first.
+    pub level: u16,
+}
+
+impl Default for Features {
+    fn default() -> Self {
+        Self { level: Self::FIRST }
+    }
+}
+
+impl Features {
+    /// The level at which a cluster is founded.
+    pub const FIRST: u16 = 1;
+    /// The highest level that this program understands.
+    pub const HIGHEST: u16 = 1;
+
+    /// Raises the level, if all registered nodes understand it.
+    pub(super) fn raise(&mut self, level: u16, nodes: &Nodes) -> Result<(), Refusal> {
+        if level < self.level {
+            let text = format!("the feature level is {} and never goes back to {level}", self.level);
+            return Err(Refusal::new(ErrorCode::InvalidRequest, text));
+        }
+        if let Some((id, node)) = nodes.iter().find(|(_, node)| node.feature_level < level) {
+            let highest = node.feature_level;
+            let text = format!(
+                "node {id} understands feature level {highest} at most, not {level}; upgrade it first"
+            );
+            return Err(Refusal::new(ErrorCode::UnsupportedVersion, text));
+        }
+        self.level = level;
+        Ok(())
+    }
+}

@@ -1,0 +1,5 @@
+mod applied;
+mod deltas;
+pub(crate) mod fixture;
+mod properties;
+mod snapshots;
