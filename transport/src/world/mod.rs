@@ -11,7 +11,7 @@ pub mod simulation;
 mod threads;
 
 pub use clock::Clock;
-pub use disk::{DirectoryLock, Disk, DiskFile, OpenMode, RealDisk};
+pub use disk::{DirectoryLock, Disk, DiskCall, DiskCounts, DiskFile, OpenMode, RealDisk, SimulatedDisk};
 pub use random::Random;
 pub use threads::{Core, Threads};
 

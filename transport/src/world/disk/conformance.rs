@@ -92,3 +92,13 @@ fn the_real_disk_does_what_a_disk_does() {
     check_names(&disk, directory.path());
     check_locks(&disk, directory.path());
 }
+
+#[test]
+fn the_simulated_disk_does_what_a_disk_does() {
+    let simulated = SimulatedDisk::new(1);
+    let (disk, root) = (simulated.disk(), Path::new("/data"));
+    disk.create_directories(root).unwrap();
+    check_files(&*disk, root);
+    check_names(&*disk, root);
+    check_locks(&*disk, root);
+}

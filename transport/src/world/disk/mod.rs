@@ -1,6 +1,7 @@
 //! The door to the file system.
 
 mod real;
+mod simulated;
 mod writeback;
 
 use std::fmt::Debug;
@@ -10,6 +11,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 pub use real::RealDisk;
+pub use simulated::{DiskCall, DiskCounts, SimulatedDisk};
+
+/// Name of the file in a directory whose lock says that a process uses the directory.
+const LOCK_FILE: &str = "lock";
 
 /// How a file is opened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -10,10 +10,7 @@ use rustix::fs::{FallocateFlags, FlockOperation};
 use rustix::io::Errno;
 
 use super::super::Random;
-use super::{DirectoryLock, Disk, DiskFile, Held, OpenMode, writeback};
-
-/// Name of the file in a directory whose lock says that a process uses the directory.
-const LOCK_FILE: &str = "lock";
+use super::{DirectoryLock, Disk, DiskFile, Held, LOCK_FILE, OpenMode, writeback};
 
 /// The machine's file system.
 #[derive(Clone, Debug)]
