@@ -38,6 +38,18 @@ impl Clock {
         }
     }
 
+    /// The same time for another node: a simulated one gets a skew of its own, none at first.
+    #[must_use]
+    pub fn for_another_node(&self) -> Self {
+        let wall = match &self.wall {
+            Wall::Real => Wall::Real,
+            Wall::Simulated { origin, origin_ms, .. } => {
+                Wall::Simulated { origin: *origin, origin_ms: *origin_ms, skew_ms: Arc::default() }
+            }
+        };
+        Self { wall }
+    }
+
     /// The monotonic time.
     #[must_use]
     pub fn now(&self) -> Instant {

@@ -5,6 +5,8 @@
 //! run, byte for byte, as long as nothing in it asks the machine for time, randomness, threads or files.
 
 use std::future::Future;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use tokio::runtime::Builder;
@@ -22,6 +24,7 @@ const LIMIT: Duration = Duration::from_secs(3600);
 pub struct Simulation {
     seed: u64,
     clock: Clock,
+    worlds: Arc<AtomicU64>,
 }
 
 impl Simulation {
@@ -45,6 +48,11 @@ impl Simulation {
         digest.update(&self.seed.to_le_bytes());
         digest.update(part.as_bytes());
         digest.finalize()
+    }
+
+    /// A seed for the next world: another one for each.
+    pub(super) fn next_seed(&self) -> u64 {
+        self.seed_of(&format!("world {}", self.worlds.fetch_add(1, Ordering::Relaxed)))
     }
 }
 
@@ -77,7 +85,7 @@ where
         .expect("a runtime without I/O needs nothing that could fail");
     let system = actix_rt::System::with_tokio_rt(|| runtime);
     let ended = system.block_on(async {
-        let simulation = Simulation { seed, clock: Clock::simulated(ORIGIN_MS) };
+        let simulation = Simulation { seed, clock: Clock::simulated(ORIGIN_MS), worlds: Arc::default() };
         tokio::time::timeout(limit, Box::pin(scenario(simulation))).await
     });
     match ended {
@@ -88,7 +96,11 @@ where
 
 #[cfg(test)]
 mod tests {
+    use std::io::IoSlice;
+    use std::path::Path;
+
     use super::*;
+    use crate::world::{OpenMode, SimulatedDisk, World};
 
     #[test]
     fn an_hour_of_virtual_time_passes_at_once() {
@@ -103,6 +115,58 @@ mod tests {
     #[should_panic(expected = "seed 7 had not ended")]
     fn a_scenario_that_waits_forever_is_ended() {
         run(7, |_| std::future::pending::<()>());
+    }
+
+    #[test]
+    fn a_world_repeats_with_its_seed_and_the_next_life_of_a_node_draws_anew() {
+        let history = |seed| {
+            run(seed, |simulation| async move {
+                let disk = SimulatedDisk::new(simulation.seed_of("disk"));
+                let mut drawn = Vec::new();
+                for _ in 0..2 {
+                    let world = World::simulated(&simulation, &disk);
+                    let path = Path::new("/drawn");
+                    let file = world.disk.open(path, OpenMode::Truncate).unwrap();
+                    let uuid = world.random.uuid();
+                    let written = world.threads.run_blocking(move || {
+                        file.write_at(&[IoSlice::new(uuid.as_bytes())], 0).and_then(|()| file.sync_data())
+                    });
+                    written.await.unwrap();
+                    drawn.push((uuid, world.clock.wall_ms()));
+                    disk.kill();
+                }
+                drawn
+            })
+        };
+        assert_eq!(history(1), history(1));
+        assert_ne!(history(1)[0].0, history(1)[1].0);
+        assert_ne!(history(1), history(2));
+    }
+
+    #[test]
+    fn a_simulated_core_is_the_only_thread_and_another_is_refused() {
+        run(1, |simulation| async move {
+            let world = World::simulated(&simulation, &SimulatedDisk::new(1));
+            let here = std::thread::current().id();
+            let (sender, receiver) = tokio::sync::oneshot::channel();
+            assert!(world.threads.cores()[0].spawn(move || async move {
+                let _ = sender.send(std::thread::current().id());
+            }));
+            assert_eq!(receiver.await.unwrap(), here);
+            let refused = world.threads.spawn_thread("sync", || {}).unwrap_err();
+            assert_eq!(refused.kind(), std::io::ErrorKind::Unsupported);
+            assert!(world.threads.simulated_delay().is_some());
+        });
+    }
+
+    #[test]
+    fn nodes_have_skews_of_their_own() {
+        run(1, |simulation| async move {
+            let disk = SimulatedDisk::new(1);
+            let (wrong, right) = (World::simulated(&simulation, &disk), World::simulated(&simulation, &disk));
+            wrong.clock.skew(-5000);
+            assert_eq!(wrong.clock.wall_ms() + 5000, right.clock.wall_ms());
+        });
     }
 
     #[test]

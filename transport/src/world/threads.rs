@@ -2,7 +2,9 @@
 
 use std::fmt;
 use std::future::Future;
+use std::io;
 use std::sync::Arc;
+use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use actix_rt::ArbiterHandle;
@@ -77,6 +79,25 @@ impl Threads {
         match &self.blocking {
             Blocking::Real => None,
             Blocking::Simulated { delay } => Some(delay()),
+        }
+    }
+
+    /// Starts a thread of its own for work that blocks or waits all the time. The kernel shows the first 15 bytes of its name.
+    ///
+    /// Refused in a simulation, which has one thread: ask [`Threads::simulated_delay`] first, and do the work inline.
+    pub fn spawn_thread(
+        &self,
+        name: &str,
+        work: impl FnOnce() + Send + 'static,
+    ) -> io::Result<JoinHandle<()>> {
+        match self.blocking {
+            Blocking::Real => thread::Builder::new().name(name.to_owned()).spawn(work).map_err(|error| {
+                io::Error::new(error.kind(), format!("thread {name} cannot be started: {error}"))
+            }),
+            Blocking::Simulated { .. } => Err(io::Error::new(
+                io::ErrorKind::Unsupported,
+                format!("thread {name} cannot be started: a simulation has one thread"),
+            )),
         }
     }
 
