@@ -28,3 +28,6 @@ pub trait Wire: Debug + Send + Sync {
     /// The addresses behind `host:port`, never empty. To be asked again at every dial: names move.
     fn resolve(&self, host_port: &str) -> Resolving;
 }
+
+#[cfg(test)]
+mod quic_tests;

@@ -1,88 +1,17 @@
 use std::net::Ipv4Addr;
 
-use quinn::crypto::rustls::{QuicClientConfig, QuicServerConfig};
-use quinn::{
-    ClientConfig, Connection, Endpoint, EndpointConfig, ServerConfig, TokioRuntime, TransportConfig,
-};
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use quinn::{Connection, Endpoint};
 
 use super::*;
+use crate::wire::quic_tests::{Credentials, bind_endpoint, credentials, exchange, serve};
 use crate::world::simulation;
 
 const ONE: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 0, 0, 1));
 const TWO: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 0, 0, 2));
 const THREE: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 0, 0, 3));
 
-struct Credentials {
-    certificate: CertificateDer<'static>,
-    key: Vec<u8>,
-}
-
-fn credentials() -> Credentials {
-    let key = rcgen::KeyPair::generate().unwrap();
-    let certificate =
-        rcgen::CertificateParams::new(vec!["node".to_owned()]).unwrap().self_signed(&key).unwrap();
-    Credentials { certificate: certificate.der().clone(), key: key.serialize_der() }
-}
-
 fn endpoint(wire: &dyn Wire, port: u16, seed: u8, credentials: &Credentials) -> Endpoint {
-    let mut transport = TransportConfig::default();
-    transport.max_idle_timeout(Some(Duration::from_secs(5).try_into().unwrap()));
-    transport.keep_alive_interval(Some(Duration::from_secs(1)));
-    let transport = Arc::new(transport);
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let server = rustls::ServerConfig::builder_with_provider(Arc::clone(&provider))
-        .with_protocol_versions(&[&rustls::version::TLS13])
-        .unwrap()
-        .with_no_client_auth()
-        .with_single_cert(
-            vec![credentials.certificate.clone()],
-            PrivateKeyDer::Pkcs8(credentials.key.clone().into()),
-        )
-        .unwrap();
-    let mut server = ServerConfig::with_crypto(Arc::new(QuicServerConfig::try_from(server).unwrap()));
-    server.transport_config(Arc::clone(&transport));
-    let mut roots = rustls::RootCertStore::empty();
-    roots.add(credentials.certificate.clone()).unwrap();
-    let client = rustls::ClientConfig::builder_with_provider(provider)
-        .with_protocol_versions(&[&rustls::version::TLS13])
-        .unwrap()
-        .with_root_certificates(roots)
-        .with_no_client_auth();
-    let mut client = ClientConfig::new(Arc::new(QuicClientConfig::try_from(client).unwrap()));
-    client.transport_config(transport);
-    let mut config = EndpointConfig::default();
-    config.rng_seed(Some([seed; 32]));
-    let socket = wire.bind(SocketAddr::from(([0, 0, 0, 0], port))).unwrap();
-    let mut endpoint =
-        Endpoint::new_with_abstract_socket(config, Some(server), socket, Arc::new(TokioRuntime)).unwrap();
-    endpoint.set_default_client_config(client);
-    endpoint
-}
-
-/// Answers each stream with the number of its bytes.
-fn serve(endpoint: Endpoint) {
-    tokio::spawn(async move {
-        while let Some(incoming) = endpoint.accept().await {
-            tokio::spawn(async move {
-                let connection = incoming.await?;
-                while let Ok((mut sender, mut receiver)) = connection.accept_bi().await {
-                    let bytes = receiver.read_to_end(1 << 24).await.unwrap_or_default();
-                    if sender.write_all(&(bytes.len() as u64).to_le_bytes()).await.is_ok() {
-                        let _ = sender.finish();
-                    }
-                }
-                Ok::<_, quinn::ConnectionError>(())
-            });
-        }
-    });
-}
-
-async fn exchange(connection: &Connection, bytes: usize) -> u64 {
-    let (mut sender, mut receiver) = connection.open_bi().await.unwrap();
-    sender.write_all(&vec![7; bytes]).await.unwrap();
-    sender.finish().unwrap();
-    u64::from_le_bytes(receiver.read_to_end(8).await.unwrap().try_into().unwrap())
+    bind_endpoint(wire, SocketAddr::from(([0, 0, 0, 0], port)), seed, 1452, credentials)
 }
 
 async fn dial(from: &Endpoint, to: &Endpoint) -> Connection {
@@ -109,7 +38,7 @@ fn the_same_seed_gives_the_same_history_and_another_seed_another() {
     assert!(first.1.sent > 500 && first.1.dropped > 0, "{first:?}");
     assert_eq!(first, history(1, &credentials));
     // Keys and certificates are random even in a simulation: they must not show.
-    assert_eq!(first, history(1, &self::credentials()));
+    assert_eq!(first, history(1, &crate::wire::quic_tests::credentials()));
     assert_ne!(first.0, history(2, &credentials).0);
 }
 
