@@ -108,6 +108,12 @@ pub enum ErrorCode {
     InvalidUpdateVersion = 95,
     /// The replica cannot be a member of the in-sync set now.
     IneligibleReplica = 107,
+    /// The committer's own words are too many.
+    OffsetMetadataTooLarge = 12,
+    /// The group has as many members as it may have.
+    GroupMaxSizeReached = 81,
+    /// Members of the group subscribe to the topic.
+    GroupSubscribedToTopic = 86,
 }
 
 impl ErrorCode {

@@ -1,0 +1,83 @@
+//! What tests of groups share.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use uuid::Uuid;
+
+use super::message::GroupHeartbeat;
+use super::topics::{TopicShape, TopicsView};
+use crate::ids::{PartitionId, TopicId};
+
+/// Topics kept in a map.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct FakeTopics {
+    version: u64,
+    topics: BTreeMap<Arc<str>, TopicShape>,
+}
+
+impl FakeTopics {
+    pub(crate) fn of(topics: &[(&str, i32)]) -> Self {
+        let mut fake = Self::default();
+        for (name, partitions) in topics {
+            fake.set(name, *partitions);
+        }
+        fake
+    }
+
+    /// Makes a topic, or changes its size; 0 deletes it.
+    pub(crate) fn set(&mut self, name: &str, partitions: i32) {
+        self.version += 1;
+        let id =
+            self.topics.get(name).map_or(TopicId(Uuid::from_u128(self.version.into())), |shape| shape.id);
+        if partitions == 0 {
+            self.topics.remove(name);
+        } else {
+            self.topics.insert(name.into(), TopicShape { id, partitions });
+        }
+    }
+
+    pub(crate) fn partition(&self, name: &str, index: i32) -> PartitionId {
+        PartitionId { topic: self.topics[name].id, index }
+    }
+}
+
+impl TopicsView for FakeTopics {
+    fn version(&self) -> u64 {
+        self.version
+    }
+
+    fn named(&self, name: &str) -> Option<TopicShape> {
+        self.topics.get(name).copied()
+    }
+
+    fn identified(&self, id: TopicId) -> Option<(Arc<str>, i32)> {
+        let (name, shape) = self.topics.iter().find(|(_, shape)| shape.id == id)?;
+        Some((Arc::clone(name), shape.partitions))
+    }
+
+    fn names(&self) -> Vec<Arc<str>> {
+        self.topics.keys().cloned().collect()
+    }
+}
+
+/// The heartbeat of a member that joins and subscribes to these.
+pub(crate) fn joining(group: &str, member: &str, topics: &[&str]) -> GroupHeartbeat {
+    GroupHeartbeat {
+        group: group.to_owned(),
+        member: member.to_owned(),
+        member_epoch: 0,
+        instance: None,
+        client_id: "test".to_owned(),
+        rebalance_timeout_ms: 10_000,
+        topics: Some(topics.iter().map(|&name| name.to_owned()).collect()),
+        topic_pattern: None,
+        assignor: None,
+        owned: Some(Vec::new()),
+    }
+}
+
+/// The heartbeat of a member with nothing new to say.
+pub(crate) fn beating(group: &str, member: &str, member_epoch: i32) -> GroupHeartbeat {
+    GroupHeartbeat { member_epoch, topics: None, owned: None, ..joining(group, member, &[]) }
+}

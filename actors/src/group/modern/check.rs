@@ -1,0 +1,92 @@
+//! What a heartbeat has to look like, whoever it comes from.
+
+use super::{AWAY_EPOCH, Surroundings, pattern};
+use crate::error::{ErrorCode, Refusal};
+use crate::group::assignor::Assignor;
+use crate::group::message::GroupHeartbeat;
+
+/// The longest member, instance and client id, in bytes.
+const MAX_ID_BYTES: usize = 255;
+
+/// The longest name a topic may have.
+const MAX_TOPIC_BYTES: usize = 249;
+
+/// Refuses a heartbeat that no member may send.
+pub(super) fn check(around: &Surroundings<'_>, request: &GroupHeartbeat) -> Result<(), Refusal> {
+    check_ids(request)?;
+    check_epoch(request)?;
+    check_subscription(around, request)
+}
+
+fn invalid(request: &GroupHeartbeat, why: &str) -> Refusal {
+    let text = format!("heartbeat of member {:?} in group {}: {why}", request.member, request.group);
+    Refusal::new(ErrorCode::InvalidRequest, text)
+}
+
+fn check_ids(request: &GroupHeartbeat) -> Result<(), Refusal> {
+    if request.group.is_empty() {
+        return Err(Refusal::new(ErrorCode::InvalidGroupId, "a group has a name: group.id is empty"));
+    }
+    if request.member.is_empty() {
+        return Err(invalid(request, "the member id is empty; a member draws one (a UUID) and keeps it"));
+    }
+    if request.instance.as_ref().is_some_and(String::is_empty) {
+        return Err(invalid(request, "group.instance.id is set and empty; leave it out or give it a name"));
+    }
+    let ids = [Some(&request.member), request.instance.as_ref(), Some(&request.client_id)];
+    if ids.into_iter().flatten().any(|id| id.len() > MAX_ID_BYTES) {
+        return Err(invalid(request, "the member, instance or client id is longer than 255 bytes"));
+    }
+    Ok(())
+}
+
+fn check_epoch(request: &GroupHeartbeat) -> Result<(), Refusal> {
+    match request.member_epoch {
+        0 if request.owned.as_ref().is_some_and(|owned| !owned.is_empty()) => {
+            Err(invalid(request, "who joins (epoch 0) owns nothing; give the partitions up first"))
+        }
+        0 if has_no_subscription(request) => {
+            Err(invalid(request, "who joins (epoch 0) subscribes to topics or to a pattern"))
+        }
+        AWAY_EPOCH if request.instance.is_none() => {
+            Err(invalid(request, "only a static member (group.instance.id) leaves with -2; others with -1"))
+        }
+        epoch if epoch < AWAY_EPOCH => {
+            Err(invalid(request, "an epoch is 0 to join, -1 or -2 to leave, or the one last told"))
+        }
+        _ if request.rebalance_timeout_ms > i32::MAX.unsigned_abs() => {
+            Err(invalid(request, "the rebalance timeout is longer than 24 days"))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn has_no_subscription(request: &GroupHeartbeat) -> bool {
+    request.topics.as_ref().is_none_or(Vec::is_empty)
+        && request.topic_pattern.as_ref().is_none_or(String::is_empty)
+}
+
+fn check_subscription(around: &Surroundings<'_>, request: &GroupHeartbeat) -> Result<(), Refusal> {
+    let topics = request.topics.as_deref().unwrap_or_default();
+    if topics.len() > around.settings.max_topics {
+        let most = around.settings.max_topics;
+        return Err(invalid(
+            request,
+            &format!("it names {} topics; at most {most}, or a pattern", topics.len()),
+        ));
+    }
+    if topics.iter().any(|name| name.is_empty() || name.len() > MAX_TOPIC_BYTES) {
+        return Err(invalid(request, "a name of a topic has between 1 and 249 bytes"));
+    }
+    if let Some(expression) = request.topic_pattern.as_ref().filter(|expression| !expression.is_empty()) {
+        pattern::compile(expression)?;
+    }
+    match &request.assignor {
+        Some(name) if Assignor::named(name).is_none() => {
+            let known = Assignor::ALL.map(Assignor::name).join(", ");
+            let text = format!("group {}: no assignor is called {name:?}; there are {known}", request.group);
+            Err(Refusal::new(ErrorCode::UnsupportedAssignor, text))
+        }
+        _ => Ok(()),
+    }
+}

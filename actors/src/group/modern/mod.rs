@@ -1,0 +1,256 @@
+//! A consumer group of KIP-848, as a pure state machine: `(now, input)` to records, an answer and notices.
+//!
+//! Three epochs tell what happens. The *group's* counts changes of members, subscriptions and topics. The *target's*
+//! is the group epoch for which it was last computed what everybody is to own. A *member's* is the target it has
+//! reached; it comes with it in every heartbeat, commits with it, and is refused with any other. Between two targets
+//! a partition is told to its new owner only when the old one has said that it gave it up, or is out.
+//!
+//! What survives the coordinator is in the records. Deadlines do not: whoever takes over gives everybody a new one.
+
+mod check;
+mod describe;
+mod heartbeat;
+mod pattern;
+mod reconcile;
+mod state;
+mod turn;
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+pub use state::{AWAY_EPOCH, Group};
+
+use super::message::{GroupDescription, GroupHeartbeat, GroupHeartbeatAnswer, GroupState};
+use super::records::{GroupRecord, MemberState};
+use super::settings::GroupSettings;
+use super::topics::TopicsView;
+use crate::error::Refusal;
+use pattern::Patterns;
+use turn::Turn;
+
+/// The two times.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Now {
+    /// Milliseconds of the monotonic clock, from any beginning: for deadlines.
+    pub monotonic_ms: u64,
+    /// Milliseconds since 1970: for what is written down.
+    pub wall_ms: i64,
+}
+
+/// What a decision may depend on besides the group.
+#[derive(Clone, Copy, Debug)]
+pub struct Surroundings<'a> {
+    /// When.
+    pub now: Now,
+    /// The topics there are.
+    pub topics: &'a dyn TopicsView,
+    /// How groups are coordinated.
+    pub settings: &'a GroupSettings,
+}
+
+/// What was decided. The answer may be given once the records are committed, and with those of all earlier decisions.
+#[derive(Debug)]
+#[must_use]
+pub struct Decision<A> {
+    /// To be appended, in order. Empty if the answer is a refusal.
+    pub records: Vec<GroupRecord>,
+    /// The answer.
+    pub answer: Result<A, Refusal>,
+    /// What is worth telling.
+    pub notices: Vec<Notice>,
+}
+
+/// Something that happened to a group.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Notice {
+    /// A member joined, or came back.
+    Joined {
+        /// The member.
+        member: Arc<str>,
+    },
+    /// A member is out.
+    Left {
+        /// The member.
+        member: Arc<str>,
+        /// Why.
+        reason: Leaving,
+    },
+    /// It was computed anew what everybody is to own.
+    Retargeted {
+        /// The group's epoch.
+        epoch: i32,
+        /// Members.
+        members: usize,
+        /// Partitions of all topics subscribed to.
+        partitions: usize,
+        /// Members that are to own something else than before.
+        affected: usize,
+    },
+    /// Offsets of so many partitions were forgotten.
+    Forgotten {
+        /// Partitions.
+        partitions: usize,
+    },
+}
+
+/// Why a member is out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Leaving {
+    /// It said so.
+    Left,
+    /// It said that it comes back (static member).
+    Away,
+    /// It came back under another id.
+    Replaced,
+    /// It was not heard of for a session's time.
+    SessionTimeout,
+    /// It did not give partitions up in time.
+    RebalanceTimeout,
+}
+
+impl Leaving {
+    /// Its label in metrics and logs.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Left => "left",
+            Self::Away => "away",
+            Self::Replaced => "replaced",
+            Self::SessionTimeout => "session_timeout",
+            Self::RebalanceTimeout => "rebalance_timeout",
+        }
+    }
+}
+
+/// Until when something has to be heard of a member.
+#[derive(Clone, Copy, Debug)]
+struct Session {
+    deadline_ms: u64,
+    /// The epoch it has to leave behind by giving partitions up, and until when.
+    rebalance: Option<(i32, u64)>,
+}
+
+/// A consumer group and its deadlines.
+#[derive(Debug)]
+pub struct ConsumerGroup {
+    id: Arc<str>,
+    group: Group,
+    sessions: BTreeMap<Arc<str>, Session>,
+    patterns: Patterns,
+    topics_seen: Option<u64>,
+    retention_check_ms: u64,
+}
+
+impl ConsumerGroup {
+    /// A group, new or as its records told it. Members have a whole session from now.
+    #[must_use]
+    pub fn new(id: Arc<str>, group: Group, around: &Surroundings<'_>) -> Self {
+        let mut fresh = Self {
+            id,
+            group,
+            sessions: BTreeMap::new(),
+            patterns: Patterns::default(),
+            topics_seen: None,
+            retention_check_ms: around.now.monotonic_ms + around.settings.offsets_retention_check_ms,
+        };
+        let members: Vec<_> = fresh.group.members.keys().cloned().collect();
+        for member in members {
+            fresh.touch(&member, around);
+        }
+        fresh
+    }
+
+    /// The group's id.
+    #[must_use]
+    pub fn id(&self) -> &Arc<str> {
+        &self.id
+    }
+
+    /// The group as its records tell it.
+    #[must_use]
+    pub fn group(&self) -> &Group {
+        &self.group
+    }
+
+    /// A member's heartbeat from `host`: joining, leaving, or going on.
+    pub fn heartbeat(
+        &mut self,
+        around: &Surroundings<'_>,
+        host: &str,
+        request: &GroupHeartbeat,
+    ) -> Decision<GroupHeartbeatAnswer> {
+        self.decide(around, |turn| turn.heartbeat(host, request))
+    }
+
+    /// Time went by: members that are overdue are out, offsets that are too old are forgotten.
+    pub fn tick(&mut self, around: &Surroundings<'_>) -> Decision<()> {
+        self.decide(around, |turn| {
+            turn.expire_members();
+            Ok(())
+        })
+    }
+
+    /// Topics came, went or grew.
+    pub fn topics_changed(&mut self, around: &Surroundings<'_>) -> Decision<()> {
+        self.decide(around, |turn| {
+            turn.follow_topics();
+            Ok(())
+        })
+    }
+
+    /// When [`Self::tick`] has something to do next, in milliseconds of the monotonic clock.
+    #[must_use]
+    pub fn next_deadline_ms(&self) -> u64 {
+        let deadlines = self.sessions.values().flat_map(|session| {
+            [Some(session.deadline_ms), session.rebalance.map(|(_, deadline_ms)| deadline_ms)]
+                .into_iter()
+                .flatten()
+        });
+        deadlines.min().unwrap_or(u64::MAX).min(self.retention_check_ms)
+    }
+
+    /// Where the group stands.
+    #[must_use]
+    pub fn state(&self) -> GroupState {
+        describe::state(&self.group)
+    }
+
+    /// Everything about the group.
+    #[must_use]
+    pub fn describe(&self, settings: &GroupSettings) -> GroupDescription {
+        describe::describe(&self.group, settings)
+    }
+
+    fn decide<A>(
+        &mut self,
+        around: &Surroundings<'_>,
+        step: impl FnOnce(&mut Turn<'_>) -> Result<A, Refusal>,
+    ) -> Decision<A> {
+        let mut turn = Turn { machine: self, around, records: Vec::new(), notices: Vec::new() };
+        let answer = step(&mut turn);
+        let Turn { records, notices, .. } = turn;
+        debug_assert!(answer.is_ok() || records.is_empty(), "a refusal changes nothing");
+        Decision { records, answer, notices }
+    }
+
+    /// Begins a member's session anew, and the time it has to give partitions up where it has to.
+    fn touch(&mut self, member: &Arc<str>, around: &Surroundings<'_>) {
+        let now_ms = around.now.monotonic_ms;
+        let current = self.group.current(member);
+        let rebalance = (current.state == MemberState::Unrevoked).then(|| {
+            let running = self.sessions.get(member).and_then(|session| session.rebalance);
+            running.filter(|(epoch, _)| *epoch == current.epoch).unwrap_or_else(|| {
+                let told =
+                    self.group.members.get(member).map_or(-1, |metadata| metadata.rebalance_timeout_ms);
+                let timeout_ms =
+                    u64::try_from(told).unwrap_or_else(|_| u64::from(around.settings.rebalance_timeout_ms));
+                (current.epoch, now_ms + timeout_ms)
+            })
+        });
+        let session = Session { deadline_ms: now_ms + around.settings.session_timeout_ms, rebalance };
+        self.sessions.insert(Arc::clone(member), session);
+    }
+}

@@ -1,0 +1,162 @@
+//! What a group is: the sum of its records.
+//!
+//! [`Group::replay`] is the only thing that changes it, when the group decides and when it is read back from the log
+//! alike; so a coordinator that takes over knows what its predecessor knew. The order of records of different keys
+//! does not matter where compaction has removed what lay between them.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use crate::group::offsets::Offsets;
+use crate::group::records::{CurrentAssignment, GroupRecord, MemberMetadata};
+use crate::group::topics::TopicShape;
+use crate::ids::PartitionId;
+
+/// A member that left and said that it comes back (static membership).
+pub const AWAY_EPOCH: i32 = -2;
+
+/// A group as its records tell it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Group {
+    /// Counts changes of members, subscriptions and topics.
+    pub epoch: i32,
+    /// When the epoch began, in milliseconds since 1970.
+    pub epoch_since_ms: i64,
+    /// The topics subscribed to, as of the epoch.
+    pub topics: BTreeMap<Arc<str>, TopicShape>,
+    /// What members said of themselves.
+    pub members: BTreeMap<Arc<str>, MemberMetadata>,
+    /// The epoch that the targets were computed for.
+    pub target_epoch: i32,
+    /// What members are to own.
+    pub targets: BTreeMap<Arc<str>, BTreeSet<PartitionId>>,
+    /// What members own.
+    pub currents: BTreeMap<Arc<str>, CurrentAssignment>,
+    /// What was committed.
+    pub offsets: Offsets,
+    /// Who has a partition and has not given it up. From `currents`.
+    owners: BTreeMap<PartitionId, Arc<str>>,
+    /// Which member is which instance. From `members`.
+    instances: BTreeMap<Arc<str>, Arc<str>>,
+}
+
+impl Group {
+    /// Takes a record in, written at `time_ms`.
+    pub fn replay(&mut self, time_ms: i64, record: GroupRecord) {
+        match record {
+            GroupRecord::Offset { topic, partition, value } => self.offsets.replay(&topic, partition, value),
+            GroupRecord::Epoch(epoch) => {
+                self.epoch = epoch.unwrap_or_default();
+                self.epoch_since_ms = if epoch.is_some() { time_ms } else { 0 };
+            }
+            GroupRecord::Topics(topics) => self.topics = topics.unwrap_or_default(),
+            GroupRecord::Member { member, value } => self.replay_member(member, value),
+            GroupRecord::TargetEpoch(epoch) => self.target_epoch = epoch.unwrap_or_default(),
+            GroupRecord::Target { member, value } => {
+                match value {
+                    Some(target) => self.targets.insert(member, target),
+                    None => self.targets.remove(&member),
+                };
+            }
+            GroupRecord::Current { member, value } => self.replay_current(member, value),
+        }
+    }
+
+    fn replay_member(&mut self, member: Arc<str>, value: Option<MemberMetadata>) {
+        if let Some(instance) = self.members.get(&member).and_then(|old| old.instance.as_ref())
+            && self.instances.get(instance).is_some_and(|holder| *holder == member)
+        {
+            self.instances.remove(instance);
+        }
+        let Some(value) = value else {
+            self.members.remove(&member);
+            return;
+        };
+        if let Some(instance) = &value.instance {
+            self.instances.insert(Arc::clone(instance), Arc::clone(&member));
+        }
+        self.members.insert(member, value);
+    }
+
+    fn replay_current(&mut self, member: Arc<str>, value: Option<CurrentAssignment>) {
+        if let Some(old) = self.currents.get(&member) {
+            for partition in old.assigned.iter().chain(&old.revoking) {
+                // After compaction a later owner's record may stand before the one that gave the partition up.
+                if self.owners.get(partition).is_some_and(|owner| *owner == member) {
+                    self.owners.remove(partition);
+                }
+            }
+        }
+        let Some(value) = value else {
+            self.currents.remove(&member);
+            return;
+        };
+        for partition in value.assigned.iter().chain(&value.revoking) {
+            self.owners.insert(*partition, Arc::clone(&member));
+        }
+        self.currents.insert(member, value);
+    }
+
+    /// Who has this partition and has not given it up.
+    #[must_use]
+    pub fn owner(&self, partition: &PartitionId) -> Option<&Arc<str>> {
+        self.owners.get(partition)
+    }
+
+    /// The member that is this instance.
+    #[must_use]
+    pub fn instance(&self, instance: &str) -> Option<&Arc<str>> {
+        self.instances.get(instance)
+    }
+
+    /// What this member owns.
+    #[must_use]
+    pub fn current(&self, member: &str) -> &CurrentAssignment {
+        static NOTHING: CurrentAssignment = CurrentAssignment::NOTHING;
+        self.currents.get(member).unwrap_or(&NOTHING)
+    }
+
+    /// What this member is to own.
+    #[must_use]
+    pub fn target(&self, member: &str) -> &BTreeSet<PartitionId> {
+        static NOTHING: BTreeSet<PartitionId> = BTreeSet::new();
+        self.targets.get(member).unwrap_or(&NOTHING)
+    }
+
+    /// Whether a member's names or topics its pattern found contain this topic.
+    #[must_use]
+    pub fn is_subscribed_to(&self, topic: &str) -> bool {
+        !self.members.is_empty() && self.topics.contains_key(topic)
+    }
+
+    /// Whether no record speaks of the group any more.
+    #[must_use]
+    pub fn is_nothing(&self) -> bool {
+        *self == Self::default()
+    }
+
+    /// The records after which nothing is left.
+    #[must_use]
+    pub fn tombstones(&self) -> Vec<GroupRecord> {
+        let mut records = self.offsets.tombstones();
+        records.extend(
+            self.currents.keys().map(|id| GroupRecord::Current { member: Arc::clone(id), value: None }),
+        );
+        records.extend(
+            self.targets.keys().map(|id| GroupRecord::Target { member: Arc::clone(id), value: None }),
+        );
+        records.extend(
+            self.members.keys().map(|id| GroupRecord::Member { member: Arc::clone(id), value: None }),
+        );
+        if self.target_epoch != 0 {
+            records.push(GroupRecord::TargetEpoch(None));
+        }
+        if !self.topics.is_empty() {
+            records.push(GroupRecord::Topics(None));
+        }
+        if self.epoch != 0 || self.epoch_since_ms != 0 {
+            records.push(GroupRecord::Epoch(None));
+        }
+        records
+    }
+}

@@ -1,0 +1,337 @@
+mod histories;
+
+use std::collections::BTreeSet;
+
+use super::*;
+use crate::error::ErrorCode;
+use crate::group::fakes::{FakeTopics, beating, joining};
+use crate::ids::PartitionId;
+
+/// A group, its surroundings, and everything it wrote.
+pub(super) struct Bench {
+    pub(super) machine: ConsumerGroup,
+    pub(super) topics: FakeTopics,
+    pub(super) settings: GroupSettings,
+    pub(super) now_ms: u64,
+    pub(super) written: Vec<(i64, GroupRecord)>,
+}
+
+impl Bench {
+    pub(super) fn new(topics: &[(&str, i32)]) -> Self {
+        let topics = FakeTopics::of(topics);
+        let settings = GroupSettings::default();
+        let around =
+            Surroundings { now: Now { monotonic_ms: 0, wall_ms: 0 }, topics: &topics, settings: &settings };
+        let machine = ConsumerGroup::new("g".into(), Group::default(), &around);
+        Self { machine, topics, settings, now_ms: 0, written: Vec::new() }
+    }
+
+    pub(super) fn decide<A>(
+        &mut self,
+        step: impl FnOnce(&mut ConsumerGroup, &Surroundings<'_>) -> Decision<A>,
+    ) -> Result<A, ErrorCode> {
+        let wall_ms = i64::try_from(self.now_ms).unwrap() + 1_000_000;
+        let now = Now { monotonic_ms: self.now_ms, wall_ms };
+        let around = Surroundings { now, topics: &self.topics, settings: &self.settings };
+        let decision = step(&mut self.machine, &around);
+        self.written.extend(decision.records.into_iter().map(|record| (wall_ms, record)));
+        decision.answer.map_err(|refusal| refusal.code)
+    }
+
+    pub(super) fn beat(&mut self, request: &GroupHeartbeat) -> Result<GroupHeartbeatAnswer, ErrorCode> {
+        self.decide(|machine, around| machine.heartbeat(around, "127.0.0.1", request))
+    }
+
+    pub(super) fn wait(&mut self, ms: u64) {
+        self.now_ms += ms;
+        self.decide(ConsumerGroup::tick).unwrap();
+    }
+
+    /// The group as its records tell it.
+    pub(super) fn replayed(&self) -> Group {
+        let mut group = Group::default();
+        for (time_ms, record) in &self.written {
+            group.replay(*time_ms, record.clone());
+        }
+        group
+    }
+
+    fn take_over(&mut self) {
+        let group = self.replayed();
+        let now = Now { monotonic_ms: self.now_ms, wall_ms: 0 };
+        let around = Surroundings { now, topics: &self.topics, settings: &self.settings };
+        self.machine = ConsumerGroup::new("g".into(), group, &around);
+    }
+}
+
+fn with_owned(request: GroupHeartbeat, owned: Vec<PartitionId>) -> GroupHeartbeat {
+    GroupHeartbeat { owned: Some(owned), ..request }
+}
+
+fn static_joining(member: &str, instance: &str) -> GroupHeartbeat {
+    GroupHeartbeat { instance: Some(instance.to_owned()), ..joining("g", member, &["t"]) }
+}
+
+#[test]
+fn the_first_member_gets_everything_at_once() {
+    let mut bench = Bench::new(&[("t", 3)]);
+    let answer = bench.beat(&joining("g", "a", &["t"])).unwrap();
+    assert_eq!(answer.member_epoch, 1);
+    assert_eq!(answer.heartbeat_interval_ms, 500);
+    assert_eq!(answer.assigned.unwrap().len(), 3);
+    assert_eq!(bench.machine.state(), GroupState::Stable);
+}
+
+#[test]
+fn a_partition_goes_to_its_new_owner_only_when_the_old_one_gave_it_up() {
+    let mut bench = Bench::new(&[("t", 2)]);
+    let all = bench.beat(&joining("g", "a", &["t"])).unwrap().assigned.unwrap();
+    let joined = bench.beat(&joining("g", "b", &["t"])).unwrap();
+    assert_eq!((joined.member_epoch, joined.assigned), (2, Some(vec![])));
+    assert_eq!(joined.heartbeat_interval_ms, 100, "who waits asks sooner");
+
+    let told = bench.beat(&beating("g", "a", 1)).unwrap();
+    assert_eq!(told.member_epoch, 1, "it stays in its epoch until it gave up");
+    let kept = told.assigned.unwrap();
+    assert_eq!(kept.len(), 1);
+    assert_eq!(bench.beat(&with_owned(beating("g", "a", 1), all)).unwrap().member_epoch, 1);
+    assert_eq!(bench.beat(&beating("g", "b", 2)).unwrap().assigned, None);
+    assert_eq!(bench.machine.state(), GroupState::Reconciling);
+
+    assert_eq!(bench.beat(&with_owned(beating("g", "a", 1), kept.clone())).unwrap().member_epoch, 2);
+    let got = bench.beat(&beating("g", "b", 2)).unwrap().assigned.unwrap();
+    assert_eq!(got.len(), 1);
+    assert_ne!(got, kept);
+    assert_eq!(bench.machine.state(), GroupState::Stable);
+}
+
+#[test]
+fn who_is_not_affected_hears_of_a_new_epoch_and_nothing_else() {
+    let mut bench = Bench::new(&[("t", 2), ("u", 2)]);
+    bench.beat(&joining("g", "a", &["t"])).unwrap();
+    bench.beat(&joining("g", "b", &["u"])).unwrap();
+    let answer = bench.beat(&beating("g", "a", 1)).unwrap();
+    assert_eq!((answer.member_epoch, answer.assigned), (2, None));
+}
+
+#[test]
+fn a_silent_member_is_out_after_its_session_and_its_partitions_are_given_at_the_next_heartbeat() {
+    let mut bench = Bench::new(&[("t", 2)]);
+    let all = bench.beat(&joining("g", "a", &["t"])).unwrap().assigned.unwrap();
+    bench.beat(&joining("g", "b", &["t"])).unwrap();
+    bench.wait(3_000);
+    assert_eq!(bench.beat(&beating("g", "b", 2)).unwrap().assigned, None);
+    assert_eq!(bench.machine.next_deadline_ms(), 6_000);
+    bench.wait(2_999);
+    assert_eq!(bench.machine.group().members.len(), 2);
+    bench.wait(1);
+    assert_eq!(bench.machine.group().members.len(), 1);
+    let answer = bench.beat(&beating("g", "b", 2)).unwrap();
+    assert_eq!(answer.assigned.unwrap().len(), all.len());
+    assert_eq!(bench.beat(&beating("g", "a", 1)), Err(ErrorCode::UnknownMemberId));
+}
+
+#[test]
+fn who_does_not_give_up_in_time_is_out_though_it_is_heard_of() {
+    let mut bench = Bench::new(&[("t", 2)]);
+    let all = bench.beat(&joining("g", "a", &["t"])).unwrap().assigned.unwrap();
+    bench.beat(&joining("g", "b", &["t"])).unwrap();
+    for _ in 0..10 {
+        bench.beat(&with_owned(beating("g", "a", 1), all.clone())).unwrap();
+        bench.beat(&beating("g", "b", 2)).unwrap();
+        bench.wait(1_000);
+    }
+    assert_eq!(bench.beat(&beating("g", "a", 1)), Err(ErrorCode::UnknownMemberId));
+    assert_eq!(bench.beat(&beating("g", "b", 2)).unwrap().assigned.unwrap().len(), 2);
+}
+
+#[test]
+fn epochs_other_than_the_last_two_are_fenced() {
+    let mut bench = Bench::new(&[("t", 2)]);
+    let all = bench.beat(&joining("g", "a", &["t"])).unwrap().assigned.unwrap();
+    bench.topics.set("t", 3);
+    bench.decide(ConsumerGroup::topics_changed).unwrap();
+    assert_eq!(bench.beat(&beating("g", "a", 2)), Err(ErrorCode::FencedMemberEpoch));
+    assert_eq!(bench.beat(&beating("g", "a", 1)).unwrap().assigned.unwrap().len(), 3);
+    let again = bench.beat(&with_owned(beating("g", "a", 1), all)).unwrap();
+    assert_eq!((again.member_epoch, again.assigned.unwrap().len()), (2, 3), "the answer was lost");
+    assert_eq!(
+        bench.beat(&beating("g", "a", 1)),
+        Err(ErrorCode::FencedMemberEpoch),
+        "it does not say what it owns"
+    );
+    let foreign = bench.topics.partition("t", 2);
+    let strange = PartitionId { index: 77, ..foreign };
+    assert_eq!(
+        bench.beat(&with_owned(beating("g", "a", 1), vec![strange])),
+        Err(ErrorCode::FencedMemberEpoch)
+    );
+    assert_eq!(bench.beat(&beating("g", "z", 1)), Err(ErrorCode::UnknownMemberId));
+}
+
+#[test]
+fn a_static_member_that_left_finds_its_partitions_under_a_new_member_id() {
+    let mut bench = Bench::new(&[("t", 2)]);
+    let had = bench.beat(&static_joining("a", "one")).unwrap().assigned;
+    assert_eq!(bench.beat(&static_joining("b", "one")), Err(ErrorCode::UnreleasedInstanceId));
+    let away = GroupHeartbeat { instance: Some("one".to_owned()), ..beating("g", "a", AWAY_EPOCH) };
+    assert_eq!(bench.beat(&away).unwrap().member_epoch, AWAY_EPOCH);
+    let epoch = bench.machine.group().epoch;
+    let back = bench.beat(&static_joining("b", "one")).unwrap();
+    assert_eq!((back.member_epoch, &back.assigned), (epoch, &had));
+    assert_eq!(bench.machine.group().epoch, epoch, "nobody else notices");
+    let old = GroupHeartbeat { instance: Some("one".to_owned()), ..beating("g", "a", 1) };
+    assert_eq!(bench.beat(&old), Err(ErrorCode::FencedInstanceId));
+}
+
+#[test]
+fn a_static_member_that_stays_away_is_out_after_its_session() {
+    let mut bench = Bench::new(&[("t", 2)]);
+    bench.beat(&static_joining("a", "one")).unwrap();
+    bench.beat(&joining("g", "b", &["t"])).unwrap();
+    bench
+        .beat(&GroupHeartbeat { instance: Some("one".to_owned()), ..beating("g", "a", AWAY_EPOCH) })
+        .unwrap();
+    bench.wait(5_000);
+    assert_eq!(bench.beat(&beating("g", "b", 2)).unwrap().assigned.unwrap().len(), 1);
+    bench.wait(1_000);
+    assert_eq!(bench.beat(&beating("g", "b", 2)).unwrap().assigned.unwrap().len(), 2);
+    assert_eq!(bench.beat(&static_joining("c", "one")).unwrap().assigned, Some(vec![]));
+}
+
+#[test]
+fn a_pattern_finds_topics_by_their_whole_name_and_new_ones_when_they_come() {
+    let mut bench = Bench::new(&[("orders-eu", 1), ("my-orders-eu", 1), ("__internal", 1)]);
+    let pattern = |text: &str| GroupHeartbeat {
+        topics: None,
+        topic_pattern: Some(text.to_owned()),
+        ..joining("g", "a", &[])
+    };
+    assert_eq!(bench.beat(&pattern("orders-(")), Err(ErrorCode::InvalidRegularExpression));
+    assert_eq!(bench.beat(&pattern("a)(b")), Err(ErrorCode::InvalidRegularExpression));
+    assert_eq!(bench.beat(&pattern("a{1000}{1000}")), Err(ErrorCode::InvalidRegularExpression));
+    assert_eq!(bench.beat(&pattern("orders-.*|__.*")).unwrap().assigned.unwrap().len(), 1);
+    bench.topics.set("orders-us", 2);
+    bench.decide(ConsumerGroup::topics_changed).unwrap();
+    assert_eq!(bench.beat(&beating("g", "a", 1)).unwrap().assigned.unwrap().len(), 3);
+    bench.topics.set("orders-eu", 0);
+    bench.decide(ConsumerGroup::topics_changed).unwrap();
+    assert_eq!(bench.beat(&beating("g", "a", 2)).unwrap().assigned.unwrap().len(), 2);
+}
+
+#[test]
+fn topics_that_nobody_subscribes_to_change_nothing() {
+    let mut bench = Bench::new(&[("t", 1)]);
+    bench.beat(&joining("g", "a", &["t"])).unwrap();
+    let written = bench.written.len();
+    bench.topics.set("other", 5);
+    bench.decide(ConsumerGroup::topics_changed).unwrap();
+    assert_eq!(bench.written.len(), written);
+}
+
+#[test]
+fn the_assignor_that_most_members_would_have_is_used() {
+    let mut bench = Bench::new(&[("t", 4)]);
+    let choosing = |member: &str, name: &str| GroupHeartbeat {
+        assignor: Some(name.to_owned()),
+        ..joining("g", member, &["t"])
+    };
+    assert_eq!(bench.beat(&choosing("a", "best")), Err(ErrorCode::UnsupportedAssignor));
+    bench.beat(&choosing("a", "range")).unwrap();
+    bench.beat(&choosing("b", "range")).unwrap();
+    bench.beat(&choosing("c", "uniform")).unwrap();
+    assert_eq!(bench.machine.describe(&bench.settings).assignor, "range");
+    bench.beat(&GroupHeartbeat { member_epoch: -1, ..beating("g", "a", -1) }).unwrap();
+    assert_eq!(bench.machine.describe(&bench.settings).assignor, "uniform");
+}
+
+#[test]
+fn a_heartbeat_that_makes_no_sense_is_refused_and_changes_nothing() {
+    let mut bench = Bench::new(&[("t", 1)]);
+    bench.settings.max_members = 1;
+    bench.settings.max_topics = 1;
+    let good = joining("g", "a", &["t"]);
+    let partition = bench.topics.partition("t", 0);
+    let wrong = [
+        (GroupHeartbeat { group: String::new(), ..good.clone() }, ErrorCode::InvalidGroupId),
+        (GroupHeartbeat { member: String::new(), ..good.clone() }, ErrorCode::InvalidRequest),
+        (GroupHeartbeat { member: "m".repeat(256), ..good.clone() }, ErrorCode::InvalidRequest),
+        (GroupHeartbeat { instance: Some(String::new()), ..good.clone() }, ErrorCode::InvalidRequest),
+        (GroupHeartbeat { member_epoch: -3, ..good.clone() }, ErrorCode::InvalidRequest),
+        (GroupHeartbeat { member_epoch: -2, ..good.clone() }, ErrorCode::InvalidRequest),
+        (GroupHeartbeat { topics: None, ..good.clone() }, ErrorCode::InvalidRequest),
+        (GroupHeartbeat { owned: Some(vec![partition]), ..good.clone() }, ErrorCode::InvalidRequest),
+        (joining("g", "a", &["t", "u"]), ErrorCode::InvalidRequest),
+        (joining("g", "a", &[""]), ErrorCode::InvalidRequest),
+        (GroupHeartbeat { member_epoch: -1, ..good.clone() }, ErrorCode::UnknownMemberId),
+    ];
+    for (request, code) in wrong {
+        assert_eq!(bench.beat(&request), Err(code), "{request:?}");
+    }
+    assert!(bench.written.is_empty());
+    bench.beat(&good).unwrap();
+    assert_eq!(bench.beat(&joining("g", "b", &["t"])), Err(ErrorCode::GroupMaxSizeReached));
+    assert!(bench.beat(&good).is_ok(), "who is in may join again");
+}
+
+#[test]
+fn who_takes_over_gives_everybody_a_session_and_knows_what_was_given() {
+    let mut bench = Bench::new(&[("t", 2)]);
+    bench.beat(&joining("g", "a", &["t"])).unwrap();
+    bench.beat(&joining("g", "b", &["t"])).unwrap();
+    bench.wait(5_999);
+    bench.take_over();
+    assert_eq!(bench.machine.next_deadline_ms(), 11_999);
+    assert_eq!(bench.beat(&beating("g", "b", 2)).unwrap().assigned, None, "it is still another's");
+    let answer = bench.beat(&beating("g", "a", 1)).unwrap();
+    assert_eq!((answer.member_epoch, answer.assigned.unwrap().len()), (1, 1));
+}
+
+#[test]
+fn an_empty_group_is_described_as_such() {
+    let mut bench = Bench::new(&[("t", 2)]);
+    bench.beat(&joining("g", "a", &["t"])).unwrap();
+    let described = bench.machine.describe(&bench.settings);
+    assert_eq!(described.members["a"].assigned.len(), 2);
+    assert_eq!(described.members["a"].target.len(), 2);
+    bench.beat(&beating("g", "a", -1)).unwrap();
+    let described = bench.machine.describe(&bench.settings);
+    assert_eq!((described.state, described.members.len()), (GroupState::Empty, 0));
+    assert_eq!(bench.machine.group().targets.len() + bench.machine.group().currents.len(), 0);
+}
+
+#[test]
+fn the_tombstones_of_a_group_leave_nothing() {
+    let mut bench = Bench::new(&[("t", 2)]);
+    bench.beat(&joining("g", "a", &["t"])).unwrap();
+    bench.beat(&static_joining("b", "one")).unwrap();
+    let mut group = bench.replayed();
+    assert!(!group.is_nothing());
+    for record in group.tombstones() {
+        group.replay(0, record);
+    }
+    assert!(group.is_nothing(), "{group:?}");
+}
+
+#[test]
+fn a_hundred_members_that_come_and_go_leave_everybody_else_alone() {
+    let mut bench = Bench::new(&[("t", 200)]);
+    let mut epochs = BTreeMap::new();
+    for number in 0..20 {
+        let member = format!("m{number:02}");
+        epochs.insert(member.clone(), bench.beat(&joining("g", &member, &["t"])).unwrap().member_epoch);
+    }
+    for _ in 0..3 {
+        for (member, epoch) in &mut epochs {
+            let owned = bench.machine.group().current(member).assigned.iter().copied().collect();
+            *epoch = bench.beat(&with_owned(beating("g", member, *epoch), owned)).unwrap().member_epoch;
+        }
+    }
+    assert_eq!(bench.machine.state(), GroupState::Stable);
+    let before: Vec<BTreeSet<_>> = bench.machine.group().targets.values().cloned().collect();
+    assert!(before.iter().all(|target| target.len() == 10));
+    bench.beat(&beating("g", "m19", -1)).unwrap();
+    for (was, is) in before.iter().zip(bench.machine.group().targets.values()) {
+        assert!(is.is_superset(was));
+    }
+}

@@ -1,0 +1,174 @@
+//! One decision under way: what it wrote so far, and the steps that decisions share.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use super::{AWAY_EPOCH, ConsumerGroup, Group, Leaving, Notice, Surroundings, describe};
+use crate::group::assignor::{Subscriber, Subscriptions};
+use crate::group::records::{CurrentAssignment, GroupRecord};
+use crate::group::topics::TopicShape;
+
+pub(super) struct Turn<'a> {
+    pub(super) machine: &'a mut ConsumerGroup,
+    pub(super) around: &'a Surroundings<'a>,
+    pub(super) records: Vec<GroupRecord>,
+    pub(super) notices: Vec<Notice>,
+}
+
+impl Turn<'_> {
+    pub(super) fn group(&self) -> &Group {
+        &self.machine.group
+    }
+
+    /// Writes a record, which changes the group as it will when it is read back.
+    pub(super) fn write(&mut self, record: GroupRecord) {
+        self.machine.group.replay(self.around.now.wall_ms, record.clone());
+        self.records.push(record);
+    }
+
+    /// Puts those out that are overdue, in one change.
+    pub(super) fn expire_members(&mut self) {
+        let now_ms = self.around.now.monotonic_ms;
+        let overdue: Vec<_> = self
+            .machine
+            .sessions
+            .iter()
+            .filter_map(|(member, session)| {
+                let unrevoked = session.rebalance.is_some_and(|(_, deadline_ms)| deadline_ms <= now_ms);
+                let reason = match session.deadline_ms <= now_ms {
+                    true => Leaving::SessionTimeout,
+                    false if unrevoked => Leaving::RebalanceTimeout,
+                    false => return None,
+                };
+                Some((Arc::clone(member), reason))
+            })
+            .collect();
+        for (member, reason) in &overdue {
+            self.remove_member(member, *reason);
+        }
+        if !overdue.is_empty() {
+            self.regroup();
+        }
+    }
+
+    /// Takes a change of topics in, where it concerns the group.
+    pub(super) fn follow_topics(&mut self) {
+        if self.machine.topics_seen != Some(self.around.topics.version()) && self.refresh_topics() {
+            self.bump();
+            self.retarget();
+        }
+    }
+
+    /// Ends a member: all that is known of it.
+    pub(super) fn remove_member(&mut self, member: &Arc<str>, reason: Leaving) {
+        self.write(GroupRecord::Current { member: Arc::clone(member), value: None });
+        self.write(GroupRecord::Target { member: Arc::clone(member), value: None });
+        self.write(GroupRecord::Member { member: Arc::clone(member), value: None });
+        self.machine.sessions.remove(member);
+        self.notices.push(Notice::Left { member: Arc::clone(member), reason });
+    }
+
+    /// After members came or went: topics, epoch and target follow.
+    pub(super) fn regroup(&mut self) {
+        self.refresh_topics();
+        self.bump();
+        self.retarget();
+    }
+
+    /// Looks at the topics subscribed to again. True if they are others than before.
+    pub(super) fn refresh_topics(&mut self) -> bool {
+        let wanted = self.wanted_topics();
+        self.machine.topics_seen = Some(self.around.topics.version());
+        if wanted == self.group().topics {
+            return false;
+        }
+        self.write(GroupRecord::Topics(Some(wanted).filter(|topics| !topics.is_empty())));
+        true
+    }
+
+    /// The topics that members subscribe to, by name or pattern, of those that exist.
+    fn wanted_topics(&mut self) -> BTreeMap<Arc<str>, TopicShape> {
+        let ConsumerGroup { group, patterns, .. } = &mut *self.machine;
+        let mut wanted = BTreeMap::new();
+        let mut want = |name: &Arc<str>| {
+            if !wanted.contains_key(name)
+                && let Some(shape) = self.around.topics.named(name)
+            {
+                wanted.insert(Arc::clone(name), shape);
+            }
+        };
+        patterns.keep_only(|pattern| {
+            group.members.values().any(|member| member.pattern.as_ref() == Some(pattern))
+        });
+        for member in group.members.values() {
+            member.topics.iter().for_each(&mut want);
+            if let Some(pattern) = &member.pattern {
+                patterns.matches(pattern, self.around.topics).iter().for_each(&mut want);
+            }
+        }
+        wanted
+    }
+
+    /// Counts a change.
+    pub(super) fn bump(&mut self) {
+        let epoch = self.group().epoch.saturating_add(1);
+        self.write(GroupRecord::Epoch(Some(epoch)));
+    }
+
+    /// Computes what everybody is to own, if something changed since it was last done.
+    pub(super) fn retarget(&mut self) {
+        let epoch = self.group().epoch;
+        if self.group().members.is_empty() || epoch <= self.group().target_epoch {
+            return;
+        }
+        let subscriptions = self.subscriptions();
+        let shares = describe::assignor(self.group(), self.around.settings).assign(&subscriptions);
+        let mut affected = 0;
+        for (member, share) in shares {
+            if self.group().targets.get(&member) != Some(&share) {
+                affected += 1;
+                self.write(GroupRecord::Target { member, value: Some(share) });
+            }
+        }
+        self.write(GroupRecord::TargetEpoch(Some(epoch)));
+        self.release_of_the_away();
+        let members = self.group().members.len();
+        let partitions =
+            subscriptions.topics.values().map(|partitions| usize::try_from(*partitions).unwrap_or(0)).sum();
+        self.notices.push(Notice::Retargeted { epoch, members, partitions, affected });
+    }
+
+    /// Who is away reads nothing: what is not to wait for it is free at once.
+    fn release_of_the_away(&mut self) {
+        let group = self.group();
+        let away = group.currents.iter().filter(|(_, current)| current.epoch == AWAY_EPOCH);
+        let fewer: Vec<_> = away
+            .filter_map(|(member, current)| {
+                let assigned: BTreeSet<_> =
+                    current.assigned.intersection(group.target(member)).copied().collect();
+                let shrinks = assigned.len() < current.assigned.len();
+                shrinks.then(|| (Arc::clone(member), CurrentAssignment { assigned, ..current.clone() }))
+            })
+            .collect();
+        for (member, current) in fewer {
+            self.write(GroupRecord::Current { member, value: Some(current) });
+        }
+    }
+
+    fn subscriptions(&mut self) -> Subscriptions {
+        let ConsumerGroup { group, patterns, .. } = &mut *self.machine;
+        let id_of = |name: &Arc<str>| group.topics.get(name).map(|shape| shape.id);
+        let mut members = BTreeMap::new();
+        for (id, metadata) in &group.members {
+            let mut topics: BTreeSet<_> = metadata.topics.iter().filter_map(id_of).collect();
+            if let Some(pattern) = &metadata.pattern {
+                topics.extend(patterns.matches(pattern, self.around.topics).iter().filter_map(id_of));
+            }
+            let subscriber =
+                Subscriber { instance: metadata.instance.clone(), topics, owned: group.target(id).clone() };
+            members.insert(Arc::clone(id), subscriber);
+        }
+        let topics = group.topics.values().map(|shape| (shape.id, shape.partitions)).collect();
+        Subscriptions { topics, members }
+    }
+}
