@@ -17,6 +17,8 @@ mod topics;
 
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+pub(crate) use tests::fixture;
 
 use std::sync::Arc;
 
