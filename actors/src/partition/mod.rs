@@ -1,4 +1,5 @@
 //! Partition replicas.
 
 pub mod append;
+pub mod following;
 pub mod message;
