@@ -3,3 +3,4 @@
 pub mod append;
 pub mod following;
 pub mod message;
+pub mod state;
