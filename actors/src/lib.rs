@@ -16,8 +16,6 @@ pub mod image;
 
 pub mod partition;
 
-pub mod replication;
-
 pub mod cluster;
 
 pub mod group;

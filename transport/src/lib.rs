@@ -3,5 +3,6 @@
 pub mod frame;
 pub mod identity;
 pub mod message;
+pub mod peer;
 pub mod wire;
 pub mod world;

@@ -18,16 +18,20 @@
 //!
 //! Nothing is allocated by a number from the wire before that number was held against the bytes that are left.
 
+mod assemble;
 mod decode;
 mod encode;
+mod message;
 #[cfg(test)]
 mod tests;
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
+pub use assemble::Assembler;
 pub use decode::Prefix;
 pub use encode::{Encoded, encode};
+pub use message::Unreadable;
 
 /// No frame is longer than this (without its prefix), whatever the settings say.
 pub const MAX_FRAME_BYTES: usize = 64 << 20;

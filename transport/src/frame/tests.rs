@@ -84,6 +84,21 @@ fn every_flipped_bit_of_prefix_and_header_is_found() {
     }
 }
 
+#[test]
+fn a_promise_of_many_bytes_takes_no_memory_before_they_come() {
+    let whole = flat(
+        &encode(head(Form::Request), &greeting(), vec![Bytes::from(vec![0; 40 << 20])], MAX_FRAME_BYTES)
+            .unwrap(),
+    );
+    let mut assembler = Assembler::new(MAX_FRAME_BYTES);
+    assembler.push(whole.slice(..100));
+    assert_eq!(assembler.next_frame(), Ok(None));
+    assert!(!assembler.is_between_frames());
+    assert!(assembler.memory_bytes() <= 1 << 20);
+    assembler.push(whole.slice(100..));
+    assert_eq!(assembler.next_frame().unwrap().unwrap().bodies[0].len(), 40 << 20);
+}
+
 /// A frame with a valid checksum around whatever the header holds.
 fn sealed(region: &[u8], bodies: &[u8]) -> Bytes {
     let fields = encode::Fields {
@@ -159,6 +174,31 @@ proptest! {
             prop_assert!(frame.bytes() <= length);
             prop_assert!(frame.bodies.len() * 4 <= region.len());
         }
+    }
+
+    #[test]
+    fn frames_are_put_together_from_pieces_of_any_size(
+        sizes in prop::collection::vec(0..3000_usize, 1..6), cuts in prop::collection::vec(1..700_usize, 1..40),
+    ) {
+        let mut stream = BytesMut::new();
+        for size in &sizes {
+            let bodies = vec![Bytes::from(vec![u8::try_from(size % 251).unwrap(); *size])];
+            stream.extend_from_slice(&flat(&encode(head(Form::Item), &greeting(), bodies, 5000).unwrap()));
+        }
+        let mut stream = stream.freeze();
+        let mut assembler = Assembler::new(5000);
+        let (mut found, mut cuts) = (Vec::new(), cuts.iter().cycle());
+        loop {
+            while let Some(frame) = assembler.next_frame().unwrap() {
+                found.push(frame.bodies[0].len());
+            }
+            if stream.is_empty() {
+                break;
+            }
+            assembler.push(stream.split_to((*cuts.next().unwrap()).min(stream.len())));
+        }
+        prop_assert!(assembler.is_between_frames());
+        prop_assert_eq!(found, sizes);
     }
 
     #[test]
