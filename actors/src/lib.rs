@@ -16,6 +16,8 @@ pub mod image;
 
 pub mod partition;
 
+pub mod replication;
+
 pub mod cluster;
 
 pub mod group;

@@ -24,6 +24,10 @@ impl Message for FindCoordinator {
 }
 
 /// A member's heartbeat (ConsumerGroupHeartbeat, KIP-848).
+///
+/// A member that does not know whether its last heartbeat was heard says everything again, above all what it owns:
+/// only then is the epoch before the present one taken. One that is told `UnknownMemberId` or `FencedMemberEpoch` gives
+/// all partitions up and joins again with epoch 0; one that is told `FencedInstanceId` ends.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct GroupHeartbeat {
     /// The group.
@@ -36,7 +40,8 @@ pub struct GroupHeartbeat {
     pub instance: Option<String>,
     /// `client.id`, for people.
     pub client_id: String,
-    /// How long the member may take to give partitions up, in milliseconds.
+    /// How long the member may take to give partitions up, in milliseconds; 0 if unchanged, or for the coordinator's
+    /// choice.
     pub rebalance_timeout_ms: u32,
     /// Names subscribed to; `None` if unchanged.
     pub topics: Option<Vec<String>>,
@@ -77,7 +82,8 @@ pub struct CommittedOffset {
     pub metadata: String,
 }
 
-/// Commits offsets. With `member` empty and `member_epoch` -1 from outside the group, which must then be empty.
+/// Commits offsets. With `member` empty and `member_epoch` -1 from outside the group, which must then be empty: so are
+/// offsets reset.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct OffsetCommit {
     /// The group.
@@ -182,6 +188,20 @@ impl Answer for GroupDescription {}
 pub struct DeleteGroup {
     /// The group.
     pub group: String,
+}
+
+/// Deletes committed offsets of topics that no member of the group subscribes to.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct OffsetDelete {
+    /// The group.
+    pub group: String,
+    /// The partitions.
+    pub partitions: Vec<PartitionId>,
+}
+
+impl Message for OffsetDelete {
+    const KIND: u16 = 307;
+    type Answer = Result<Vec<(PartitionId, Result<(), Refusal>)>, Refusal>;
 }
 
 impl Message for DeleteGroup {

@@ -8,6 +8,7 @@
 //! What survives the coordinator is in the records. Deadlines do not: whoever takes over gives everybody a new one.
 
 mod check;
+mod commit;
 mod describe;
 mod heartbeat;
 mod pattern;
@@ -23,11 +24,16 @@ use std::sync::Arc;
 
 pub use state::{AWAY_EPOCH, Group};
 
-use super::message::{GroupDescription, GroupHeartbeat, GroupHeartbeatAnswer, GroupState};
+use super::message::{
+    CommittedOffset, DeleteGroup, GroupDescription, GroupHeartbeat, GroupHeartbeatAnswer, GroupState,
+    OffsetCommit, OffsetDelete, OffsetFetch,
+};
 use super::records::{GroupRecord, MemberState};
 use super::settings::GroupSettings;
 use super::topics::TopicsView;
 use crate::error::Refusal;
+use crate::ids::PartitionId;
+use commit::PerPartition;
 use pattern::Patterns;
 use turn::Turn;
 
@@ -189,6 +195,7 @@ impl ConsumerGroup {
     pub fn tick(&mut self, around: &Surroundings<'_>) -> Decision<()> {
         self.decide(around, |turn| {
             turn.expire_members();
+            turn.forget_old_offsets();
             Ok(())
         })
     }
@@ -199,6 +206,39 @@ impl ConsumerGroup {
             turn.follow_topics();
             Ok(())
         })
+    }
+
+    /// Commits offsets, from a member or from outside.
+    pub fn commit(
+        &mut self,
+        around: &Surroundings<'_>,
+        request: &OffsetCommit,
+    ) -> Decision<Vec<(PartitionId, Result<(), Refusal>)>> {
+        self.decide(around, |turn| -> Result<PerPartition, Refusal> { turn.commit(request) })
+    }
+
+    /// Deletes committed offsets of topics that no member subscribes to.
+    pub fn delete_offsets(
+        &mut self,
+        around: &Surroundings<'_>,
+        request: &OffsetDelete,
+    ) -> Decision<Vec<(PartitionId, Result<(), Refusal>)>> {
+        self.decide(around, |turn| -> Result<PerPartition, Refusal> { turn.delete_offsets(request) })
+    }
+
+    /// Ends a group that has no members.
+    pub fn delete(&mut self, around: &Surroundings<'_>, request: &DeleteGroup) -> Decision<()> {
+        self.decide(around, |turn| turn.delete(request))
+    }
+
+    /// Committed offsets; of a group that there is not, none.
+    #[must_use]
+    pub fn fetch(
+        &self,
+        topics: &dyn TopicsView,
+        request: &OffsetFetch,
+    ) -> Vec<(PartitionId, CommittedOffset)> {
+        commit::fetch(&self.group, topics, request)
     }
 
     /// When [`Self::tick`] has something to do next, in milliseconds of the monotonic clock.
@@ -218,10 +258,12 @@ impl ConsumerGroup {
         describe::state(&self.group)
     }
 
-    /// Everything about the group.
-    #[must_use]
-    pub fn describe(&self, settings: &GroupSettings) -> GroupDescription {
-        describe::describe(&self.group, settings)
+    /// Everything about the group, if there is one.
+    pub fn describe(&self, settings: &GroupSettings) -> Result<GroupDescription, Refusal> {
+        if self.group.is_nothing() {
+            return Err(commit::not_found(&self.id));
+        }
+        Ok(describe::describe(&self.group, settings))
     }
 
     fn decide<A>(

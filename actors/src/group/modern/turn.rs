@@ -77,8 +77,11 @@ impl Turn<'_> {
 
     /// Looks at the topics subscribed to again. True if they are others than before.
     pub(super) fn refresh_topics(&mut self) -> bool {
+        if self.machine.topics_seen != Some(self.around.topics.version()) {
+            self.forget_deleted_topics();
+            self.machine.topics_seen = Some(self.around.topics.version());
+        }
         let wanted = self.wanted_topics();
-        self.machine.topics_seen = Some(self.around.topics.version());
         if wanted == self.group().topics {
             return false;
         }

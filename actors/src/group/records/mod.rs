@@ -2,8 +2,18 @@
 //!
 //! A group's state is what its records say and nothing else; [`GroupRecord`] is one of them, decoded.
 
+mod codec;
+mod value;
+mod wire;
+
+#[cfg(test)]
+mod tests;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+
+pub use codec::{LogRecord, decode, encode};
+pub use wire::RecordError;
 
 use super::topics::TopicShape;
 use crate::ids::{LeaderEpoch, Offset, PartitionId, TopicId};

@@ -1,10 +1,12 @@
 mod histories;
+mod offsets;
 
 use std::collections::BTreeSet;
 
 use super::*;
 use crate::error::ErrorCode;
 use crate::group::fakes::{FakeTopics, beating, joining};
+use crate::group::records::{decode, encode};
 use crate::ids::PartitionId;
 
 /// A group, its surroundings, and everything it wrote.
@@ -51,7 +53,10 @@ impl Bench {
     pub(super) fn replayed(&self) -> Group {
         let mut group = Group::default();
         for (time_ms, record) in &self.written {
-            group.replay(*time_ms, record.clone());
+            let encoded = encode(*time_ms, "g", record);
+            let (_, read) = decode(&encoded.key, encoded.value.as_deref()).unwrap().unwrap();
+            assert_eq!(read, *record);
+            group.replay(encoded.timestamp_ms, read);
         }
         group
     }
@@ -240,9 +245,9 @@ fn the_assignor_that_most_members_would_have_is_used() {
     bench.beat(&choosing("a", "range")).unwrap();
     bench.beat(&choosing("b", "range")).unwrap();
     bench.beat(&choosing("c", "uniform")).unwrap();
-    assert_eq!(bench.machine.describe(&bench.settings).assignor, "range");
+    assert_eq!(bench.machine.describe(&bench.settings).unwrap().assignor, "range");
     bench.beat(&GroupHeartbeat { member_epoch: -1, ..beating("g", "a", -1) }).unwrap();
-    assert_eq!(bench.machine.describe(&bench.settings).assignor, "uniform");
+    assert_eq!(bench.machine.describe(&bench.settings).unwrap().assignor, "uniform");
 }
 
 #[test]
@@ -291,11 +296,11 @@ fn who_takes_over_gives_everybody_a_session_and_knows_what_was_given() {
 fn an_empty_group_is_described_as_such() {
     let mut bench = Bench::new(&[("t", 2)]);
     bench.beat(&joining("g", "a", &["t"])).unwrap();
-    let described = bench.machine.describe(&bench.settings);
+    let described = bench.machine.describe(&bench.settings).unwrap();
     assert_eq!(described.members["a"].assigned.len(), 2);
     assert_eq!(described.members["a"].target.len(), 2);
     bench.beat(&beating("g", "a", -1)).unwrap();
-    let described = bench.machine.describe(&bench.settings);
+    let described = bench.machine.describe(&bench.settings).unwrap();
     assert_eq!((described.state, described.members.len()), (GroupState::Empty, 0));
     assert_eq!(bench.machine.group().targets.len() + bench.machine.group().currents.len(), 0);
 }

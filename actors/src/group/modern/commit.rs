@@ -1,0 +1,225 @@
+//! Offsets: committed, fetched, deleted, forgotten; and the end of a group.
+
+use std::sync::Arc;
+
+use super::turn::Turn;
+use super::{Group, Notice};
+use crate::error::{ErrorCode, Refusal};
+use crate::group::message::{CommittedOffset, DeleteGroup, OffsetCommit, OffsetDelete, OffsetFetch};
+use crate::group::records::{GroupRecord, OffsetValue};
+use crate::group::topics::TopicsView;
+use crate::ids::PartitionId;
+
+/// What became of each partition of a request.
+pub(super) type PerPartition = Vec<(PartitionId, Result<(), Refusal>)>;
+
+impl Turn<'_> {
+    pub(super) fn commit(&mut self, request: &OffsetCommit) -> Result<PerPartition, Refusal> {
+        self.check_committer(request)?;
+        let each = request.offsets.iter().map(|(partition, offset)| {
+            let checked = self.check_offset(request, partition, offset).map(|topic| {
+                let value = OffsetValue {
+                    offset: offset.offset,
+                    leader_epoch: offset.leader_epoch,
+                    metadata: offset.metadata.clone(),
+                    committed_ms: self.around.now.wall_ms,
+                    expires_ms: None,
+                    topic: Some(partition.topic),
+                };
+                self.write(GroupRecord::Offset { topic, partition: partition.index, value: Some(value) });
+            });
+            (*partition, checked)
+        });
+        Ok(each.collect())
+    }
+
+    /// Members commit in their epoch; others only while there are no members.
+    fn check_committer(&self, request: &OffsetCommit) -> Result<(), Refusal> {
+        let group = self.group();
+        if request.member_epoch < 0 && group.members.is_empty() {
+            return Ok(());
+        }
+        if !group.members.contains_key(request.member.as_str()) {
+            let text = match request.member_epoch {
+                ..0 => format!(
+                    "group {} has {} members; offsets are set from outside only when it has none: stop them first",
+                    request.group,
+                    group.members.len()
+                ),
+                _ => format!(
+                    "group {} has no member {:?}; join again (epoch 0)",
+                    request.group, request.member
+                ),
+            };
+            return Err(Refusal::new(ErrorCode::UnknownMemberId, text));
+        }
+        let epoch = group.current(&request.member).epoch;
+        if epoch == request.member_epoch {
+            return Ok(());
+        }
+        let text = format!(
+            "member {} of group {} commits with epoch {}, it has {epoch}: heartbeat, then commit again",
+            request.member, request.group, request.member_epoch
+        );
+        Err(Refusal::new(ErrorCode::StaleMemberEpoch, text))
+    }
+
+    /// The topic's name, if the offset may be committed.
+    fn check_offset(
+        &self,
+        request: &OffsetCommit,
+        partition: &PartitionId,
+        offset: &CommittedOffset,
+    ) -> Result<Arc<str>, Refusal> {
+        let topic = self.topic_of(partition)?;
+        let most = self.around.settings.offset_metadata_max_bytes;
+        if offset.metadata.len() > most {
+            let text = format!(
+                "group {}: the metadata for {topic}-{} has {} bytes; at most {most} (offset.metadata.max.bytes)",
+                request.group,
+                partition.index,
+                offset.metadata.len()
+            );
+            return Err(Refusal::new(ErrorCode::OffsetMetadataTooLarge, text));
+        }
+        if offset.offset.0 < 0 {
+            let text = format!("group {}: offset {} is negative", request.group, offset.offset);
+            return Err(Refusal::new(ErrorCode::InvalidRequest, text));
+        }
+        Ok(topic)
+    }
+
+    fn topic_of(&self, partition: &PartitionId) -> Result<Arc<str>, Refusal> {
+        match self.around.topics.identified(partition.topic) {
+            Some((topic, partitions)) if (0..partitions).contains(&partition.index) => Ok(topic),
+            Some((topic, partitions)) => {
+                let text =
+                    format!("topic {topic} has {partitions} partitions, none with index {}", partition.index);
+                Err(Refusal::new(ErrorCode::UnknownTopicOrPartition, text))
+            }
+            None => {
+                let text = format!("no topic has the id {}; it may have been deleted", partition.topic);
+                Err(Refusal::new(ErrorCode::UnknownTopicId, text))
+            }
+        }
+    }
+
+    pub(super) fn delete_offsets(&mut self, request: &OffsetDelete) -> Result<PerPartition, Refusal> {
+        self.check_exists(&request.group)?;
+        let each = request.partitions.iter().map(|partition| {
+            let deleted = self.topic_of(partition).and_then(|topic| {
+                if self.group().is_subscribed_to(&topic) {
+                    let text =
+                        format!("members of group {} subscribe to {topic}; stop them first", request.group);
+                    return Err(Refusal::new(ErrorCode::GroupSubscribedToTopic, text));
+                }
+                if self.group().offsets.get(&topic, partition.index).is_some() {
+                    self.write(GroupRecord::Offset { topic, partition: partition.index, value: None });
+                }
+                Ok(())
+            });
+            (*partition, deleted)
+        });
+        Ok(each.collect())
+    }
+
+    pub(super) fn delete(&mut self, request: &DeleteGroup) -> Result<(), Refusal> {
+        self.check_exists(&request.group)?;
+        let members = self.group().members.len();
+        if members > 0 {
+            let text = format!("group {} has {members} members; stop them first", request.group);
+            return Err(Refusal::new(ErrorCode::NonEmptyGroup, text));
+        }
+        self.end();
+        Ok(())
+    }
+
+    fn check_exists(&self, group: &str) -> Result<(), Refusal> {
+        if self.group().is_nothing() { Err(not_found(group)) } else { Ok(()) }
+    }
+
+    fn end(&mut self) {
+        for record in self.group().tombstones() {
+            self.write(record);
+        }
+    }
+
+    /// Forgets what was committed for topics that are no more.
+    pub(super) fn forget_deleted_topics(&mut self) {
+        let topics = self.around.topics;
+        self.forget(|_, _, value| value.topic.is_some_and(|topic| topics.identified(topic).is_none()));
+    }
+
+    /// When it is time to look: forgets offsets that outlived their retention, and a group of which nothing is left.
+    ///
+    /// Offsets of topics that members subscribe to stay. Those of a group without members are kept for their
+    /// retention from when it lost its last one, so that a partition with few records is not forgotten sooner.
+    pub(super) fn forget_old_offsets(&mut self) {
+        let (now, settings) = (self.around.now, self.around.settings);
+        if now.monotonic_ms < self.machine.retention_check_ms {
+            return;
+        }
+        self.machine.retention_check_ms = now.monotonic_ms + settings.offsets_retention_check_ms;
+        let retention_ms = i64::try_from(settings.offsets_retention_ms).unwrap_or(i64::MAX);
+        self.forget(|group, topic, value| {
+            let empty_since_ms = if group.members.is_empty() { group.epoch_since_ms } else { i64::MIN };
+            let kept_from_ms = value.committed_ms.max(empty_since_ms);
+            let ends_ms = value.expires_ms.unwrap_or_else(|| kept_from_ms.saturating_add(retention_ms));
+            !group.is_subscribed_to(topic) && ends_ms <= now.wall_ms
+        });
+        if self.group().members.is_empty() && self.group().offsets.is_empty() {
+            self.end();
+        }
+    }
+
+    fn forget(&mut self, is_over: impl Fn(&Group, &Arc<str>, &OffsetValue) -> bool) {
+        let group = self.group();
+        let over = group.offsets.iter().filter(|(topic, _, value)| is_over(group, topic, value));
+        let over: Vec<_> = over.map(|(topic, partition, _)| (Arc::clone(topic), partition)).collect();
+        if over.is_empty() {
+            return;
+        }
+        self.notices.push(Notice::Forgotten { partitions: over.len() });
+        for (topic, partition) in over {
+            self.write(GroupRecord::Offset { topic, partition, value: None });
+        }
+    }
+}
+
+/// The refusal for a group that there is not.
+pub(super) fn not_found(group: &str) -> Refusal {
+    Refusal::new(ErrorCode::GroupIdNotFound, format!("there is no group {group:?}"))
+}
+
+/// The committed offsets asked for. One committed for a topic of the same name that is no more is not among them.
+pub(super) fn fetch(
+    group: &Group,
+    topics: &dyn TopicsView,
+    request: &OffsetFetch,
+) -> Vec<(PartitionId, CommittedOffset)> {
+    let committed = |value: &OffsetValue| CommittedOffset {
+        offset: value.offset,
+        leader_epoch: value.leader_epoch,
+        metadata: value.metadata.clone(),
+    };
+    match &request.partitions {
+        Some(partitions) => partitions
+            .iter()
+            .filter_map(|partition| {
+                let (topic, _) = topics.identified(partition.topic)?;
+                let value = group.offsets.get(&topic, partition.index)?;
+                let same = value.topic.is_none_or(|topic| topic == partition.topic);
+                same.then(|| (*partition, committed(value)))
+            })
+            .collect(),
+        None => group
+            .offsets
+            .iter()
+            .filter_map(|(name, index, value)| {
+                let topic = topics.named(name)?.id;
+                let same = value.topic.is_none_or(|committed_for| committed_for == topic);
+                same.then(|| (PartitionId { topic, index }, committed(value)))
+            })
+            .collect(),
+    }
+}

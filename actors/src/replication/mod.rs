@@ -1,0 +1,6 @@
+//! How followers get what their leaders append.
+
+pub mod truncate;
+
+#[cfg(test)]
+mod model;
