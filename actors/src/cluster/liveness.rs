@@ -51,6 +51,8 @@ impl Timing {
 #[derive(Clone, Copy, Debug)]
 struct Heard {
     incarnation: Incarnation,
+    /// When this life was heard first: the one before was over by then.
+    first_at: Instant,
     at: Instant,
     image_version: u64,
 }
@@ -74,11 +76,13 @@ impl Liveness {
 
     /// A node was heard: by a heartbeat, or its registration (which shows no image).
     pub fn heard(&mut self, now: Instant, node: NodeId, incarnation: Incarnation, image_version: u64) {
-        let later = |known: &Heard| known.incarnation > incarnation;
-        if self.heard.get(&node).is_some_and(later) {
+        let known = self.heard.get(&node);
+        if known.is_some_and(|known| known.incarnation > incarnation) {
             return;
         }
-        self.heard.insert(node, Heard { incarnation, at: now, image_version });
+        let same = known.filter(|known| known.incarnation == incarnation);
+        let first_at = same.map_or(now, |known| known.first_at);
+        self.heard.insert(node, Heard { incarnation, first_at, at: now, image_version });
     }
 
     /// Looks at the clock. One who was stopped for a while has heard nobody meanwhile: the heartbeats that wait for it
@@ -95,9 +99,13 @@ impl Liveness {
     #[must_use]
     pub fn silent(&self, now: Instant, nodes: &Nodes) -> Vec<(NodeId, Incarnation, Duration)> {
         let silence = |node: NodeId, incarnation: Incarnation| {
-            let heard = self.heard.get(&node).filter(|heard| heard.incarnation == incarnation);
-            let since = heard.map_or(self.listening_since, |heard| heard.at.max(self.listening_since));
-            now.saturating_duration_since(since)
+            let since = match self.heard.get(&node) {
+                Some(heard) if heard.incarnation == incarnation => heard.at,
+                // It has restarted and is about to register; until it does, its old life still counts as silent.
+                Some(heard) if heard.incarnation > incarnation => heard.first_at,
+                _ => self.listening_since,
+            };
+            now.saturating_duration_since(since.max(self.listening_since))
         };
         nodes
             .iter()
@@ -182,6 +190,20 @@ mod tests {
         liveness.heard(now, NodeId(1), Incarnation(2), 99);
         liveness.heard(now, NodeId(1), Incarnation(1), 99);
         assert_eq!(silent(&liveness, now, &image), []);
+    }
+
+    #[test]
+    fn a_restarted_node_has_time_to_register_but_not_for_ever() {
+        let image = live_nodes(&[1]);
+        let start = Instant::now();
+        let mut liveness = Liveness::new(Timing::default(), start);
+        let now = run(&mut liveness, start, ms(350));
+        liveness.heard(now, NodeId(1), Incarnation(2), 0);
+        let now = run(&mut liveness, now, ms(350));
+        liveness.heard(now, NodeId(1), Incarnation(2), 0);
+        assert_eq!(silent(&liveness, now, &image), []);
+        let now = run(&mut liveness, now, ms(50));
+        assert_eq!(silent(&liveness, now, &image), [1]);
     }
 
     #[test]

@@ -2,6 +2,8 @@
 //!
 //! Any node answers metadata from its image; the others are passed on to the controller by the node asked.
 
+pub mod nodes;
+
 use std::collections::BTreeMap;
 
 use millstream_transport::message::{Answer, Message};

@@ -3,6 +3,7 @@
 //! A file of this folder per area holds its events. Series are named as Prometheus asks: `millstream_…_total`,
 //! `_seconds`, `_bytes`. Each node has its own recorder, because several nodes live in one process.
 
+mod cluster;
 mod invariants;
 
 use std::fmt;
@@ -12,6 +13,10 @@ use metrics::{Counter, Gauge, Histogram, Key, Label, Level, Metadata, NoopRecord
 
 use crate::ids::NodeId;
 
+pub use cluster::{
+    ControllerChanged, LeaderElectedInDoubt, LeadersElected, NodeDied, NodeLive, NodeRegistered,
+    PartitionHealth, ProposalFailed, QuorumSeen,
+};
 pub use invariants::InvariantBroken;
 
 /// Something that happened, worth a line or a number.

@@ -1,0 +1,381 @@
+//! The controller: on every voter, at work on the one that leads the quorum.
+//!
+//! Elsewhere it only listens, so that it knows who is there when its turn comes. At work it takes requests and
+//! observations to [`desk::Desk`], proposes one entry at a time, and answers when the entry is decided. Before its first
+//! it proposes an empty one: when that is decided, its image holds all that earlier controllers decided. The handler is
+//! synchronous; the quorum's answer comes back as a message with the number of the attempt it belongs to.
+
+mod desk;
+mod handle;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use millstream_transport::world::Clock;
+use ractor::{Actor, ActorProcessingErr, ActorRef};
+use tokio::sync::watch;
+use tokio::time::{Instant, MissedTickBehavior, timeout};
+use uuid::Uuid;
+
+pub use super::plan::TopicDefaults;
+pub use handle::ControllerHandle;
+
+use super::liveness::{Liveness, Timing};
+use super::message::nodes::{HeartbeatAnswer, NodeHeartbeat, NodeStanding};
+use super::proposer::{ProposeError, Proposer};
+use super::request::Request;
+use crate::error::{ErrorCode, Refusal};
+use crate::events::{ControllerChanged, Events, PartitionHealth, ProposalFailed};
+use crate::ids::NodeId;
+use crate::image::{Image, NodeState, Outcome, Partition, Topic};
+use desk::{Desk, Entry};
+
+/// How a controller works.
+#[derive(Clone, Copy, Debug)]
+pub struct ControllerSettings {
+    /// This node.
+    pub me: NodeId,
+    /// The cluster's id, given to it where it has none yet.
+    pub cluster: Uuid,
+    /// What topics get by default.
+    pub topics: TopicDefaults,
+    /// How fast deaths are noticed.
+    pub timing: Timing,
+    /// Between two steps of giving leaderships back to preferred leaders, each of a tenth of all at most.
+    pub rebalance_interval: Duration,
+    /// How long a node is live before it gets leaderships back.
+    pub rebalance_after: Duration,
+    /// How long the quorum may take to decide an entry.
+    pub propose_timeout: Duration,
+    /// Requests open at a time; more are refused.
+    pub open_requests_max: usize,
+}
+
+impl ControllerSettings {
+    /// The default settings of a node in a cluster.
+    #[must_use]
+    pub fn new(me: NodeId, cluster: Uuid) -> Self {
+        Self {
+            me,
+            cluster,
+            topics: TopicDefaults::default(),
+            timing: Timing::default(),
+            rebalance_interval: Duration::from_secs(5),
+            rebalance_after: Duration::from_secs(5),
+            propose_timeout: Duration::from_secs(5),
+            open_requests_max: 4096,
+        }
+    }
+}
+
+/// What a controller works with. Kept by who restarts it.
+#[derive(Clone, Debug)]
+pub struct ControllerParts {
+    /// How.
+    pub settings: ControllerSettings,
+    /// The time.
+    pub clock: Clock,
+    /// The quorum.
+    pub proposer: Arc<dyn Proposer>,
+    /// This node's images.
+    pub images: watch::Receiver<Arc<Image>>,
+    /// Where events go.
+    pub events: Events,
+}
+
+/// The controller's actor.
+#[derive(Debug)]
+pub(super) struct Controller;
+
+/// What the controller hears.
+#[derive(Debug)]
+pub(super) enum ControllerMessage {
+    /// A request.
+    Request(Request),
+    /// Time has passed.
+    Tick,
+    /// Image or leadership changed.
+    Wake,
+    /// An entry was decided, or not.
+    Proposed { attempt: u64, result: Result<Vec<Outcome>, ProposeError> },
+}
+
+impl ractor::Message for ControllerMessage {}
+
+/// How far this node is on its way to deciding.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Role {
+    /// Another node leads the quorum, or none. Leads out: this one leads.
+    Listening,
+    /// Leads the quorum; its image may lack what others decided. Leads out: the first entry was decided.
+    CatchingUp,
+    /// Decides.
+    AtWork,
+}
+
+/// The controller's state.
+#[derive(Debug)]
+pub(super) struct State {
+    parts: ControllerParts,
+    leadership: watch::Receiver<Option<NodeId>>,
+    role: Role,
+    liveness: Liveness,
+    desk: Desk,
+    /// The entry under way: its number, and what waits for it (nothing waits for a first one).
+    under_way: Option<(u64, Option<Entry>)>,
+    attempts: u64,
+    /// After an entry that came to nothing, the next waits a tick.
+    not_before: Instant,
+    gauged: Option<Arc<Image>>,
+}
+
+impl Actor for Controller {
+    type Msg = ControllerMessage;
+    type State = State;
+    type Arguments = ControllerParts;
+
+    async fn pre_start(
+        &self,
+        myself: ActorRef<Self::Msg>,
+        parts: ControllerParts,
+    ) -> Result<State, ActorProcessingErr> {
+        let now = parts.clock.now();
+        let leadership = parts.proposer.leadership();
+        tick(myself.clone(), parts.settings.timing.tick);
+        wake(myself.clone(), leadership.clone());
+        wake(myself, parts.images.clone());
+        Ok(State {
+            leadership,
+            role: Role::Listening,
+            liveness: Liveness::new(parts.settings.timing, now),
+            desk: Desk::new(parts.settings, now),
+            under_way: None,
+            attempts: 0,
+            not_before: now,
+            gauged: None,
+            parts,
+        })
+    }
+
+    async fn handle(
+        &self,
+        myself: ActorRef<Self::Msg>,
+        message: ControllerMessage,
+        state: &mut State,
+    ) -> Result<(), ActorProcessingErr> {
+        state.follow_leadership();
+        match message {
+            ControllerMessage::Request(request) => state.take(request),
+            ControllerMessage::Tick => state.tick(),
+            ControllerMessage::Wake => {}
+            ControllerMessage::Proposed { attempt, result } => state.decided(attempt, result),
+        }
+        state.propose_next(&myself);
+        Ok(())
+    }
+}
+
+/// Sends a tick at a time, until the actor is gone.
+fn tick(actor: ActorRef<ControllerMessage>, every: Duration) {
+    tokio::spawn(async move {
+        let mut interval = tokio::time::interval(every);
+        interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        while actor.send_message(ControllerMessage::Tick).is_ok() {
+            interval.tick().await;
+        }
+    });
+}
+
+/// Wakes the actor when a value changes; changes that come together wake it once.
+fn wake<T: Send + Sync + 'static>(actor: ActorRef<ControllerMessage>, mut watched: watch::Receiver<T>) {
+    tokio::spawn(async move {
+        while watched.changed().await.is_ok() && actor.send_message(ControllerMessage::Wake).is_ok() {}
+    });
+}
+
+impl State {
+    fn now(&self) -> Instant {
+        self.parts.clock.now()
+    }
+
+    fn image(&self) -> Arc<Image> {
+        Arc::clone(&self.parts.images.borrow())
+    }
+
+    /// The image on which this node decides; `None` where it may not.
+    fn deciding(&self) -> Option<Arc<Image>> {
+        let may = self.role == Role::AtWork && !self.parts.proposer.lease_left().is_zero();
+        may.then(|| self.image())
+    }
+
+    fn follow_leadership(&mut self) {
+        let leads = *self.leadership.borrow_and_update() == Some(self.parts.settings.me);
+        match (leads, self.role) {
+            (true, Role::Listening) => self.role = Role::CatchingUp,
+            (false, Role::CatchingUp | Role::AtWork) => {
+                if self.role == Role::AtWork {
+                    self.parts.events.emit(ControllerChanged { active: false });
+                    self.parts.events.emit(PartitionHealth::default());
+                }
+                self.role = Role::Listening;
+                self.gauged = None;
+                let refusal = self.not_controller();
+                self.desk.clear(&refusal);
+            }
+            (true, Role::CatchingUp | Role::AtWork) | (false, Role::Listening) => {}
+        }
+    }
+
+    fn not_controller(&self) -> Refusal {
+        let leader = *self.leadership.borrow();
+        let text = match leader {
+            Some(leader) if leader != self.parts.settings.me => {
+                format!("node {} is not the controller; ask node {leader}", self.parts.settings.me)
+            }
+            _ => format!("node {} is not the controller, and knows none", self.parts.settings.me),
+        };
+        Refusal::new(ErrorCode::NotController, text)
+    }
+
+    fn take(&mut self, request: Request) {
+        let now = self.now();
+        match request {
+            Request::Heartbeat(heartbeat, reply) => {
+                self.liveness.heard(now, heartbeat.node, heartbeat.incarnation, heartbeat.image_version);
+                reply.send(Ok(self.answer(heartbeat)));
+            }
+            request if self.role == Role::Listening => request.refuse(self.not_controller()),
+            request => {
+                if let Request::Register(register, _) = &request {
+                    self.liveness.heard(now, register.node, register.incarnation, 0);
+                }
+                self.desk.put(request);
+            }
+        }
+    }
+
+    fn answer(&self, heartbeat: NodeHeartbeat) -> HeartbeatAnswer {
+        let standing = self.deciding().map_or(NodeStanding::NotController, |image| {
+            match image.nodes().get(heartbeat.node) {
+                Some(known) if known.incarnation > heartbeat.incarnation => NodeStanding::Superseded,
+                Some(known) if known.incarnation < heartbeat.incarnation => NodeStanding::Unknown,
+                Some(known) => match known.state {
+                    NodeState::Live | NodeState::Leaving => NodeStanding::Live,
+                    NodeState::Starting | NodeState::Fenced => NodeStanding::Fenced,
+                },
+                None => NodeStanding::Unknown,
+            }
+        });
+        let lease = match standing {
+            NodeStanding::Live => self.liveness.grant(self.parts.proposer.lease_left()),
+            _ => Duration::ZERO,
+        };
+        HeartbeatAnswer { standing, lease_ms: u32::try_from(lease.as_millis()).unwrap_or(u32::MAX) }
+    }
+
+    fn tick(&mut self) {
+        self.liveness.tick(self.now());
+        let Some(image) = self.deciding() else {
+            if self.role == Role::AtWork {
+                // A majority has been out of reach for as long as the lease: who asks may find another controller.
+                self.desk.clear(&self.not_controller());
+            }
+            return;
+        };
+        if self.gauged.as_ref().is_none_or(|gauged| !Arc::ptr_eq(gauged, &image)) {
+            self.parts.events.emit(health(&image));
+            self.gauged = Some(image);
+        }
+    }
+
+    /// Proposes what there is to decide, unless an entry is under way.
+    fn propose_next(&mut self, myself: &ActorRef<ControllerMessage>) {
+        if self.under_way.is_some() || self.now() < self.not_before {
+            return;
+        }
+        let (commands, entry) = match self.role {
+            Role::Listening => return,
+            Role::CatchingUp => (Vec::new(), None),
+            Role::AtWork => {
+                let Some(image) = self.deciding() else { return };
+                let (now, now_ms) = (self.now(), self.parts.clock.wall_ms());
+                let Some(entry) = self.desk.next_entry(now, now_ms, &image, &self.liveness) else { return };
+                (entry.commands.clone(), Some(entry))
+            }
+        };
+        self.attempts += 1;
+        let attempt = self.attempts;
+        self.under_way = Some((attempt, entry));
+        let proposal = self.parts.proposer.propose(commands);
+        let (most, myself) = (self.parts.settings.propose_timeout, myself.clone());
+        tokio::spawn(async move {
+            let result = timeout(most, proposal).await.unwrap_or(Err(ProposeError::TimedOut));
+            // Where the actor is gone, its replies have refused already.
+            let _ = myself.send_message(ControllerMessage::Proposed { attempt, result });
+        });
+    }
+
+    fn decided(&mut self, attempt: u64, result: Result<Vec<Outcome>, ProposeError>) {
+        let Some((_, entry)) = self.under_way.take_if(|(under_way, _)| *under_way == attempt) else { return };
+        match (result, entry) {
+            (Ok(outcomes), Some(entry)) => {
+                entry.tell(&outcomes, &self.parts.events);
+                let stale = |outcome: &Outcome| matches!(outcome, Outcome::Elected { refused } if !refused.is_empty());
+                if outcomes.iter().any(stale) {
+                    self.desk.forget();
+                }
+                entry.settle(&outcomes);
+            }
+            (Ok(_), None) => self.caught_up(),
+            (Err(error), entry) => {
+                self.parts.events.emit(ProposalFailed { reason: &error.to_string() });
+                self.not_before = self.now() + self.parts.settings.timing.tick;
+                self.desk.forget();
+                let refusal = self.failed(&error);
+                match entry {
+                    Some(entry) => entry.refuse(&refusal),
+                    None => self.desk.clear(&refusal),
+                }
+            }
+        }
+    }
+
+    fn caught_up(&mut self) {
+        if self.role != Role::CatchingUp {
+            return;
+        }
+        self.role = Role::AtWork;
+        self.parts.events.emit(ControllerChanged { active: true });
+    }
+
+    fn failed(&self, error: &ProposeError) -> Refusal {
+        match error {
+            ProposeError::NotLeader(_) => self.not_controller(),
+            // It may still come to be: whoever asks again finds out.
+            ProposeError::TimedOut => Refusal::new(ErrorCode::RequestTimedOut, error.to_string()),
+            ProposeError::Failed(_) => Refusal::new(ErrorCode::NotController, error.to_string()),
+        }
+    }
+}
+
+/// How the partitions of an image are.
+fn health(image: &Image) -> PartitionHealth {
+    let mut health =
+        PartitionHealth { live_nodes: image.nodes().live().count(), ..PartitionHealth::default() };
+    let leads = |partition: &Partition| {
+        partition.leader.is_some_and(|leader| {
+            image.nodes().get(leader.node).is_some_and(|known| known.incarnation == leader.incarnation)
+        })
+    };
+    for partition in image.topics().iter().flat_map(|topic: &Arc<Topic>| topic.partitions.iter()) {
+        health.partitions += 1;
+        health.offline += usize::from(!leads(partition));
+        health.under_replicated += usize::from(partition.in_sync.len() < partition.replicas.len());
+        let preferred = partition.leader.map(|leader| leader.node) == partition.replicas.first().copied();
+        health.not_preferred += usize::from(!preferred && partition.leader.is_some());
+    }
+    health
+}
+
+#[cfg(test)]
+mod tests;

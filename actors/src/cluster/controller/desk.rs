@@ -1,0 +1,267 @@
+//! What the controller has on its desk: requests, silences, elections; and the next entry made of them.
+//!
+//! One entry is under way at a time and holds all that came in meanwhile, so that each is planned on the image that it
+//! will be applied to, a dead node costs one entry whatever it led, and the in-sync changes of many leaders are one.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::fmt;
+use std::ops::Range;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::ControllerSettings;
+use crate::cluster::election;
+use crate::cluster::liveness::Liveness;
+use crate::cluster::plan::{Settle, plan};
+use crate::cluster::request::Request;
+use crate::error::Refusal;
+use crate::events::{Events, LeaderElectedInDoubt, LeadersElected, NodeDied, NodeLive};
+use crate::ids::{Incarnation, NodeId, PartitionId};
+use crate::image::{Choice, Command, Election, Image, Outcome};
+
+/// The most requests of one entry: it is to be short on the wire and on the disk.
+const REQUESTS_PER_ENTRY_MAX: usize = 512;
+
+/// Requests and observations on their way into the quorum's log.
+#[derive(Debug)]
+pub(super) struct Desk {
+    settings: ControllerSettings,
+    queue: VecDeque<Request>,
+    /// The image whose elections are all proposed; only what differs from it is looked at again.
+    scanned: Option<Arc<Image>>,
+    /// Partitions whose members are waited for, and since when.
+    waiting: BTreeMap<PartitionId, Instant>,
+    /// Since when each node has been live in its life, as seen here.
+    live_since: BTreeMap<NodeId, (Incarnation, Instant)>,
+    rebalance_at: Instant,
+}
+
+/// An entry to be proposed.
+pub(super) struct Entry {
+    /// Never empty.
+    pub(super) commands: Vec<Command>,
+    answers: Vec<(Outcomes, Settle)>,
+    died: Vec<(NodeId, Duration)>,
+}
+
+/// Where a request's outcomes are.
+enum Outcomes {
+    /// Among the entry's.
+    At(Range<usize>),
+    /// Known: it was refused on the state that the entry makes.
+    Known(Vec<Outcome>),
+}
+
+impl fmt::Debug for Entry {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let answers = self.answers.len();
+        formatter.debug_struct("Entry").field("commands", &self.commands).field("answers", &answers).finish()
+    }
+}
+
+impl Desk {
+    pub(super) fn new(settings: ControllerSettings, now: Instant) -> Self {
+        Self {
+            settings,
+            queue: VecDeque::new(),
+            scanned: None,
+            waiting: BTreeMap::new(),
+            live_since: BTreeMap::new(),
+            rebalance_at: now + settings.rebalance_interval,
+        }
+    }
+
+    pub(super) fn put(&mut self, request: Request) {
+        self.queue.push_back(request);
+    }
+
+    /// Refuses all that is on the desk: this node no longer leads.
+    pub(super) fn clear(&mut self, refusal: &Refusal) {
+        for request in self.queue.drain(..) {
+            request.refuse(refusal.clone());
+        }
+        self.forget();
+        self.live_since.clear();
+    }
+
+    /// What was proposed did not come to be, as far as is known: everything is looked at again.
+    pub(super) fn forget(&mut self) {
+        self.scanned = None;
+        self.waiting.clear();
+    }
+
+    /// The next entry, if there is anything to decide. Requests that need none are answered here.
+    pub(super) fn next_entry(
+        &mut self,
+        now: Instant,
+        now_ms: i64,
+        image: &Arc<Image>,
+        liveness: &Liveness,
+    ) -> Option<Entry> {
+        let mut draft = Draft::new(image);
+        if image.cluster().is_none() {
+            draft.push(Command::Found { cluster: self.settings.cluster });
+        }
+        for (node, incarnation, silence) in liveness.silent(now, image.nodes()) {
+            draft.push(Command::FenceNode { node, incarnation });
+            draft.died.push((node, silence));
+        }
+        for (node, incarnation) in liveness.ready(now, image.nodes()) {
+            draft.push(Command::UnfenceNode { node, incarnation });
+        }
+        for request in self.queue.drain(..self.queue.len().min(REQUESTS_PER_ENTRY_MAX)) {
+            draft.add(request, &self.settings, now_ms);
+        }
+        self.note_live(now, &draft.scratch);
+        let elections = self.elections(now, image, &draft.scratch);
+        if !elections.is_empty() {
+            draft.push(Command::ElectLeaders { elections });
+        }
+        draft.finish()
+    }
+
+    fn note_live(&mut self, now: Instant, image: &Image) {
+        let nodes = image.nodes();
+        self.live_since.retain(|node, (incarnation, _)| nodes.is_live(*node, *incarnation));
+        for (node, known) in nodes.live() {
+            self.live_since.entry(node).or_insert((known.incarnation, now));
+        }
+    }
+
+    /// All elections that `scratch` asks for, the state after the commands so far.
+    fn elections(&mut self, now: Instant, image: &Arc<Image>, scratch: &Image) -> Vec<Election> {
+        let wait = self.settings.timing.doubt_wait;
+        let over = self.waiting.iter().filter(|(_, since)| now.saturating_duration_since(**since) >= wait);
+        let waited_out: BTreeSet<PartitionId> = over.map(|(id, _)| *id).collect();
+        let all = !self.waiting.is_empty();
+        let since = self.scanned.as_deref().filter(|_| !all);
+        let same = |since: &Image| {
+            Arc::ptr_eq(since.nodes(), scratch.nodes()) && Arc::ptr_eq(since.topics(), scratch.topics())
+        };
+        if since.is_some_and(same) && now < self.rebalance_at {
+            return Vec::new();
+        }
+        let due = election::due(scratch, since, &waited_out);
+        self.scanned = Some(Arc::clone(image));
+        if all {
+            self.waiting.retain(|id, _| due.waiting.contains(id));
+        }
+        for id in due.waiting {
+            self.waiting.entry(id).or_insert(now);
+        }
+        if due.elections.is_empty() && now >= self.rebalance_at {
+            self.rebalance_at = now + self.settings.rebalance_interval;
+            return self.rebalance(now, scratch);
+        }
+        due.elections
+    }
+
+    fn rebalance(&self, now: Instant, image: &Image) -> Vec<Election> {
+        let settled = |node: NodeId| {
+            let since = self.live_since.get(&node).map(|(_, since)| *since);
+            since.is_some_and(|since| now.saturating_duration_since(since) >= self.settings.rebalance_after)
+        };
+        let partitions: usize = image.topics().iter().map(|topic| topic.partitions.len()).sum();
+        election::rebalance(image, settled, (partitions / 10).max(1))
+    }
+}
+
+/// An entry in the making, and the state it makes.
+struct Draft {
+    scratch: Image,
+    commands: Vec<Command>,
+    answers: Vec<(Outcomes, Settle)>,
+    died: Vec<(NodeId, Duration)>,
+}
+
+impl Draft {
+    fn new(image: &Image) -> Self {
+        Self { scratch: image.clone(), commands: Vec::new(), answers: Vec::new(), died: Vec::new() }
+    }
+
+    fn push(&mut self, command: Command) {
+        self.scratch.apply(self.scratch.version(), &command);
+        self.commands.push(command);
+    }
+
+    fn add(&mut self, request: Request, settings: &ControllerSettings, now_ms: i64) {
+        let planned = plan(request, &self.scratch, settings.topics, now_ms);
+        let version = self.scratch.version();
+        let outcomes: Vec<Outcome> =
+            planned.commands.iter().map(|command| self.scratch.apply(version, command)).collect();
+        let refused = outcomes.iter().all(|outcome| matches!(outcome, Outcome::Refused(_)));
+        if refused {
+            self.answers.push((Outcomes::Known(outcomes), planned.settle));
+            return;
+        }
+        let start = self.commands.len();
+        self.commands.extend(planned.commands);
+        self.answers.push((Outcomes::At(start..self.commands.len()), planned.settle));
+    }
+
+    /// An empty entry is not proposed: what it would answer rests on nothing undecided.
+    fn finish(self) -> Option<Entry> {
+        let entry = Entry { commands: self.commands, answers: self.answers, died: self.died };
+        if entry.commands.is_empty() {
+            entry.settle(&[]);
+            return None;
+        }
+        Some(entry)
+    }
+}
+
+impl Entry {
+    /// Answers the requests of an entry that was decided.
+    pub(super) fn settle(self, outcomes: &[Outcome]) {
+        for (of, settle) in self.answers {
+            match of {
+                Outcomes::At(range) => settle(Ok(outcomes.get(range).unwrap_or_default())),
+                Outcomes::Known(outcomes) => settle(Ok(&outcomes)),
+            }
+        }
+    }
+
+    /// Answers the requests of an entry that came to nothing, or of which nothing is known.
+    pub(super) fn refuse(self, refusal: &Refusal) {
+        for (_, settle) in self.answers {
+            settle(Err(refusal.clone()));
+        }
+    }
+
+    /// Tells what a decided entry means.
+    pub(super) fn tell(&self, outcomes: &[Outcome], events: &Events) {
+        for (died, silent) in &self.died {
+            events.emit(NodeDied { died: *died, silent: *silent });
+        }
+        let mut elected = LeadersElected::default();
+        for (command, outcome) in self.commands.iter().zip(outcomes) {
+            match (command, outcome) {
+                (Command::UnfenceNode { node, .. }, Outcome::Done) => events.emit(NodeLive { live: *node }),
+                (Command::ElectLeaders { elections }, Outcome::Elected { refused }) => {
+                    for election in elections {
+                        let stale = refused.iter().any(|(id, _)| *id == election.partition);
+                        tell_election(election, stale, &mut elected, events);
+                    }
+                }
+                _ => {}
+            }
+        }
+        events.emit(elected);
+    }
+}
+
+fn tell_election(election: &Election, stale: bool, elected: &mut LeadersElected, events: &Events) {
+    match &election.choice {
+        _ if stale => elected.stale += 1,
+        Choice::Keep { .. } => {}
+        Choice::Lead { .. } => elected.clean += 1,
+        Choice::Nobody => elected.nobody += 1,
+        Choice::Alone { leader, unclean } => events.emit(LeaderElectedInDoubt {
+            partition: election.partition,
+            leader: leader.node,
+            unclean: *unclean,
+        }),
+    }
+}

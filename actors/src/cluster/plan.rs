@@ -1,0 +1,268 @@
+//! From a request to the commands that grant it. Pure: the image, the settings and the time are arguments.
+
+use std::collections::BTreeMap;
+
+use super::message::nodes::{ClientAnswer, ClientRequest, RegisterNode, Resign};
+use super::message::{AlterTopicConfig, CreatePartitions, CreateTopic};
+use super::request::{Reply, Request};
+use super::{election, placement};
+use crate::error::{ErrorCode, Refusal};
+use crate::ids::TopicId;
+use crate::image::{Command, Image, Outcome, PARTITIONS_MAX, Registration, Topic, check_name};
+use crate::topic_config::TopicConfig;
+
+/// What a topic gets where its maker does not say.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TopicDefaults {
+    /// `num.partitions`.
+    pub partitions: i32,
+    /// `default.replication.factor`; fewer where fewer nodes are live.
+    pub replication_factor: i16,
+}
+
+impl Default for TopicDefaults {
+    fn default() -> Self {
+        Self { partitions: 1, replication_factor: 3 }
+    }
+}
+
+/// Answers a request once the outcomes of its commands are known.
+pub(super) type Settle = Box<dyn FnOnce(Result<&[Outcome], Refusal>) + Send>;
+
+/// A request turned into commands.
+pub(super) struct Planned {
+    /// To be proposed, in this order; empty where the request needs none or is refused.
+    pub(super) commands: Vec<Command>,
+    /// Called once with their outcomes, after the entry is decided: a refusal, too, may rest on what is in it.
+    pub(super) settle: Settle,
+}
+
+impl Planned {
+    fn one<T: Send + 'static>(
+        command: Command,
+        reply: Reply<T>,
+        answer: impl FnOnce(&Outcome) -> Result<T, Refusal> + Send + 'static,
+    ) -> Self {
+        Self::of(vec![command], reply, move |outcomes| outcomes.first().map_or_else(|| Err(lost()), answer))
+    }
+
+    fn of<T: Send + 'static>(
+        commands: Vec<Command>,
+        reply: Reply<T>,
+        answer: impl FnOnce(&[Outcome]) -> Result<T, Refusal> + Send + 'static,
+    ) -> Self {
+        Self { commands, settle: Box::new(move |outcomes| reply.send(outcomes.and_then(answer))) }
+    }
+
+    fn answered<T: Send + 'static>(answer: Result<T, Refusal>, reply: Reply<T>) -> Self {
+        Self::of(Vec::new(), reply, move |_| answer)
+    }
+}
+
+/// Plans a request on `image`, the state that it will be applied to.
+pub(super) fn plan(request: Request, image: &Image, defaults: TopicDefaults, now_ms: i64) -> Planned {
+    match request {
+        Request::Register(request, reply) => register(request, reply, image, now_ms),
+        Request::AlterInSync(request, reply) => {
+            let (node, incarnation, changes) = (request.node, request.incarnation, request.changes);
+            Planned::one(
+                Command::AlterInSync { node, incarnation, changes },
+                reply,
+                |outcome| match outcome {
+                    Outcome::InSync(results) => Ok(results.clone()),
+                    other => Err(refusal(other)),
+                },
+            )
+        }
+        Request::ReportDoubts(request, reply) => {
+            let (node, incarnation, doubts) = (request.node, request.incarnation, request.doubts);
+            Planned::one(Command::ReportDoubts { node, incarnation, doubts }, reply, done)
+        }
+        Request::Resign(request, reply) => resign(&request, reply, image),
+        Request::HandOver(request, reply) => {
+            let (node, incarnation) = (request.node, request.incarnation);
+            Planned::one(Command::HandOver { node, incarnation }, reply, done)
+        }
+        Request::Client(request, reply) => match client(request, image, defaults) {
+            Ok((command, answer)) => Planned::one(command, reply, move |outcome| match outcome {
+                Outcome::ProducerIds { first, count } => {
+                    Ok(ClientAnswer::ProducerIds { first: *first, count: *count })
+                }
+                other => done(other).map(|()| answer),
+            }),
+            Err(answer) => Planned::answered(answer, reply),
+        },
+        // Answered when it comes in.
+        Request::Heartbeat(_, reply) => Planned::answered(Err(lost()), reply),
+    }
+}
+
+fn done(outcome: &Outcome) -> Result<(), Refusal> {
+    match outcome {
+        Outcome::Done => Ok(()),
+        other => Err(refusal(other)),
+    }
+}
+
+fn refusal(outcome: &Outcome) -> Refusal {
+    match outcome {
+        Outcome::Refused(refusal) => refusal.clone(),
+        _ => lost(),
+    }
+}
+
+fn lost() -> Refusal {
+    Refusal::new(ErrorCode::UnknownServerError, "the quorum gave another outcome than this request has")
+}
+
+fn register(request: RegisterNode, reply: Reply<()>, image: &Image, now_ms: i64) -> Planned {
+    let known = image.nodes().get(request.node).is_some_and(|known| {
+        known.incarnation == request.incarnation
+            && known.address == request.address
+            && known.directories == request.directories
+    });
+    if known {
+        return Planned::answered(Ok(()), reply);
+    }
+    let registration = Registration {
+        node: request.node,
+        incarnation: request.incarnation,
+        address: request.address,
+        directories: request.directories,
+        doubts: request.doubts,
+        feature_level: request.feature_level,
+        at_ms: now_ms,
+    };
+    Planned::one(Command::RegisterNode(registration), reply, done)
+}
+
+fn resign(request: &Resign, reply: Reply<()>, image: &Image) -> Planned {
+    if let Err(refusal) = image.nodes().in_life(request.node, request.incarnation) {
+        return Planned::answered(Err(refusal), reply);
+    }
+    let moved = request
+        .partitions
+        .iter()
+        .filter_map(|given| election::moved(image, given.partition, request.node, given.epoch, given.again));
+    let elections: Vec<_> = moved.collect();
+    let commands = if elections.is_empty() { vec![] } else { vec![Command::ElectLeaders { elections }] };
+    Planned::of(commands, reply, |_| Ok(()))
+}
+
+/// The command for a client's request and its answer when that is done; or the answer where none is needed.
+fn client(
+    request: ClientRequest,
+    image: &Image,
+    defaults: TopicDefaults,
+) -> Result<(Command, ClientAnswer), Result<ClientAnswer, Refusal>> {
+    match request {
+        ClientRequest::CreateTopic(id, request) => {
+            // Repeated because its first answer was lost.
+            if image.topics().named(&request.name).is_some_and(|topic| topic.id == id) {
+                return Err(Ok(ClientAnswer::Topic(id)));
+            }
+            create_topic(id, request, image, defaults)
+                .map(|command| (command, ClientAnswer::Topic(id)))
+                .map_err(Err)
+        }
+        ClientRequest::DeleteTopic(request) => {
+            let topic = named(image, &request.name).map_err(Err)?;
+            if topic.internal {
+                let text = format!("topic {} is the system's own and cannot be deleted", topic.name);
+                return Err(Err(Refusal::new(ErrorCode::InvalidRequest, text)));
+            }
+            Ok((Command::DeleteTopic { id: topic.id }, ClientAnswer::Done))
+        }
+        ClientRequest::CreatePartitions(request) => {
+            create_partitions(&request, image).map(|command| (command, ClientAnswer::Done)).map_err(Err)
+        }
+        ClientRequest::AlterTopicConfig(request) => {
+            alter(request, image).map(|command| (command, ClientAnswer::Done)).map_err(Err)
+        }
+        ClientRequest::AllocateProducerIds(count) => {
+            Ok((Command::AllocateProducerIds { count }, ClientAnswer::Done))
+        }
+    }
+}
+
+fn named<'a>(image: &'a Image, name: &str) -> Result<&'a Topic, Refusal> {
+    let unknown = || {
+        let shown: String = name.chars().take(249).collect();
+        Refusal::new(ErrorCode::UnknownTopicOrPartition, format!("there is no topic named {shown:?}"))
+    };
+    image.topics().named(name).map(AsRef::as_ref).ok_or_else(unknown)
+}
+
+fn create_topic(
+    id: TopicId,
+    request: CreateTopic,
+    image: &Image,
+    defaults: TopicDefaults,
+) -> Result<Command, Refusal> {
+    check_name(&request.name)?;
+    if image.topics().named(&request.name).is_some() {
+        let text = format!("a topic named {} exists", request.name);
+        return Err(Refusal::new(ErrorCode::TopicAlreadyExists, text));
+    }
+    check_config(&request.config)?;
+    // Kafka's tools say -1 for the default.
+    let count = request.partitions.filter(|count| *count != -1).unwrap_or(defaults.partitions);
+    let count = usize::try_from(count).ok().filter(|count| (1..=PARTITIONS_MAX).contains(count)).ok_or_else(
+        || {
+            let text = format!(
+                "topic {} cannot have {count} partitions, only from 1 to {PARTITIONS_MAX}",
+                request.name
+            );
+            Refusal::new(ErrorCode::InvalidPartitions, text)
+        },
+    )?;
+    let factor = match request.replication_factor.filter(|factor| *factor != -1) {
+        Some(factor) => usize::try_from(factor).unwrap_or(0),
+        None => {
+            let wanted = usize::try_from(defaults.replication_factor).unwrap_or(1);
+            wanted.min(image.nodes().live().count()).max(1)
+        }
+    };
+    let replicas = placement::place(image, None, count, factor)?;
+    let internal = Topic::is_internal_name(&request.name);
+    Ok(Command::CreateTopic { id, name: request.name, config: request.config, internal, replicas })
+}
+
+fn create_partitions(request: &CreatePartitions, image: &Image) -> Result<Command, Refusal> {
+    let topic = named(image, &request.name)?;
+    let from = topic.partitions.len();
+    let total = usize::try_from(request.total).unwrap_or(0);
+    if total <= from || total > PARTITIONS_MAX {
+        let text = format!(
+            "topic {} has {from} partitions; it can be raised to at most {PARTITIONS_MAX}, not to {}",
+            topic.name, request.total
+        );
+        return Err(Refusal::new(ErrorCode::InvalidPartitions, text));
+    }
+    let factor = topic.partitions.first().map_or(1, |partition| partition.replicas.len());
+    let replicas = placement::place(image, Some(topic), total - from, factor)?;
+    Ok(Command::CreatePartitions { id: topic.id, from, replicas })
+}
+
+fn alter(request: AlterTopicConfig, image: &Image) -> Result<Command, Refusal> {
+    let topic = named(image, &request.name)?;
+    let mut overrides = topic.overrides.clone();
+    for (name, value) in &request.changes {
+        match value {
+            Some(value) => overrides.insert(name.clone(), value.clone()),
+            None => overrides.remove(name),
+        };
+    }
+    check_config(&overrides)?;
+    Ok(Command::AlterTopicConfig { id: topic.id, changes: request.changes })
+}
+
+fn check_config(overrides: &BTreeMap<String, String>) -> Result<(), Refusal> {
+    match TopicConfig::parse(overrides) {
+        Ok(_) => Ok(()),
+        Err(invalid) => Err(Refusal::new(ErrorCode::InvalidConfig, invalid.to_string())),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,99 @@
+use super::*;
+use crate::cluster::message::DeleteTopic;
+use crate::image::fixture::{done, live_nodes, settings, three, topic};
+
+fn topic_request(name: &str, partitions: Option<i32>, factor: Option<i16>) -> CreateTopic {
+    CreateTopic { name: name.to_owned(), partitions, replication_factor: factor, config: BTreeMap::new() }
+}
+
+fn make(image: &Image, request: CreateTopic) -> Result<Vec<Vec<u32>>, ErrorCode> {
+    match client(ClientRequest::CreateTopic(topic(9), request), image, TopicDefaults::default()) {
+        Ok((Command::CreateTopic { replicas, .. }, ClientAnswer::Topic(id))) => {
+            assert_eq!(id, topic(9));
+            Ok(replicas.iter().map(|set| set.iter().map(|node| node.0).collect()).collect())
+        }
+        Err(Err(refusal)) => Err(refusal.code),
+        other => panic!("{other:?}"),
+    }
+}
+
+fn refused(image: &Image, request: ClientRequest) -> Refusal {
+    client(request, image, TopicDefaults::default()).unwrap_err().unwrap_err()
+}
+
+#[test]
+fn a_topic_gets_the_defaults_where_its_maker_does_not_say() {
+    for (nodes, factor) in [(vec![1], 1), (vec![1, 2], 2), (vec![1, 2, 3, 4], 3)] {
+        let image = live_nodes(&nodes);
+        for request in [topic_request("a", None, None), topic_request("a", Some(-1), Some(-1))] {
+            let replicas = make(&image, request).unwrap();
+            assert_eq!((replicas.len(), replicas[0].len()), (1, factor));
+        }
+    }
+}
+
+#[test]
+fn a_topic_that_cannot_be_had_is_refused() {
+    let image = three();
+    let code = |request| make(&image, request).unwrap_err();
+    assert_eq!(code(topic_request("a/b", None, None)), ErrorCode::InvalidTopic);
+    assert_eq!(code(topic_request("topic-1", None, None)), ErrorCode::TopicAlreadyExists);
+    assert_eq!(code(topic_request("a", Some(0), None)), ErrorCode::InvalidPartitions);
+    assert_eq!(code(topic_request("a", Some(-2), None)), ErrorCode::InvalidPartitions);
+    assert_eq!(code(topic_request("a", Some(10_001), None)), ErrorCode::InvalidPartitions);
+    assert_eq!(code(topic_request("a", None, Some(4))), ErrorCode::InvalidReplicationFactor);
+    assert_eq!(code(topic_request("a", None, Some(0))), ErrorCode::InvalidReplicationFactor);
+    let mut typo = topic_request("a", None, None);
+    typo.config.insert("retention.mz".to_owned(), "1".to_owned());
+    assert_eq!(code(typo), ErrorCode::InvalidConfig);
+}
+
+#[test]
+fn the_systems_own_topics_are_marked_and_stay() {
+    let mut image = live_nodes(&[1]);
+    let request = topic_request("__consumer_offsets", None, None);
+    let (command, _) =
+        client(ClientRequest::CreateTopic(topic(9), request), &image, TopicDefaults::default()).unwrap();
+    done(&mut image, command);
+    assert!(image.topics().named("__consumer_offsets").unwrap().internal);
+    let delete = ClientRequest::DeleteTopic(DeleteTopic { name: "__consumer_offsets".to_owned() });
+    assert_eq!(refused(&image, delete).code, ErrorCode::InvalidRequest);
+}
+
+#[test]
+fn what_does_not_exist_cannot_be_changed() {
+    let image = three();
+    let name = "nowhere".to_owned();
+    for request in [
+        ClientRequest::DeleteTopic(DeleteTopic { name: name.clone() }),
+        ClientRequest::CreatePartitions(CreatePartitions { name: name.clone(), total: 2 }),
+        ClientRequest::AlterTopicConfig(AlterTopicConfig { name, changes: BTreeMap::new() }),
+    ] {
+        let refusal = refused(&image, request);
+        assert_eq!(refusal.code, ErrorCode::UnknownTopicOrPartition);
+        assert!(refusal.text.contains("nowhere"), "{refusal}");
+    }
+}
+
+#[test]
+fn partitions_only_become_more_and_have_as_many_replicas_as_the_first() {
+    let image = three();
+    let grow =
+        |total| ClientRequest::CreatePartitions(CreatePartitions { name: "topic-1".to_owned(), total });
+    for total in [-1, 0, 1, 10_001] {
+        assert_eq!(refused(&image, grow(total)).code, ErrorCode::InvalidPartitions, "{total}");
+    }
+    let (command, _) = client(grow(3), &image, TopicDefaults::default()).unwrap();
+    let Command::CreatePartitions { from, replicas, .. } = command else { panic!("{command:?}") };
+    assert_eq!((from, replicas.len()), (1, 2));
+    assert!(replicas.iter().all(|set| set.len() == 3));
+}
+
+#[test]
+fn a_wrong_setting_is_refused_with_its_name() {
+    let changes = settings(&[("segment.bytes", Some("5"))]);
+    let request = ClientRequest::AlterTopicConfig(AlterTopicConfig { name: "topic-1".to_owned(), changes });
+    let refusal = refused(&three(), request);
+    assert_eq!(refusal.code, ErrorCode::InvalidConfig);
+    assert!(refusal.text.contains("segment.bytes=5"), "{refusal}");
+}

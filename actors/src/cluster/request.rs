@@ -1,0 +1,192 @@
+//! Requests to the controller, and their one answer.
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use millstream_transport::message::{Answer, Message};
+use tokio::sync::oneshot;
+
+use super::message::nodes::{
+    AlterInSync, ClientAnswer, ClientRequest, HandOver, HeartbeatAnswer, NodeHeartbeat, RegisterNode,
+    ReportDoubts, Resign,
+};
+use crate::error::{ErrorCode, Refusal};
+use crate::ids::PartitionId;
+
+type Answering<T> = Box<dyn FnOnce(Result<T, Refusal>) + Send>;
+
+/// Where the answer to a request goes. Dropped unsent, it refuses: no request is left without an answer.
+pub struct Reply<T> {
+    send: Option<Answering<T>>,
+    _place: Option<Place>,
+}
+
+impl<T> Reply<T> {
+    /// A reply that calls `send` once.
+    #[must_use]
+    pub fn new(send: impl FnOnce(Result<T, Refusal>) + Send + 'static) -> Self {
+        Self { send: Some(Box::new(send)), _place: None }
+    }
+
+    /// A reply to be awaited.
+    #[must_use]
+    pub fn channel() -> (Self, oneshot::Receiver<Result<T, Refusal>>)
+    where
+        T: Send + 'static,
+    {
+        let (sender, receiver) = oneshot::channel();
+        // Who has stopped waiting needs no answer.
+        (Self::new(move |answer| drop(sender.send(answer))), receiver)
+    }
+
+    /// Answers.
+    pub fn send(mut self, answer: Result<T, Refusal>) {
+        if let Some(send) = self.send.take() {
+            send(answer);
+        }
+    }
+
+    /// Holds a place in the controller's bound of open requests until answered.
+    pub(super) fn holding(mut self, place: Place) -> Self {
+        self._place = Some(place);
+        self
+    }
+}
+
+impl<T> Drop for Reply<T> {
+    fn drop(&mut self) {
+        if let Some(send) = self.send.take() {
+            let text = "the controller stopped before it answered; ask again";
+            send(Err(Refusal::new(ErrorCode::NotController, text)));
+        }
+    }
+}
+
+impl<T> fmt::Debug for Reply<T> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("Reply").field("open", &self.send.is_some()).finish_non_exhaustive()
+    }
+}
+
+/// A bound of open requests.
+#[derive(Clone, Debug)]
+pub(super) struct Places {
+    taken: Arc<AtomicUsize>,
+    most: usize,
+}
+
+/// One of them, free again when dropped.
+#[derive(Debug)]
+pub(super) struct Place(Arc<AtomicUsize>);
+
+impl Places {
+    pub(super) fn new(most: usize) -> Self {
+        Self { taken: Arc::new(AtomicUsize::new(0)), most }
+    }
+
+    pub(super) fn take(&self) -> Result<Place, Refusal> {
+        // The place is taken first: it is given back by its drop where there was none left.
+        let taken = self.taken.fetch_add(1, Ordering::Relaxed);
+        let place = Place(Arc::clone(&self.taken));
+        if taken < self.most {
+            return Ok(place);
+        }
+        let text = format!("the controller has {} requests open, as many as it takes; try again", self.most);
+        Err(Refusal::new(ErrorCode::ThrottlingQuotaExceeded, text))
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// A request with its reply.
+#[derive(Debug)]
+pub enum Request {
+    /// A node has started.
+    Register(RegisterNode, Reply<()>),
+    /// A node is there.
+    Heartbeat(NodeHeartbeat, Reply<HeartbeatAnswer>),
+    /// A leader changes in-sync sets.
+    AlterInSync(AlterInSync, Reply<Vec<(PartitionId, Result<u32, Refusal>)>>),
+    /// A node doubts its replicas.
+    ReportDoubts(ReportDoubts, Reply<()>),
+    /// A leader resigns.
+    Resign(Resign, Reply<()>),
+    /// A node is about to stop.
+    HandOver(HandOver, Reply<()>),
+    /// A client's request.
+    Client(ClientRequest, Reply<ClientAnswer>),
+}
+
+impl Request {
+    /// Refuses it.
+    pub fn refuse(self, refusal: Refusal) {
+        match self {
+            Self::Register(_, reply)
+            | Self::ReportDoubts(_, reply)
+            | Self::Resign(_, reply)
+            | Self::HandOver(_, reply) => reply.send(Err(refusal)),
+            Self::Heartbeat(_, reply) => reply.send(Err(refusal)),
+            Self::AlterInSync(_, reply) => reply.send(Err(refusal)),
+            Self::Client(_, reply) => reply.send(Err(refusal)),
+        }
+    }
+}
+
+/// A message that the controller answers.
+pub trait ToController: Message<Answer = Result<Self::Granted, Refusal>> + Clone {
+    /// What it is answered with when it is not refused.
+    type Granted: Answer;
+
+    /// The message as a request.
+    fn request(self, reply: Reply<Self::Granted>) -> Request;
+}
+
+macro_rules! to_controller {
+    ($($message:ty => $granted:ty, $variant:ident;)*) => {
+        $(impl ToController for $message {
+            type Granted = $granted;
+
+            fn request(self, reply: Reply<Self::Granted>) -> Request {
+                Request::$variant(self, reply)
+            }
+        })*
+    };
+}
+
+to_controller! {
+    RegisterNode => (), Register;
+    NodeHeartbeat => HeartbeatAnswer, Heartbeat;
+    AlterInSync => Vec<(PartitionId, Result<u32, Refusal>)>, AlterInSync;
+    ReportDoubts => (), ReportDoubts;
+    Resign => (), Resign;
+    HandOver => (), HandOver;
+    ClientRequest => ClientAnswer, Client;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_dropped_reply_refuses() {
+        let (reply, mut answer) = Reply::<()>::channel();
+        drop(reply);
+        assert_eq!(answer.try_recv().unwrap().unwrap_err().code, ErrorCode::NotController);
+    }
+
+    #[test]
+    fn a_place_is_free_again_after_the_answer() {
+        let places = Places::new(1);
+        let (reply, mut answer) = Reply::<()>::channel();
+        let reply = reply.holding(places.take().unwrap());
+        assert_eq!(places.take().unwrap_err().code, ErrorCode::ThrottlingQuotaExceeded);
+        reply.send(Ok(()));
+        assert!(answer.try_recv().unwrap().is_ok());
+        assert!(places.take().is_ok());
+    }
+}
