@@ -21,3 +21,7 @@ pub mod replication;
 pub mod cluster;
 
 pub mod group;
+
+pub mod client;
+
+pub mod producer;

@@ -124,12 +124,22 @@ impl BatchBuilder {
     /// The batch's bytes: base offset 0, no leader epoch, and its checksum. Compressed, unless that would make it
     /// larger.
     #[must_use]
-    pub fn finish(mut self, stamp: Option<ProducerStamp>) -> Bytes {
+    pub fn finish(self, stamp: Option<ProducerStamp>) -> Bytes {
+        self.pack().seal(stamp)
+    }
+
+    /// Compresses the records, unless that would make them larger. What is left to do is cheap: [`Packed::seal`].
+    #[must_use]
+    pub fn pack(mut self) -> Packed {
         let packed = self.packed();
         let codec = packed.as_ref().map_or(Codec::None, |_| self.compression.codec);
-        let mut bytes = packed.unwrap_or_else(|| std::mem::take(&mut self.bytes));
-        self.put_header(&mut bytes, codec, stamp);
-        bytes.freeze()
+        Packed {
+            bytes: packed.unwrap_or_else(|| std::mem::take(&mut self.bytes)),
+            codec,
+            count: self.count,
+            base_timestamp_ms: self.base_timestamp_ms,
+            max_timestamp_ms: self.max_timestamp_ms,
+        }
     }
 
     /// Room for a header, and the records compressed; `None` where they are better left alone.
@@ -143,17 +153,43 @@ impl BatchBuilder {
         self.compression.pack(records, &mut packed).ok()?;
         (packed.len() < self.bytes.len()).then(|| BytesMut::from(Bytes::from(packed)))
     }
+}
 
-    fn put_header(&self, batch: &mut BytesMut, codec: Codec, stamp: Option<ProducerStamp>) {
-        let length = batch.len().saturating_sub(UNCOUNTED_BYTES);
+/// A batch whose records are packed and whose header is not written yet.
+#[derive(Debug)]
+pub struct Packed {
+    bytes: BytesMut,
+    codec: Codec,
+    count: i32,
+    base_timestamp_ms: i64,
+    max_timestamp_ms: i64,
+}
+
+impl Packed {
+    /// Records in it.
+    #[must_use]
+    pub const fn count(&self) -> i32 {
+        self.count
+    }
+
+    /// Bytes of the whole batch.
+    #[must_use]
+    pub fn total_bytes(&self) -> usize {
+        self.bytes.len()
+    }
+
+    /// Writes the header, with the producer's stamp and the checksum.
+    #[must_use]
+    pub fn seal(mut self, stamp: Option<ProducerStamp>) -> Bytes {
+        let length = self.bytes.len().saturating_sub(UNCOUNTED_BYTES);
         let stamp = stamp.unwrap_or(ProducerStamp { id: ProducerId(-1), epoch: -1, base_sequence: -1 });
-        let mut header = batch.get_mut(..HEADER_BYTES).unwrap_or_default();
+        let mut header = self.bytes.get_mut(..HEADER_BYTES).unwrap_or_default();
         header.put_i64(0);
         header.put_i32(i32::try_from(length).unwrap_or(i32::MAX));
         header.put_i32(-1);
         header.put_i8(2);
         header.put_u32(0);
-        header.put_i16(Attributes::with_codec(codec).0);
+        header.put_i16(Attributes::with_codec(self.codec).0);
         header.put_i32(self.count.saturating_sub(1));
         header.put_i64(self.base_timestamp_ms);
         header.put_i64(self.max_timestamp_ms);
@@ -161,10 +197,11 @@ impl BatchBuilder {
         header.put_i16(stamp.epoch);
         header.put_i32(stamp.base_sequence);
         header.put_i32(self.count);
-        let computed = checksum(batch);
-        if let Some(field) = batch.get_mut(17..21) {
+        let computed = checksum(&self.bytes);
+        if let Some(field) = self.bytes.get_mut(17..21) {
             field.copy_from_slice(&computed.to_be_bytes());
         }
+        self.bytes.freeze()
     }
 }
 

@@ -16,8 +16,9 @@ mod varint;
 
 pub use assign::{assign, assign_producer, set_append_time};
 pub use batches::{Batch, Batches, batches, whole_batches};
-pub use builder::{BatchBuilder, Full, ProducerStamp, record_bytes};
+pub use builder::{BatchBuilder, Full, Packed, ProducerStamp, record_bytes};
 pub use compress::{Codec, Compression};
+pub(crate) use header::add_sequence;
 pub use header::{
     Attributes, BatchError, BatchHeader, BatchProblem, HEADER_BYTES, NO_TIMESTAMP, verify_checksum,
 };

@@ -1,0 +1,271 @@
+//! Keeps a client's view of the cluster fresh: one request waits at some node until that node knows something newer.
+//!
+//! Nobody asks on a timer. When a node refuses with "not the leader", its refusal may be ahead of the view, so
+//! [`MetadataCache::refresh`] asks another node at once, as the one that is waited at may be cut off.
+
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use millstream_transport::world::World;
+use tokio::sync::{Notify, watch};
+use tokio::time::Instant;
+
+use super::error::ClientError;
+use super::link::{Asks, Cluster, LinkError, Target};
+use super::view::{TopicView, View};
+use crate::cluster::message::{Metadata, MetadataAnswer};
+
+/// How long a node may hold a request back while nothing is new.
+const MAX_WAIT: Duration = Duration::from_secs(30);
+
+/// How much longer its answer may take.
+const ANSWER_TIME: Duration = Duration::from_secs(3);
+
+/// The least time between two requests that somebody wished for, and after an error.
+const LEAST_PAUSE: Duration = Duration::from_millis(50);
+
+/// How long a topic that no node knows may still appear: it may just have been made.
+const TOPIC_GRACE: Duration = Duration::from_secs(5);
+
+/// A client's view of the cluster. Cheap to clone; all clones see the same.
+#[derive(Clone, Debug)]
+pub struct MetadataCache {
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    view: watch::Sender<Arc<View>>,
+    wanted: Mutex<Wanted>,
+    changed: Notify,
+}
+
+#[derive(Clone, Debug, Default)]
+struct Wanted {
+    names: BTreeSet<String>,
+    all: bool,
+    refresh: bool,
+    closed: bool,
+}
+
+impl Wanted {
+    fn asked(&self) -> Option<BTreeSet<String>> {
+        (!self.all).then(|| self.names.clone())
+    }
+}
+
+impl MetadataCache {
+    /// A cache that asks these addresses first, and then the nodes it hears of. Its task runs on the first core.
+    pub(super) fn start(world: &World, link: Arc<dyn Cluster>, bootstrap: Vec<String>) -> Self {
+        let shared = Arc::new(Shared {
+            view: watch::Sender::new(Arc::default()),
+            wanted: Mutex::default(),
+            changed: Notify::new(),
+        });
+        let first = usize::try_from(world.random.range(0, 1 << 16)).unwrap_or(0);
+        let mut poll =
+            Poll { shared: Arc::clone(&shared), link, bootstrap, turn: first, told: None, last_asked: None };
+        if let Some(core) = world.threads.cores().first() {
+            core.spawn(move || async move { poll.run().await });
+        }
+        Self { shared }
+    }
+
+    /// The view now.
+    #[must_use]
+    pub fn view(&self) -> Arc<View> {
+        Arc::clone(&self.shared.view.borrow())
+    }
+
+    /// Hears of every new view.
+    #[must_use]
+    pub fn subscribe(&self) -> watch::Receiver<Arc<View>> {
+        self.shared.view.subscribe()
+    }
+
+    /// From now on views show this topic.
+    pub fn want(&self, topic: &str) {
+        let mut wanted = self.wanted();
+        if !wanted.names.contains(topic) {
+            wanted.names.insert(topic.to_owned());
+            drop(wanted);
+            self.shared.changed.notify_one();
+        }
+    }
+
+    /// From now on views show all topics.
+    pub fn want_all(&self) {
+        if !std::mem::replace(&mut self.wanted().all, true) {
+            self.shared.changed.notify_one();
+        }
+    }
+
+    /// Asks another node soon: the view seems to be old.
+    pub fn refresh(&self) {
+        if !std::mem::replace(&mut self.wanted().refresh, true) {
+            self.shared.changed.notify_one();
+        }
+    }
+
+    /// Waits for the first view.
+    pub async fn ready(&self, within: Duration) -> Result<Arc<View>, ClientError> {
+        self.wait("the first answer of the cluster", within, |view| {
+            (view.version > 0).then(|| Arc::clone(view))
+        })
+        .await
+    }
+
+    /// Waits for a topic to be known, not much longer than some node has said that it is not.
+    pub async fn topic(&self, name: &str, within: Duration) -> Result<Arc<TopicView>, ClientError> {
+        self.want(name);
+        let found = |view: &Arc<View>| view.topics.get(name).cloned();
+        let soon = within.min(TOPIC_GRACE);
+        match self.wait("looking a topic up", soon, found).await {
+            Err(ClientError::TimedOut { .. }) if self.view().covers(name) => {
+                Err(ClientError::UnknownTopic(name.to_owned()))
+            }
+            Err(ClientError::TimedOut { .. }) => {
+                self.wait("looking a topic up", within.saturating_sub(soon), found).await
+            }
+            other => other,
+        }
+    }
+
+    /// Waits for a view in which `find` finds something.
+    pub async fn wait<T>(
+        &self,
+        what: &str,
+        within: Duration,
+        find: impl Fn(&Arc<View>) -> Option<T>,
+    ) -> Result<T, ClientError> {
+        let mut views = self.subscribe();
+        let search = async {
+            loop {
+                if let Some(found) = find(&views.borrow_and_update()) {
+                    return Ok(found);
+                }
+                if self.wanted().closed || views.changed().await.is_err() {
+                    return Err(ClientError::Closed);
+                }
+            }
+        };
+        let late = || ClientError::TimedOut { what: what.to_owned(), within, last: None };
+        tokio::time::timeout(within, search).await.unwrap_or_else(|_| Err(late()))
+    }
+
+    /// Ends the task.
+    pub(super) fn close(&self) {
+        self.wanted().closed = true;
+        self.shared.changed.notify_one();
+        self.shared.view.send_modify(|_| ());
+    }
+
+    fn wanted(&self) -> MutexGuard<'_, Wanted> {
+        self.shared.wanted.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The task.
+struct Poll {
+    shared: Arc<Shared>,
+    link: Arc<dyn Cluster>,
+    bootstrap: Vec<String>,
+    /// Whose turn it is among those who can be asked.
+    turn: usize,
+    /// What the one whose turn it is has told already: it need not answer before it knows more.
+    told: Option<(Option<BTreeSet<String>>, u64)>,
+    last_asked: Option<Instant>,
+}
+
+impl Poll {
+    async fn run(&mut self) {
+        loop {
+            let wanted = self.take_wanted();
+            if wanted.closed {
+                return;
+            }
+            if wanted.refresh {
+                self.next_node();
+            }
+            self.pause().await;
+            let target = self.target();
+            let asked = wanted.asked();
+            let asking = self.ask(&target, asked.clone());
+            tokio::select! {
+                biased;
+                () = self.shared.changed.notified() => {}
+                answer = asking => self.heard(answer, asked),
+            }
+        }
+    }
+
+    fn take_wanted(&self) -> Wanted {
+        let mut wanted = self.shared.wanted.lock().unwrap_or_else(PoisonError::into_inner);
+        let taken = wanted.clone();
+        wanted.refresh = false;
+        taken
+    }
+
+    /// Not more often than is good for the nodes, unless the last answer told something new.
+    async fn pause(&mut self) {
+        if let Some(last) = self.last_asked {
+            tokio::time::sleep_until(last + LEAST_PAUSE).await;
+        }
+        self.last_asked = Some(Instant::now());
+    }
+
+    fn next_node(&mut self) {
+        self.turn = self.turn.wrapping_add(1);
+        self.told = None;
+    }
+
+    /// Known nodes in turn; the bootstrap addresses when there are none, and once a round in case all have moved.
+    fn target(&self) -> Target {
+        let view = self.shared.view.borrow();
+        let nodes = view.nodes.keys().map(|node| Target::Node(*node));
+        let addresses = self.bootstrap.iter().map(|address| Target::Address(address.clone()));
+        let known = view.nodes.len();
+        let extra = if known == 0 { self.bootstrap.len() } else { 1 };
+        let place = self.turn.checked_rem(known.saturating_add(extra)).unwrap_or(0);
+        let skip =
+            if known == 0 { 0 } else { (self.turn / known.saturating_add(1)) % self.bootstrap.len().max(1) };
+        let nowhere = Target::Address(String::new());
+        nodes.chain(addresses.skip(skip)).nth(place).unwrap_or(nowhere)
+    }
+
+    fn ask(&self, target: &Target, asked: Option<BTreeSet<String>>) -> super::link::Asking<MetadataAnswer> {
+        let newer_than = self.told.as_ref().filter(|(told, _)| *told == asked).map(|(_, version)| *version);
+        let max_wait = if newer_than.is_some() { MAX_WAIT } else { Duration::ZERO };
+        let request = Metadata {
+            topics: asked.map(|names| names.into_iter().collect()),
+            newer_than,
+            max_wait_ms: u32::try_from(max_wait.as_millis()).unwrap_or(u32::MAX),
+        };
+        Asks::<Metadata>::ask(&*self.link, target, request, max_wait.saturating_add(ANSWER_TIME))
+    }
+
+    fn heard(&mut self, answer: Result<MetadataAnswer, LinkError>, asked: Option<BTreeSet<String>>) {
+        let Ok(answer) = answer else {
+            self.next_node();
+            return;
+        };
+        self.told = Some((asked.clone(), answer.version));
+        if answer.version > self.shared.view.borrow().version {
+            self.last_asked = None;
+        }
+        for node in &answer.nodes {
+            self.link.learn(node.id, &node.quic);
+        }
+        self.shared.view.send_if_modified(|view| {
+            // A node that lags behind tells nothing, unless it is asked for topics never shown before.
+            if answer.version < view.version && asked == view.asked {
+                return false;
+            }
+            let new = View::new(answer, asked);
+            let differs = **view != new;
+            *view = Arc::new(new);
+            differs
+        });
+    }
+}

@@ -1,0 +1,112 @@
+//! The memory of a producer, and which batches have no fate yet.
+
+use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::{Notify, Semaphore};
+
+use super::delivery::ProduceError;
+
+#[derive(Debug)]
+pub(super) struct Budget {
+    memory: Semaphore,
+    waiting: AtomicUsize,
+    next: AtomicU64,
+    undecided: Mutex<BTreeSet<u64>>,
+    decided: Notify,
+}
+
+impl Budget {
+    pub(super) fn new(bytes: usize) -> Self {
+        Self {
+            memory: Semaphore::new(bytes.min(Semaphore::MAX_PERMITS)),
+            waiting: AtomicUsize::new(0),
+            next: AtomicU64::new(0),
+            undecided: Mutex::default(),
+            decided: Notify::new(),
+        }
+    }
+
+    /// Takes memory if there is some.
+    pub(super) fn try_take(&self, bytes: usize) -> bool {
+        let permits = self.memory.try_acquire_many(u32::try_from(bytes).unwrap_or(u32::MAX));
+        permits.map(tokio::sync::SemaphorePermit::forget).is_ok()
+    }
+
+    /// Waits for memory; who waits longest is served first.
+    pub(super) async fn take(&self, bytes: usize, within: Duration) -> Result<(), ProduceError> {
+        self.waiting.fetch_add(1, Ordering::Relaxed);
+        let _waits = Waits(&self.waiting);
+        let asking = self.memory.acquire_many(u32::try_from(bytes).unwrap_or(u32::MAX));
+        match tokio::time::timeout(within, asking).await {
+            Ok(Ok(permits)) => {
+                permits.forget();
+                Ok(())
+            }
+            Ok(Err(_closed)) => Err(ProduceError::Closed),
+            Err(_) => Err(ProduceError::BufferFull(within)),
+        }
+    }
+
+    pub(super) fn give_back(&self, bytes: usize) {
+        self.memory.add_permits(bytes);
+    }
+
+    /// Whether somebody waits for memory: no batch may linger then.
+    pub(super) fn is_short(&self) -> bool {
+        self.waiting.load(Ordering::Relaxed) > 0
+    }
+
+    /// Nobody gets memory any more.
+    pub(super) fn close(&self) {
+        self.memory.close();
+    }
+
+    /// Numbers a batch that is begun.
+    pub(super) fn begin(&self) -> u64 {
+        let mut undecided = self.undecided.lock().unwrap_or_else(PoisonError::into_inner);
+        let number = self.next.fetch_add(1, Ordering::Relaxed);
+        undecided.insert(number);
+        number
+    }
+
+    pub(super) fn end(&self, number: u64, bytes: usize) {
+        self.undecided.lock().unwrap_or_else(PoisonError::into_inner).remove(&number);
+        self.give_back(bytes);
+        self.decided.notify_waiters();
+    }
+
+    /// The number that the next batch will have.
+    pub(super) fn next(&self) -> u64 {
+        self.next.load(Ordering::Relaxed)
+    }
+
+    /// Whether every batch is decided.
+    pub(super) fn is_idle(&self) -> bool {
+        self.undecided.lock().unwrap_or_else(PoisonError::into_inner).is_empty()
+    }
+
+    /// Waits until all batches with lesser numbers are decided.
+    pub(super) async fn decided_below(&self, number: u64) {
+        loop {
+            let decided = self.decided.notified();
+            tokio::pin!(decided);
+            decided.as_mut().enable();
+            let oldest = self.undecided.lock().unwrap_or_else(PoisonError::into_inner).first().copied();
+            if oldest.is_none_or(|oldest| oldest >= number) {
+                return;
+            }
+            decided.await;
+        }
+    }
+}
+
+struct Waits<'a>(&'a AtomicUsize);
+
+impl Drop for Waits<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
