@@ -5,6 +5,7 @@
 
 mod cluster;
 mod invariants;
+mod quorum;
 
 use std::fmt;
 use std::sync::Arc;
@@ -18,6 +19,7 @@ pub use cluster::{
     PartitionHealth, ProposalFailed, QuorumSeen,
 };
 pub use invariants::InvariantBroken;
+pub use quorum::{QuorumFailed, QuorumLeaderChanged, QuorumMetrics};
 
 /// Something that happened, worth a line or a number.
 pub trait Event: fmt::Debug {

@@ -25,10 +25,8 @@ use millstream_transport::world::{Disk, OpenMode, World};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use self::failure::Latch;
 use self::frame::{PAGE_BYTES, decode_page, encode_page};
 use self::log_file::{Found, LogFile};
-use self::log_store::LogStore;
 use self::snapshot_file::{SnapshotFile, Whole};
 use self::state_machine::StateMachine;
 use self::vote_file::VoteFile;
@@ -36,7 +34,9 @@ use super::types::{Vote, VoterId};
 use crate::cluster::machine::Machine;
 use crate::ids::NodeId;
 
+pub(crate) use self::failure::Latch;
 pub use self::failure::OpenError;
+pub(crate) use self::log_store::{LogStore, lock};
 
 const IDENTITY: [u8; 4] = *b"MSQI";
 const IDENTITY_NAME: &str = "identity";
@@ -126,7 +126,7 @@ fn open_files(disk: &dyn Disk, place: &Place, new: &Identity, latch: &Latch) -> 
 /// Makes the directory. Until `identity` has its name, the next start makes everything anew.
 fn make_files(disk: &dyn Disk, place: &Place, new: &Identity, latch: &Latch) -> Result<Files, OpenError> {
     let directory = place.directory.as_path();
-    disk.create_directories(directory).map_err(OpenError::io(directory))?;
+    make_directory(disk, directory)?;
     let log = LogFile::create(disk, directory, place.reserve_bytes, latch)?;
     let vote = VoteFile::create(disk, directory, latch)?;
     let snapshot = SnapshotFile::create(disk, directory, place.reserve_bytes, latch)?;
@@ -147,9 +147,20 @@ fn write_identity(disk: &dyn Disk, directory: &Path, identity: &Identity) -> Res
     file.write_at(&[std::io::IoSlice::new(&page)], 0).map_err(OpenError::io(&path))?;
     file.sync_data().map_err(OpenError::io(&path))?;
     disk.rename(&path, &directory.join(IDENTITY_NAME)).map_err(OpenError::io(&path))?;
-    disk.sync_directory(directory).map_err(OpenError::io(directory))?;
-    if let Some(parent) = directory.parent() {
-        disk.sync_directory(parent).map_err(OpenError::io(parent))?;
+    disk.sync_directory(directory).map_err(OpenError::io(directory))
+}
+
+/// Makes the directory and those above it, durably. What exists may come from a start that was cut short, so the names of
+/// all are synced, as far as this user may.
+fn make_directory(disk: &dyn Disk, directory: &Path) -> Result<(), OpenError> {
+    disk.create_directories(directory).map_err(OpenError::io(directory))?;
+    for parent in directory.ancestors().skip(1) {
+        // Above the first part of a relative path is where the process stands.
+        let parent = if parent == Path::new("") { Path::new(".") } else { parent };
+        match disk.sync_directory(parent) {
+            Err(error) if error.kind() == std::io::ErrorKind::PermissionDenied => {}
+            other => other.map_err(OpenError::io(parent))?,
+        }
     }
     Ok(())
 }

@@ -1,0 +1,214 @@
+//! openraft's network, over the wire; and what acknowledgements say about this node's leadership.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::iter::repeat;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use openraft::SnapshotSegmentId;
+use openraft::error::{
+    InstallSnapshotError, RPCError, RaftError, RemoteError, SnapshotMismatch, Unreachable,
+};
+use openraft::network::{Backoff, RPCOption, RaftNetwork, RaftNetworkFactory};
+use openraft::raft::{
+    AppendEntriesRequest, AppendEntriesResponse, InstallSnapshotRequest, InstallSnapshotResponse,
+    VoteRequest, VoteResponse,
+};
+use tokio::time::Instant;
+
+use super::storage::lock;
+use super::types::{Seat, TypeConfig, Vote, VoterId};
+use super::wire::{Question, QuorumWire, Reply, Request, Unanswered};
+
+type Failure<E = RaftError<VoterId>> = RPCError<VoterId, Seat, E>;
+
+/// How long openraft leaves an unreachable member alone (its own default, 500 ms, is longer than a fail-over).
+const BACKOFF: Duration = Duration::from_millis(50);
+
+/// Questions of one member, and when the others last accepted its leadership.
+#[derive(Clone, Debug)]
+pub(crate) struct Network {
+    me: VoterId,
+    wire: Arc<dyn QuorumWire>,
+    acknowledged: Arc<Mutex<BTreeMap<VoterId, Acknowledged>>>,
+}
+
+/// The latest acknowledgement of one member, dated by the moment its request was sent.
+#[derive(Clone, Copy, Debug)]
+struct Acknowledged {
+    vote: Vote,
+    at: Instant,
+}
+
+impl Network {
+    pub(crate) fn new(me: VoterId, wire: Arc<dyn QuorumWire>) -> Self {
+        Self { me, wire, acknowledged: Arc::default() }
+    }
+
+    /// Asks the member; an answer of another one is none.
+    pub(crate) async fn ask(
+        &self,
+        to: VoterId,
+        request: Request,
+        deadline: Duration,
+    ) -> Result<Reply, Unanswered> {
+        let question = Question { from: self.me, to: Some(to), request };
+        match self.wire.ask(to.node, question, deadline).await? {
+            Reply::NotMe(other) => Err(Unanswered(format!("{to} is gone, {other} is there instead"))),
+            Reply::Silent(why) => Err(Unanswered(why)),
+            reply => Ok(reply),
+        }
+    }
+
+    fn note(&self, by: VoterId, vote: Vote, at: Instant) {
+        let mut acknowledged = lock(&self.acknowledged);
+        let latest = acknowledged.entry(by).or_insert(Acknowledged { vote, at });
+        if (latest.vote, latest.at) != (vote, at) && latest.at <= at {
+            *latest = Acknowledged { vote, at };
+        }
+    }
+
+    /// The latest moment at which a majority of each of these sets was, for all they know, led by `vote`. `now` where this
+    /// member alone is a majority, `None` where no majority has ever answered.
+    pub(crate) fn majority_at(
+        &self,
+        sets: &[BTreeSet<VoterId>],
+        vote: &Vote,
+        now: Instant,
+    ) -> Option<Instant> {
+        let acknowledged = lock(&self.acknowledged);
+        let of = |voter: &VoterId| {
+            let theirs =
+                acknowledged.get(voter).filter(|latest| latest.vote == *vote).map(|latest| latest.at);
+            if *voter == self.me { Some(now) } else { theirs }
+        };
+        let mut earliest = Some(now);
+        for set in sets {
+            let mut moments: Vec<Instant> = set.iter().filter_map(of).collect();
+            moments.sort_unstable_by(|a, b| b.cmp(a));
+            earliest = earliest.min(moments.get(set.len() / 2).copied());
+        }
+        earliest
+    }
+}
+
+/// openraft's way to one member.
+#[derive(Debug)]
+pub(crate) struct Client {
+    network: Network,
+    to: VoterId,
+}
+
+impl RaftNetworkFactory<TypeConfig> for Network {
+    type Network = Client;
+
+    async fn new_client(&mut self, target: VoterId, seat: &Seat) -> Client {
+        self.wire.learn(target.node, &seat.address);
+        Client { network: self.clone(), to: target }
+    }
+}
+
+impl RaftNetwork<TypeConfig> for Client {
+    async fn append_entries(
+        &mut self,
+        request: AppendEntriesRequest<TypeConfig>,
+        option: RPCOption,
+    ) -> Result<AppendEntriesResponse<VoterId>, Failure> {
+        let (sent, vote) = (Instant::now(), request.vote);
+        match self.network.ask(self.to, Request::Append(request), option.hard_ttl()).await {
+            Ok(Reply::Append(response)) => {
+                if !matches!(response, AppendEntriesResponse::HigherVote(_)) {
+                    self.network.note(self.to, vote, sent);
+                }
+                Ok(response)
+            }
+            other => Err(unreachable(other)),
+        }
+    }
+
+    async fn vote(
+        &mut self,
+        request: VoteRequest<VoterId>,
+        option: RPCOption,
+    ) -> Result<VoteResponse<VoterId>, Failure> {
+        match self.network.ask(self.to, Request::Vote(request), option.hard_ttl()).await {
+            Ok(Reply::Vote(response)) => Ok(response),
+            other => Err(unreachable(other)),
+        }
+    }
+
+    async fn install_snapshot(
+        &mut self,
+        request: InstallSnapshotRequest<TypeConfig>,
+        option: RPCOption,
+    ) -> Result<InstallSnapshotResponse<VoterId>, Failure<RaftError<VoterId, InstallSnapshotError>>> {
+        let (sent, vote) = (Instant::now(), request.vote);
+        let got = SnapshotSegmentId { id: request.meta.snapshot_id.clone(), offset: request.offset };
+        match self.network.ask(self.to, Request::Snapshot(request), option.hard_ttl()).await {
+            Ok(Reply::Snapshot(response)) => {
+                if response.vote <= vote {
+                    self.network.note(self.to, vote, sent);
+                }
+                Ok(response)
+            }
+            Ok(Reply::SnapshotMismatch) => {
+                let expect = SnapshotSegmentId { offset: 0, ..got.clone() };
+                let mismatch = InstallSnapshotError::SnapshotMismatch(SnapshotMismatch { expect, got });
+                Err(RemoteError::new(self.to, RaftError::APIError(mismatch)).into())
+            }
+            other => Err(unreachable(other)),
+        }
+    }
+
+    fn backoff(&self) -> Backoff {
+        Backoff::new(repeat(BACKOFF))
+    }
+}
+
+fn unreachable<E: std::error::Error>(reply: Result<Reply, Unanswered>) -> Failure<E> {
+    let why = match reply {
+        Err(why) => why,
+        Ok(other) => Unanswered(format!("an answer to another question: {other:?}")),
+    };
+    Unreachable::new(&why).into()
+}
+
+#[cfg(test)]
+mod tests {
+    use futures::future::BoxFuture;
+
+    use super::*;
+    use crate::ids::NodeId;
+
+    #[derive(Debug)]
+    struct NoWire;
+
+    impl QuorumWire for NoWire {
+        fn ask(&self, _: NodeId, _: Question, _: Duration) -> BoxFuture<'static, Result<Reply, Unanswered>> {
+            Box::pin(std::future::pending())
+        }
+
+        fn learn(&self, _: NodeId, _: &str) {}
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_majority_of_every_set_has_to_acknowledge_the_vote() {
+        let network = Network::new(1.into(), Arc::new(NoWire));
+        let vote = Vote::new_committed(2, 1.into());
+        let set = |ids: &[u64]| ids.iter().map(|id| VoterId::from(*id)).collect::<BTreeSet<_>>();
+        let start = Instant::now();
+        let later = start + Duration::from_millis(40);
+        let now = start + Duration::from_millis(100);
+        assert_eq!(network.majority_at(&[set(&[1])], &vote, now), Some(now));
+        assert_eq!(network.majority_at(&[set(&[1, 2, 3])], &vote, now), None);
+        network.note(2.into(), Vote::new_committed(1, 1.into()), start);
+        assert_eq!(network.majority_at(&[set(&[1, 2, 3])], &vote, now), None);
+        network.note(2.into(), vote, start);
+        assert_eq!(network.majority_at(&[set(&[1, 2, 3])], &vote, now), Some(start));
+        network.note(3.into(), vote, later);
+        assert_eq!(network.majority_at(&[set(&[1, 2, 3])], &vote, now), Some(later));
+        assert_eq!(network.majority_at(&[set(&[1, 2, 3]), set(&[1, 2])], &vote, now), Some(start));
+        assert_eq!(network.majority_at(&[set(&[1, 2, 3]), set(&[2, 3, 4])], &vote, now), Some(start));
+        assert_eq!(network.majority_at(&[set(&[1, 2, 3]), set(&[4, 5, 1])], &vote, now), None);
+    }
+}
