@@ -21,7 +21,7 @@ use x509_parser::extensions::GeneralName;
 
 pub use authority::{ClusterAuthority, VALIDITY_DAYS};
 pub use credentials::Credentials;
-pub use tls::{client_config, server_config};
+pub(crate) use tls::{client_config, server_config};
 
 /// A node of the cluster, by number (1 and up; Kafka's broker id).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]

@@ -34,7 +34,7 @@ impl TimeProvider for WorldTime {
 }
 
 /// What a side that is dialled shows and demands.
-pub fn server_config(credentials: &Credentials, clock: &Clock) -> Result<ServerConfig, IdentityError> {
+pub(crate) fn server_config(credentials: &Credentials, clock: &Clock) -> Result<ServerConfig, IdentityError> {
     let failed = |error: rustls::Error| unusable(credentials, &error);
     let provider = provider();
     let cluster = credentials.identity().cluster;
@@ -53,7 +53,7 @@ pub fn server_config(credentials: &Credentials, clock: &Clock) -> Result<ServerC
 }
 
 /// What a side that dials shows and demands: a node's certificate, and `expected`'s where it is known.
-pub fn client_config(
+pub(crate) fn client_config(
     credentials: &Credentials,
     clock: &Clock,
     expected: Option<NodeId>,
