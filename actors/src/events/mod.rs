@@ -4,6 +4,7 @@
 //! `_seconds`, `_bytes`. Each node has its own recorder, because several nodes live in one process.
 
 mod cluster;
+mod group;
 mod invariants;
 mod quorum;
 
@@ -17,6 +18,10 @@ use crate::ids::NodeId;
 pub use cluster::{
     ControllerChanged, LeaderElectedInDoubt, LeadersElected, NodeDied, NodeLive, NodeRegistered,
     PartitionHealth, ProposalFailed, QuorumSeen,
+};
+pub use group::{
+    CoordinatorPanicked, GroupBroken, GroupLag, GroupLoadFailed, GroupOwnership, GroupRetargeted,
+    GroupsLoaded, MemberJoined, MemberLeft, OffsetsForgotten,
 };
 pub use invariants::InvariantBroken;
 pub use quorum::{QuorumFailed, QuorumLeaderChanged, QuorumMetrics};

@@ -9,6 +9,9 @@ use super::message::GroupHeartbeat;
 use super::topics::{TopicShape, TopicsView};
 use crate::ids::{PartitionId, TopicId};
 
+/// A topic that kills who looks at it.
+pub(crate) const DEADLY: &str = "deadly";
+
 /// Topics kept in a map.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct FakeTopics {
@@ -48,6 +51,7 @@ impl TopicsView for FakeTopics {
     }
 
     fn named(&self, name: &str) -> Option<TopicShape> {
+        assert_ne!(name, DEADLY, "a defect that a request reaches");
         self.topics.get(name).copied()
     }
 

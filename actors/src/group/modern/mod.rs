@@ -139,6 +139,12 @@ struct Session {
     rebalance: Option<(i32, u64)>,
 }
 
+impl Session {
+    fn earliest_ms(&self) -> u64 {
+        self.rebalance.map_or(self.deadline_ms, |(_, deadline_ms)| deadline_ms.min(self.deadline_ms))
+    }
+}
+
 /// A consumer group and its deadlines.
 #[derive(Debug)]
 pub struct ConsumerGroup {
@@ -148,19 +154,23 @@ pub struct ConsumerGroup {
     patterns: Patterns,
     topics_seen: Option<u64>,
     retention_check_ms: u64,
+    /// No deadline is earlier. Not exact, because deadlines move with every heartbeat.
+    wake_ms: u64,
 }
 
 impl ConsumerGroup {
     /// A group, new or as its records told it. Members have a whole session from now.
     #[must_use]
     pub fn new(id: Arc<str>, group: Group, around: &Surroundings<'_>) -> Self {
+        let retention_check_ms = around.now.monotonic_ms + around.settings.offsets_retention_check_ms;
         let mut fresh = Self {
             id,
             group,
             sessions: BTreeMap::new(),
             patterns: Patterns::default(),
             topics_seen: None,
-            retention_check_ms: around.now.monotonic_ms + around.settings.offsets_retention_check_ms,
+            retention_check_ms,
+            wake_ms: retention_check_ms,
         };
         let members: Vec<_> = fresh.group.members.keys().cloned().collect();
         for member in members {
@@ -193,11 +203,14 @@ impl ConsumerGroup {
 
     /// Time went by: members that are overdue are out, offsets that are too old are forgotten.
     pub fn tick(&mut self, around: &Surroundings<'_>) -> Decision<()> {
-        self.decide(around, |turn| {
+        let decision = self.decide(around, |turn| {
             turn.expire_members();
             turn.forget_old_offsets();
             Ok(())
-        })
+        });
+        let deadlines = self.sessions.values().map(Session::earliest_ms);
+        self.wake_ms = deadlines.min().unwrap_or(u64::MAX).min(self.retention_check_ms);
+        decision
     }
 
     /// Topics came, went or grew.
@@ -241,15 +254,10 @@ impl ConsumerGroup {
         commit::fetch(&self.group, topics, request)
     }
 
-    /// When [`Self::tick`] has something to do next, in milliseconds of the monotonic clock.
+    /// Before when [`Self::tick`] has nothing to do, in milliseconds of the monotonic clock.
     #[must_use]
     pub fn next_deadline_ms(&self) -> u64 {
-        let deadlines = self.sessions.values().flat_map(|session| {
-            [Some(session.deadline_ms), session.rebalance.map(|(_, deadline_ms)| deadline_ms)]
-                .into_iter()
-                .flatten()
-        });
-        deadlines.min().unwrap_or(u64::MAX).min(self.retention_check_ms)
+        self.wake_ms
     }
 
     /// Where the group stands.
@@ -293,6 +301,7 @@ impl ConsumerGroup {
             })
         });
         let session = Session { deadline_ms: now_ms + around.settings.session_timeout_ms, rebalance };
+        self.wake_ms = self.wake_ms.min(session.earliest_ms());
         self.sessions.insert(Arc::clone(member), session);
     }
 }

@@ -103,6 +103,16 @@ impl Group {
         self.owners.get(partition)
     }
 
+    /// Partitions subscribed to that nobody has.
+    #[must_use]
+    pub fn unowned(&self) -> usize {
+        let all = self
+            .topics
+            .values()
+            .flat_map(|shape| (0..shape.partitions).map(|index| PartitionId { topic: shape.id, index }));
+        all.filter(|partition| !self.owners.contains_key(partition)).count()
+    }
+
     /// The member that is this instance.
     #[must_use]
     pub fn instance(&self, instance: &str) -> Option<&Arc<str>> {

@@ -125,7 +125,7 @@ fn an_empty_group_without_offsets_ends_by_itself() {
     bench.beat(&joining("g", "a", &["t"])).unwrap();
     bench.beat(&beating("g", "a", -1)).unwrap();
     assert!(!bench.machine.group().is_nothing());
-    bench.wait(bench.machine.next_deadline_ms());
+    bench.wait(bench.settings.offsets_retention_check_ms);
     assert!(bench.machine.group().is_nothing());
     let gone = bench.machine.describe(&bench.settings).unwrap_err();
     assert_eq!(gone.code, ErrorCode::GroupIdNotFound);

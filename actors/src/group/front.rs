@@ -1,0 +1,196 @@
+//! The entrance: what clients ask of groups, from any thread of a node.
+
+use std::sync::Arc;
+
+use futures::FutureExt;
+use futures::future::BoxFuture;
+use millstream_transport::message::Message;
+use ractor::{Actor, ActorCell, ActorRef, SpawnErr};
+use tokio::sync::{Semaphore, oneshot};
+
+use super::doors::{GroupDoors, OwnershipLease};
+use super::message::{
+    DeleteGroup, DescribeGroup, FindCoordinator, GroupHeartbeat, ListGroups, OffsetCommit, OffsetDelete,
+    OffsetFetch,
+};
+use super::request::{GroupRequest, Reply};
+use super::supervisor::{GroupSupervisor, SupervisorMessage, not_coordinator};
+use crate::error::{ErrorCode, Refusal};
+use crate::ids::{LeaderEpoch, NodeId};
+
+/// The longest name of a group, in bytes.
+const MAX_GROUP_BYTES: usize = 1_024;
+
+/// The partition of `__consumer_offsets` that holds a group, of so many: Java's hash of the name, as Kafka has it.
+#[must_use]
+pub fn coordinator_partition(group: &str, partitions: i32) -> i32 {
+    let hash =
+        group.encode_utf16().fold(0i32, |hash, unit| hash.wrapping_mul(31).wrapping_add(i32::from(unit)));
+    hash.checked_abs().unwrap_or(0) % partitions.max(1)
+}
+
+/// The group coordinators of a node. Cheap to clone; any thread may ask.
+#[derive(Clone, Debug)]
+pub struct GroupFront {
+    doors: GroupDoors,
+    supervisor: ActorRef<SupervisorMessage>,
+    places: Arc<Semaphore>,
+}
+
+/// A message to groups.
+pub trait GroupMessage: Message {
+    /// Asks it; `host` is where it comes from.
+    fn ask(self, front: &GroupFront, host: &str) -> BoxFuture<'static, Self::Answer>;
+}
+
+impl GroupFront {
+    /// Starts the supervisor of the node's coordinators, under `parent` if there is one. On the control thread.
+    pub async fn start(doors: GroupDoors, parent: Option<ActorCell>) -> Result<Self, SpawnErr> {
+        let places = Arc::new(Semaphore::new(doors.settings.borrow().max_waiting));
+        let started = match parent {
+            Some(parent) => Actor::spawn_linked(None, GroupSupervisor, doors.clone(), parent).await,
+            None => Actor::spawn(None, GroupSupervisor, doors.clone()).await,
+        };
+        started.map(|(supervisor, _)| Self { doors, supervisor, places })
+    }
+
+    /// This node leads a partition of `__consumer_offsets` in this epoch: its groups are read and coordinated here. A
+    /// later epoch ends what an earlier one began.
+    pub fn lead(&self, partition: i32, epoch: LeaderEpoch, lease: Arc<dyn OwnershipLease>) {
+        self.tell(SupervisorMessage::Lead { partition, epoch, lease });
+    }
+
+    /// This node does not lead the partition any more, in this epoch or an earlier one.
+    pub fn resign(&self, partition: i32, epoch: LeaderEpoch) {
+        self.tell(SupervisorMessage::Resign { partition, epoch });
+    }
+
+    /// Ends all coordinators; what waits is refused.
+    pub async fn stop(&self) {
+        // It has ended already if this fails.
+        let _ended = self.supervisor.stop_and_wait(None, None).await;
+    }
+
+    /// Asks. Every question gets one answer; how long one may take is up to who asks.
+    pub fn handle<M: GroupMessage>(&self, host: &str, message: M) -> BoxFuture<'static, M::Answer> {
+        message.ask(self, host)
+    }
+
+    fn tell(&self, message: SupervisorMessage) {
+        // Fails only when the supervisor has ended, and then there is nothing to coordinate.
+        let _ended = self.supervisor.cast(message);
+    }
+
+    /// Sends what `wrap` makes of the place for its answer, and waits for that.
+    fn ask<T: Send + 'static>(
+        &self,
+        wrap: impl FnOnce(Reply<Result<T, Refusal>>) -> SupervisorMessage,
+    ) -> BoxFuture<'static, Result<T, Refusal>> {
+        let Ok(place) = Arc::clone(&self.places).try_acquire_owned() else {
+            let text = "as many requests of groups wait here as may; try again later";
+            return std::future::ready(Err(Refusal::new(ErrorCode::ThrottlingQuotaExceeded, text))).boxed();
+        };
+        let (to, from) = oneshot::channel();
+        self.tell(wrap(Reply::new(to, place)));
+        let ended = "the coordinator ended before it answered; find it again and ask again";
+        let refusal = Refusal::new(ErrorCode::CoordinatorNotAvailable, ended);
+        from.map(move |answer| answer.unwrap_or(Err(refusal))).boxed()
+    }
+
+    fn ask_group<T: Send + 'static>(
+        &self,
+        group: &str,
+        wrap: impl FnOnce(Reply<Result<T, Refusal>>) -> GroupRequest,
+    ) -> BoxFuture<'static, Result<T, Refusal>> {
+        match self.partition_of(group) {
+            Ok(partition) => {
+                self.ask(|reply| SupervisorMessage::Request { partition, request: Box::new(wrap(reply)) })
+            }
+            Err(refusal) => std::future::ready(Err(refusal)).boxed(),
+        }
+    }
+
+    fn partition_of(&self, group: &str) -> Result<i32, Refusal> {
+        check_name(group)?;
+        let partitions = self.doors.coordinators.partitions().ok_or_else(|| not_coordinator(0))?;
+        Ok(coordinator_partition(group, partitions))
+    }
+}
+
+fn check_name(group: &str) -> Result<(), Refusal> {
+    if group.is_empty() || group.len() > MAX_GROUP_BYTES {
+        let text = format!(
+            "the name of a group has between 1 and {MAX_GROUP_BYTES} bytes, this one {}",
+            group.len()
+        );
+        return Err(Refusal::new(ErrorCode::InvalidGroupId, text));
+    }
+    Ok(())
+}
+
+async fn find(doors: GroupDoors, group: String) -> Result<NodeId, Refusal> {
+    check_name(&group)?;
+    let coordinators = doors.coordinators;
+    if coordinators.partitions().is_none() {
+        coordinators.create().await?;
+    }
+    let unavailable = |text: String| Refusal::new(ErrorCode::CoordinatorNotAvailable, text);
+    let partitions = coordinators
+        .partitions()
+        .ok_or_else(|| unavailable("topic __consumer_offsets is being made; try again".to_owned()))?;
+    let partition = coordinator_partition(&group, partitions);
+    coordinators.leader(partition).ok_or_else(|| {
+        unavailable(format!(
+            "partition {partition} of __consumer_offsets, which holds group {group}, has no leader"
+        ))
+    })
+}
+
+impl GroupMessage for FindCoordinator {
+    fn ask(self, front: &GroupFront, _host: &str) -> BoxFuture<'static, Self::Answer> {
+        find(front.doors.clone(), self.group).boxed()
+    }
+}
+
+impl GroupMessage for GroupHeartbeat {
+    fn ask(self, front: &GroupFront, host: &str) -> BoxFuture<'static, Self::Answer> {
+        let (group, host) = (self.group.clone(), host.to_owned());
+        front.ask_group(&group, |reply| GroupRequest::Heartbeat { request: self, host, reply })
+    }
+}
+
+impl GroupMessage for OffsetCommit {
+    fn ask(self, front: &GroupFront, _host: &str) -> BoxFuture<'static, Self::Answer> {
+        front.ask_group(&self.group.clone(), |reply| GroupRequest::Commit { request: self, reply })
+    }
+}
+
+impl GroupMessage for OffsetFetch {
+    fn ask(self, front: &GroupFront, _host: &str) -> BoxFuture<'static, Self::Answer> {
+        front.ask_group(&self.group.clone(), |reply| GroupRequest::Fetch { request: self, reply })
+    }
+}
+
+impl GroupMessage for ListGroups {
+    fn ask(self, front: &GroupFront, _host: &str) -> BoxFuture<'static, Self::Answer> {
+        front.ask(|reply| SupervisorMessage::List { reply })
+    }
+}
+
+impl GroupMessage for DescribeGroup {
+    fn ask(self, front: &GroupFront, _host: &str) -> BoxFuture<'static, Self::Answer> {
+        front.ask_group(&self.group.clone(), |reply| GroupRequest::Describe { request: self, reply })
+    }
+}
+
+impl GroupMessage for DeleteGroup {
+    fn ask(self, front: &GroupFront, _host: &str) -> BoxFuture<'static, Self::Answer> {
+        front.ask_group(&self.group.clone(), |reply| GroupRequest::Delete { request: self, reply })
+    }
+}
+
+impl GroupMessage for OffsetDelete {
+    fn ask(self, front: &GroupFront, _host: &str) -> BoxFuture<'static, Self::Answer> {
+        front.ask_group(&self.group.clone(), |reply| GroupRequest::DeleteOffsets { request: self, reply })
+    }
+}

@@ -1,0 +1,74 @@
+//! A request on its way to a group's coordinator, and the place its answer goes to.
+
+use std::fmt;
+
+use tokio::sync::{OwnedSemaphorePermit, oneshot};
+
+use super::message::{
+    CommittedOffset, DeleteGroup, DescribeGroup, GroupDescription, GroupHeartbeat, GroupHeartbeatAnswer,
+    OffsetCommit, OffsetDelete, OffsetFetch,
+};
+use crate::error::Refusal;
+use crate::ids::PartitionId;
+
+/// Where one answer goes. Dropped without, the asker is told to try again. It holds one place among the requests that
+/// may wait.
+pub(super) struct Reply<A> {
+    to: oneshot::Sender<A>,
+    _place: OwnedSemaphorePermit,
+}
+
+impl<A> Reply<A> {
+    pub(super) fn new(to: oneshot::Sender<A>, place: OwnedSemaphorePermit) -> Self {
+        Self { to, _place: place }
+    }
+
+    /// Answers. Nobody may wait any more, which is no matter.
+    pub(super) fn give(self, answer: A) {
+        let _nobody_waits = self.to.send(answer);
+    }
+}
+
+/// The answer for each partition of a request.
+pub(super) type PerPartition = Result<Vec<(PartitionId, Result<(), Refusal>)>, Refusal>;
+
+/// What a group's coordinator can be asked.
+pub(super) enum GroupRequest {
+    Heartbeat { request: GroupHeartbeat, host: String, reply: Reply<Result<GroupHeartbeatAnswer, Refusal>> },
+    Commit { request: OffsetCommit, reply: Reply<PerPartition> },
+    Fetch { request: OffsetFetch, reply: Reply<Result<Vec<(PartitionId, CommittedOffset)>, Refusal>> },
+    Describe { request: DescribeGroup, reply: Reply<Result<GroupDescription, Refusal>> },
+    Delete { request: DeleteGroup, reply: Reply<Result<(), Refusal>> },
+    DeleteOffsets { request: OffsetDelete, reply: Reply<PerPartition> },
+}
+
+impl GroupRequest {
+    /// The group asked about.
+    pub(super) fn group(&self) -> &str {
+        match self {
+            Self::Heartbeat { request, .. } => &request.group,
+            Self::Commit { request, .. } => &request.group,
+            Self::Fetch { request, .. } => &request.group,
+            Self::Describe { request, .. } => &request.group,
+            Self::Delete { request, .. } => &request.group,
+            Self::DeleteOffsets { request, .. } => &request.group,
+        }
+    }
+
+    /// Answers with a refusal.
+    pub(super) fn refuse(self, refusal: Refusal) {
+        match self {
+            Self::Heartbeat { reply, .. } => reply.give(Err(refusal)),
+            Self::Commit { reply, .. } | Self::DeleteOffsets { reply, .. } => reply.give(Err(refusal)),
+            Self::Fetch { reply, .. } => reply.give(Err(refusal)),
+            Self::Describe { reply, .. } => reply.give(Err(refusal)),
+            Self::Delete { reply, .. } => reply.give(Err(refusal)),
+        }
+    }
+}
+
+impl fmt::Debug for GroupRequest {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "request of group {}", self.group())
+    }
+}
