@@ -25,3 +25,5 @@ pub mod group;
 pub mod client;
 
 pub mod producer;
+
+pub mod consumer;

@@ -18,6 +18,7 @@ use millstream_transport::world::World;
 use tokio::time::Instant;
 
 pub use admin::Admin;
+pub(crate) use coordinator::Coordinator;
 pub use error::ClientError;
 pub use link::{Asking, Asks, Cluster, LinkError, Target};
 pub use metadata::MetadataCache;

@@ -1,0 +1,325 @@
+//! The consumer's own task: keeps fetches and heartbeats under way, and ends with the consumer.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::StreamExt;
+use futures::stream::FuturesUnordered;
+use tokio::time::Instant;
+
+use super::fetching::{Done, Fetcher, Results, Wanted};
+use super::membership::{Membership, Reconciliation, Subscription};
+use super::shared::Shared;
+use super::state::SeekTo;
+use crate::client::{ClientError, Coordinator, View};
+use crate::group::message::{GroupHeartbeat, GroupHeartbeatAnswer, OffsetCommit};
+use crate::ids::{Offset, PartitionId};
+
+/// The pause before a heartbeat that failed is tried again.
+const HEARTBEAT_RETRY: Duration = Duration::from_millis(100);
+
+/// How long a member that leaves waits for the coordinator.
+const LEAVE_WITHIN: Duration = Duration::from_secs(2);
+
+type Work = Pin<Box<dyn Future<Output = Ended> + Send>>;
+
+enum Ended {
+    Requests(Results),
+    Heartbeat(Result<GroupHeartbeatAnswer, ClientError>),
+    Committed(Result<(), ClientError>),
+}
+
+pub(super) struct Driver {
+    pub(super) shared: Arc<Shared>,
+    pub(super) fetcher: Fetcher,
+    pub(super) membership: Option<Membership>,
+    work: FuturesUnordered<Work>,
+    heartbeat_at: Instant,
+    is_heartbeating: bool,
+    commit_at: Option<Instant>,
+    /// Assigned, and their names not known yet.
+    nameless: BTreeSet<PartitionId>,
+}
+
+impl Driver {
+    pub(super) fn new(shared: Arc<Shared>, fetcher: Fetcher, membership: Option<Membership>) -> Self {
+        let commit_at = fetcher.settings.auto_commit.map(|interval| Instant::now() + interval);
+        Self {
+            shared,
+            commit_at: commit_at.filter(|_| fetcher.coordinator.is_some()),
+            fetcher,
+            membership,
+            work: FuturesUnordered::new(),
+            heartbeat_at: Instant::now(),
+            is_heartbeating: false,
+            nameless: BTreeSet::new(),
+        }
+    }
+
+    pub(super) async fn run(mut self) {
+        let mut views = self.fetcher.client.metadata.subscribe();
+        while !self.shared.is_closed() {
+            self.follow_subscription();
+            self.give_up();
+            self.name_assigned(&views.borrow_and_update().clone());
+            self.start_requests();
+            self.start_heartbeat();
+            self.start_commit();
+            let wake_at = self.wake_at();
+            tokio::select! {
+                biased;
+                () = self.shared.to_driver.notified() => {}
+                Some(ended) = self.work.next(), if !self.work.is_empty() => self.ended(ended),
+                changed = views.changed() => if changed.is_err() { break },
+                () = tokio::time::sleep_until(wake_at) => {}
+            }
+        }
+        self.leave().await;
+        self.shared.driver_ended();
+    }
+
+    fn wake_at(&self) -> Instant {
+        let far = Instant::now() + Duration::from_secs(3600);
+        let heartbeat = self.membership.is_some() && !self.is_heartbeating;
+        let heartbeat = if heartbeat { self.heartbeat_at } else { far };
+        self.commit_at.map_or(heartbeat, |commit| commit.min(heartbeat))
+    }
+
+    fn follow_subscription(&mut self) {
+        let Some(subscription) = self.shared.take_subscription() else { return };
+        let metadata = &self.fetcher.client.metadata;
+        if !subscription.pattern.is_empty() {
+            metadata.want_all();
+        }
+        for topic in &subscription.topics {
+            metadata.want(topic);
+        }
+        if let Some(membership) = &mut self.membership
+            && membership.subscribe(subscription)
+        {
+            self.heartbeat_at = Instant::now();
+        }
+    }
+
+    /// Gives up what the application has let go: commits it first where that is automatic.
+    fn give_up(&mut self) {
+        let let_go = self.shared.state().take_revoked();
+        let Some(membership) = &mut self.membership else { return };
+        if let_go.is_empty() {
+            return;
+        }
+        // The commit goes ahead of the heartbeat on the same ordered way to the coordinator.
+        let processed: Vec<_> =
+            let_go.iter().filter_map(|(partition, offset)| Some((*partition, (*offset)?))).collect();
+        membership.gave_up(let_go.into_keys());
+        self.heartbeat_at = Instant::now();
+        if self.commit_at.is_some() && !processed.is_empty() {
+            self.work.push(self.commit(processed));
+        }
+    }
+
+    fn commit(&self, offsets: Vec<(PartitionId, Offset)>) -> Work {
+        let (coordinator, message) = (self.fetcher.coordinator.clone(), self.shared.commit_message(offsets));
+        let within = self.fetcher.client.settings.request_timeout;
+        Box::pin(async move {
+            let (Some(coordinator), Some(message)) = (coordinator, message) else {
+                return Ended::Committed(Ok(()));
+            };
+            Ended::Committed(commit_once(&coordinator, message, within).await)
+        })
+    }
+
+    fn name_assigned(&mut self, view: &View) {
+        let mut named = Vec::new();
+        self.nameless.retain(|partition| match view.name(*partition) {
+            Some(name) => {
+                named.push((*partition, name, SeekTo::Committed));
+                false
+            }
+            None => true,
+        });
+        if !named.is_empty() {
+            self.shared.state().add(named, true);
+            self.shared.to_application.notify_one();
+        }
+    }
+
+    fn start_requests(&mut self) {
+        let settings = Arc::clone(&self.fetcher.settings);
+        let partition_bytes = usize::try_from(settings.partition_fetch_bytes).unwrap_or(usize::MAX);
+        let mut state = self.shared.state();
+        let due = state.due(partition_bytes, settings.prefetch_bytes);
+        if due.is_empty() {
+            return;
+        }
+        let view = self.fetcher.client.metadata.view();
+        let mut look_ups = Vec::new();
+        let mut fetches: BTreeMap<_, Vec<Wanted>> = BTreeMap::new();
+        for (partition, generation, seek) in due {
+            let SeekTo::Offset(offset) = seek else {
+                look_ups.push((partition, generation, seek));
+                continue;
+            };
+            match (view.leader(partition), state.reading(partition)) {
+                (Some((node, _)), Some(reading)) => {
+                    let name = reading.name.clone();
+                    fetches.entry(node).or_default().push(Wanted { partition, name, generation, offset });
+                }
+                // A new view wakes this task; until then there is nobody to ask.
+                _ => state.idle(partition, generation),
+            }
+        }
+        drop(state);
+        if !look_ups.is_empty() {
+            let fetcher = self.fetcher.clone();
+            self.work.push(Box::pin(async move { Ended::Requests(fetcher.look_up(look_ups).await) }));
+        }
+        for (node, wanted) in fetches {
+            let fetcher = self.fetcher.clone();
+            self.work.push(Box::pin(async move { Ended::Requests(fetcher.fetch(node, wanted).await) }));
+        }
+    }
+
+    fn start_heartbeat(&mut self) {
+        let Some(membership) = &mut self.membership else { return };
+        let is_idle = membership.epoch() == 0 && membership.subscription() == &Subscription::default();
+        if self.is_heartbeating || is_idle || Instant::now() < self.heartbeat_at {
+            return;
+        }
+        self.is_heartbeating = true;
+        let message = membership.heartbeat();
+        let Some(coordinator) = self.fetcher.coordinator.clone() else { return };
+        let within = membership.interval().max(Duration::from_secs(1));
+        self.work
+            .push(Box::pin(async move { Ended::Heartbeat(coordinator.ask_once(message, within).await) }));
+    }
+
+    fn start_commit(&mut self) {
+        let (Some(at), Some(interval)) = (self.commit_at, self.fetcher.settings.auto_commit) else { return };
+        if Instant::now() < at {
+            return;
+        }
+        self.commit_at = Some(Instant::now() + interval);
+        let processed = self.shared.processed_not_committed();
+        if !processed.is_empty() {
+            self.work.push(self.commit(processed));
+        }
+    }
+
+    fn ended(&mut self, ended: Ended) {
+        match ended {
+            Ended::Requests(results) => self.requests_ended(results),
+            Ended::Heartbeat(result) => self.heartbeat_ended(result),
+            // Tried again with the next interval; a lost membership is told by the heartbeat.
+            Ended::Committed(Err(error)) => tracing::warn!(%error, "offsets were not committed"),
+            Ended::Committed(Ok(())) => {}
+        }
+    }
+
+    fn requests_ended(&self, results: Results) {
+        let mut state = self.shared.state();
+        let mut failed = None;
+        for (partition, generation, done) in results {
+            match done {
+                Done::Found(offset) => state.found(partition, generation, offset),
+                Done::LookUp(seek) => state.reset(partition, generation, seek),
+                Done::Fetched(fetched) => state.fetched(partition, generation, fetched),
+                Done::Again => state.idle(partition, generation),
+                // It stays busy: nothing is asked again before the application seeks.
+                Done::Failed(error) => failed = Some(error),
+            }
+        }
+        drop(state);
+        if let Some(error) = failed {
+            self.shared.fail(error);
+        }
+        self.shared.to_application.notify_one();
+    }
+
+    fn heartbeat_ended(&mut self, result: Result<GroupHeartbeatAnswer, ClientError>) {
+        self.is_heartbeating = false;
+        let Some(membership) = &mut self.membership else { return };
+        match result {
+            Ok(answer) => {
+                let todo = membership.answered(answer);
+                let soon = if membership.is_urgent() { Duration::ZERO } else { membership.interval() };
+                self.heartbeat_at = Instant::now() + soon;
+                self.shared.set_epoch(membership.epoch());
+                self.reconcile(todo);
+            }
+            Err(error) => {
+                self.heartbeat_at = Instant::now() + HEARTBEAT_RETRY;
+                let Some(code) = error.code() else {
+                    membership.unanswered();
+                    return;
+                };
+                if membership.refused(code) {
+                    self.nameless.clear();
+                    self.shared.state().lose_all(true);
+                    self.shared.to_application.notify_one();
+                    self.heartbeat_at = Instant::now();
+                } else if !error.is_retriable() {
+                    self.heartbeat_at = Instant::now() + membership.interval();
+                    self.shared.fail(error);
+                }
+            }
+        }
+    }
+
+    fn reconcile(&mut self, todo: Reconciliation) {
+        if !todo.revoke.is_empty() {
+            let unnamed: Vec<_> = todo.revoke.intersection(&self.nameless).copied().collect();
+            self.nameless.retain(|partition| !todo.revoke.contains(partition));
+            if let Some(membership) = &mut self.membership
+                && membership.gave_up(unnamed)
+            {
+                self.heartbeat_at = Instant::now();
+            }
+            self.shared.state().revoke(&todo.revoke);
+            self.shared.to_application.notify_one();
+        }
+        self.nameless.extend(todo.add);
+        if !self.nameless.is_empty() {
+            let view = self.fetcher.client.metadata.view();
+            self.name_assigned(&view);
+            if !self.nameless.is_empty() {
+                self.fetcher.client.metadata.refresh();
+            }
+        }
+    }
+
+    /// Commits what was processed and leaves the group.
+    async fn leave(&mut self) {
+        let Some(coordinator) = self.fetcher.coordinator.clone() else { return };
+        if self.commit_at.is_some() {
+            let processed = self.shared.processed_not_committed();
+            if let Some(message) = self.shared.commit_message(processed)
+                && let Err(error) = commit_once(&coordinator, message, LEAVE_WITHIN).await
+            {
+                tracing::warn!(%error, "offsets were not committed at the end");
+            }
+        }
+        let Some(membership) = &mut self.membership else { return };
+        if membership.epoch() > 0 {
+            // If it does not get through, the session ends by time.
+            let goodbye: GroupHeartbeat = membership.leave();
+            let _ = coordinator.ask_once(goodbye, LEAVE_WITHIN).await;
+        }
+    }
+}
+
+/// Commits; an error of one partition is an error of all.
+pub(super) async fn commit_once(
+    coordinator: &Coordinator,
+    message: OffsetCommit,
+    within: Duration,
+) -> Result<(), ClientError> {
+    if message.offsets.is_empty() {
+        return Ok(());
+    }
+    let results = coordinator.ask("committing offsets", message, within).await?;
+    results.into_iter().try_for_each(|(_, result)| result.map_err(ClientError::from))
+}

@@ -1,0 +1,67 @@
+//! What a consumer hands its application.
+
+use crate::client::TopicPartition;
+use crate::ids::Offset;
+use crate::record::{Batch, MAX_UNPACKED_BYTES, Record, records};
+
+/// What comes next. Rebalances come in the same order as records, never from another thread.
+#[derive(Clone, Debug)]
+pub enum ConsumerEvent {
+    /// These partitions are read from now on.
+    Assigned(Vec<TopicPartition>),
+    /// These partitions go to others. They are given up when the next event is asked for: until then, their offsets
+    /// can be committed.
+    Revoked(Vec<TopicPartition>),
+    /// These partitions were lost without notice: others may have them already, and commits for them are refused.
+    Lost(Vec<TopicPartition>),
+    /// Records of one partition.
+    Records(Fetched),
+}
+
+/// Records of one partition, in order.
+#[derive(Clone, Debug)]
+pub struct Fetched {
+    /// The partition.
+    pub partition: TopicPartition,
+    /// Offsets below it are committed: how far there is to read.
+    pub high_watermark: Offset,
+    pub(super) batches: Vec<Batch>,
+    pub(super) from: Offset,
+    pub(super) next: Offset,
+}
+
+impl Fetched {
+    /// The offset after the last record.
+    #[must_use]
+    pub const fn next_offset(&self) -> Offset {
+        self.next
+    }
+
+    /// The records. They are unpacked one batch at a time as they are taken; keys and values are slices of the batch.
+    /// An error is one of the data: a record that its producer made wrong, or a batch that unpacks to too much.
+    pub fn records(&self) -> impl Iterator<Item = Result<Record, crate::record::BatchError>> + '_ {
+        self.batches
+            .iter()
+            .flat_map(|batch| match records(batch, MAX_UNPACKED_BYTES) {
+                Ok(records) => Either::Records(records),
+                Err(error) => Either::Error(Some(error)),
+            })
+            .filter(|record| record.as_ref().map_or(true, |record| record.offset >= self.from))
+    }
+}
+
+enum Either {
+    Records(crate::record::Records),
+    Error(Option<crate::record::BatchError>),
+}
+
+impl Iterator for Either {
+    type Item = Result<Record, crate::record::BatchError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        match self {
+            Self::Records(records) => records.next(),
+            Self::Error(error) => error.take().map(Err),
+        }
+    }
+}

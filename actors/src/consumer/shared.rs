@@ -1,0 +1,135 @@
+//! What the application's handle and the consumer's task share.
+
+use std::collections::BTreeMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::{Notify, watch};
+
+use super::membership::Subscription;
+use super::state::State;
+use crate::client::ClientError;
+use crate::group::message::{CommittedOffset, OffsetCommit};
+use crate::ids::{Offset, PartitionId};
+
+#[derive(Debug)]
+pub(super) struct Shared {
+    group: Option<String>,
+    member: String,
+    state: Mutex<State>,
+    rest: Mutex<Rest>,
+    ended: watch::Sender<bool>,
+    /// Wakes the task.
+    pub(super) to_driver: Notify,
+    /// Wakes the application.
+    pub(super) to_application: Notify,
+}
+
+#[derive(Debug, Default)]
+struct Rest {
+    /// -1 outside of the group.
+    epoch: Option<i32>,
+    subscription: Option<Subscription>,
+    failure: Option<ClientError>,
+    committed: BTreeMap<PartitionId, Offset>,
+    closed: bool,
+}
+
+impl Shared {
+    pub(super) fn new(group: Option<String>, member: String) -> Self {
+        Self {
+            group,
+            member,
+            state: Mutex::default(),
+            rest: Mutex::default(),
+            ended: watch::Sender::new(false),
+            to_driver: Notify::new(),
+            to_application: Notify::new(),
+        }
+    }
+
+    pub(super) fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn rest(&self) -> MutexGuard<'_, Rest> {
+        self.rest.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn subscribe(&self, subscription: Subscription) {
+        self.rest().subscription = Some(subscription);
+        self.to_driver.notify_one();
+    }
+
+    pub(super) fn take_subscription(&self) -> Option<Subscription> {
+        self.rest().subscription.take()
+    }
+
+    pub(super) fn set_epoch(&self, epoch: i32) {
+        self.rest().epoch = Some(epoch).filter(|epoch| *epoch > 0);
+    }
+
+    pub(super) fn fail(&self, error: ClientError) {
+        self.rest().failure.get_or_insert(error);
+        self.to_application.notify_one();
+    }
+
+    pub(super) fn take_failure(&self) -> Option<ClientError> {
+        self.rest().failure.take()
+    }
+
+    pub(super) fn close(&self) {
+        self.rest().closed = true;
+        self.to_driver.notify_one();
+        self.to_application.notify_one();
+    }
+
+    pub(super) fn is_closed(&self) -> bool {
+        self.rest().closed
+    }
+
+    pub(super) fn driver_ended(&self) {
+        self.rest().closed = true;
+        self.ended.send_replace(true);
+        self.to_application.notify_one();
+    }
+
+    pub(super) async fn until_driver_ended(&self) {
+        // The sender lives in this very value: it cannot be gone.
+        let _ = self.ended.subscribe().wait_for(|ended| *ended).await;
+    }
+
+    /// What is processed and was not committed before, by this consumer.
+    pub(super) fn processed_not_committed(&self) -> Vec<(PartitionId, Offset)> {
+        let state = self.state();
+        let mut rest = self.rest();
+        let mut fresh = Vec::new();
+        for (partition, reading) in state.readings() {
+            if let Some(offset) = reading.processed
+                && rest.committed.insert(partition, offset) != Some(offset)
+            {
+                fresh.push((partition, offset));
+            }
+        }
+        fresh
+    }
+
+    /// All positions.
+    pub(super) fn positions(&self) -> Vec<(PartitionId, Offset)> {
+        self.state()
+            .readings()
+            .filter_map(|(partition, reading)| Some((partition, reading.position?)))
+            .collect()
+    }
+
+    /// The commit of these offsets; `None` without a group.
+    pub(super) fn commit_message(&self, offsets: Vec<(PartitionId, Offset)>) -> Option<OffsetCommit> {
+        let epoch = self.rest().epoch;
+        let committed = |offset| CommittedOffset { offset, leader_epoch: None, metadata: String::new() };
+        Some(OffsetCommit {
+            group: self.group.clone()?,
+            member: if epoch.is_some() { self.member.clone() } else { String::new() },
+            member_epoch: epoch.unwrap_or(-1),
+            offsets: offsets.into_iter().map(|(partition, offset)| (partition, committed(offset))).collect(),
+        })
+    }
+}

@@ -1,0 +1,371 @@
+//! What a consumer reads, from where, and what it has read ahead. Pure.
+//!
+//! Every change of a partition's position gives it a new generation. What was asked for in an earlier one is dropped on
+//! arrival, so that nothing is delivered from before a seek or after a revocation.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use super::event::{ConsumerEvent, Fetched};
+use crate::client::TopicPartition;
+use crate::ids::{Offset, PartitionId};
+
+/// Where to go on reading.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SeekTo {
+    /// At this offset.
+    Offset(Offset),
+    /// At the first record that is there.
+    Beginning,
+    /// Behind the last record.
+    End,
+    /// At the first record with this timestamp or a later one; behind the last record if there is none. Milliseconds
+    /// since 1970.
+    Timestamp(i64),
+    /// Where the group has committed; by `auto.offset.reset` if it has not.
+    Committed,
+}
+
+/// One partition that is read.
+#[derive(Clone, Debug)]
+pub(super) struct Reading {
+    pub(super) name: TopicPartition,
+    pub(super) generation: u64,
+    /// Where to read next; what is not an offset has to be looked up first.
+    pub(super) fetch_from: SeekTo,
+    /// The offset after the last record handed out; `None` before the first and before it was looked up.
+    pub(super) position: Option<Offset>,
+    /// Of these, what counts as processed.
+    pub(super) processed: Option<Offset>,
+    pub(super) paused: bool,
+    pub(super) busy: bool,
+    pub(super) buffered_bytes: usize,
+}
+
+/// An event that waits to be taken.
+#[derive(Debug)]
+enum Waiting {
+    Rebalance(ConsumerEvent),
+    Records { partition: PartitionId, generation: u64, bytes: usize, fetched: Fetched },
+}
+
+/// A consumer's state.
+#[derive(Debug, Default)]
+pub(super) struct State {
+    readings: BTreeMap<PartitionId, Reading>,
+    waiting: VecDeque<Waiting>,
+    generations: u64,
+    buffered_bytes: usize,
+    /// Partitions that the application was told are revoked, and has not asked for another event since.
+    revoking: BTreeSet<PartitionId>,
+    /// Told, and asked for another event since: can be given up.
+    revoked: BTreeMap<PartitionId, Reading>,
+}
+
+impl State {
+    /// Reads these partitions from now on, beside others. Tells the application if `tell`.
+    pub(super) fn add(&mut self, partitions: Vec<(PartitionId, TopicPartition, SeekTo)>, tell: bool) {
+        let mut names = Vec::new();
+        for (partition, name, from) in partitions {
+            names.push(name.clone());
+            let generation = self.next_generation();
+            self.readings.insert(
+                partition,
+                Reading {
+                    name,
+                    generation,
+                    fetch_from: from,
+                    position: None,
+                    processed: None,
+                    paused: false,
+                    busy: false,
+                    buffered_bytes: 0,
+                },
+            );
+        }
+        if tell && !names.is_empty() {
+            self.waiting.push_back(Waiting::Rebalance(ConsumerEvent::Assigned(names)));
+        }
+    }
+
+    /// Hands nothing of these partitions out any more, and tells the application that they are revoked.
+    pub(super) fn revoke(&mut self, partitions: &BTreeSet<PartitionId>) {
+        let taken = self.take(partitions);
+        if taken.is_empty() {
+            return;
+        }
+        let names = taken.values().map(|reading| reading.name.clone()).collect();
+        self.waiting.push_front(Waiting::Rebalance(ConsumerEvent::Revoked(names)));
+        self.revoking.extend(taken.keys());
+        self.revoked.extend(taken);
+    }
+
+    /// Reads nothing any more; tells the application that all is lost if `tell`.
+    pub(super) fn lose_all(&mut self, tell: bool) {
+        let all: BTreeSet<_> = self.readings.keys().copied().collect();
+        let mut lost = self.take(&all);
+        lost.append(&mut self.revoked);
+        self.revoking.clear();
+        self.waiting.clear();
+        self.buffered_bytes = 0;
+        if tell && !lost.is_empty() {
+            let names = lost.into_values().map(|reading| reading.name).collect();
+            self.waiting.push_back(Waiting::Rebalance(ConsumerEvent::Lost(names)));
+        }
+    }
+
+    fn take(&mut self, partitions: &BTreeSet<PartitionId>) -> BTreeMap<PartitionId, Reading> {
+        let mut taken = BTreeMap::new();
+        for partition in partitions {
+            if let Some(reading) = self.readings.remove(partition) {
+                self.buffered_bytes = self.buffered_bytes.saturating_sub(reading.buffered_bytes);
+                taken.insert(*partition, reading);
+            }
+        }
+        taken
+    }
+
+    /// The next event. Asking for it means that all before were processed.
+    pub(super) fn next(&mut self) -> Option<ConsumerEvent> {
+        self.processed_all();
+        loop {
+            match self.waiting.pop_front()? {
+                Waiting::Rebalance(event) => return Some(event),
+                Waiting::Records { partition, generation, bytes, fetched } => {
+                    let Some(reading) = self.readings.get_mut(&partition) else { continue };
+                    if reading.generation != generation {
+                        continue;
+                    }
+                    reading.buffered_bytes = reading.buffered_bytes.saturating_sub(bytes);
+                    self.buffered_bytes = self.buffered_bytes.saturating_sub(bytes);
+                    reading.position = Some(fetched.next);
+                    return Some(ConsumerEvent::Records(fetched));
+                }
+            }
+        }
+    }
+
+    /// All that was handed out is processed.
+    pub(super) fn processed_all(&mut self) {
+        for reading in self.readings.values_mut().chain(self.revoked.values_mut()) {
+            reading.processed = reading.position;
+        }
+        let is_told = !self
+            .waiting
+            .iter()
+            .any(|waiting| matches!(waiting, Waiting::Rebalance(ConsumerEvent::Revoked(_))));
+        if is_told {
+            self.revoking.clear();
+        }
+    }
+
+    /// Takes the partitions that the application has been told of and has let go: what was processed of them.
+    pub(super) fn take_revoked(&mut self) -> BTreeMap<PartitionId, Option<Offset>> {
+        if !self.revoking.is_empty() {
+            return BTreeMap::new();
+        }
+        std::mem::take(&mut self.revoked)
+            .into_iter()
+            .map(|(partition, reading)| (partition, reading.processed))
+            .collect()
+    }
+
+    /// Whether something is revoked and not yet taken by [`State::take_revoked`].
+    pub(super) fn is_revoking(&self) -> bool {
+        !self.revoked.is_empty()
+    }
+
+    /// Goes on elsewhere. False if the partition is not read.
+    pub(super) fn seek(&mut self, partition: PartitionId, to: SeekTo) -> bool {
+        let generation = self.next_generation();
+        let Some(reading) = self.readings.get_mut(&partition) else { return false };
+        self.buffered_bytes = self.buffered_bytes.saturating_sub(reading.buffered_bytes);
+        reading.buffered_bytes = 0;
+        reading.generation = generation;
+        reading.fetch_from = to;
+        reading.busy = false;
+        reading.position = match to {
+            SeekTo::Offset(offset) => Some(offset),
+            _ => None,
+        };
+        true
+    }
+
+    /// An offset was looked up. Nothing happens if the partition was sought elsewhere meanwhile.
+    pub(super) fn found(&mut self, partition: PartitionId, generation: u64, offset: Offset) {
+        if let Some(reading) = self.current(partition, generation) {
+            reading.busy = false;
+            reading.fetch_from = SeekTo::Offset(offset);
+            reading.position = reading.position.or(Some(offset));
+        }
+    }
+
+    /// What was under way ended without a result.
+    pub(super) fn idle(&mut self, partition: PartitionId, generation: u64) {
+        if let Some(reading) = self.current(partition, generation) {
+            reading.busy = false;
+        }
+    }
+
+    /// The offset wanted is not there: it is to be looked up.
+    pub(super) fn reset(&mut self, partition: PartitionId, generation: u64, to: SeekTo) {
+        if let Some(reading) = self.current(partition, generation) {
+            reading.busy = false;
+            reading.fetch_from = to;
+        }
+    }
+
+    /// Records came.
+    pub(super) fn fetched(&mut self, partition: PartitionId, generation: u64, fetched: Fetched) {
+        let bytes = fetched.batches.iter().map(|batch| batch.bytes.len()).sum();
+        let Some(reading) = self.current(partition, generation) else { return };
+        reading.busy = false;
+        if bytes == 0 {
+            return;
+        }
+        reading.fetch_from = SeekTo::Offset(fetched.next);
+        reading.buffered_bytes += bytes;
+        self.buffered_bytes += bytes;
+        self.waiting.push_back(Waiting::Records { partition, generation, bytes, fetched });
+    }
+
+    fn current(&mut self, partition: PartitionId, generation: u64) -> Option<&mut Reading> {
+        self.readings.get_mut(&partition).filter(|reading| reading.generation == generation)
+    }
+
+    /// Pauses or resumes. False if the partition is not read.
+    pub(super) fn pause(&mut self, partition: PartitionId, paused: bool) -> bool {
+        self.readings.get_mut(&partition).map(|reading| reading.paused = paused).is_some()
+    }
+
+    /// What is read.
+    pub(super) fn readings(&self) -> impl Iterator<Item = (PartitionId, &Reading)> {
+        self.readings.iter().map(|(partition, reading)| (*partition, reading))
+    }
+
+    /// One partition that is read.
+    pub(super) fn reading(&self, partition: PartitionId) -> Option<&Reading> {
+        self.readings.get(&partition)
+    }
+
+    /// Partitions whose next step is due, marked busy: those with an offset to read from, and those to be looked up.
+    pub(super) fn due(
+        &mut self,
+        partition_bytes: usize,
+        prefetch_bytes: usize,
+    ) -> Vec<(PartitionId, u64, SeekTo)> {
+        let has_room = self.buffered_bytes < prefetch_bytes;
+        let mut due = Vec::new();
+        for (partition, reading) in &mut self.readings {
+            let is_lookup = !matches!(reading.fetch_from, SeekTo::Offset(_));
+            let may_fetch = !reading.paused && has_room && reading.buffered_bytes < partition_bytes;
+            if !reading.busy && (is_lookup || may_fetch) {
+                reading.busy = true;
+                due.push((*partition, reading.generation, reading.fetch_from));
+            }
+        }
+        due
+    }
+
+    fn next_generation(&mut self) -> u64 {
+        self.generations += 1;
+        self.generations
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ids::TopicId;
+
+    fn partition(index: i32) -> PartitionId {
+        PartitionId { topic: TopicId(uuid::Uuid::nil()), index }
+    }
+
+    fn reading(indexes: &[i32]) -> State {
+        let mut state = State::default();
+        let partitions = indexes
+            .iter()
+            .map(|index| (partition(*index), TopicPartition::new("t", *index), SeekTo::Offset(Offset::ZERO)));
+        state.add(partitions.collect(), true);
+        state
+    }
+
+    fn some_records(index: i32, from: i64, next: i64) -> Fetched {
+        let mut batch = crate::record::BatchBuilder::new(1 << 20, crate::record::Compression::NONE);
+        for _ in from..next {
+            batch.push(0, None, Some(b"v"), &[]).unwrap();
+        }
+        let batch = crate::record::Batch::parse(batch.finish(None)).unwrap();
+        Fetched {
+            partition: TopicPartition::new("t", index),
+            high_watermark: Offset(next),
+            batches: vec![batch],
+            from: Offset(from),
+            next: Offset(next),
+        }
+    }
+
+    fn generation(state: &State, index: i32) -> u64 {
+        state.reading(partition(index)).unwrap().generation
+    }
+
+    #[test]
+    fn records_count_as_processed_when_the_next_event_is_asked_for() {
+        let mut state = reading(&[0]);
+        assert!(matches!(state.next(), Some(ConsumerEvent::Assigned(_))));
+        state.fetched(partition(0), generation(&state, 0), some_records(0, 0, 3));
+        assert!(matches!(state.next(), Some(ConsumerEvent::Records(_))));
+        assert_eq!(state.reading(partition(0)).unwrap().processed, None);
+        assert!(state.next().is_none());
+        assert_eq!(state.reading(partition(0)).unwrap().processed, Some(Offset(3)));
+    }
+
+    #[test]
+    fn nothing_from_before_a_seek_is_handed_out() {
+        let mut state = reading(&[0]);
+        state.next();
+        let before = generation(&state, 0);
+        state.fetched(partition(0), before, some_records(0, 0, 3));
+        state.seek(partition(0), SeekTo::Offset(Offset(9)));
+        state.fetched(partition(0), before, some_records(0, 3, 5));
+        assert!(state.next().is_none());
+        assert_eq!(state.buffered_bytes, 0);
+    }
+
+    #[test]
+    fn a_revoked_partition_is_not_handed_out_and_is_given_up_after_the_application_heard() {
+        let mut state = reading(&[0, 1]);
+        state.next();
+        state.fetched(partition(0), generation(&state, 0), some_records(0, 0, 3));
+        state.fetched(partition(1), generation(&state, 1), some_records(1, 0, 2));
+        state.next();
+        state.revoke(&BTreeSet::from([partition(0)]));
+        assert!(state.take_revoked().is_empty(), "the application has not heard of it");
+        assert!(matches!(state.next(), Some(ConsumerEvent::Revoked(_))));
+        assert!(state.take_revoked().is_empty(), "the application may still commit");
+        assert!(
+            matches!(state.next(), Some(ConsumerEvent::Records(fetched)) if fetched.partition.partition == 1)
+        );
+        assert_eq!(state.take_revoked(), BTreeMap::from([(partition(0), Some(Offset(3)))]));
+    }
+
+    #[test]
+    fn a_full_buffer_stops_reading_ahead_and_lookups_go_on() {
+        let mut state = reading(&[0, 1]);
+        assert_eq!(state.due(10, 10).len(), 2);
+        state.fetched(partition(0), generation(&state, 0), some_records(0, 0, 3));
+        state.idle(partition(1), generation(&state, 1));
+        assert_eq!(state.due(10, 10), []);
+        state.seek(partition(1), SeekTo::End);
+        assert_eq!(state.due(10, 10).len(), 1);
+    }
+
+    #[test]
+    fn a_paused_partition_is_not_read() {
+        let mut state = reading(&[0]);
+        assert!(state.pause(partition(0), true));
+        assert_eq!(state.due(10, 10), []);
+        state.pause(partition(0), false);
+        assert_eq!(state.due(10, 10).len(), 1);
+    }
+}

@@ -1,0 +1,223 @@
+//! Consumers against a cluster that is only a test's, in virtual time.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use millstream_transport::world::simulation;
+
+use super::*;
+use crate::client::fake::{FakeCluster, at};
+use crate::ids::{LeaderEpoch, TopicId};
+use crate::record::{BatchBuilder, Compression, assign};
+
+/// Appends a batch of `count` records, whose values are their offsets.
+fn append(cluster: &FakeCluster, partition: PartitionId, count: i64) {
+    cluster.change(|state| {
+        let held = state.partitions.get_mut(&partition).unwrap();
+        let mut batch = BatchBuilder::new(1 << 20, Compression::NONE);
+        for offset in held.end.0..held.end.0 + count {
+            batch.push(offset, None, Some(offset.to_string().as_bytes()), &[]).unwrap();
+        }
+        let mut bytes = batch.finish(None).to_vec();
+        assign(&mut bytes, held.end, LeaderEpoch(1)).unwrap();
+        held.batches.push(bytes.into());
+        held.end = held.end.plus(count);
+    });
+}
+
+fn topic(cluster: &FakeCluster, partitions: i32, records: i64) -> TopicId {
+    let topic = cluster.topic("flights", partitions);
+    for index in (0..partitions).filter(|_| records > 0) {
+        append(cluster, at(topic, index), records);
+    }
+    topic
+}
+
+fn flights(partition: i32) -> TopicPartition {
+    TopicPartition::new("flights", partition)
+}
+
+/// Takes so many records; panics on an error.
+async fn take(consumer: &mut Consumer, count: usize) -> BTreeMap<i32, Vec<i64>> {
+    let mut taken: BTreeMap<i32, Vec<i64>> = BTreeMap::new();
+    while taken.values().map(Vec::len).sum::<usize>() < count {
+        if let ConsumerEvent::Records(fetched) = consumer.next().await.unwrap() {
+            let offsets = taken.entry(fetched.partition.partition).or_default();
+            offsets.extend(fetched.records().map(|record| record.unwrap().offset.0));
+        }
+    }
+    taken
+}
+
+fn earliest(group: &str) -> ConsumerSettings {
+    ConsumerSettings { offset_reset: OffsetReset::Earliest, ..ConsumerSettings::group(group) }
+}
+
+#[test]
+fn an_assigned_partition_is_read_in_order_from_where_it_was_asked() {
+    simulation::run(1, |simulation| async move {
+        let cluster = FakeCluster::new(3);
+        let id = topic(&cluster, 2, 10);
+        let client = cluster.client(&simulation);
+        let mut consumer = Consumer::new(&client, ConsumerSettings::default()).unwrap();
+        let from = [(flights(0), SeekTo::Offset(Offset(4))), (flights(1), SeekTo::Timestamp(7))];
+        consumer.assign(from).await.unwrap();
+        append(&cluster, at(id, 0), 5);
+        let taken = take(&mut consumer, 11 + 3).await;
+        assert_eq!(taken[&0], (4..15).collect::<Vec<_>>());
+        assert_eq!(taken[&1].last(), Some(&9));
+        consumer.seek(&flights(0), SeekTo::Beginning).unwrap();
+        assert_eq!(take(&mut consumer, 15).await[&0], (0..15).collect::<Vec<_>>());
+        assert_eq!(consumer.position(&flights(0)).unwrap(), Some(Offset(15)));
+    });
+}
+
+#[test]
+fn the_end_means_what_comes_later() {
+    simulation::run(1, |simulation| async move {
+        let cluster = FakeCluster::new(1);
+        let id = topic(&cluster, 1, 10);
+        let mut consumer = Consumer::new(&cluster.client(&simulation), ConsumerSettings::default()).unwrap();
+        consumer.assign([(flights(0), SeekTo::End)]).await.unwrap();
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        append(&cluster, at(id, 0), 2);
+        assert_eq!(take(&mut consumer, 2).await[&0], [10, 11]);
+    });
+}
+
+#[test]
+fn reading_goes_on_at_the_new_leader() {
+    simulation::run(1, |simulation| async move {
+        let cluster = FakeCluster::new(3);
+        let id = topic(&cluster, 1, 10);
+        let mut consumer = Consumer::new(&cluster.client(&simulation), ConsumerSettings::default()).unwrap();
+        consumer.assign([(flights(0), SeekTo::Beginning)]).await.unwrap();
+        assert_eq!(take(&mut consumer, 10).await[&0].len(), 10);
+        cluster.move_leader(at(id, 0), None);
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        cluster.move_leader(at(id, 0), Some(3));
+        append(&cluster, at(id, 0), 3);
+        assert_eq!(take(&mut consumer, 3).await[&0], [10, 11, 12]);
+    });
+}
+
+#[test]
+fn without_a_reset_policy_a_missing_offset_is_an_error_that_a_seek_ends() {
+    simulation::run(1, |simulation| async move {
+        let cluster = FakeCluster::new(1);
+        topic(&cluster, 1, 10);
+        let settings = ConsumerSettings { offset_reset: OffsetReset::None, ..ConsumerSettings::default() };
+        let mut consumer = Consumer::new(&cluster.client(&simulation), settings).unwrap();
+        consumer.assign([(flights(0), SeekTo::Offset(Offset(99)))]).await.unwrap();
+        let error = consumer.next().await.unwrap_err();
+        assert_eq!(error.code(), Some(ErrorCode::OffsetOutOfRange));
+        consumer.seek(&flights(0), SeekTo::Offset(Offset(8))).unwrap();
+        assert_eq!(take(&mut consumer, 2).await[&0], [8, 9]);
+    });
+}
+
+#[test]
+fn a_group_goes_on_where_it_committed() {
+    simulation::run(1, |simulation| async move {
+        let cluster = FakeCluster::new(2);
+        let id = topic(&cluster, 2, 10);
+        let client = cluster.client(&simulation);
+        let mut first = Consumer::new(&client, earliest("g")).unwrap();
+        first.subscribe(["flights"]).unwrap();
+        assert!(matches!(first.next().await.unwrap(), ConsumerEvent::Assigned(two) if two.len() == 2));
+        take(&mut first, 20).await;
+        first.commit().await.unwrap();
+        first.close().await;
+        append(&cluster, at(id, 1), 1);
+        let mut second = Consumer::new(&client, earliest("g")).unwrap();
+        second.subscribe(["flights"]).unwrap();
+        assert_eq!(take(&mut second, 1).await, BTreeMap::from([(1, vec![10])]));
+    });
+}
+
+#[test]
+fn what_was_processed_is_committed_when_a_partition_goes_to_another_member() {
+    simulation::run(1, |simulation| async move {
+        let cluster = FakeCluster::new(2);
+        let id = topic(&cluster, 2, 10);
+        let client = cluster.client(&simulation);
+        let mut first = Consumer::new(&client, earliest("g")).unwrap();
+        first.subscribe(["flights"]).unwrap();
+        take(&mut first, 20).await;
+        let mut second = Consumer::new(&client, earliest("g")).unwrap();
+        second.subscribe(["flights"]).unwrap();
+        let revoked = loop {
+            if let ConsumerEvent::Revoked(partitions) = first.next().await.unwrap() {
+                break partitions;
+            }
+        };
+        assert_eq!(revoked.len(), 1);
+        // Letting go happens with the next call, which then waits: nothing else comes.
+        let mut waiting = Box::pin(first.next());
+        let assigned = tokio::select! {
+            biased;
+            event = &mut waiting => panic!("{event:?}"),
+            event = second.next() => event.unwrap(),
+        };
+        assert!(matches!(assigned, ConsumerEvent::Assigned(partitions) if partitions == revoked));
+        let given = at(id, revoked[0].partition);
+        assert_eq!(cluster.lock().group.committed[&given].offset, Offset(10));
+        append(&cluster, given, 1);
+        drop(waiting);
+        assert_eq!(take(&mut second, 1).await, BTreeMap::from([(revoked[0].partition, vec![10])]));
+        let kept: BTreeSet<_> = first.assignment().into_iter().collect();
+        assert!(!kept.contains(&revoked[0]) && kept.len() == 1);
+    });
+}
+
+#[test]
+fn a_fenced_member_is_told_that_it_lost_its_partitions_and_joins_again() {
+    simulation::run(1, |simulation| async move {
+        let cluster = FakeCluster::new(1);
+        topic(&cluster, 2, 1);
+        let mut consumer = Consumer::new(&cluster.client(&simulation), earliest("g")).unwrap();
+        consumer.subscribe(["flights"]).unwrap();
+        take(&mut consumer, 2).await;
+        cluster.change(|state| state.group.members.clear());
+        assert!(matches!(consumer.next().await.unwrap(), ConsumerEvent::Lost(two) if two.len() == 2));
+        assert!(matches!(consumer.next().await.unwrap(), ConsumerEvent::Assigned(two) if two.len() == 2));
+    });
+}
+
+#[test]
+fn a_paused_partition_waits_and_others_go_on() {
+    simulation::run(1, |simulation| async move {
+        let cluster = FakeCluster::new(1);
+        let id = topic(&cluster, 2, 0);
+        let mut consumer = Consumer::new(&cluster.client(&simulation), ConsumerSettings::default()).unwrap();
+        consumer.assign([(flights(0), SeekTo::Beginning), (flights(1), SeekTo::Beginning)]).await.unwrap();
+        consumer.pause(&flights(0)).unwrap();
+        tokio::time::sleep(Duration::from_secs(2)).await;
+        append(&cluster, at(id, 0), 1);
+        append(&cluster, at(id, 1), 1);
+        assert_eq!(take(&mut consumer, 1).await.keys().collect::<Vec<_>>(), [&1]);
+        consumer.resume(&flights(0)).unwrap();
+        assert_eq!(take(&mut consumer, 1).await.keys().collect::<Vec<_>>(), [&0]);
+    });
+}
+
+#[test]
+fn reading_ahead_is_bounded() {
+    simulation::run(1, |simulation| async move {
+        let cluster = FakeCluster::new(1);
+        let id = topic(&cluster, 1, 0);
+        for _ in 0..200 {
+            append(&cluster, at(id, 0), 100);
+        }
+        let settings = ConsumerSettings {
+            prefetch_bytes: 4096,
+            partition_fetch_bytes: 2048,
+            ..ConsumerSettings::default()
+        };
+        let mut consumer = Consumer::new(&cluster.client(&simulation), settings).unwrap();
+        consumer.assign([(flights(0), SeekTo::Beginning)]).await.unwrap();
+        tokio::time::sleep(Duration::from_secs(30)).await;
+        assert!(cluster.lock().fetches < 10, "{} fetches", cluster.lock().fetches);
+        assert_eq!(take(&mut consumer, 20_000).await[&0].len(), 20_000);
+    });
+}
