@@ -12,6 +12,8 @@ pub mod events;
 
 pub mod record;
 
+pub mod log;
+
 pub mod image;
 
 pub mod partition;

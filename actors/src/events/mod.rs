@@ -6,6 +6,7 @@
 mod cluster;
 mod group;
 mod invariants;
+mod log;
 mod quorum;
 
 use std::fmt;
@@ -24,6 +25,7 @@ pub use group::{
     GroupsLoaded, MemberJoined, MemberLeft, OffsetsForgotten,
 };
 pub use invariants::InvariantBroken;
+pub use log::{CorruptionFound, DirectoryFailed, LogMetrics, LogRecovered, LogTruncated};
 pub use quorum::{QuorumFailed, QuorumLeaderChanged, QuorumMetrics};
 
 /// Something that happened, worth a line or a number.

@@ -1,0 +1,169 @@
+//! Reads: from the tail in memory, else from the segments.
+
+use std::sync::Arc;
+
+use bytes::{Bytes, BytesMut};
+
+use super::error::LogError;
+use super::partition_log::Log;
+use super::segment::{ColdRead, NO_TIMESTAMP, Segment, Start};
+use crate::ids::Offset;
+use crate::record::{self, Batch, BatchHeader};
+
+/// What a read found.
+#[derive(Debug)]
+pub enum Batches {
+    /// Whole batches from memory, not copied; empty if there is nothing to be had.
+    Ready(Vec<Bytes>),
+    /// They are on disk: [`ColdRead::run`] gets them, on any thread.
+    Cold(ColdRead),
+}
+
+/// A record's place and time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TimedOffset {
+    /// Its offset.
+    pub offset: Offset,
+    /// Its timestamp, milliseconds since 1970.
+    pub timestamp_ms: i64,
+}
+
+impl Log {
+    /// Whole batches from the one that holds `from`, all of them below `upto`, of `max_bytes` together; the first comes
+    /// whole in any case. Empty where `from` is not below `upto`. May be fewer than there are: ask again.
+    ///
+    /// Blocks if they are on disk; [`read_batches`](Self::read_batches) leaves that to the caller.
+    pub fn read(&self, from: Offset, upto: Offset, max_bytes: usize) -> Result<Bytes, LogError> {
+        match self.read_batches(from, upto, max_bytes)? {
+            Batches::Ready(mut buffers) if buffers.len() <= 1 => Ok(buffers.pop().unwrap_or_default()),
+            Batches::Ready(buffers) => {
+                let mut bytes = BytesMut::with_capacity(buffers.iter().map(Bytes::len).sum());
+                buffers.iter().for_each(|buffer| bytes.extend_from_slice(buffer));
+                Ok(bytes.freeze())
+            }
+            Batches::Cold(cold) => cold.run(),
+        }
+    }
+
+    /// The same without a copy where they are in memory, and without blocking where they are not.
+    pub fn read_batches(&self, from: Offset, upto: Offset, max_bytes: usize) -> Result<Batches, LogError> {
+        if from < self.start || from > self.end {
+            return Err(LogError::OutOfRange { asked: from, start: self.start, end: self.end });
+        }
+        let mut upto = upto.min(self.end);
+        if self.shared().health.has_failed() {
+            // The page cache may show what is not on disk.
+            upto = upto.min(self.durable_end());
+        }
+        if from >= upto {
+            return Ok(Batches::Ready(Vec::new()));
+        }
+        if let Some(buffers) = self.tail.read(from, upto, max_bytes) {
+            return Ok(Batches::Ready(buffers));
+        }
+        let (segment, is_active) = self.segment_of(from)?;
+        let base = segment.file.base;
+        let start =
+            if is_active { Start::At(self.active.index().before(from, base)) } else { Start::ByIndex };
+        let (shared, segment) = (Arc::clone(self.shared()), segment.clone());
+        let epochs = Arc::clone(&self.epochs);
+        Ok(Batches::Cold(ColdRead { shared, segment, epochs, start, from, upto, max_bytes }))
+    }
+
+    /// The first record, by offset, with this timestamp or a later one; `None` if there is none. May block.
+    ///
+    /// Only batches below `upto` are looked at.
+    pub fn offset_for_time(&self, timestamp_ms: i64, upto: Offset) -> Result<Option<TimedOffset>, LogError> {
+        for segment in &self.segments {
+            if segment.file.base >= upto {
+                break;
+            }
+            if let Some(header) = self.first_batch_since(segment, timestamp_ms, upto)? {
+                return self.first_record_since(&header, timestamp_ms).map(Some);
+            }
+        }
+        Ok(None)
+    }
+
+    /// Shows the headers of all batches from `from` on: whoever keeps a state made of them rebuilds it so. Blocks.
+    pub fn replay_headers(&self, from: Offset, mut see: impl FnMut(&BatchHeader)) -> Result<(), LogError> {
+        let shared = self.shared();
+        for (place, segment) in self.segments.iter().enumerate() {
+            let next = self.segments.get(place + 1);
+            if next.is_some_and(|next| next.file.base <= from) || segment.length == 0 {
+                continue;
+            }
+            let base = segment.file.base;
+            let entry = match next {
+                Some(_) => segment.index(shared)?.before(from, base),
+                None => self.active.index().before(from, base),
+            };
+            let end = next.map_or(self.end, |next| next.file.base);
+            segment.each_header(shared, &*segment.open(shared)?, entry, false, |_, header| {
+                if header.next_offset() > from && header.base_offset < end {
+                    see(header);
+                }
+                header.next_offset() < end
+            })?;
+        }
+        Ok(())
+    }
+
+    /// The segment that holds an offset below the end, and whether it is the active one.
+    pub(super) fn segment_of(&self, offset: Offset) -> Result<(&Segment, bool), LogError> {
+        let behind = self.segments.partition_point(|segment| segment.file.base <= offset);
+        let place = behind.saturating_sub(1);
+        let found = self.segments.get(place).map(|segment| (segment, place + 1 == self.segments.len()));
+        found.ok_or(LogError::OutOfRange { asked: offset, start: self.start, end: self.end })
+    }
+
+    fn first_batch_since(
+        &self,
+        segment: &Segment,
+        timestamp_ms: i64,
+        upto: Offset,
+    ) -> Result<Option<BatchHeader>, LogError> {
+        let shared = self.shared();
+        let is_active = self.segments.last().is_some_and(|last| last.file.file_id == segment.file.file_id);
+        let entry = if is_active {
+            if self.active.max_timestamp() < timestamp_ms || segment.length == 0 {
+                return Ok(None);
+            }
+            self.active.index().before_time(timestamp_ms, segment.file.base)
+        } else {
+            let index = segment.index(shared)?;
+            if index.footer.map_or(NO_TIMESTAMP, |footer| footer.max_timestamp) < timestamp_ms {
+                return Ok(None);
+            }
+            index.before_time(timestamp_ms, segment.file.base)
+        };
+        let mut found = None;
+        segment.each_header(shared, &*segment.open(shared)?, entry, false, |_, header| {
+            if header.next_offset() > upto {
+                return false;
+            }
+            // What lies below the log's start is no longer part of it.
+            if header.max_timestamp_ms >= timestamp_ms && header.next_offset() > self.start {
+                found = Some(*header);
+            }
+            found.is_none()
+        })?;
+        Ok(found)
+    }
+
+    /// The first record of a batch that is not older; the batch's beginning if its records cannot be read.
+    fn first_record_since(&self, header: &BatchHeader, timestamp_ms: i64) -> Result<TimedOffset, LogError> {
+        let from = header.base_offset.max(self.start);
+        let bytes = self.read(from, header.next_offset(), header.total_bytes())?;
+        let whole = TimedOffset { offset: from, timestamp_ms: header.max_timestamp_ms };
+        let batch = Batch::parse(bytes).ok();
+        let records = batch.and_then(|batch| record::records(&batch, record::MAX_UNPACKED_BYTES).ok());
+        let found = records
+            .into_iter()
+            .flatten()
+            .map_while(Result::ok)
+            .find(|record| record.timestamp_ms >= timestamp_ms && record.offset >= self.start);
+        Ok(found
+            .map_or(whole, |record| TimedOffset { offset: record.offset, timestamp_ms: record.timestamp_ms }))
+    }
+}
