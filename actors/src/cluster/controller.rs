@@ -7,81 +7,29 @@
 
 mod desk;
 mod handle;
+mod health;
+mod settings;
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use millstream_transport::world::Clock;
 use ractor::{Actor, ActorProcessingErr, ActorRef};
 use tokio::sync::watch;
 use tokio::time::{Instant, MissedTickBehavior, timeout};
-use uuid::Uuid;
 
 pub use super::plan::TopicDefaults;
 pub use handle::ControllerHandle;
+pub use settings::{ControllerParts, ControllerSettings};
 
-use super::liveness::{Liveness, Timing};
+use super::liveness::Liveness;
 use super::message::nodes::{HeartbeatAnswer, NodeHeartbeat, NodeStanding};
-use super::proposer::{ProposeError, Proposer};
+use super::proposer::ProposeError;
 use super::request::Request;
 use crate::error::{ErrorCode, Refusal};
-use crate::events::{ControllerChanged, Events, PartitionHealth, ProposalFailed};
+use crate::events::{ControllerChanged, PartitionHealth, ProposalFailed};
 use crate::ids::NodeId;
-use crate::image::{Image, NodeState, Outcome, Partition, Topic};
+use crate::image::{Image, NodeState, Outcome};
 use desk::{Desk, Entry};
-
-/// How a controller works.
-#[derive(Clone, Copy, Debug)]
-pub struct ControllerSettings {
-    /// This node.
-    pub me: NodeId,
-    /// The cluster's id, given to it where it has none yet.
-    pub cluster: Uuid,
-    /// What topics get by default.
-    pub topics: TopicDefaults,
-    /// How fast deaths are noticed.
-    pub timing: Timing,
-    /// Between two steps of giving leaderships back to preferred leaders, each of a tenth of all at most.
-    pub rebalance_interval: Duration,
-    /// How long a node is live before it gets leaderships back.
-    pub rebalance_after: Duration,
-    /// How long the quorum may take to decide an entry.
-    pub propose_timeout: Duration,
-    /// Requests open at a time; more are refused.
-    pub open_requests_max: usize,
-}
-
-impl ControllerSettings {
-    /// The default settings of a node in a cluster.
-    #[must_use]
-    pub fn new(me: NodeId, cluster: Uuid) -> Self {
-        Self {
-            me,
-            cluster,
-            topics: TopicDefaults::default(),
-            timing: Timing::default(),
-            rebalance_interval: Duration::from_secs(5),
-            rebalance_after: Duration::from_secs(5),
-            propose_timeout: Duration::from_secs(5),
-            open_requests_max: 4096,
-        }
-    }
-}
-
-/// What a controller works with. Kept by who restarts it.
-#[derive(Clone, Debug)]
-pub struct ControllerParts {
-    /// How.
-    pub settings: ControllerSettings,
-    /// The time.
-    pub clock: Clock,
-    /// The quorum.
-    pub proposer: Arc<dyn Proposer>,
-    /// This node's images.
-    pub images: watch::Receiver<Arc<Image>>,
-    /// Where events go.
-    pub events: Events,
-}
 
 /// The controller's actor.
 #[derive(Debug)]
@@ -245,6 +193,13 @@ impl State {
                 reply.send(Ok(self.answer(heartbeat)));
             }
             request if self.role == Role::Listening => request.refuse(self.not_controller()),
+            request if request.weight() > desk::REQUEST_WEIGHT_MAX => {
+                let text = format!(
+                    "a request of more than {} partitions is to be split",
+                    desk::REQUEST_WEIGHT_MAX - 1
+                );
+                request.refuse(Refusal::new(ErrorCode::InvalidRequest, text));
+            }
             request => {
                 if let Request::Register(register, _) = &request {
                     self.liveness.heard(now, register.node, register.incarnation, 0);
@@ -283,7 +238,7 @@ impl State {
             return;
         };
         if self.gauged.as_ref().is_none_or(|gauged| !Arc::ptr_eq(gauged, &image)) {
-            self.parts.events.emit(health(&image));
+            self.parts.events.emit(health::health(&image));
             self.gauged = Some(image);
         }
     }
@@ -356,25 +311,6 @@ impl State {
             ProposeError::Failed(_) => Refusal::new(ErrorCode::NotController, error.to_string()),
         }
     }
-}
-
-/// How the partitions of an image are.
-fn health(image: &Image) -> PartitionHealth {
-    let mut health =
-        PartitionHealth { live_nodes: image.nodes().live().count(), ..PartitionHealth::default() };
-    let leads = |partition: &Partition| {
-        partition.leader.is_some_and(|leader| {
-            image.nodes().get(leader.node).is_some_and(|known| known.incarnation == leader.incarnation)
-        })
-    };
-    for partition in image.topics().iter().flat_map(|topic: &Arc<Topic>| topic.partitions.iter()) {
-        health.partitions += 1;
-        health.offline += usize::from(!leads(partition));
-        health.under_replicated += usize::from(partition.in_sync.len() < partition.replicas.len());
-        let preferred = partition.leader.map(|leader| leader.node) == partition.replicas.first().copied();
-        health.not_preferred += usize::from(!preferred && partition.leader.is_some());
-    }
-    health
 }
 
 #[cfg(test)]

@@ -1,5 +1,7 @@
 //! A quorum of one in memory, for tests.
 
+mod nodes;
+
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -9,6 +11,8 @@ use futures::future::BoxFuture;
 use millstream_transport::world::Clock;
 use tokio::sync::watch;
 use uuid::Uuid;
+
+pub(super) use nodes::Cluster;
 
 use super::controller::{ControllerHandle, ControllerParts, ControllerSettings};
 use super::machine::{ImageMachine, Machine};

@@ -123,6 +123,31 @@ pub enum Request {
 }
 
 impl Request {
+    /// How much of an entry it takes.
+    pub(super) fn weight(&self) -> usize {
+        let items = match self {
+            Self::Register(request, _) => request.doubts.len() / 4,
+            Self::AlterInSync(request, _) => request.changes.len(),
+            Self::ReportDoubts(request, _) => request.doubts.len() / 4,
+            Self::Resign(request, _) => request.partitions.len() / 2,
+            // The bytes of names and settings, and of the replicas of up to 10,000 partitions.
+            Self::Client(ClientRequest::CreateTopic(_, request), _) => {
+                let settings: usize =
+                    request.config.iter().map(|(name, value)| name.len() + value.len()).sum();
+                request.partitions.map_or(0, |count| usize::try_from(count / 4).unwrap_or(0)) + settings / 100
+            }
+            Self::Client(ClientRequest::CreatePartitions(request), _) => {
+                usize::try_from(request.total / 4).unwrap_or(0)
+            }
+            Self::Client(ClientRequest::AlterTopicConfig(request), _) => {
+                let bytes = |value: &Option<String>| value.as_ref().map_or(0, String::len);
+                request.changes.iter().map(|(name, value)| name.len() + bytes(value)).sum::<usize>() / 100
+            }
+            Self::Client(..) | Self::Heartbeat(..) | Self::HandOver(..) => 0,
+        };
+        items.saturating_add(1)
+    }
+
     /// Refuses it.
     pub fn refuse(self, refusal: Refusal) {
         match self {

@@ -21,8 +21,12 @@ use crate::events::{Events, LeaderElectedInDoubt, LeadersElected, NodeDied, Node
 use crate::ids::{Incarnation, NodeId, PartitionId};
 use crate::image::{Choice, Command, Election, Image, Outcome};
 
-/// The most requests of one entry: it is to be short on the wire and on the disk.
-const REQUESTS_PER_ENTRY_MAX: usize = 512;
+/// How much the requests of one entry may weigh, and so the heaviest request taken: a change of one in-sync set weighs 1
+/// and has about 110 bytes. With the elections below an entry stays well under the quorum's limit of 1 MiB.
+pub(super) const REQUEST_WEIGHT_MAX: usize = 4_000;
+
+/// The most elections of one entry, of about 40 bytes each. More are made in the next.
+const ELECTIONS_PER_ENTRY_MAX: usize = 10_000;
 
 /// Requests and observations on their way into the quorum's log.
 #[derive(Debug)]
@@ -111,7 +115,9 @@ impl Desk {
         for (node, incarnation) in liveness.ready(now, image.nodes()) {
             draft.push(Command::UnfenceNode { node, incarnation });
         }
-        for request in self.queue.drain(..self.queue.len().min(REQUESTS_PER_ENTRY_MAX)) {
+        let mut room = REQUEST_WEIGHT_MAX;
+        while let Some(request) = self.queue.pop_front_if(|request| request.weight() <= room) {
+            room -= request.weight();
             draft.add(request, &self.settings, now_ms);
         }
         self.note_live(now, &draft.scratch);
@@ -143,13 +149,17 @@ impl Desk {
         if since.is_some_and(same) && now < self.rebalance_at {
             return Vec::new();
         }
-        let due = election::due(scratch, since, &waited_out);
+        let mut due = election::due(scratch, since, &waited_out);
         self.scanned = Some(Arc::clone(image));
         if all {
             self.waiting.retain(|id, _| due.waiting.contains(id));
         }
         for id in due.waiting {
             self.waiting.entry(id).or_insert(now);
+        }
+        if due.elections.len() > ELECTIONS_PER_ENTRY_MAX {
+            due.elections.truncate(ELECTIONS_PER_ENTRY_MAX);
+            self.scanned = None;
         }
         if due.elections.is_empty() && now >= self.rebalance_at {
             self.rebalance_at = now + self.settings.rebalance_interval;

@@ -1,0 +1,242 @@
+//! What an agent knows and does.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use ractor::ActorRef;
+use tokio::sync::watch;
+use tokio::time::Instant;
+
+use super::{AgentMessage, AgentParts, NodeHealth, flatten};
+use crate::cluster::lease::Lease;
+use crate::cluster::message::nodes::{HeartbeatAnswer, NodeHeartbeat, NodeStanding, RegisterNode};
+use crate::cluster::peers::Peers;
+use crate::error::{ErrorCode, Refusal};
+use crate::events::{NodeRegistered, QuorumSeen};
+use crate::ids::{DirectoryId, NodeId};
+use crate::image::{Features, Image, NodeState, Nodes};
+
+/// Heartbeats to one voter that wait for their answer at a time: one that hangs is not asked ever more.
+const UNANSWERED_MAX: u8 = 4;
+
+/// Whether this life of the node is registered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Registration {
+    /// Not yet, or no longer. Leads out: a registration is sent.
+    Needed,
+    /// Sent. Leads out: its answer.
+    Asked,
+    /// Taken. Leads out: a controller that does not know us, or other directories.
+    Done,
+    /// A later life has registered: this one is over.
+    Superseded,
+}
+
+#[derive(Debug)]
+pub(super) struct State<P> {
+    parts: AgentParts<P>,
+    lease: Lease,
+    health: watch::Sender<NodeHealth>,
+    registration: Registration,
+    /// A refused registration is tried again from here on.
+    register_after: Instant,
+    unanswered: BTreeMap<NodeId, u8>,
+    /// When a controller answered last.
+    controller_at: Option<Instant>,
+    /// The version of the image that a heartbeat has shown out of turn.
+    shown: u64,
+    /// The nodes whose addresses are known to the peers.
+    nodes: Arc<Nodes>,
+}
+
+impl<P: Peers> State<P> {
+    pub(super) fn new(parts: AgentParts<P>, lease: Lease, health: watch::Sender<NodeHealth>) -> Self {
+        Self {
+            registration: Registration::Needed,
+            register_after: parts.clock.now(),
+            unanswered: BTreeMap::new(),
+            controller_at: None,
+            shown: 0,
+            nodes: Arc::default(),
+            parts,
+            lease,
+            health,
+        }
+    }
+
+    fn image(&self) -> Arc<Image> {
+        Arc::clone(&self.parts.images.borrow())
+    }
+
+    pub(super) fn tick(&mut self, myself: &ActorRef<AgentMessage>) {
+        if self.registration == Registration::Superseded {
+            return;
+        }
+        self.beat(myself);
+        let now = self.parts.clock.now();
+        let silent = self
+            .controller_at
+            .is_some_and(|at| now.saturating_duration_since(at) >= self.parts.quorum_lost_after);
+        if silent && !self.health.borrow().quorum_lost {
+            self.parts.events.emit(QuorumSeen { seen: false });
+            self.health.send_modify(|health| health.quorum_lost = true);
+        }
+    }
+
+    /// A heartbeat to every voter.
+    fn beat(&mut self, myself: &ActorRef<AgentMessage>) {
+        let heartbeat = NodeHeartbeat {
+            node: self.parts.identity.node,
+            incarnation: self.parts.identity.incarnation,
+            image_version: self.image().version(),
+        };
+        let voters = self.parts.voters.borrow().clone();
+        self.unanswered.retain(|voter, _| voters.contains(voter));
+        for voter in voters {
+            let unanswered = self.unanswered.entry(voter).or_default();
+            if *unanswered >= UNANSWERED_MAX {
+                continue;
+            }
+            *unanswered += 1;
+            let (myself, asked_at) = (myself.clone(), self.parts.clock.now());
+            let tell = move |answer: Result<HeartbeatAnswer, String>| {
+                // An agent that has stopped needs no answer.
+                drop(myself.send_message(AgentMessage::Answered { voter, asked_at, answer }));
+            };
+            if voter == self.parts.identity.node {
+                let controller = self.parts.controller.clone();
+                tokio::spawn(async move {
+                    tell(controller.call(heartbeat).await.map_err(|refusal| refusal.to_string()));
+                });
+            } else {
+                let (peers, most) = (self.parts.peers.clone(), self.parts.timing.dead_after);
+                tokio::spawn(async move { tell(flatten(peers.ask(voter, heartbeat, most).await)) });
+            }
+        }
+    }
+
+    /// Once the image shows the registration, the controller is told at once; and peers learn where nodes are.
+    pub(super) fn follow_image(&mut self, myself: &ActorRef<AgentMessage>) {
+        let image = self.image();
+        if !Arc::ptr_eq(&self.nodes, image.nodes()) {
+            self.nodes = Arc::clone(image.nodes());
+            for (node, known) in self.nodes.iter().filter(|(node, _)| *node != self.parts.identity.node) {
+                self.parts.peers.found_at(node, &known.address);
+            }
+        }
+        let Some(known) = image.nodes().get(self.parts.identity.node) else { return };
+        let waits = matches!(known.state, NodeState::Starting | NodeState::Fenced);
+        let mine = known.incarnation == self.parts.identity.incarnation;
+        if mine && waits && self.shown < known.registered_version {
+            self.shown = image.version();
+            self.beat(myself);
+        }
+    }
+
+    pub(super) fn answered(
+        &mut self,
+        voter: NodeId,
+        asked_at: Instant,
+        answer: Result<HeartbeatAnswer, String>,
+    ) {
+        if let Some(unanswered) = self.unanswered.get_mut(&voter) {
+            *unanswered = unanswered.saturating_sub(1);
+        }
+        let Ok(answer) = answer else { return };
+        if answer.standing == NodeStanding::NotController {
+            return;
+        }
+        self.controller_at = self.controller_at.max(Some(asked_at));
+        let health = *self.health.borrow();
+        if health.quorum_lost || !health.quorum_seen {
+            self.parts.events.emit(QuorumSeen { seen: true });
+        }
+        let next = NodeHealth { standing: answer.standing, quorum_seen: true, quorum_lost: false };
+        self.health.send_if_modified(|health| {
+            let changes = *health != next;
+            *health = next;
+            changes
+        });
+        match answer.standing {
+            NodeStanding::Live => {
+                self.lease.granted(asked_at, Duration::from_millis(answer.lease_ms.into()));
+            }
+            NodeStanding::Unknown if self.registration == Registration::Done => {
+                self.registration = Registration::Needed;
+            }
+            NodeStanding::Superseded => self.superseded(),
+            NodeStanding::Unknown | NodeStanding::Fenced | NodeStanding::NotController => {}
+        }
+    }
+
+    pub(super) fn register_if_needed(&mut self, myself: &ActorRef<AgentMessage>) {
+        let now = self.parts.clock.now();
+        if self.registration != Registration::Needed || now < self.register_after {
+            return;
+        }
+        self.registration = Registration::Asked;
+        let identity = self.parts.identity.clone();
+        let register = RegisterNode {
+            node: identity.node,
+            incarnation: identity.incarnation,
+            address: identity.address,
+            directories: identity.directories,
+            doubts: identity.doubts,
+            feature_level: Features::HIGHEST,
+        };
+        let (front, myself) = (self.parts.front.clone(), myself.clone());
+        tokio::spawn(async move {
+            let result = front.ask_controller(register, now + REGISTER_WITHIN).await;
+            // An agent that has stopped needs no answer.
+            drop(myself.send_message(AgentMessage::Registered(result)));
+        });
+    }
+
+    pub(super) fn registered(&mut self, result: Result<(), Refusal>) {
+        if self.registration != Registration::Asked {
+            return;
+        }
+        match result {
+            Ok(()) => {
+                self.registration = Registration::Done;
+                self.parts.events.emit(NodeRegistered { refused: None });
+            }
+            Err(refusal) if refusal.code == ErrorCode::StaleBrokerEpoch => self.superseded(),
+            Err(refusal) => {
+                self.registration = Registration::Needed;
+                self.register_after = self.parts.clock.now() + self.parts.timing.heartbeat;
+                // Without a quorum there is nothing to tell that the loss of the quorum does not.
+                if refusal.code != ErrorCode::RequestTimedOut {
+                    self.register_after += REFUSED_WAIT;
+                    self.parts.events.emit(NodeRegistered { refused: Some(&refusal.text) });
+                }
+            }
+        }
+    }
+
+    fn superseded(&mut self) {
+        if self.registration != Registration::Superseded {
+            self.registration = Registration::Superseded;
+            self.lease.revoke();
+            let text = "a later life of this node has registered: two processes with one node id; this one is to stop";
+            self.parts.events.emit(NodeRegistered { refused: Some(text) });
+            self.health.send_modify(|health| health.standing = NodeStanding::Superseded);
+        }
+    }
+
+    pub(super) fn set_directories(&mut self, directories: Vec<DirectoryId>) {
+        if self.parts.identity.directories != directories && !directories.is_empty() {
+            self.parts.identity.directories = directories;
+            if self.registration != Registration::Superseded {
+                self.registration = Registration::Needed;
+            }
+        }
+    }
+}
+
+/// How long a registration is tried before it is made anew.
+const REGISTER_WITHIN: Duration = Duration::from_secs(5);
+
+/// How long a refused registration waits: an operator has to do something first.
+const REFUSED_WAIT: Duration = Duration::from_secs(1);

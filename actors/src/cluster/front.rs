@@ -1,0 +1,295 @@
+//! The cluster as every node offers it: metadata from its own image, everything else from the controller.
+//!
+//! Who asks need not know which node is the controller. A request is passed on to it, and again to the next one where it
+//! has moved or cannot be reached, until a deadline. Since an answer may get lost on the way, a request may be carried out
+//! twice; those for which that would show say so to their asker only once (a topic is made under an id drawn here).
+
+use std::ops::Range;
+use std::sync::Arc;
+use std::time::Duration;
+
+use millstream_transport::world::{Clock, Random};
+use tokio::sync::{Mutex, Semaphore, watch};
+use tokio::time::{Instant, timeout, timeout_at};
+
+use super::controller::ControllerHandle;
+use super::message::nodes::{ClientAnswer, ClientRequest, HandOver};
+use super::message::{
+    AlterTopicConfig, CreatePartitions, CreateTopic, DeleteTopic, Metadata, MetadataAnswer,
+};
+use super::metadata;
+use super::peers::Peers;
+use super::request::ToController;
+use crate::error::{ErrorCode, Refusal};
+use crate::ids::{Incarnation, NodeId, PartitionId, ProducerId, TopicId};
+use crate::image::{Image, NodeState};
+
+mod served;
+
+/// How a front works.
+#[derive(Clone, Copy, Debug)]
+pub struct FrontSettings {
+    /// How long a client's request may take in all.
+    pub request_timeout: Duration,
+    /// How long one controller may take to answer before it is asked again.
+    pub attempt_timeout: Duration,
+    /// Between two attempts, unless the controller changes earlier.
+    pub retry_wait: Duration,
+    /// Producer ids fetched at a time.
+    pub producer_id_block: u32,
+    /// Clients that wait for a newer image at a time; more are answered at once.
+    pub waiters_max: usize,
+    /// The longest that a client may wait for a newer image.
+    pub wait_max: Duration,
+}
+
+impl Default for FrontSettings {
+    fn default() -> Self {
+        Self {
+            request_timeout: Duration::from_secs(10),
+            attempt_timeout: Duration::from_secs(2),
+            retry_wait: Duration::from_millis(50),
+            producer_id_block: 1000,
+            waiters_max: 10_000,
+            wait_max: Duration::from_secs(60),
+        }
+    }
+}
+
+/// What a front works with.
+#[derive(Debug)]
+pub struct FrontParts<P> {
+    /// This node.
+    pub me: NodeId,
+    /// How.
+    pub settings: FrontSettings,
+    /// The time.
+    pub clock: Clock,
+    /// Topic ids are drawn from it.
+    pub random: Random,
+    /// This node's images.
+    pub images: watch::Receiver<Arc<Image>>,
+    /// Who leads the quorum, as far as this node knows.
+    pub leadership: watch::Receiver<Option<NodeId>>,
+    /// This node's own controller.
+    pub controller: ControllerHandle,
+    /// The other nodes.
+    pub peers: P,
+}
+
+/// The cluster, from one node. Cheap to clone; any thread may use it.
+#[derive(Debug)]
+pub struct ClusterFront<P>(Arc<Inner<P>>);
+
+#[derive(Debug)]
+struct Inner<P> {
+    parts: FrontParts<P>,
+    producer_ids: Mutex<Range<i64>>,
+    waiters: Semaphore,
+}
+
+impl<P> Clone for ClusterFront<P> {
+    fn clone(&self) -> Self {
+        Self(Arc::clone(&self.0))
+    }
+}
+
+/// An answer of the controller, and whether an earlier attempt may have been carried out.
+struct Answered<T> {
+    answer: Result<T, Refusal>,
+    repeated: bool,
+}
+
+impl<P: Peers> ClusterFront<P> {
+    /// A front.
+    #[must_use]
+    pub fn new(parts: FrontParts<P>) -> Self {
+        let waiters = Semaphore::new(parts.settings.waiters_max);
+        Self(Arc::new(Inner { parts, producer_ids: Mutex::new(0..0), waiters }))
+    }
+
+    /// This node's image.
+    #[must_use]
+    pub fn image(&self) -> Arc<Image> {
+        Arc::clone(&self.parts().images.borrow())
+    }
+
+    fn parts(&self) -> &FrontParts<P> {
+        &self.0.parts
+    }
+
+    fn deadline(&self) -> Instant {
+        self.parts().clock.now() + self.parts().settings.request_timeout
+    }
+
+    /// What this node knows of nodes and topics; where a newer image is waited for, as soon as what was asked for has
+    /// changed.
+    pub async fn metadata(&self, request: Metadata) -> MetadataAnswer {
+        let names = request.topics.as_deref();
+        let mut images = self.parts().images.clone();
+        let mut image = Arc::clone(&images.borrow_and_update());
+        if let (Some(known), Ok(_place)) = (request.newer_than, self.0.waiters.try_acquire()) {
+            let wait = Duration::from_millis(request.max_wait_ms.into()).min(self.parts().settings.wait_max);
+            let first = Arc::clone(&image);
+            let until = self.parts().clock.now() + wait;
+            while image.version() <= known
+                || (image.version() > first.version() && !metadata::differs(&first, &image, names))
+            {
+                if !matches!(timeout_at(until, images.changed()).await, Ok(Ok(()))) {
+                    break;
+                }
+                image = Arc::clone(&images.borrow_and_update());
+            }
+        }
+        let controller = *self.parts().leadership.borrow();
+        metadata::answer(&image, controller, names)
+    }
+
+    /// Makes a topic; its id.
+    pub async fn create_topic(&self, request: CreateTopic) -> Result<TopicId, Refusal> {
+        let id = TopicId(self.parts().random.uuid());
+        match self.client(ClientRequest::CreateTopic(id, request)).await.answer? {
+            ClientAnswer::Topic(id) => Ok(id),
+            other => Err(unexpected(&other)),
+        }
+    }
+
+    /// Removes a topic.
+    pub async fn delete_topic(&self, request: DeleteTopic) -> Result<(), Refusal> {
+        let answered = self.client(ClientRequest::DeleteTopic(request)).await;
+        done(answered, |refusal| refusal.code == ErrorCode::UnknownTopicOrPartition)
+    }
+
+    /// Adds partitions.
+    pub async fn create_partitions(&self, request: CreatePartitions) -> Result<(), Refusal> {
+        let (name, total) = (request.name.clone(), usize::try_from(request.total).unwrap_or(0));
+        let answered = self.client(ClientRequest::CreatePartitions(request)).await;
+        let image = self.image();
+        let there = image.topics().named(&name).is_some_and(|topic| topic.partitions.len() == total);
+        done(answered, |refusal| refusal.code == ErrorCode::InvalidPartitions && there)
+    }
+
+    /// Changes settings.
+    pub async fn alter_topic_config(&self, request: AlterTopicConfig) -> Result<(), Refusal> {
+        done(self.client(ClientRequest::AlterTopicConfig(request)).await, |_| false)
+    }
+
+    /// A producer id that nobody has had, from this node's block.
+    pub async fn init_producer_id(&self) -> Result<ProducerId, Refusal> {
+        // Held while a block is fetched: who comes meanwhile takes from the same block. Each waits no longer than a
+        // request may take.
+        let deadline = self.deadline();
+        let mut block = timeout_at(deadline, self.0.producer_ids.lock()).await.map_err(|_| {
+            Refusal::new(ErrorCode::RequestTimedOut, "no block of producer ids came in time; try again")
+        })?;
+        if let Some(id) = block.next() {
+            return Ok(ProducerId(id));
+        }
+        let count = self.parts().settings.producer_id_block;
+        match self.send(ClientRequest::AllocateProducerIds(count), deadline).await.answer? {
+            ClientAnswer::ProducerIds { first, count } => {
+                *block = first.0..first.0.saturating_add(count.into());
+                block.next().map(ProducerId).ok_or_else(|| unexpected(&"an empty block"))
+            }
+            other => Err(unexpected(&other)),
+        }
+    }
+
+    /// Hands this node's leaderships over before it stops: waits until its image shows that it leads only what nobody
+    /// else can, and says what that is.
+    pub async fn hand_over(
+        &self,
+        incarnation: Incarnation,
+        within: Duration,
+    ) -> Result<Vec<PartitionId>, Refusal> {
+        let deadline = self.parts().clock.now() + within;
+        let node = self.parts().me;
+        self.send(HandOver { node, incarnation }, deadline).await.answer?;
+        let mut images = self.parts().images.clone();
+        loop {
+            let image = Arc::clone(&images.borrow_and_update());
+            let state = image.nodes().get(node).map(|known| known.state);
+            let shown = state == Some(NodeState::Leaving);
+            if shown || !matches!(timeout_at(deadline, images.changed()).await, Ok(Ok(()))) {
+                return Ok(led_by(&image, node));
+            }
+        }
+    }
+
+    /// Asks the controller, whoever it is, until `deadline`.
+    pub async fn ask_controller<M: ToController>(
+        &self,
+        message: M,
+        deadline: Instant,
+    ) -> Result<M::Granted, Refusal> {
+        self.send(message, deadline).await.answer
+    }
+
+    async fn client(&self, request: ClientRequest) -> Answered<ClientAnswer> {
+        self.send(request, self.deadline()).await
+    }
+
+    async fn send<M: ToController>(&self, message: M, deadline: Instant) -> Answered<M::Granted> {
+        let mut leadership = self.parts().leadership.clone();
+        let (mut repeated, mut last) = (false, "no controller is known".to_owned());
+        loop {
+            let left = deadline.saturating_duration_since(self.parts().clock.now());
+            if left.is_zero() {
+                let text = format!("no controller answered in time, last: {last}; try again");
+                return Answered { answer: Err(Refusal::new(ErrorCode::RequestTimedOut, text)), repeated };
+            }
+            let controller = *leadership.borrow_and_update();
+            if let Some(node) = controller {
+                let most = self.parts().settings.attempt_timeout.min(left);
+                match self.attempt(node, message.clone(), most).await {
+                    Ok(Err(refusal)) if refusal.code == ErrorCode::NotController => last = refusal.text,
+                    Ok(answer) => return Answered { answer, repeated },
+                    Err(unanswered) => {
+                        repeated = true;
+                        last = unanswered;
+                    }
+                }
+            }
+            let wait = self.parts().settings.retry_wait.min(left);
+            // Whether the controller changed or the time is over, it is asked again.
+            drop(timeout(wait, leadership.changed()).await);
+        }
+    }
+
+    async fn attempt<M: ToController>(
+        &self,
+        node: NodeId,
+        message: M,
+        most: Duration,
+    ) -> Result<Result<M::Granted, Refusal>, String> {
+        if node == self.parts().me {
+            let called = timeout(most, self.parts().controller.call(message)).await;
+            return called.map_err(|_| format!("node {node} (this one) did not answer"));
+        }
+        self.parts().peers.ask(node, message, most).await.map_err(|error| error.to_string())
+    }
+}
+
+/// The partitions that a node leads.
+fn led_by(image: &Image, node: NodeId) -> Vec<PartitionId> {
+    let led = image.topics().iter().flat_map(|topic| topic.ids());
+    let led = led.filter(|(_, state)| state.leader.is_some_and(|leader| leader.node == node));
+    led.map(|(id, _)| id).collect()
+}
+
+/// Done; also where it was refused because an earlier attempt, whose answer was lost, had done it.
+fn done(answered: Answered<ClientAnswer>, before: impl FnOnce(&Refusal) -> bool) -> Result<(), Refusal> {
+    match answered.answer {
+        Ok(_) => Ok(()),
+        Err(refusal) if answered.repeated && before(&refusal) => Ok(()),
+        Err(refusal) => Err(refusal),
+    }
+}
+
+fn unexpected(answer: &impl std::fmt::Debug) -> Refusal {
+    let text = format!("the controller answered something else than was asked: {answer:?}");
+    Refusal::new(ErrorCode::UnknownServerError, text)
+}
+
+#[cfg(test)]
+mod tests;

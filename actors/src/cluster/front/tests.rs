@@ -1,0 +1,163 @@
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::Ordering;
+
+use tokio::time::sleep;
+
+use super::*;
+use crate::cluster::agent::AgentHandle;
+use crate::cluster::fixture::Cluster;
+use crate::image::Command;
+
+async fn running() -> (Cluster, Vec<AgentHandle>) {
+    let cluster = Cluster::new().await;
+    let mut agents = Vec::new();
+    for node in 1..4 {
+        agents.push(cluster.agent(node, 1).await);
+    }
+    pass(200).await;
+    (cluster, agents)
+}
+
+async fn pass(milliseconds: u64) {
+    sleep(Duration::from_millis(milliseconds)).await;
+}
+
+fn named(name: &str) -> CreateTopic {
+    CreateTopic {
+        name: name.to_owned(),
+        partitions: Some(3),
+        replication_factor: Some(2),
+        config: BTreeMap::new(),
+    }
+}
+
+fn all(newer_than: Option<u64>, max_wait_ms: u32) -> Metadata {
+    Metadata { topics: None, newer_than, max_wait_ms }
+}
+
+#[tokio::test(start_paused = true)]
+async fn topics_are_made_changed_and_removed_by_any_node() {
+    let (cluster, _agents) = running().await;
+    let front = &cluster.fronts[&3];
+    let id = front.create_topic(named("flights")).await.unwrap();
+    assert_eq!(cluster.image().topics().named("flights").unwrap().id, id);
+    let refusal = cluster.fronts[&1].create_topic(named("flights")).await.unwrap_err();
+    assert_eq!(refusal.code, ErrorCode::TopicAlreadyExists);
+    front.create_partitions(CreatePartitions { name: "flights".to_owned(), total: 5 }).await.unwrap();
+    let changes = BTreeMap::from([("flush.policy".to_owned(), Some("os".to_owned()))]);
+    front.alter_topic_config(AlterTopicConfig { name: "flights".to_owned(), changes }).await.unwrap();
+    let seen = cluster.fronts[&2].metadata(all(None, 0)).await;
+    assert_eq!(seen.controller, Some(NodeId(1)));
+    assert_eq!((seen.topics[0].partitions.len(), seen.topics[0].config.len()), (5, 1));
+    front.delete_topic(DeleteTopic { name: "flights".to_owned() }).await.unwrap();
+    let refusal = front.delete_topic(DeleteTopic { name: "flights".to_owned() }).await.unwrap_err();
+    assert_eq!(refusal.code, ErrorCode::UnknownTopicOrPartition);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_request_follows_the_controller_to_its_new_node() {
+    let (cluster, _agents) = running().await;
+    let (made, ()) = tokio::join!(cluster.fronts[&3].create_topic(named("flights")), async {
+        cluster.quorum.lead(None);
+        pass(700).await;
+        cluster.quorum.lead(Some(2));
+    });
+    made.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_request_whose_answer_was_lost_is_carried_out_once() {
+    let (cluster, _agents) = running().await;
+    let delete = DeleteTopic { name: "flights".to_owned() };
+    let id = cluster.fronts[&1].create_topic(named("flights")).await.unwrap();
+    cluster.peers.cut(3);
+    let (deleted, ()) = tokio::join!(cluster.fronts[&3].delete_topic(delete), async {
+        pass(100).await;
+        // As if the first attempt had arrived and its answer had not.
+        cluster.quorum.decide(vec![Command::DeleteTopic { id }]);
+        cluster.peers.heal();
+    });
+    deleted.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn without_a_controller_a_request_ends_in_time_and_metadata_goes_on() {
+    let (cluster, _agents) = running().await;
+    cluster.fronts[&1].create_topic(named("flights")).await.unwrap();
+    cluster.quorum.lead(None);
+    let begun = Instant::now();
+    let refusal = cluster.fronts[&2].create_topic(named("more")).await.unwrap_err();
+    assert_eq!(refusal.code, ErrorCode::RequestTimedOut);
+    assert_eq!(begun.elapsed().as_secs(), 10);
+    let seen = cluster.fronts[&2].metadata(all(None, 0)).await;
+    assert_eq!((seen.controller, seen.topics.len()), (None, 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_waits_for_a_newer_image_is_told_of_what_it_asked_for_at_once_and_of_nothing_else() {
+    let (cluster, _agents) = running().await;
+    let front = &cluster.fronts[&2];
+    let version = front.image().version();
+    let begun = Instant::now();
+    let (seen, ()) = tokio::join!(front.metadata(all(Some(version), 5_000)), async {
+        pass(100).await;
+        cluster.quorum.decide(vec![Command::AllocateProducerIds { count: 1 }]);
+        pass(900).await;
+        front.create_topic(named("flights")).await.unwrap();
+    });
+    assert_eq!(seen.topics.len(), 1);
+    assert!((1_000..1_100).contains(&begun.elapsed().as_millis()), "{:?}", begun.elapsed());
+    let begun = Instant::now();
+    let same = front.metadata(all(Some(seen.version), 300)).await;
+    assert_eq!((same.version, begun.elapsed().as_millis()), (seen.version, 300));
+    let begun = Instant::now();
+    front.metadata(all(Some(0), 300)).await;
+    assert_eq!(begun.elapsed().as_millis(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn more_than_so_many_waiters_are_answered_at_once() {
+    let (cluster, _agents) = running().await;
+    let front = &cluster.fronts[&2];
+    let version = front.image().version();
+    let _all = front.0.waiters.acquire_many(10_000).await.unwrap();
+    let begun = Instant::now();
+    front.metadata(all(Some(version), 5_000)).await;
+    assert_eq!(begun.elapsed().as_millis(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn producer_ids_are_unique_over_nodes_and_cost_one_entry_a_block() {
+    let (cluster, _agents) = running().await;
+    let before = cluster.quorum.entries().len();
+    let mut seen = BTreeSet::new();
+    for _ in 0..600 {
+        let (one, two) =
+            tokio::join!(cluster.fronts[&1].init_producer_id(), cluster.fronts[&3].init_producer_id());
+        assert!(seen.insert(one.unwrap()) && seen.insert(two.unwrap()));
+    }
+    assert!(cluster.quorum.entries().len() - before <= 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_node_hands_over_and_learns_what_nobody_else_can_lead() {
+    let (cluster, _agents) = running().await;
+    let front = &cluster.fronts[&2];
+    cluster.fronts[&1].create_topic(named("flights")).await.unwrap();
+    let alone = CreateTopic { replication_factor: Some(1), ..named("alone") };
+    front.create_topic(alone).await.unwrap();
+    let left = front.hand_over(Incarnation(1), Duration::from_secs(5)).await.unwrap();
+    let image = cluster.image();
+    let alone = image.topics().named("alone").unwrap().id;
+    assert_eq!(left.len(), 1);
+    assert!(left.iter().all(|id| id.topic == alone));
+    let refusal = front.hand_over(Incarnation(9), Duration::from_secs(5)).await.unwrap_err();
+    assert_eq!(refusal.code, ErrorCode::StaleBrokerEpoch);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_controller_that_fails_once_is_asked_again() {
+    let (cluster, _agents) = running().await;
+    cluster.quorum.failures.store(3, Ordering::Relaxed);
+    cluster.fronts[&3].create_topic(named("flights")).await.unwrap();
+}
