@@ -207,8 +207,15 @@ impl Endpoint {
         self.shared.closing.say();
         // Links say goodbye themselves as their tasks see the word; what is still in a handshake is ended here.
         tokio::task::yield_now().await;
-        self.shared.quic.close(code::GOODBYE, b"goodbye");
+        self.abandon();
         let _ = timeout(GOODBYE_TIME, self.shared.quic.wait_idle()).await;
+    }
+
+    /// Ends everything without waiting: goodbyes are sent once and may be lost. For a simulated node that dies, after
+    /// its socket was taken away from it: then nobody hears of it.
+    pub fn abandon(&self) {
+        self.shared.closing.say();
+        self.shared.quic.close(code::GOODBYE, b"goodbye");
         lock(&self.peers).clear();
     }
 }

@@ -167,12 +167,16 @@ pub(super) fn explain(error: &ConnectionError) -> String {
     }
 }
 
-/// Ends a connection, with a goodbye if it has not ended yet; how it ended.
+/// Ends a connection, with a goodbye if it has not ended yet and nothing failed; how it ended.
 pub(super) fn end(connection: &Connection) -> ConnectionError {
     let ended = connection.close_reason();
     // Only then: closing would put "locally closed" in the place of the true reason.
     ended.unwrap_or_else(|| {
-        connection.close(code::GOODBYE, b"goodbye");
+        if std::thread::panicking() {
+            connection.close(code::CUT, b"what serves this link failed");
+        } else {
+            connection.close(code::GOODBYE, b"goodbye");
+        }
         ConnectionError::LocallyClosed
     })
 }

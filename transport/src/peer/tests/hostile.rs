@@ -225,6 +225,36 @@ fn a_channel_that_begins_with_garbage_ends_alone() {
 }
 
 #[test]
+fn who_asks_and_never_reads_the_answers_is_served_only_so_much() {
+    run(1, |simulation| async move {
+        let town = Town::new(simulation);
+        let mut config = town.node_config(1);
+        config.limits.answer_bytes = 1_000_000;
+        config.tuning.data.send_window_bytes = 1_000_000;
+        let one = town.start(config);
+        let intruder = Intruder::new(&town, 20, &town.authority.issue_client("c").unwrap(), true);
+        let connection = intruder.connect(1).await.unwrap();
+        let (mut send, _never_read) = connection.open_bi().await.unwrap();
+        send.write_all_chunks(&mut hello(1, 1, Lane::Data)).await.unwrap();
+        let asking = async {
+            for number in 0..300 {
+                let head = Head { form: Form::Request, kind: Echo::KIND, version: 1, correlation: 9 };
+                let mut message = echo(number, 100_000);
+                let bodies = message.take_bodies();
+                send.write_all_chunks(&mut encode(head, &message, bodies, 1 << 20).unwrap().chunks)
+                    .await
+                    .unwrap();
+            }
+        };
+        assert!(tokio::time::timeout(2 * SECOND, asking).await.is_err());
+        let served = one.notes().len();
+        // Its own window takes 1.25 MB of them, the node's send window 1 MB, the writer's hands 1, the queue 1.
+        assert!((10..50).contains(&served), "{served}");
+        assert_eq!(connection.close_reason(), None);
+    });
+}
+
+#[test]
 fn garbage_datagrams_hurt_nobody() {
     run(1, |simulation| async move {
         let town = Town::new(simulation);

@@ -152,7 +152,7 @@ fn a_restarted_peer_is_met_in_its_new_life() {
         meet(&one, 2, Lane::Control).await;
         next(&mut events, Lane::Control, Direction::Dialled).await;
         town.network.unbind(address(2));
-        drop(two);
+        two.endpoint.abandon();
         let mut config = town.node_config(2);
         config.incarnation = 2001;
         let _again = town.start(config);
@@ -225,5 +225,39 @@ fn a_new_address_is_dialled_at_once() {
         let set = Instant::now();
         asked.await.unwrap();
         assert!(set.elapsed() < Duration::from_millis(100), "{:?}", set.elapsed());
+    });
+}
+
+/// Panics where it is served.
+#[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
+struct Fatal;
+
+impl Message for Fatal {
+    const KIND: u16 = 98;
+    type Answer = ();
+}
+
+#[test]
+fn a_handler_that_panics_ends_its_link_only_and_not_as_a_goodbye() {
+    run(1, |simulation| async move {
+        let town = Town::new(simulation);
+        let one = town.node(1);
+        let handlers = Handlers::new()
+            .on::<Fatal>(|_, _, _| panic!("on purpose"))
+            .on::<Secret>(|_, _, answering| answering.answer(()));
+        let world = World::simulated(&town.simulation, &SimulatedDisk::new(1));
+        let wire = town.network.wire(host(2));
+        let two = Endpoint::start(town.node_config(2), world, wire, Arc::new(handlers)).unwrap();
+        let mut events = one.endpoint.links();
+        let peer = one.endpoint.peer(NodeId(2));
+        peer.ask(Lane::Control, Secret, SECOND).await.unwrap();
+        let error = peer.ask(Lane::Data, Fatal, SECOND).await.unwrap_err();
+        assert!(error.to_string().contains("what serves this link failed"), "{error}");
+        next(&mut events, Lane::Data, Direction::Dialled).await;
+        let down = next(&mut events, Lane::Data, Direction::Dialled).await;
+        assert!(matches!(down.change, LinkChange::Down { goodbye: false, .. }), "{down:?}");
+        peer.ask(Lane::Control, Secret, SECOND).await.unwrap();
+        peer.ask(Lane::Data, Secret, SECOND).await.unwrap();
+        assert_eq!(two.counters().snapshot().links_down, 1);
     });
 }
