@@ -7,7 +7,8 @@ use openraft::raft::{AppendEntriesRequest, AppendEntriesResponse, InstallSnapsho
 
 use super::Shared;
 use super::prevote::{Effect, Input};
-use super::types::{LogId, TypeConfig, VoterId};
+use super::storage::lock;
+use super::types::{LogId, TypeConfig, Vote, VoterId};
 use super::wire::{Question, Reply, Request};
 use crate::ids::NodeId;
 
@@ -26,6 +27,7 @@ pub(super) async fn answer(shared: &Arc<Shared>, from: NodeId, question: Questio
         Request::Vote(request) => vote(shared, request).await,
         Request::PreVote(last_log) => Ok(Reply::PreVote(prevote(shared, question.from, last_log))),
         Request::Snapshot(request) => snapshot(shared, request).await,
+        Request::Alive(vote) => Ok(Reply::Alive(shared.follows(vote))),
         Request::Introduce { address, founders: _ } => Ok(introduced(shared, question.from, &address)),
     };
     // A failure while the answer was made silences it: what it promises may not be on disk.
@@ -44,10 +46,71 @@ async fn append(shared: &Arc<Shared>, request: AppendEntriesRequest<TypeConfig>)
 }
 
 async fn vote(shared: &Arc<Shared>, request: VoteRequest<VoterId>) -> Result<Reply, String> {
-    if shared.prevote(|prevote| prevote.is_muted(shared.world.clock.now())) {
+    let now = shared.world.clock.now();
+    let (muted, heard) = shared.prevote(|prevote| (prevote.is_muted(now), prevote.heard()));
+    if muted {
         return Err("started less than a lease ago".into());
     }
-    shared.raft.vote(request).await.map(Reply::Vote).map_err(|error| error.to_string())
+    // The same as openraft's own lease, and counts what was promised beside openraft.
+    if heard.is_some_and(|at| now.duration_since(at) <= shared.settings.timings.lease()) {
+        return Err("heard a leader less than a lease ago".into());
+    }
+    let _voting = Voting::begin(shared);
+    let response = shared.raft.vote(request).await.map_err(|error| error.to_string())?;
+    shared.voted(response.vote);
+    Ok(Reply::Vote(response))
+}
+
+/// A vote that openraft thinks about; meanwhile nothing is promised to a present leader.
+struct Voting<'a>(&'a Shared);
+
+impl<'a> Voting<'a> {
+    fn begin(shared: &'a Shared) -> Self {
+        lock(&shared.promises).voting += 1;
+        Self(shared)
+    }
+}
+
+impl Drop for Voting<'_> {
+    fn drop(&mut self) {
+        lock(&self.0.promises).voting -= 1;
+    }
+}
+
+/// What keeps this member from promising a leader another lease.
+#[derive(Debug, Default)]
+pub(super) struct Promises {
+    /// Votes under way.
+    voting: usize,
+    /// The greatest vote that it gave or stood with, as far as openraft's state may not show it yet.
+    highest: Option<Vote>,
+}
+
+impl Shared {
+    /// Whether this member follows the leader of this vote. If so it votes for nobody else for a lease: asked beside
+    /// openraft, whose task waits for every sync, so that a slow disk ends no leadership.
+    fn follows(&self, vote: Vote) -> bool {
+        let follows = {
+            let promises = lock(&self.promises);
+            let known = self.metrics.borrow().vote;
+            vote.committed
+                && known == vote
+                && promises.voting == 0
+                && promises.highest.is_none_or(|other| other <= vote)
+        };
+        if follows {
+            self.heard();
+        }
+        follows
+    }
+
+    /// A vote was given, or is about to be.
+    pub(super) fn voted(&self, vote: Vote) {
+        let mut promises = lock(&self.promises);
+        if promises.highest.is_none_or(|other| other < vote) {
+            promises.highest = Some(vote);
+        }
+    }
 }
 
 fn prevote(shared: &Arc<Shared>, by: VoterId, last_log: Option<LogId>) -> bool {

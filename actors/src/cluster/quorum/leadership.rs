@@ -19,6 +19,8 @@ use crate::ids::NodeId;
 
 /// How often the log is looked after.
 const KEEP_EVERY: Duration = Duration::from_secs(1);
+/// A leader whose write takes longer does not hold on to its leadership.
+const STUCK: Duration = Duration::from_secs(1);
 
 impl Shared {
     /// Until when a majority keeps this leadership; `None` for who does not lead or was never confirmed.
@@ -182,6 +184,7 @@ fn perform(shared: &Arc<Shared>, effect: Option<Effect>) {
             }
         }
         Some(Effect::Elect) => {
+            shared.voted(Vote::new(shared.metrics.borrow().current_term + 1, shared.me));
             let shared = shared.clone();
             tokio::spawn(async move {
                 let _asked = shared.raft.trigger().elect().await;
@@ -201,6 +204,32 @@ async fn ask(shared: Arc<Shared>, round: u64, voter: VoterId) {
     if shared.check_running().is_ok() {
         perform(&shared, shared.step(Input::Answered { round, by: voter, yes }));
         shared.wake.notify_one();
+    }
+}
+
+/// Runs until the quorum is stopped: while this node leads, it says so to the other voters beside openraft, whose heartbeats
+/// wait for every sync of the log. A disk that takes too long ends it, so that another can lead.
+pub(super) async fn stay(shared: Arc<Shared>) {
+    let mut stop = shared.stop.subscribe();
+    let every = Duration::from_millis(shared.settings.timings.heartbeat_ms * 3 / 2);
+    loop {
+        tokio::select! {
+            biased;
+            () = came(&mut stop, |stop| *stop) => return,
+            () = tokio::time::sleep(every) => {}
+        }
+        let stuck = shared.log.writing_since().is_some_and(|since| since.elapsed() > STUCK);
+        let (leads, vote, voters) = {
+            let metrics = shared.metrics.borrow();
+            let voters: BTreeSet<VoterId> = metrics.membership_config.membership().voter_ids().collect();
+            (metrics.state == ServerState::Leader, metrics.vote, voters)
+        };
+        if leads && !stuck && voters.contains(&shared.me) && shared.check_running().is_ok() {
+            for voter in voters.into_iter().filter(|voter| *voter != shared.me) {
+                let network = shared.network.clone();
+                tokio::spawn(async move { network.say_alive(voter, vote, every).await });
+            }
+        }
     }
 }
 

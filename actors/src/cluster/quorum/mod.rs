@@ -8,6 +8,7 @@ mod answer;
 mod leadership;
 mod membership;
 mod network;
+mod peers;
 mod prevote;
 mod settings;
 mod storage;
@@ -24,6 +25,7 @@ use millstream_transport::world::World;
 use tokio::sync::{Notify, Semaphore, mpsc, watch};
 use tokio::time::Instant;
 
+use self::answer::Promises;
 use self::membership::Newcomer;
 use self::network::Network;
 use self::prevote::Prevote;
@@ -34,6 +36,7 @@ use crate::events::{Events, QuorumMetrics};
 use crate::ids::NodeId;
 
 pub use membership::{ChangeError, Role, Seated};
+pub use peers::{PeerWire, QuorumDoor, QuorumQuestion, QuorumReply};
 pub use prevote::Timings;
 pub use settings::{Limits, QuorumSettings};
 pub use storage::OpenError;
@@ -59,6 +62,7 @@ struct Shared {
     /// The directory was new when this life began.
     new: bool,
     prevote: Mutex<Prevote>,
+    promises: Mutex<Promises>,
     wake: Notify,
     leader: watch::Sender<Option<NodeId>>,
     newcomers: mpsc::Sender<Newcomer>,
@@ -163,6 +167,7 @@ impl Quorum {
             latch: storage.latch,
             new: storage.unborn,
             prevote: Mutex::new(prevote),
+            promises: Mutex::default(),
             wake: Notify::new(),
             leader: watch::Sender::new(None),
             newcomers,
@@ -175,6 +180,7 @@ impl Quorum {
             events,
         });
         tokio::spawn(leadership::lead(shared.clone()));
+        tokio::spawn(leadership::stay(shared.clone()));
         tokio::spawn(leadership::keep(shared.clone()));
         tokio::spawn(membership::introduce(shared.clone()));
         tokio::spawn(membership::tend(shared.clone(), introduced));

@@ -5,7 +5,6 @@ use std::iter::repeat;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use openraft::SnapshotSegmentId;
 use openraft::error::{
     InstallSnapshotError, RPCError, RaftError, RemoteError, SnapshotMismatch, Unreachable,
 };
@@ -14,16 +13,20 @@ use openraft::raft::{
     AppendEntriesRequest, AppendEntriesResponse, InstallSnapshotRequest, InstallSnapshotResponse,
     VoteRequest, VoteResponse,
 };
+use openraft::{EntryPayload, SnapshotSegmentId};
+use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 use super::storage::lock;
-use super::types::{Seat, TypeConfig, Vote, VoterId};
+use super::types::{Entry, LogId, Seat, TypeConfig, Vote, VoterId};
 use super::wire::{Question, QuorumWire, Reply, Request, Unanswered};
 
 type Failure<E = RaftError<VoterId>> = RPCError<VoterId, Seat, E>;
 
 /// How long openraft leaves an unreachable member alone (its own default, 500 ms, is longer than a fail-over).
 const BACKOFF: Duration = Duration::from_millis(50);
+/// Entries up to this size are sent again when their answer does not come in a heartbeat's time.
+const SMALL_BYTES: usize = 32 << 10;
 
 /// Questions of one member, and when the others last accepted its leadership.
 #[derive(Clone, Debug)]
@@ -57,6 +60,15 @@ impl Network {
             Reply::NotMe(other) => Err(Unanswered(format!("{to} is gone, {other} is there instead"))),
             Reply::Silent(why) => Err(Unanswered(why)),
             reply => Ok(reply),
+        }
+    }
+
+    /// Says to a voter that this member still leads; notes it if the voter agrees.
+    pub(crate) async fn say_alive(&self, to: VoterId, vote: Vote, deadline: Duration) {
+        let sent = Instant::now();
+        let asked = self.ask(to, Request::Alive(vote), deadline);
+        if let Ok(Ok(Reply::Alive(true))) = tokio::time::timeout(deadline, asked).await {
+            self.note(to, vote, sent);
         }
     }
 
@@ -97,6 +109,18 @@ impl Network {
 pub(crate) struct Client {
     network: Network,
     to: VoterId,
+    large: Option<Large>,
+}
+
+/// Many bytes on their way. openraft gives up after a heartbeat's time and asks the same again; they are not sent again
+/// while they are under way, or they would pile up in front of everything else.
+#[derive(Debug)]
+struct Large {
+    vote: Vote,
+    previous: Option<LogId>,
+    last: Option<LogId>,
+    sent: Instant,
+    reply: JoinHandle<Result<Reply, Unanswered>>,
 }
 
 impl RaftNetworkFactory<TypeConfig> for Network {
@@ -104,7 +128,7 @@ impl RaftNetworkFactory<TypeConfig> for Network {
 
     async fn new_client(&mut self, target: VoterId, seat: &Seat) -> Client {
         self.wire.learn(target.node, &seat.address);
-        Client { network: self.clone(), to: target }
+        Client { network: self.clone(), to: target, large: None }
     }
 }
 
@@ -114,8 +138,19 @@ impl RaftNetwork<TypeConfig> for Client {
         request: AppendEntriesRequest<TypeConfig>,
         option: RPCOption,
     ) -> Result<AppendEntriesResponse<VoterId>, Failure> {
-        let (sent, vote) = (Instant::now(), request.vote);
-        match self.network.ask(self.to, Request::Append(request), option.hard_ttl()).await {
+        let (vote, wanted) = (request.vote, request.entries.last().map(|entry| entry.log_id));
+        let bytes = payload_bytes(&request);
+        let (reply, sent, last) = if bytes <= SMALL_BYTES {
+            let sent = Instant::now();
+            (self.network.ask(self.to, Request::Append(request), option.hard_ttl()).await, sent, wanted)
+        } else {
+            self.append_large(request, bytes).await
+        };
+        match reply {
+            Ok(Reply::Append(AppendEntriesResponse::Success)) if last < wanted => {
+                self.network.note(self.to, vote, sent);
+                Ok(AppendEntriesResponse::PartialSuccess(last))
+            }
             Ok(Reply::Append(response)) => {
                 if !matches!(response, AppendEntriesResponse::HigherVote(_)) {
                     self.network.note(self.to, vote, sent);
@@ -163,6 +198,44 @@ impl RaftNetwork<TypeConfig> for Client {
     fn backoff(&self) -> Backoff {
         Backoff::new(repeat(BACKOFF))
     }
+}
+
+impl Client {
+    /// Sends the entries, or waits for those from the same place that are under way; also says when they were sent, and
+    /// where they end.
+    async fn append_large(
+        &mut self,
+        request: AppendEntriesRequest<TypeConfig>,
+        bytes: usize,
+    ) -> (Result<Reply, Unanswered>, Instant, Option<LogId>) {
+        let same = |large: &Large| large.vote == request.vote && large.previous == request.prev_log_id;
+        let large = match self.large.take().filter(same) {
+            Some(large) => large,
+            None => {
+                let (network, to) = (self.network.clone(), self.to);
+                // A second, and one more for each MiB.
+                let deadline = Duration::from_secs(1 + u64::try_from(bytes >> 20).unwrap_or(u64::MAX));
+                let (vote, previous) = (request.vote, request.prev_log_id);
+                let last = request.entries.last().map(|entry| entry.log_id);
+                let asked = async move { network.ask(to, Request::Append(request), deadline).await };
+                Large { vote, previous, last, sent: Instant::now(), reply: tokio::spawn(asked) }
+            }
+        };
+        let (sent, last) = (large.sent, large.last);
+        // Kept while it is waited for: openraft may drop this future at any time.
+        let large = self.large.insert(large);
+        let reply = (&mut large.reply).await.unwrap_or_else(|error| Err(Unanswered(error.to_string())));
+        self.large = None;
+        (reply, sent, last)
+    }
+}
+
+fn payload_bytes(request: &AppendEntriesRequest<TypeConfig>) -> usize {
+    let of = |entry: &Entry| match &entry.payload {
+        EntryPayload::Normal(bytes) => bytes.len(),
+        EntryPayload::Blank | EntryPayload::Membership(_) => 0,
+    };
+    request.entries.iter().map(of).sum()
 }
 
 fn unreachable<E: std::error::Error>(reply: Result<Reply, Unanswered>) -> Failure<E> {

@@ -62,6 +62,8 @@ pub enum Request {
         /// The first voters that the asker was told of.
         founders: Vec<NodeId>,
     },
+    /// I still lead by this vote; do you follow, and will you for a lease?
+    Alive(openraft::Vote<VoterId>),
 }
 
 impl Request {
@@ -74,6 +76,7 @@ impl Request {
             Self::PreVote(_) => "pre-vote",
             Self::Snapshot(_) => "snapshot",
             Self::Introduce { .. } => "introduce",
+            Self::Alive(_) => "alive",
         }
     }
 }
@@ -104,4 +107,6 @@ pub enum Reply {
     NotMe(VoterId),
     /// No answer can be given; why.
     Silent(String),
+    /// To [`Request::Alive`].
+    Alive(bool),
 }

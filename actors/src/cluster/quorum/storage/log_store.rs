@@ -10,6 +10,7 @@ use std::time::Duration;
 use millstream_transport::world::Threads;
 use openraft::storage::{LogFlushed, RaftLogStorage};
 use openraft::{EntryPayload, ErrorSubject, ErrorVerb, LogState, OptionalSend, RaftLogReader};
+use tokio::time::Instant;
 
 use super::failure::{WriteError, refused};
 use super::log_file::{Found, LogFile, encode_entries};
@@ -42,6 +43,8 @@ struct Memory {
     marked: Option<LogId>,
     vote: Option<Vote>,
     bytes: u64,
+    /// Since when a write is under way.
+    writing: Option<Instant>,
 }
 
 impl LogStore {
@@ -59,6 +62,7 @@ impl LogStore {
             marked: found.committed,
             vote: voted,
             bytes: log.size(),
+            writing: None,
         };
         Self {
             memory: Arc::new(Mutex::new(memory)),
@@ -77,6 +81,11 @@ impl LogStore {
     /// Bytes of log on disk.
     pub(crate) fn size_bytes(&self) -> u64 {
         lock(&self.memory).bytes
+    }
+
+    /// Since when a write is under way, if one is.
+    pub(crate) fn writing_since(&self) -> Option<Instant> {
+        lock(&self.memory).writing
     }
 
     /// The last entry, purged or not.
@@ -104,6 +113,7 @@ impl LogStore {
         work: impl Fn(&mut LogFile) -> Result<(), WriteError> + Send + Sync + 'static,
     ) -> Result<(), WriteError> {
         let work = Arc::new(work);
+        lock(&self.memory).writing = Some(Instant::now());
         loop {
             let (log, work) = (self.log.clone(), work.clone());
             let done = self.threads.run_blocking(move || {
@@ -112,7 +122,8 @@ impl LogStore {
             });
             match done.await {
                 Ok(size) => {
-                    lock(&self.memory).bytes = size;
+                    let mut memory = lock(&self.memory);
+                    (memory.bytes, memory.writing) = (size, None);
                     return Ok(());
                 }
                 Err(WriteError::NoSpace) => tokio::time::sleep(SPACE_RETRY).await,

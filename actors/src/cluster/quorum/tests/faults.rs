@@ -156,3 +156,35 @@ fn any_one_node_may_lose_power_again_and_again() {
         });
     }
 }
+
+#[test]
+fn slow_disks_end_no_leadership() {
+    for seed in 0..3 {
+        with(seed, &ALL, |mut cluster| async move {
+            let leader = cluster.write(&ALL, "0").await;
+            for node in ALL {
+                cluster.disk(node).slow(Duration::from_millis(300)..=Duration::from_millis(600));
+            }
+            for number in 1..20 {
+                assert_eq!(cluster.write(&ALL, &number.to_string()).await, leader);
+                assert!(cluster.leads(leader));
+            }
+            assert_eq!(cluster.quorums[&leader].health().term, 1);
+            assert_eq!(cluster.agreed(&ALL).await, numbers(20));
+        });
+    }
+}
+
+#[test]
+fn a_leader_whose_disk_hangs_makes_way() {
+    with(9, &ALL, |mut cluster| async move {
+        let leader = cluster.write(&ALL, "0").await;
+        cluster.disk(leader).slow(Duration::from_secs(10)..=Duration::from_secs(10));
+        let hanging = cluster.quorums[&leader].clone();
+        let proposed = tokio::spawn(async move { hanging.propose(b"1".to_vec()).await });
+        let begun = Instant::now();
+        cluster.write(&others(leader), "2").await;
+        assert!(begun.elapsed() < Duration::from_millis(2500), "{:?}", begun.elapsed());
+        assert_eq!(proposed.await.unwrap(), Err(ProposeError::Uncertain));
+    });
+}

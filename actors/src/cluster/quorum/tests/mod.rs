@@ -3,6 +3,7 @@
 mod faults;
 mod harness;
 mod members;
+mod quic;
 
 use std::time::Duration;
 
