@@ -1,8 +1,17 @@
-//! Consumer groups.
+//! Consumer groups (KIP-848).
+//!
+//! A member heartbeats to its group's coordinator with what it subscribes to and what it owns, and is told what it
+//! should own; it commits how far it has read. The way of a heartbeat: [`front`] finds the group's partition of
+//! `__consumer_offsets` → `supervisor` hands it to the group's actor → `coordinator` lets the state machine in
+//! [`modern`] decide (with [`assignor`] where the target is computed anew), appends what it wrote as [`records`]
+//! through [`doors`], and gives the answer when that is committed. What a coordinator knows is what its log says.
+//!
+//! What the rest of the node lends is in [`doors`] (log, lease, ends), [`topics`] and [`following`] (the image).
 
 pub mod assignor;
 mod coordinator;
 pub mod doors;
+pub mod following;
 pub mod front;
 pub mod lag;
 pub mod message;
@@ -17,6 +26,9 @@ pub mod topics;
 
 #[cfg(test)]
 mod fakes;
+
+#[cfg(test)]
+mod golden;
 
 #[cfg(test)]
 mod tests;

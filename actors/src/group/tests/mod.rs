@@ -2,6 +2,9 @@
 
 mod coordination;
 mod failures;
+mod following;
+mod histories;
+mod lag;
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
