@@ -8,6 +8,7 @@ mod group;
 mod invariants;
 mod log;
 mod quorum;
+mod replication;
 
 use std::fmt;
 use std::sync::Arc;
@@ -27,6 +28,7 @@ pub use group::{
 pub use invariants::InvariantBroken;
 pub use log::{CorruptionFound, DirectoryFailed, LogMetrics, LogRecovered, LogTruncated};
 pub use quorum::{QuorumFailed, QuorumLeaderChanged, QuorumMetrics};
+pub use replication::{ReplicationMetrics, SessionLost, SessionNotOpened, SessionSide};
 
 /// Something that happened, worth a line or a number.
 pub trait Event: fmt::Debug {

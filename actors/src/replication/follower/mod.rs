@@ -1,0 +1,389 @@
+//! The follower's side of a fetch session: an actor on the core of the replicas that it serves, one for each core of each
+//! leader's node that one of them has asked for.
+//!
+//! Its session is opened when a replica asks and closed when nobody has used it for a while. When the session is lost,
+//! every replica that is subscribed or waits hears so, and asks again when it sees fit. Should this actor die, the same
+//! happens, and the next question starts another.
+
+mod asker;
+mod desk;
+mod table;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix::{Actor, ActorFutureExt, Addr, AsyncContext, Context, Handler, SpawnHandle, WrapFuture};
+
+pub(crate) use self::asker::Asker;
+use self::desk::Left;
+pub(crate) use self::desk::{Desk, Wake};
+use self::table::{After, Garbage, Table};
+use super::channel::{FollowerChannel, SessionError, TurnSender};
+use super::links::LinksCore;
+use super::message::{FollowerTurn, LeaderTurn, OpenSession, SessionOpened};
+use super::reader::{Reader, Received};
+use super::session_count::SessionCount;
+use crate::events::{SessionLost, SessionNotOpened, SessionSide};
+use crate::ids::{NodeId, PartitionId};
+
+/// No node has more cores than this.
+const MOST_CORES: u32 = 1024;
+
+/// With whom a session is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct SessionKey {
+    pub(crate) leader: NodeId,
+    pub(crate) core: u32,
+}
+
+/// Serves the replicas of one core that follow leaders on one core of another node.
+#[derive(Debug)]
+pub(crate) struct Follower {
+    key: SessionKey,
+    links: Arc<LinksCore>,
+    desk: Arc<Desk>,
+    /// Counts sessions, so that what comes late from one is told from the next.
+    number: u64,
+    phase: Phase,
+    /// Failures since the last success.
+    failures: u32,
+    subscribes: BTreeMap<PartitionId, Asker>,
+    leaves: BTreeMap<PartitionId, Asker>,
+    /// Moves with each use; a timer that finds it where it was finds nobody there.
+    uses: u64,
+    has_idle_timer: bool,
+}
+
+#[derive(Debug)]
+enum Phase {
+    /// No session, and nobody has asked for one.
+    Closed,
+    /// No session before a pause has passed.
+    Pausing,
+    /// Being opened.
+    Dialling,
+    /// Open.
+    Up(Box<Session>),
+}
+
+#[derive(Debug)]
+struct Session {
+    cores: u32,
+    table: Table,
+    /// `None` while a turn is on its way.
+    sender: Option<Box<dyn TurnSender<FollowerTurn>>>,
+    /// That turn.
+    sending: Option<SpawnHandle>,
+    _reader: Reader,
+    _count: SessionCount,
+}
+
+impl Follower {
+    /// Starts one, on this core.
+    pub(crate) fn begin(key: SessionKey, links: Arc<LinksCore>) -> (Addr<Self>, Arc<Desk>) {
+        let mut left_on = None;
+        let address = Self::create(|context| {
+            let desk = Desk::new(context.address().recipient());
+            left_on = Some(Arc::clone(&desk));
+            Self {
+                key,
+                links,
+                desk,
+                number: 0,
+                phase: Phase::Closed,
+                failures: 0,
+                subscribes: BTreeMap::new(),
+                leaves: BTreeMap::new(),
+                uses: 0,
+                has_idle_timer: false,
+            }
+        });
+        let desk = left_on.unwrap_or_else(|| Desk::new(address.clone().recipient()));
+        (address, desk)
+    }
+
+    fn take_left(&mut self, left: Left) {
+        let Left { closes, subscribes, leaves, reports, taken, .. } = left;
+        self.uses += 1;
+        for partition in closes {
+            if let Some(asked) = self.subscribes.remove(&partition) {
+                asked.silence();
+            }
+            if let Phase::Up(session) = &mut self.phase {
+                session.table.close(partition);
+            }
+        }
+        for (waiting, asked) in [(&mut self.subscribes, subscribes), (&mut self.leaves, leaves)] {
+            for (partition, asker) in asked {
+                if let Some(earlier) = waiting.insert(partition, asker) {
+                    earlier.silence();
+                }
+            }
+        }
+        if let Phase::Up(session) = &mut self.phase {
+            for (partition, (epoch, durable_end)) in reports {
+                session.table.report(partition, epoch, durable_end);
+            }
+        }
+        for (number, slot) in taken {
+            if number == self.number {
+                self.taken(slot);
+            }
+        }
+    }
+
+    fn taken(&mut self, slot: u32) {
+        if let Phase::Up(session) = &mut self.phase {
+            session.table.taken(slot);
+        }
+        self.deliver(slot);
+    }
+
+    fn deliver(&mut self, slot: u32) {
+        let Phase::Up(session) = &mut self.phase else { return };
+        let Some(delivery) = session.table.deliver(slot) else { return };
+        let (desk, number) = (Arc::clone(&self.desk), self.number);
+        let taken_in = delivery.replica.send(delivery.message);
+        actix_rt::spawn(async move {
+            // A replica that has died takes in nothing more; its subscription is closed with it.
+            let _ = taken_in.await;
+            desk.taken(number, slot);
+        });
+    }
+
+    /// Goes on as far as it can: opens a session if somebody waits for one, says what there is to say.
+    fn go_on(&mut self, context: &mut Context<Self>) {
+        if let Phase::Closed = self.phase
+            && !(self.subscribes.is_empty() && self.leaves.is_empty())
+        {
+            self.dial(context);
+        }
+        let Phase::Up(session) = &mut self.phase else { return };
+        let waiting = std::mem::take(&mut self.subscribes).into_values();
+        for asker in waiting.chain(std::mem::take(&mut self.leaves).into_values()) {
+            if !session.table.ask(asker) {
+                let error = SessionError::Garbage("all its numbers are used up".into());
+                return self.lost(&error, context);
+            }
+        }
+        if session.sender.is_some()
+            && let Some(turn) = session.table.take_turn()
+        {
+            self.say(turn, context);
+        }
+        self.watch_idleness(context);
+    }
+
+    fn dial(&mut self, context: &mut Context<Self>) {
+        let settings = &self.links.settings;
+        let opening = OpenSession {
+            follower: self.links.node,
+            incarnation: self.links.incarnation,
+            core: self.links.core,
+            leader_core: self.key.core,
+            window_bytes: settings.window_bytes,
+            partition_window_bytes: settings.partition_window_bytes,
+        };
+        self.phase = Phase::Dialling;
+        let dialled = self.links.dial.dial(self.key.leader, opening);
+        let opened = dialled.into_actor(self).map(|dialled, follower, context| match dialled {
+            Ok((opened, channel)) => follower.opened(opened, channel, context),
+            Err(error) => follower.not_opened(&error, context),
+        });
+        context.spawn(opened);
+    }
+
+    fn opened(&mut self, opened: SessionOpened, channel: FollowerChannel, context: &mut Context<Self>) {
+        let settings = &self.links.settings;
+        if !(self.key.core + 1..=MOST_CORES).contains(&opened.cores) {
+            let error = SessionError::Garbage(format!("a node of {} cores", opened.cores));
+            return self.not_opened(&error, context);
+        }
+        let windows = SessionOpened {
+            window_bytes: opened.window_bytes.min(settings.window_bytes),
+            partition_window_bytes: opened.partition_window_bytes.min(settings.partition_window_bytes),
+            ..opened
+        };
+        self.number += 1;
+        self.failures = 0;
+        let reader = Reader::start(self.number, channel.receiver, context.address().recipient());
+        self.phase = Phase::Up(Box::new(Session {
+            cores: opened.cores,
+            table: Table::new(windows),
+            sender: Some(channel.sender),
+            sending: None,
+            _reader: reader,
+            _count: SessionCount::new(self.links.metrics.sessions.clone()),
+        }));
+        self.go_on(context);
+    }
+
+    fn not_opened(&mut self, error: &SessionError, context: &mut Context<Self>) {
+        let partitions = self.subscribes.len() + self.leaves.len();
+        let reason = &error.to_string();
+        self.links.events.emit(SessionNotOpened { peer: self.key.leader, partitions, reason });
+        self.links.forget_core(self.key);
+        self.pause(context);
+    }
+
+    fn lost(&mut self, error: &SessionError, context: &mut Context<Self>) {
+        let Phase::Up(session) = &self.phase else { return };
+        // A leader that ends a session in order, as when it stops, ends it for nobody who still reads.
+        if *error != SessionError::Finished || session.table.len() > 0 {
+            self.links.events.emit(SessionLost {
+                side: SessionSide::Follower,
+                peer: self.key.leader,
+                partitions: session.table.len(),
+                reason: &error.to_string(),
+            });
+        }
+        self.pause(context);
+    }
+
+    /// Leaves a session, if there is one: everybody in it is told, its sender's end tells the other side.
+    fn leave_session(&mut self, next: Phase, context: &mut Context<Self>) {
+        if let Phase::Up(session) = &self.phase
+            && let Some(sending) = session.sending
+        {
+            context.cancel_future(sending);
+        }
+        self.phase = next;
+    }
+
+    /// Lets everybody know, and opens no session for a while.
+    fn pause(&mut self, context: &mut Context<Self>) {
+        self.leave_session(Phase::Pausing, context);
+        self.subscribes.clear();
+        self.leaves.clear();
+        let settings = &self.links.settings;
+        let longest =
+            settings.backoff.saturating_mul(1 << self.failures.min(16)).min(settings.longest_backoff);
+        self.failures += 1;
+        let longest = u64::try_from(longest.as_micros()).unwrap_or(u64::MAX);
+        let pause = self.links.random.range(longest / 2, longest.max(1));
+        context.run_later(Duration::from_micros(pause), |follower, context| {
+            follower.phase = Phase::Closed;
+            follower.go_on(context);
+        });
+    }
+
+    fn say(&mut self, turn: FollowerTurn, context: &mut Context<Self>) {
+        let Phase::Up(session) = &mut self.phase else { return };
+        let Some(mut sender) = session.sender.take() else { return };
+        let sending = async move {
+            let sent = sender.send(turn).await;
+            (sender, sent)
+        };
+        let sent = sending.into_actor(self).map(|(sender, sent), follower, context| {
+            if let Phase::Up(session) = &mut follower.phase {
+                session.sender = Some(sender);
+                session.sending = None;
+            }
+            match sent {
+                Ok(()) => follower.go_on(context),
+                Err(error) => follower.lost(&error, context),
+            }
+        });
+        let sending = context.spawn(sent);
+        if let Phase::Up(session) = &mut self.phase {
+            session.sending = Some(sending);
+        }
+    }
+
+    fn take_turn(&mut self, turn: LeaderTurn) -> Result<(), SessionError> {
+        self.uses += 1;
+        for (slot, reply) in turn.answers {
+            let Phase::Up(session) = &mut self.phase else { return Ok(()) };
+            let cores = session.cores;
+            match session.table.replied(slot, reply).map_err(garbage)? {
+                After::Done => {}
+                After::Move(core, asker) if core < cores && core != self.key.core => {
+                    if let Some(asker) = asker.hop() {
+                        self.links.ask_elsewhere(self.key, core, asker);
+                    }
+                }
+                After::Move(core, _) => {
+                    return Err(SessionError::Garbage(format!(
+                        "sent on from core {} to {core}",
+                        self.key.core
+                    )));
+                }
+            }
+        }
+        let Phase::Up(session) = &mut self.phase else { return Ok(()) };
+        for slot in turn.ended {
+            session.table.ended(slot);
+        }
+        let mut bytes = 0;
+        for part in turn.parts {
+            let slot = part.slot;
+            bytes += part.batches.len();
+            let Phase::Up(session) = &mut self.phase else { return Ok(()) };
+            session.table.fed(part).map_err(garbage)?;
+            self.deliver(slot);
+        }
+        self.links.metrics.received_bytes.increment(u64::try_from(bytes).unwrap_or(u64::MAX));
+        Ok(())
+    }
+
+    fn watch_idleness(&mut self, context: &mut Context<Self>) {
+        if self.has_idle_timer || !self.is_idle() {
+            return;
+        }
+        self.has_idle_timer = true;
+        let uses = self.uses;
+        context.run_later(self.links.settings.idle_close, move |follower, context| {
+            follower.has_idle_timer = false;
+            if follower.uses == uses && follower.is_idle() {
+                follower.leave_session(Phase::Closed, context);
+            } else {
+                follower.watch_idleness(context);
+            }
+        });
+    }
+
+    fn is_idle(&self) -> bool {
+        matches!(&self.phase, Phase::Up(session) if session.table.len() == 0)
+    }
+}
+
+fn garbage(garbage: Garbage) -> SessionError {
+    SessionError::Garbage(garbage.0)
+}
+
+impl Actor for Follower {
+    type Context = Context<Self>;
+
+    fn stopped(&mut self, _: &mut Context<Self>) {
+        self.desk.shut();
+    }
+}
+
+impl Handler<Wake> for Follower {
+    type Result = ();
+
+    fn handle(&mut self, _: Wake, context: &mut Context<Self>) {
+        let left = self.desk.clear();
+        self.take_left(left);
+        self.go_on(context);
+    }
+}
+
+impl Handler<Received<LeaderTurn>> for Follower {
+    type Result = ();
+
+    fn handle(&mut self, received: Received<LeaderTurn>, context: &mut Context<Self>) {
+        let Received { session, turn, go_on } = received;
+        if session != self.number || !matches!(self.phase, Phase::Up(_)) {
+            return;
+        }
+        match turn.and_then(|turn| self.take_turn(turn)) {
+            Ok(()) => {
+                let _ = go_on.send(());
+                self.go_on(context);
+            }
+            Err(error) => self.lost(&error, context),
+        }
+    }
+}

@@ -1,0 +1,7 @@
+//! Fetch sessions between replicas that are not there: over channels in memory, and over the simulated network.
+
+mod bounds;
+mod fakes;
+mod golden;
+mod memory;
+mod sessions;
