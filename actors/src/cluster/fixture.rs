@@ -12,7 +12,7 @@ use millstream_transport::world::Clock;
 use tokio::sync::watch;
 use uuid::Uuid;
 
-pub(super) use nodes::Cluster;
+pub(super) use nodes::{Cluster, MemoryPeers};
 
 use super::controller::{ControllerHandle, ControllerParts, ControllerSettings};
 use super::machine::{ImageMachine, Machine};

@@ -21,3 +21,5 @@ mod plan;
 pub mod proposer;
 pub mod quorum;
 pub mod request;
+#[cfg(test)]
+mod whole;
