@@ -176,7 +176,11 @@ impl Coordinator {
                 self.wakes_ms = None;
                 self.decide(None, ConsumerGroup::tick);
             }
-            CoordinatorMessage::MeasureLag => self.lag.measure(&self.machine, &self.leadership),
+            // One that only believes to be the owner would tell a second, older lag beside the owner's.
+            CoordinatorMessage::MeasureLag if self.leadership.lease.holds() => {
+                self.lag.measure(&self.machine, &self.leadership);
+            }
+            CoordinatorMessage::MeasureLag => {}
         }
     }
 

@@ -11,9 +11,9 @@ use std::sync::Arc;
 use super::{Shares, Subscriptions};
 use crate::ids::{PartitionId, TopicId};
 
-/// Steps of search for the whole of an assignment: a bound on the time that a group of thousands of unlike
-/// subscriptions may cost. What is reached by then is complete and disjoint, if not the most even.
-const SEARCH_STEPS: usize = 20_000_000;
+/// Steps of search for the whole of an assignment, some tens of milliseconds: a bound on what a group of thousands of
+/// unlike subscriptions may cost the thread that others beat on. What is reached by then is complete and disjoint, if not the most even.
+const SEARCH_STEPS: usize = 2_000_000;
 
 pub(super) fn assign(subscriptions: &Subscriptions) -> Shares {
     let mut table = Table::of(subscriptions);
