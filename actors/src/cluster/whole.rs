@@ -23,7 +23,7 @@ use super::message::CreateTopic;
 use super::proposer::QuorumProposer;
 use super::quorum::{Limits, Question, Quorum, QuorumSettings, QuorumWire, Reply, Timings, Unanswered};
 use crate::events::Events;
-use crate::ids::NodeId;
+use crate::ids::{Incarnation, LeaderEpoch, NodeId};
 use crate::image::fixture::registration;
 use crate::image::{Image, Partition};
 
@@ -76,6 +76,7 @@ impl QuorumWire for MemoryWire {
 struct WholeNode {
     quorum: Quorum,
     images: watch::Receiver<Arc<Image>>,
+    controller: ControllerHandle,
     front: ClusterFront<MemoryPeers>,
     agent: AgentHandle,
 }
@@ -165,13 +166,27 @@ impl Whole {
             clock,
             images: images.clone(),
             voters: watch::channel(ALL.map(NodeId).to_vec()).1,
-            controller,
+            controller: controller.clone(),
             front: front.clone(),
             peers,
             events,
         };
         let agent = AgentHandle::start(agent, None).await.unwrap();
-        self.nodes.insert(node, WholeNode { quorum, images, front, agent });
+        self.nodes.insert(node, WholeNode { quorum, images, controller, front, agent });
+    }
+
+    /// A node's power fails.
+    async fn cut_power(&mut self, node: u32) {
+        if let Some(disk) = self.disks.get(&node) {
+            disk.cut_power();
+        }
+        self.quorums.lock().unwrap().0.remove(&NodeId(node));
+        self.peers.remove(node);
+        if let Some(whole) = self.nodes.remove(&node) {
+            whole.agent.actor().kill();
+            whole.controller.actor().kill();
+            whole.quorum.shutdown().await;
+        }
     }
 
     fn image(&self, node: u32) -> Arc<Image> {
@@ -267,6 +282,52 @@ fn a_cut_off_controller_decides_nothing_and_comes_back_as_a_follower() {
         }
         let encoded = ALL.map(|node| whole.image(node).encode());
         assert!(encoded.iter().all(|image| *image == encoded[0]));
+    });
+}
+
+#[test]
+fn all_nodes_lose_power_at_once_and_everything_is_led_again_in_new_lives() {
+    for seed in 0..10 {
+        with(seed, |mut whole| async move {
+            whole.flights().await;
+            sleep(Duration::from_millis(200)).await;
+            for node in ALL {
+                whole.cut_power(node).await;
+            }
+            sleep(Duration::from_secs(5)).await;
+            for node in ALL {
+                whole.start(node, 2).await;
+            }
+            sleep(Duration::from_secs(3)).await;
+            for node in ALL {
+                let image = whole.image(node);
+                assert_eq!(image.nodes().live().count(), 3);
+                let flights = image.topics().named("flights").unwrap();
+                for state in &flights.partitions {
+                    let leader = state.leader.unwrap();
+                    assert_eq!(leader.incarnation, Incarnation(2), "seed {seed}, node {node}");
+                    assert!(state.in_sync.contains(&leader) && state.leader_epoch > LeaderEpoch(0));
+                }
+            }
+        });
+    }
+}
+
+#[test]
+fn a_node_that_restarts_while_the_others_stay_leads_again_only_after_an_election() {
+    with(4, |mut whole| async move {
+        whole.flights().await;
+        let node = whole.leader() % 3 + 1;
+        whole.cut_power(node).await;
+        whole.start(node, 2).await;
+        sleep(Duration::from_millis(600)).await;
+        let image = whole.image(node);
+        let flights = image.topics().named("flights").unwrap();
+        for state in &flights.partitions {
+            let known = image.nodes().get(state.leader.unwrap().node).unwrap();
+            assert_eq!(known.incarnation, state.leader.unwrap().incarnation);
+            assert_eq!(state.in_sync.len(), 3, "quick enough to stay a member");
+        }
     });
 }
 
