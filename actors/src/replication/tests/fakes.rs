@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use actix::{Actor, Addr, AsyncContext, Context, Handler, Message, ResponseFuture};
+use actix::{Actor, Addr, AsyncContext, Context, Handler, Message, Recipient, ResponseFuture};
 use bytes::{Bytes, BytesMut};
 use millstream_transport::world::simulation::Simulation;
 use millstream_transport::world::{Core, Random, SimulatedDisk, Threads, World};
@@ -475,15 +475,24 @@ fn setup(network: &MemoryNetwork, settings: FetchSettings, random: Random) -> Li
 
 /// Starts a following replica with these links.
 pub(super) fn follow(links: &Links, index: i32) -> Replica {
+    start(index, |told| links.of(told))
+}
+
+/// Starts a following replica on a core.
+pub(super) fn follow_on(links: &dyn LinkMaker, core: usize, index: i32) -> Replica {
+    start(index, |told| links.links(core, told))
+}
+
+fn start(index: i32, links: impl FnOnce(Recipient<FromLeader>) -> Box<dyn LeaderLinks>) -> Replica {
     let follows =
         Follows { log: Vec::new(), end: 0, high_watermark: Offset::ZERO, noted: Vec::new(), fed: 0, come: 0 };
     let state = Arc::new(Mutex::new(follows));
     let (stands_still, is_still) = watch::channel(false);
-    let (kept, links) = (Arc::clone(&state), links.clone());
+    let kept = Arc::clone(&state);
     let address = FollowerActor::create(|context| FollowerActor {
         partition: partition(index),
         state: kept,
-        links: links.of(context.address().recipient()),
+        links: links(context.address().recipient()),
         stands_still: is_still,
     });
     Replica { state, address, stands_still: Arc::new(stands_still) }

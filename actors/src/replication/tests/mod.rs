@@ -4,4 +4,5 @@ mod bounds;
 mod fakes;
 mod golden;
 mod memory;
+mod network;
 mod sessions;
