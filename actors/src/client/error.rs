@@ -35,6 +35,9 @@ pub enum ClientError {
         /// What is wrong, and what would be right.
         reason: String,
     },
+    /// The client cannot be started: threads, socket or credentials.
+    #[error("the client cannot start: {0}")]
+    Start(String),
     /// The client, producer or consumer is closed.
     #[error("closed")]
     Closed,

@@ -53,6 +53,9 @@ pub enum LinkError {
 /// An answer under way.
 pub type Asking<A> = Pin<Box<dyn Future<Output = Result<A, LinkError>> + Send>>;
 
+/// Links being ended.
+pub type Closing = Pin<Box<dyn Future<Output = ()> + Send>>;
+
 /// Carries messages of one kind. Messages to one target arrive in the order in which they were asked.
 pub trait Asks<M: Message>: Send + Sync {
     /// Asks; an error at the latest after `deadline`.
@@ -82,4 +85,9 @@ pub trait Cluster:
 {
     /// From now on the node is reached at this `host:port`.
     fn learn(&self, node: NodeId, address: &str);
+
+    /// Ends all links in order.
+    fn close(&self) -> Closing {
+        Box::pin(std::future::ready(()))
+    }
 }

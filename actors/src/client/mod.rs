@@ -8,20 +8,23 @@ mod error;
 pub(crate) mod fake;
 mod link;
 mod metadata;
+mod quic;
 mod view;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use millstream_transport::message::Message;
-use millstream_transport::world::World;
+use millstream_transport::peer::{Mtu, Tuning};
+use millstream_transport::world::{Arbiters, World};
 use tokio::time::Instant;
 
 pub use admin::Admin;
 pub(crate) use coordinator::Coordinator;
 pub use error::ClientError;
-pub use link::{Asking, Asks, Cluster, LinkError, Target};
+pub use link::{Asking, Asks, Closing, Cluster, LinkError, Target};
 pub use metadata::MetadataCache;
+pub use quic::QuicLink;
 pub use view::{TopicPartition, TopicView, View};
 
 use crate::error::Refusal;
@@ -48,6 +51,10 @@ pub struct ClientSettings {
     pub api_timeout: Duration,
     /// `request.timeout.ms`: how long one request may be without an answer before it is tried again; 30 s.
     pub request_timeout: Duration,
+    /// Threads for records, beside one for everything else; 1. Only for [`Client::connect`], as the next.
+    pub cores: usize,
+    /// How large packets may get: the same as the nodes'.
+    pub mtu: Mtu,
 }
 
 impl ClientSettings {
@@ -58,7 +65,19 @@ impl ClientSettings {
             client_id: "millstream".to_owned(),
             api_timeout: Duration::from_secs(60),
             request_timeout: Duration::from_secs(30),
+            cores: 1,
+            mtu: Tuning::default().mtu,
         }
+    }
+
+    fn check(&self) -> Result<(), ClientError> {
+        if self.bootstrap.is_empty() {
+            return Err(ClientError::setting("bootstrap.servers", "must name at least one host:port"));
+        }
+        if self.cores == 0 || self.cores > 1024 {
+            return Err(ClientError::setting("client.cores", "must be from 1 to 1024"));
+        }
+        Ok(())
     }
 }
 
@@ -71,16 +90,16 @@ pub struct Client {
     pub(crate) link: Arc<dyn Cluster>,
     pub(crate) settings: Arc<ClientSettings>,
     pub(crate) metadata: MetadataCache,
+    /// Its own threads, where it has some: they end with the last clone.
+    threads: Option<Arc<Arbiters>>,
 }
 
 impl Client {
     /// A client that speaks over `link`. Asks for metadata at once.
     pub fn over(world: World, link: Arc<dyn Cluster>, settings: ClientSettings) -> Result<Self, ClientError> {
-        if settings.bootstrap.is_empty() {
-            return Err(ClientError::setting("bootstrap.servers", "must name at least one host:port"));
-        }
+        settings.check()?;
         let metadata = MetadataCache::start(&world, Arc::clone(&link), settings.bootstrap.clone());
-        Ok(Self { world, link, settings: Arc::new(settings), metadata })
+        Ok(Self { world, link, settings: Arc::new(settings), metadata, threads: None })
     }
 
     /// The view of the cluster.
@@ -95,9 +114,10 @@ impl Client {
         Admin::new(self.clone())
     }
 
-    /// Ends the client's own work; producers and consumers are closed before.
-    pub fn close(&self) {
+    /// Ends the client's own work and its links; producers and consumers are closed before.
+    pub async fn close(&self) {
         self.metadata.close();
+        self.link.close().await;
     }
 
     /// Asks one node after the other until one answers, for what any node can answer.

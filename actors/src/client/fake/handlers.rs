@@ -1,5 +1,6 @@
 //! How the cluster in memory answers each message.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
@@ -12,7 +13,7 @@ use crate::cluster::message::{
     NodeAddress, PartitionMetadata, TopicMetadata,
 };
 use crate::error::{ErrorCode, Refusal};
-use crate::ids::{NodeId, Offset, PartitionId, ProducerId};
+use crate::ids::{NodeId, PartitionId, ProducerId};
 use crate::partition::append::{Check, Sequencer, validate};
 use crate::partition::message::{
     Fetch, FetchAnswer, FetchPart, Fetched, ListOffsets, ListOffsetsAnswer, ListedOffset, OffsetSpec,
@@ -81,9 +82,10 @@ impl Cluster for FakeCluster {
 
 impl Asks<Metadata> for FakeCluster {
     fn ask(&self, to: &Target, message: Metadata, _: Duration) -> Asking<MetadataAnswer> {
+        let address = Arc::clone(&self.address);
         self.poll(to, message.max_wait_ms, move |state, _, late| {
             let news = message.newer_than.is_none_or(|version| state.version > version);
-            (news || late).then(|| state.metadata(message.topics.as_deref()))
+            (news || late).then(|| state.metadata(message.topics.as_deref(), address.get()))
         })
     }
 }
@@ -192,7 +194,8 @@ impl Asks<AlterTopicConfig> for FakeCluster {
 }
 
 impl State {
-    fn metadata(&self, names: Option<&[String]>) -> MetadataAnswer {
+    fn metadata(&self, names: Option<&[String]>, address: Option<&String>) -> MetadataAnswer {
+        let place = |node: NodeId| address.cloned().unwrap_or_else(|| format!("node-{}:9092", node.0));
         let wanted = |name: &String| names.is_none_or(|names| names.contains(name));
         let topics = self.topics.iter().filter(|(name, _)| wanted(name)).map(|(name, topic)| {
             let partition = |index| {
@@ -217,9 +220,7 @@ impl State {
             cluster_id: "fake".to_owned(),
             version: self.version,
             controller: None,
-            nodes: alive
-                .map(|(node, _)| NodeAddress { id: *node, quic: format!("node-{}:9092", node.0) })
-                .collect(),
+            nodes: alive.map(|(node, _)| NodeAddress { id: *node, quic: place(*node) }).collect(),
             topics: topics.collect(),
         }
     }
@@ -300,10 +301,4 @@ impl State {
             timestamp_ms: found.map(|record| record.timestamp_ms),
         })
     }
-}
-
-/// The offset behind everything in a partition.
-#[allow(dead_code, reason = "for tests that look at ends")]
-pub(crate) fn end(state: &State, partition: PartitionId) -> Offset {
-    state.partitions[&partition].end
 }

@@ -7,7 +7,7 @@ mod groups;
 mod handlers;
 
 use std::collections::{BTreeMap, VecDeque};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -31,6 +31,8 @@ pub(crate) struct FakeCluster {
     state: Arc<Mutex<State>>,
     /// Counts changes of any kind: long polls look again.
     changed: watch::Sender<u64>,
+    /// The address of its only node, where it is told to clients; else `node-N:9092`.
+    pub(crate) address: Arc<OnceLock<String>>,
 }
 
 #[derive(Debug)]
@@ -88,7 +90,7 @@ impl FakeCluster {
             fetches: 0,
             group: FakeGroup::default(),
         };
-        Self { state: Arc::new(Mutex::new(state)), changed: watch::Sender::new(0) }
+        Self { state: Arc::new(Mutex::new(state)), changed: watch::Sender::new(0), address: Arc::default() }
     }
 
     /// A client of this cluster.
