@@ -6,9 +6,13 @@ pub mod error;
 
 pub mod topic_config;
 
+pub mod kinds;
+
 pub mod invariant;
 
 pub mod events;
+
+pub mod supervision;
 
 pub mod record;
 

@@ -7,6 +7,7 @@ mod cluster;
 mod group;
 mod invariants;
 mod log;
+pub mod partition;
 mod quorum;
 mod replication;
 

@@ -1,6 +1,20 @@
 //! Partition replicas.
 
+pub mod acknowledge;
 pub mod append;
+pub mod controller_link;
+pub mod core_clock;
+pub mod deliver;
+pub mod directory;
 pub mod following;
+pub mod front;
+pub mod host;
+pub mod inbox;
+pub mod join;
+pub mod memory;
 pub mod message;
+pub mod replica;
+pub mod reply;
 pub mod state;
+pub mod supervisor;
+pub mod warden;

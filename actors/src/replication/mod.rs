@@ -21,9 +21,6 @@ mod reader;
 mod session_count;
 pub mod sessions;
 pub mod settings;
-pub mod truncate;
 
-#[cfg(test)]
-mod model;
 #[cfg(test)]
 mod tests;

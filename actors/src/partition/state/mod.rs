@@ -13,9 +13,12 @@ mod in_sync;
 mod input;
 mod leader;
 mod progress;
+pub mod truncate;
 
 #[cfg(test)]
 pub(crate) mod fixture;
+#[cfg(test)]
+mod model;
 #[cfg(test)]
 mod tests;
 
@@ -191,6 +194,10 @@ impl ReplicaState {
         let is_mine = new.leader == Some(self.me);
         effects.push(Effect::Close);
         if is_mine && is_new_epoch && self.floor.is_none_or(|floor| new.epoch > floor) {
+            if self.damaged_from.is_some_and(|from| from >= self.log.end) {
+                // Elected as it is: what recovery found damaged behind the end is given up.
+                effects.push(Effect::Truncate(self.log.end));
+            }
             effects.push(Effect::Opened(new.epoch, self.log.end));
             if self.log.durable_end < self.log.end {
                 effects.push(Effect::Sync);
@@ -214,6 +221,9 @@ impl ReplicaState {
         let old_end = self.log.end;
         self.log = log;
         self.high_watermark.starts_at(log.start);
+        if self.damaged_from.is_some_and(|from| log.end <= from) {
+            self.damaged_from = None;
+        }
         match &mut self.role {
             Role::Leader(leader) => {
                 if log.end > old_end {
@@ -222,9 +232,6 @@ impl ReplicaState {
             }
             Role::Follower(follower) => {
                 self.high_watermark.cut(log.end);
-                if self.damaged_from.is_some_and(|from| log.end <= from) {
-                    self.damaged_from = None;
-                }
                 if follower.phase() == Phase::Cutting {
                     follower.open(now, log, self.damaged_from.is_some(), effects);
                 }

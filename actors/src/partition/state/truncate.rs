@@ -5,8 +5,8 @@
 //! as far. If not, it answers with its greatest epoch up to that one and where it ends, the follower cuts its log to
 //! where it can still be equal, and asks again. Each round gives up at least one epoch or the surplus of one.
 
+use super::LogFacts;
 use crate::ids::{LeaderEpoch, Offset};
-use crate::partition::state::LogFacts;
 
 /// The leader's answer to a follower that wants to go on at the end of its log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,0 +1,117 @@
+//! Where clients' requests meet the replicas: each is split by partition once, and joined once.
+
+use std::time::Duration;
+
+use actix::dev::ToEnvelope;
+use actix::prelude::SendError;
+use actix::{Addr, Handler, Message};
+
+use super::directory::ReplicaDirectory;
+use super::join::{FetchJoin, FetchPlace, Join};
+use super::memory::Budget;
+use super::message::{Fetch, FetchAnswer, ListOffsets, ListOffsetsAnswer, Produce, ProduceAnswer};
+use super::replica::{FetchOne, ListOne, ProduceOne, Replica};
+use super::reply::Reply;
+use crate::error::{ErrorCode, Refusal};
+use crate::ids::PartitionId;
+
+/// The longest a request may wait, whatever it asks for.
+const WAIT_MAX: Duration = Duration::from_secs(300);
+
+/// The parts of a request may name so many partitions.
+const PARTS_MAX: usize = 100_000;
+
+/// The door to the replicas of one node. Cheap to clone, from any thread.
+#[derive(Clone, Debug)]
+pub struct Front {
+    replicas: ReplicaDirectory,
+    memory: Budget,
+}
+
+impl Front {
+    /// A door to these replicas; produce requests under way may hold so much memory together.
+    #[must_use]
+    pub fn new(replicas: ReplicaDirectory, memory: Budget) -> Self {
+        Self { replicas, memory }
+    }
+
+    /// Appends. `answer` is called once, when every part is answered, on any thread; it must not block. With
+    /// `acks=0` that is when all is appended.
+    pub fn produce(&self, produce: Produce, answer: impl FnOnce(ProduceAnswer) + Send + 'static) {
+        let Produce { acks, timeout_ms, parts } = produce;
+        let timeout = Duration::from_millis(timeout_ms.into()).min(WAIT_MAX);
+        let partitions = parts.iter().map(|part| part.partition).take(PARTS_MAX);
+        let replies = Join::start(partitions, |parts| answer(ProduceAnswer { parts }));
+        for (part, reply) in parts.into_iter().zip(replies) {
+            let Some(permit) = self.memory.take(part.batches.len()) else {
+                let text = "the node's memory for produce requests is full; try again";
+                reply.refuse(ErrorCode::ThrottlingQuotaExceeded, text);
+                continue;
+            };
+            let Some(replica) = self.replicas.get(part.partition) else {
+                reply.send(Err(unknown(part.partition)));
+                continue;
+            };
+            let one = ProduceOne { acks, timeout, part, permit, reply };
+            give(&replica.address, one, |one| one.reply);
+        }
+    }
+
+    /// Reads. `answer` is called once, when there are bytes enough or the time is up, on any thread; it must not block.
+    pub fn fetch(&self, fetch: Fetch, answer: impl FnOnce(FetchAnswer) + Send + 'static) {
+        let Fetch { max_wait_ms, min_bytes, max_bytes, parts } = fetch;
+        let max_wait = Duration::from_millis(max_wait_ms.into()).min(WAIT_MAX);
+        let bytes = |count: u32| usize::try_from(count).unwrap_or(usize::MAX);
+        let partitions = parts.iter().map(|part| part.partition).take(PARTS_MAX);
+        let join = FetchJoin::new(partitions, bytes(min_bytes), bytes(max_bytes), answer);
+        for (place, part) in parts.into_iter().take(PARTS_MAX).enumerate() {
+            let place = FetchPlace::new(std::sync::Arc::clone(&join), place);
+            let Some(replica) = self.replicas.get(part.partition) else {
+                place.refuse(unknown(part.partition));
+                continue;
+            };
+            let one = FetchOne { part, max_wait, place };
+            if let Err(SendError::Full(one) | SendError::Closed(one)) = replica.address.try_send(one) {
+                one.place.refuse(full());
+            }
+        }
+    }
+
+    /// Asks for offsets. `answer` is called once, on any thread; it must not block.
+    pub fn list_offsets(&self, list: ListOffsets, answer: impl FnOnce(ListOffsetsAnswer) + Send + 'static) {
+        let partitions = list.parts.iter().map(|(partition, _)| *partition).take(PARTS_MAX);
+        let replies = Join::start(partitions, |parts| answer(ListOffsetsAnswer { parts }));
+        for ((partition, spec), reply) in list.parts.into_iter().zip(replies) {
+            match self.replicas.get(partition) {
+                Some(replica) => give(&replica.address, ListOne { spec, reply }, |one| one.reply),
+                None => reply.send(Err(unknown(partition))),
+            }
+        }
+    }
+}
+
+/// Gives a request to a replica, or refuses it.
+fn give<M, T>(replica: &Addr<Replica>, message: M, reply: impl FnOnce(M) -> Reply<T>)
+where
+    M: Message<Result = ()> + Send + 'static,
+    Replica: Handler<M>,
+    <Replica as actix::Actor>::Context: ToEnvelope<Replica, M>,
+{
+    match replica.try_send(message) {
+        Ok(()) => {}
+        Err(SendError::Full(message)) => reply(message).send(Err(full())),
+        // Dropped, the reply says that the replica is gone.
+        Err(SendError::Closed(message)) => drop(reply(message)),
+    }
+}
+
+fn full() -> Refusal {
+    let text = "too many requests wait for this partition; try again";
+    Refusal::new(ErrorCode::ThrottlingQuotaExceeded, text)
+}
+
+fn unknown(partition: PartitionId) -> Refusal {
+    let text =
+        format!("this node has no working replica of partition {partition}; refresh metadata and try again");
+    Refusal::new(ErrorCode::NotLeaderOrFollower, text)
+}

@@ -1,0 +1,164 @@
+//! Reading for consumers: the very bytes the producer sent, below the high watermark only.
+
+use std::time::Duration;
+
+use actix::{Handler, Message};
+use bytes::Bytes;
+
+use super::super::deliver::Parked;
+use super::super::join::{FetchPlace, Visit};
+use super::super::message::{FetchPart, Fetched, ListedOffset, OffsetSpec};
+use super::super::reply::Reply;
+use super::Replica;
+use crate::error::{ErrorCode, Refusal};
+use crate::log::LogError;
+
+/// One part of a fetch.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub struct FetchOne {
+    /// What to read.
+    pub part: FetchPart,
+    /// How long to wait for more.
+    pub max_wait: Duration,
+    /// Where the answer goes.
+    pub place: FetchPlace,
+}
+
+/// Asks for one offset.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub struct ListOne {
+    /// Which.
+    pub spec: OffsetSpec,
+    /// Where the answer goes.
+    pub reply: Reply<ListedOffset>,
+}
+
+impl Handler<FetchOne> for Replica {
+    type Result = ();
+
+    fn handle(&mut self, message: FetchOne, _: &mut Self::Context) {
+        let FetchOne { part, max_wait, place } = message;
+        let deadline = self.now() + max_wait;
+        let waits = !max_wait.is_zero() && self.deliveries.has_room();
+        self.look(part, place, deadline, waits);
+        self.settle();
+    }
+}
+
+impl Handler<ListOne> for Replica {
+    type Result = ();
+
+    fn handle(&mut self, message: ListOne, _: &mut Self::Context) {
+        message.reply.send(self.list(message.spec));
+        self.settle();
+    }
+}
+
+impl Replica {
+    /// Looks for what a part wants; parks it if it is to wait for more.
+    fn look(&mut self, part: FetchPart, place: FetchPlace, deadline: Duration, may_wait: bool) {
+        let seen = self.state.high_watermark().value();
+        let mut visit = self.visit(&part, &place);
+        visit.waits &= may_wait;
+        let read = visit.now.as_ref().map_or(0, |fetched| fetched.batches.len());
+        let Some(place) = place.look(visit) else { return };
+        // What it read is read again, with what has come by then.
+        place.join().settle(read, 0);
+        self.deliveries.park(Parked { part, place, seen, deadline });
+    }
+
+    fn visit(&mut self, part: &FetchPart, place: &FetchPlace) -> Visit {
+        let refuse = |refusal, waits| Visit { now: Err(refusal), waits };
+        if let Err(refusal) = self.check_leads(part.leader_epoch) {
+            return refuse(refusal, false);
+        }
+        let (log, mark) = (self.state.log(), self.state.high_watermark());
+        if part.offset > mark.value() && !mark.is_confirmed() {
+            let text = "the new leader does not know yet how much is committed; try again";
+            return refuse(Refusal::new(ErrorCode::OffsetNotAvailable, text), true);
+        }
+        if part.offset < log.start || part.offset > log.end {
+            let text = format!("offset {} is not in {}..{}", part.offset, log.start, log.end);
+            return refuse(Refusal::new(ErrorCode::OffsetOutOfRange, text), false);
+        }
+        if part.offset >= mark.value() {
+            return Visit { now: Ok(self.fetched(Bytes::new())), waits: true };
+        }
+        let wanted = usize::try_from(part.max_bytes).unwrap_or(usize::MAX);
+        let granted = place.join().reserve(wanted);
+        if granted == 0 {
+            return Visit { now: Ok(self.fetched(Bytes::new())), waits: false };
+        }
+        let read = self.log.read(part.offset, mark.value(), granted);
+        place.join().settle(granted, read.as_ref().map_or(0, Bytes::len));
+        match read {
+            Ok(batches) => {
+                self.shared.series.bytes_out.increment(u64::try_from(batches.len()).unwrap_or(0));
+                let waits = batches.len() < granted;
+                Visit { now: Ok(self.fetched(batches)), waits }
+            }
+            Err(error) => {
+                self.log_failed(&error);
+                refuse(read_refusal(&error), false)
+            }
+        }
+    }
+
+    fn fetched(&self, batches: Bytes) -> Fetched {
+        Fetched {
+            high_watermark: self.state.high_watermark().value(),
+            log_start_offset: self.log.start(),
+            batches,
+        }
+    }
+
+    /// The high watermark has moved or was confirmed: those that wait look again.
+    pub(super) fn wake_fetches(&mut self) {
+        let mark = self.state.high_watermark();
+        let newly_confirmed =
+            mark.is_confirmed() && !std::mem::replace(&mut self.upkeep.confirmed, mark.is_confirmed());
+        let awake =
+            if newly_confirmed { self.deliveries.take_all() } else { self.deliveries.wake(mark.value()) };
+        for Parked { part, place, deadline, .. } in awake {
+            if place.join().is_open() {
+                self.look(part, place, deadline, true);
+            }
+        }
+    }
+
+    fn list(&mut self, spec: OffsetSpec) -> Result<ListedOffset, Refusal> {
+        self.check_leads(None)?;
+        let mark = self.state.high_watermark();
+        let unknown = || {
+            let text = "the new leader does not know yet how much is committed; try again";
+            Refusal::new(ErrorCode::OffsetNotAvailable, text)
+        };
+        match spec {
+            OffsetSpec::Earliest => Ok(ListedOffset { offset: Some(self.log.start()), timestamp_ms: None }),
+            OffsetSpec::Latest if !mark.is_confirmed() => Err(unknown()),
+            OffsetSpec::Latest => Ok(ListedOffset { offset: Some(mark.value()), timestamp_ms: None }),
+            OffsetSpec::Timestamp(timestamp_ms) => match self.log.offset_for_time(timestamp_ms, mark.value())
+            {
+                Ok(Some(found)) => {
+                    Ok(ListedOffset { offset: Some(found.offset), timestamp_ms: Some(found.timestamp_ms) })
+                }
+                Ok(None) if !mark.is_confirmed() => Err(unknown()),
+                Ok(None) => Ok(ListedOffset { offset: None, timestamp_ms: None }),
+                Err(error) => {
+                    self.log_failed(&error);
+                    Err(read_refusal(&error))
+                }
+            },
+        }
+    }
+}
+
+fn read_refusal(error: &LogError) -> Refusal {
+    let code = match error {
+        LogError::OutOfRange { .. } => ErrorCode::OffsetOutOfRange,
+        _ => ErrorCode::KafkaStorageError,
+    };
+    Refusal::new(code, error.to_string())
+}

@@ -1,0 +1,125 @@
+//! The follower's side of replication: what the leader says is checked, appended, synced and reported.
+
+use actix::Handler;
+use bytes::Bytes;
+
+use super::super::following::{FromLeader, Opening, Told};
+use super::super::state::truncate::cut_point;
+use super::super::state::{Admission, Input};
+use super::Replica;
+use crate::events::partition::FeedRejected;
+use crate::ids::{LeaderEpoch, Offset};
+use crate::record::{BatchHeader, batches};
+
+impl Handler<FromLeader> for Replica {
+    type Result = ();
+
+    fn handle(&mut self, message: FromLeader, _: &mut Self::Context) {
+        let FromLeader { epoch, told } = message;
+        match told {
+            Told::Opened(opening) => self.opened(epoch, opening),
+            Told::Fed { batches, high_watermark, log_start } => {
+                if !batches.is_empty() {
+                    self.replicate(epoch, &batches);
+                }
+                self.step(Input::Heard(epoch, high_watermark, log_start));
+                self.upkeep.high_watermark_moved(self.now());
+            }
+            Told::LeftSet => self.step(Input::LeftSet(epoch)),
+            Told::Interrupted => self.step(Input::Interrupted(epoch)),
+        }
+        self.settle();
+    }
+}
+
+impl Replica {
+    fn opened(&mut self, epoch: LeaderEpoch, opening: Opening) {
+        match opening {
+            Opening::Accepted { end, high_watermark, log_start } => {
+                self.step(Input::Accepted(epoch, end));
+                self.step(Input::Heard(epoch, high_watermark, log_start));
+            }
+            Opening::Diverged { epoch: leaders, end } => {
+                let epochs = |epoch| self.log.epochs().end_offset_for(epoch);
+                let at = cut_point(self.facts(), &epochs, leaders, end);
+                self.step(Input::Diverged(epoch, at));
+            }
+            Opening::OutOfRange { start } => self.step(Input::OutOfRange(epoch, start)),
+        }
+    }
+
+    fn replicate(&mut self, epoch: LeaderEpoch, bytes: &Bytes) {
+        let base = match BatchHeader::parse(bytes) {
+            Ok(header) => header.base_offset,
+            Err(error) => return self.reject(epoch, &error.to_string()),
+        };
+        match self.state.admits(epoch, base) {
+            Admission::Stale => {}
+            Admission::Gap => self.reject(epoch, "it does not go on where the log ends"),
+            Admission::Append => match check(bytes, base, epoch, self.state.log().last_epoch) {
+                Ok((whole, headers)) => self.append_replicated(epoch, whole, &headers),
+                Err(found) => self.reject(epoch, &found),
+            },
+        }
+    }
+
+    fn append_replicated(&mut self, epoch: LeaderEpoch, whole: Vec<Bytes>, headers: &[BatchHeader]) {
+        let rolled = match self.log.append(whole) {
+            Ok(appended) => appended.rolled,
+            Err(error) => {
+                self.log_failed(&error);
+                return self.step(Input::Interrupted(epoch));
+            }
+        };
+        let now_ms = self.clock.wall_ms();
+        let bytes: usize = headers.iter().map(BatchHeader::total_bytes).sum();
+        self.shared.series.replicated_bytes.increment(u64::try_from(bytes).unwrap_or(0));
+        let mut records = 0;
+        for header in headers {
+            self.producers.record(header, now_ms);
+            records += u64::try_from(header.count).unwrap_or(0);
+        }
+        let facts = self.facts();
+        self.step(Input::LogChanged(facts));
+        if facts.durable_end == facts.end {
+            self.step(Input::Durable(facts.end));
+        }
+        self.make_durable(records);
+        if rolled {
+            self.keep_producers();
+        }
+    }
+
+    fn reject(&mut self, epoch: LeaderEpoch, found: &str) {
+        self.shared.events.emit(FeedRejected { partition: self.partition, found });
+        self.step(Input::Interrupted(epoch));
+    }
+}
+
+/// Checks that batches are whole, undamaged, without a gap, and of epochs that can be.
+fn check(
+    bytes: &Bytes,
+    base: Offset,
+    epoch: LeaderEpoch,
+    last_epoch: Option<LeaderEpoch>,
+) -> Result<(Vec<Bytes>, Vec<BatchHeader>), String> {
+    let (mut whole, mut headers) = (Vec::new(), Vec::new());
+    let (mut next, mut least) = (base, last_epoch.unwrap_or(LeaderEpoch(0)));
+    for batch in batches(bytes) {
+        let batch = batch.map_err(|error| error.to_string())?;
+        batch.verify_checksum().map_err(|error| error.to_string())?;
+        let header = batch.header;
+        // Compaction leaves holes, so a batch may begin later than the one before it ends.
+        if header.base_offset < next {
+            return Err(format!("offset {} comes after {next}", header.base_offset));
+        }
+        if header.leader_epoch < least || header.leader_epoch > epoch {
+            return Err(format!("epoch {} stands behind {least}, in epoch {epoch}", header.leader_epoch));
+        }
+        next = header.next_offset();
+        least = header.leader_epoch;
+        headers.push(header);
+        whole.push(batch.bytes);
+    }
+    Ok((whole, headers))
+}

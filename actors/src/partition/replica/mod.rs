@@ -1,0 +1,421 @@
+//! The actor of one replica: sole owner of one log, on one core. Performs what its state decides.
+//!
+//! Requests come through the mailbox and may be refused there; completions come through the [`Inbox`]. All handlers
+//! are synchronous. After every message the replica *settles*: what was gathered is written, answers that have become
+//! due are given, the timer is set.
+
+mod fetch;
+mod follow;
+mod lead;
+mod perform;
+mod produce;
+mod upkeep;
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix::{Actor, ActorContext, AsyncContext, Context, Handler, Message};
+
+pub use fetch::{FetchOne, ListOne};
+pub use produce::ProduceOne;
+pub use upkeep::producers_of;
+
+use self::lead::Fed;
+use self::produce::Gathered;
+use self::upkeep::Upkeep;
+use super::acknowledge::Acknowledgements;
+use super::append::{ProducerLimits, ProducerTable};
+use super::core_clock::CoreClock;
+use super::deliver::Deliveries;
+use super::following::LeaderLinks;
+use super::inbox::{Inbox, Wake};
+use super::reply::Reply;
+use super::state::{Failure, Input, LogFacts, ReplicaState, Role, Settings};
+use super::warden::{OnTheBench, Quarantine, Warden};
+use crate::error::{ErrorCode, Refusal};
+use crate::events::Events;
+use crate::events::partition::PartitionSeries;
+use crate::ids::{LeaderEpoch, Member, NodeId, Offset, PartitionId};
+use crate::kinds::REPLICA;
+use crate::log::{Log, LogError};
+use crate::topic_config::FlushPolicy;
+
+/// What all replicas of a node share.
+#[derive(Debug)]
+pub struct ReplicaShared {
+    /// Where happenings are told.
+    pub events: Events,
+    /// The series that move with every request.
+    pub series: PartitionSeries,
+    /// Bounds of patience.
+    pub settings: Settings,
+    /// `log.retention.check.interval.ms`, and how often a moved high watermark is kept.
+    pub upkeep: UpkeepSettings,
+    /// How much is remembered of producers.
+    pub producers: ProducerLimits,
+    /// Requests that are refused because they kill.
+    pub quarantine: Arc<Quarantine>,
+    /// Whom the replicas report to.
+    pub warden: Arc<dyn Warden>,
+}
+
+/// When a replica looks after its log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct UpkeepSettings {
+    /// How often segments are looked at for retention and rolling.
+    pub retention_check: Duration,
+    /// How long a moved high watermark is not kept.
+    pub checkpoint: Duration,
+}
+
+impl Default for UpkeepSettings {
+    fn default() -> Self {
+        Self { retention_check: Duration::from_secs(60), checkpoint: Duration::from_secs(5) }
+    }
+}
+
+/// What one replica is begun with.
+#[derive(Debug)]
+pub struct ReplicaParts {
+    /// The partition.
+    pub partition: PartitionId,
+    /// Who it is.
+    pub me: Member,
+    /// Its log, recovered.
+    pub log: Log,
+    /// The high watermark that was kept.
+    pub high_watermark: Offset,
+    /// Where recovery found it damaged below what was durable.
+    pub damage: Option<LogError>,
+    /// The producers as recovery found them.
+    pub producers: ProducerTable,
+    /// Epochs up to this one it never leads in (rule 1).
+    pub floor: Option<LeaderEpoch>,
+    /// Tells it from replicas of this partition before and after it.
+    pub life: u64,
+    /// Its completions.
+    pub inbox: Inbox,
+    /// What it works on.
+    pub bench: Arc<OnTheBench>,
+    /// How it reaches its leader.
+    pub links: Box<dyn LeaderLinks>,
+    /// What it shares.
+    pub shared: Arc<ReplicaShared>,
+}
+
+/// One replica.
+pub struct Replica {
+    partition: PartitionId,
+    topic: Arc<str>,
+    me: Member,
+    life: u64,
+    state: ReplicaState,
+    log: Log,
+    policy: FlushPolicy,
+    producers: ProducerTable,
+    gathered: Gathered,
+    acks: Acknowledgements,
+    deliveries: Deliveries,
+    feeds: BTreeMap<NodeId, Fed>,
+    upkeep: Upkeep,
+    inbox: Inbox,
+    bench: Arc<OnTheBench>,
+    links: Box<dyn LeaderLinks>,
+    shared: Arc<ReplicaShared>,
+    clock: Rc<CoreClock>,
+    timer: Option<Duration>,
+    left_set: bool,
+    standing: Standing,
+    clean: bool,
+}
+
+/// What this replica counts for in the node's gauges.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Standing {
+    leads: bool,
+    under_replicated: bool,
+    under_min_in_sync: bool,
+    offline: bool,
+    fetches_waiting: usize,
+}
+
+impl Replica {
+    /// A replica on this core's thread. It does nothing until it is told what the image says.
+    #[must_use]
+    pub fn new(parts: ReplicaParts, clock: Rc<CoreClock>) -> Self {
+        let ReplicaParts { partition, me, log, high_watermark, producers, floor, life, .. } = parts;
+        let facts = facts_of(&log, FlushPolicy::Sync);
+        let mut state = ReplicaState::new(me, parts.shared.settings, floor, facts, high_watermark);
+        if parts.damage.is_some() {
+            // What recovery found damaged is not in the log, which takes nothing before it is cut there.
+            state.step(clock.now(), Input::Damaged(facts.end));
+        }
+        Self {
+            partition,
+            topic: Arc::from(""),
+            me,
+            life,
+            state,
+            log,
+            policy: FlushPolicy::Sync,
+            producers,
+            gathered: Gathered::default(),
+            acks: Acknowledgements::default(),
+            deliveries: Deliveries::default(),
+            feeds: BTreeMap::new(),
+            upkeep: Upkeep::new(high_watermark),
+            inbox: parts.inbox,
+            bench: parts.bench,
+            links: parts.links,
+            shared: parts.shared,
+            clock,
+            timer: None,
+            left_set: false,
+            standing: Standing::default(),
+            clean: false,
+        }
+    }
+
+    fn now(&self) -> Duration {
+        self.clock.now()
+    }
+
+    fn facts(&self) -> LogFacts {
+        facts_of(&self.log, self.policy)
+    }
+
+    /// Tells the state what happened and performs what it decides.
+    fn step(&mut self, input: Input) {
+        let effects = self.state.step(self.now(), input);
+        for effect in effects {
+            self.perform(effect);
+        }
+    }
+
+    /// After every message: answers that are due, gauges, the next timer.
+    fn settle(&mut self) {
+        let enough = self.has_enough_in_sync();
+        let (high_watermark, durable_end) =
+            (self.state.high_watermark().value(), self.state.log().durable_end);
+        let (now, series) = (self.clock.now(), &self.shared.series);
+        self.acks.release(high_watermark, durable_end, enough, |since| {
+            series.produce_seconds.record(now.saturating_sub(since).as_secs_f64());
+        });
+        self.count();
+        self.set_timer();
+    }
+
+    fn has_enough_in_sync(&self) -> bool {
+        match self.state.role() {
+            Role::Leader(leader) => {
+                let wanted =
+                    self.state.assignment().map_or(1, |assigned| assigned.config.min_insync_replicas);
+                leader.in_sync().committed().len() >= usize::try_from(wanted).unwrap_or(usize::MAX)
+            }
+            Role::Follower(_) | Role::Offline(_) => false,
+        }
+    }
+
+    fn set_timer(&mut self) {
+        let now = self.now();
+        let due = [
+            self.acks.next_deadline(),
+            self.deliveries.next_deadline(),
+            self.state.wants_tick(now),
+            self.upkeep.due(now, &self.shared.upkeep),
+        ];
+        let Some(next) = due.into_iter().flatten().min() else { return };
+        if self.timer.is_none_or(|timer| next < timer) {
+            self.timer = Some(next);
+            self.clock.wake_at(next, self.inbox.clone());
+        }
+    }
+
+    fn ticked(&mut self) {
+        let now = self.now();
+        self.timer = None;
+        self.acks.expire(now);
+        self.deliveries.expire(now);
+        self.step(Input::Tick);
+        self.look_after_the_log();
+    }
+
+    /// Moves the node's gauges by what has changed for this replica.
+    fn count(&mut self) {
+        let mut standing = Standing { fetches_waiting: self.deliveries.len(), ..Standing::default() };
+        match self.state.role() {
+            Role::Leader(leader) => {
+                let replicas = self.state.assignment().map_or(0, |assigned| assigned.replicas.len());
+                standing.leads = true;
+                standing.under_replicated = leader.in_sync().committed().len() < replicas;
+                standing.under_min_in_sync = !self.has_enough_in_sync();
+            }
+            Role::Follower(_) => {}
+            Role::Offline(_) => standing.offline = true,
+        }
+        let before = std::mem::replace(&mut self.standing, standing);
+        self.tell_standing(before, standing);
+    }
+
+    fn tell_standing(&self, before: Standing, now: Standing) {
+        if before == now {
+            return;
+        }
+        let series = &self.shared.series;
+        for (gauge, before, now) in [
+            (&series.led, before.leads, now.leads),
+            (&series.under_replicated, before.under_replicated, now.under_replicated),
+            (&series.under_min_in_sync, before.under_min_in_sync, now.under_min_in_sync),
+            (&series.offline, before.offline, now.offline),
+        ] {
+            match (before, now) {
+                (false, true) => gauge.increment(1.0),
+                (true, false) => gauge.decrement(1.0),
+                _ => {}
+            }
+        }
+        let count = |waiting: usize| f64::from(u32::try_from(waiting).unwrap_or(u32::MAX));
+        series.fetches_waiting.increment(count(now.fetches_waiting) - count(before.fetches_waiting));
+    }
+
+    /// Checks that this replica leads, in this epoch if one is named.
+    fn check_leads(&self, epoch: Option<LeaderEpoch>) -> Result<LeaderEpoch, Refusal> {
+        let current = self.state.epoch();
+        let leads = match self.state.role() {
+            Role::Leader(_) => Ok(()),
+            Role::Offline(failure) => {
+                let text = format!("the replica on node {} is offline: {failure}", self.me.node);
+                Err(Refusal::new(ErrorCode::KafkaStorageError, text))
+            }
+            Role::Follower(_) => Err(self.not_leader()),
+        };
+        match epoch {
+            Some(epoch) if epoch > current => {
+                let text =
+                    format!("this node knows epoch {current} only, epoch {epoch} was asked for; try again");
+                Err(Refusal::new(ErrorCode::UnknownLeaderEpoch, text))
+            }
+            _ if leads.is_err() => leads.map(|()| current),
+            Some(epoch) if epoch < current => {
+                let text =
+                    format!("epoch {epoch} is over, this node leads in epoch {current}; refresh metadata");
+                Err(Refusal::new(ErrorCode::FencedLeaderEpoch, text))
+            }
+            _ => Ok(current),
+        }
+    }
+
+    fn not_leader(&self) -> Refusal {
+        let leader = self.state.assignment().and_then(|assigned| assigned.leader);
+        let text = match leader {
+            Some(leader) if leader.node != self.me.node => {
+                format!("node {} leads {}-{}, not this one", leader.node, self.topic, self.partition.index)
+            }
+            _ => format!("{}-{} has no leader now; try again", self.topic, self.partition.index),
+        };
+        Refusal::new(ErrorCode::NotLeaderOrFollower, text)
+    }
+
+    /// A log call failed. What it was is the state's to judge.
+    fn log_failed(&mut self, error: &LogError) {
+        match error {
+            LogError::Corrupt { offset, .. } => self.damage_found(*offset, &error.to_string()),
+            LogError::NoSpace { .. } | LogError::OutOfRange { .. } | LogError::Io { .. } => {}
+            LogError::DirectoryFailed { .. } | LogError::Closed { .. } => {
+                self.step(Input::Failed(Failure::Directory));
+            }
+            _ => {
+                tracing::error!(partition = %self.partition, %error, "the log refused what it never should");
+                self.step(Input::Failed(Failure::Invariant));
+            }
+        }
+    }
+}
+
+/// What the state needs to know of a log. With `os` what is appended counts as durable.
+fn facts_of(log: &Log, policy: FlushPolicy) -> LogFacts {
+    let end = log.end();
+    LogFacts {
+        start: log.start(),
+        end,
+        durable_end: match policy {
+            FlushPolicy::Sync => log.durable_end(),
+            FlushPolicy::Os => end,
+        },
+        last_epoch: log.epochs().last(),
+    }
+}
+
+impl Actor for Replica {
+    type Context = Context<Self>;
+
+    fn started(&mut self, context: &mut Self::Context) {
+        context.set_mailbox_capacity(REPLICA.mailbox_max);
+        self.inbox.belongs_to(context.address().recipient());
+    }
+
+    fn stopped(&mut self, _: &mut Self::Context) {
+        self.tell_standing(self.standing, Standing::default());
+        self.shared.warden.down(self.partition, self.life, self.clean);
+    }
+}
+
+impl Handler<Wake> for Replica {
+    type Result = ();
+
+    fn handle(&mut self, _: Wake, _: &mut Self::Context) {
+        let completions = self.inbox.take();
+        if let Some(result) = completions.synced {
+            self.synced(result);
+        }
+        if let Some(assignment) = completions.assignment {
+            self.assigned(assignment);
+        }
+        if let Some((epoch, attempt, outcome)) = completions.settled {
+            self.step(Input::Settled(epoch, attempt, outcome));
+        }
+        if completions.tick {
+            self.ticked();
+        }
+        self.settle();
+    }
+}
+
+/// Ends the replica: what it knows is kept, its log closed. Answered when that is done.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub struct Stop(pub Reply<()>);
+
+impl Handler<Stop> for Replica {
+    type Result = ();
+
+    fn handle(&mut self, stop: Stop, context: &mut Self::Context) {
+        self.write_gathered();
+        self.settle();
+        let refusal =
+            Refusal::new(ErrorCode::NotLeaderOrFollower, "the replica is being stopped; look for the leader");
+        self.refuse_waiting(&refusal);
+        self.links.close(self.partition);
+        self.keep_what_is_known();
+        self.clean = true;
+        stop.0.send(Ok(()));
+        context.stop();
+    }
+}
+
+impl fmt::Debug for Replica {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter
+            .debug_struct("Replica")
+            .field("partition", &self.partition)
+            .field("life", &self.life)
+            .field("state", &self.state)
+            .finish_non_exhaustive()
+    }
+}

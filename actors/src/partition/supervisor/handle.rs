@@ -1,0 +1,181 @@
+//! The supervisor as others see it.
+
+use std::collections::BTreeMap;
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use millstream_transport::world::{Core, World};
+use ractor::{Actor, ActorRef};
+use tokio::sync::{oneshot, watch};
+use tokio::task::JoinHandle;
+use tokio::time::Instant;
+
+use super::super::append::ProducerLimits;
+use super::super::controller_link::ControllerLink;
+use super::super::directory::ReplicaDirectory;
+use super::super::following::LeaderLinks;
+use super::super::host::CoreHost;
+use super::super::replica::{ReplicaShared, UpkeepSettings};
+use super::super::state::{InSyncChange, ResignReason, Settings};
+use super::super::warden::{Quarantine, Warden};
+use super::logs::RecoveredLogs;
+use super::proposals::Proposals;
+use super::resignations::Resignations;
+use super::{State, Supervisor, SupervisorMessage};
+use crate::events::Events;
+use crate::events::partition::PartitionSeries;
+use crate::ids::{Incarnation, LeaderEpoch, NodeId, PartitionId};
+use crate::image::Image;
+use crate::log::LogDirectory;
+
+/// Makes the link of one replica to its leader, on the core it lives on.
+pub trait LinkMaker: std::fmt::Debug + Send + Sync {
+    /// A link for a replica of this core.
+    fn links(&self, core: &Core) -> Box<dyn LeaderLinks>;
+}
+
+/// What a supervisor works with.
+#[derive(Clone, Debug)]
+pub struct SupervisorParts {
+    /// This node.
+    pub node: NodeId,
+    /// The life of its process.
+    pub incarnation: Incarnation,
+    /// Its log directories that work.
+    pub directories: Vec<Arc<LogDirectory>>,
+    /// Where its replicas are found.
+    pub replicas: ReplicaDirectory,
+    /// How they reach their leaders.
+    pub links: Arc<dyn LinkMaker>,
+    /// How they reach the controller.
+    pub controller: Arc<dyn ControllerLink>,
+    /// Where happenings are told.
+    pub events: Events,
+    /// Bounds of their patience.
+    pub settings: Settings,
+    /// When they look after their logs.
+    pub upkeep: UpkeepSettings,
+    /// How much they remember of producers.
+    pub producers: ProducerLimits,
+    /// Since when time is counted.
+    pub origin: Instant,
+}
+
+/// Looks after the replicas of a node. Dropped, it leaves them as they are; [`ReplicaSupervisor::stop`] ends them.
+#[derive(Debug)]
+pub struct ReplicaSupervisor {
+    actor: ActorRef<SupervisorMessage>,
+    ended: JoinHandle<()>,
+    watcher: JoinHandle<()>,
+    quarantine: Arc<Quarantine>,
+}
+
+/// Why a supervisor could not be started.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the replicas cannot be looked after: {0}")]
+pub struct CannotSupervise(String);
+
+/// The supervisor as its replicas see it.
+#[derive(Debug)]
+struct Speaker(std::sync::OnceLock<ActorRef<SupervisorMessage>>);
+
+impl Speaker {
+    fn say(&self, message: SupervisorMessage) {
+        if let Some(actor) = self.0.get() {
+            // A supervisor that is gone has ended the replicas before.
+            let _ = actor.cast(message);
+        }
+    }
+}
+
+impl Warden for Speaker {
+    fn propose(&self, partition: PartitionId, change: InSyncChange) {
+        self.say(SupervisorMessage::Propose { partition, change });
+    }
+
+    fn resign(&self, partition: PartitionId, epoch: LeaderEpoch, reason: ResignReason) {
+        self.say(SupervisorMessage::Resign { partition, epoch, reason });
+    }
+
+    fn down(&self, partition: PartitionId, life: u64, clean: bool) {
+        self.say(SupervisorMessage::Down { partition, life, clean });
+    }
+}
+
+impl ReplicaSupervisor {
+    /// Starts on the control thread, with the logs that were recovered before the node registered.
+    pub async fn start(
+        world: World,
+        parts: SupervisorParts,
+        recovered: RecoveredLogs,
+        mut images: watch::Receiver<Arc<Image>>,
+    ) -> Result<Self, CannotSupervise> {
+        let speaker = Arc::new(Speaker(std::sync::OnceLock::new()));
+        let quarantine = Arc::new(Quarantine::default());
+        let warden: Arc<dyn Warden> = speaker.clone();
+        let shared = Arc::new(ReplicaShared {
+            series: PartitionSeries::of(&parts.events),
+            events: parts.events.clone(),
+            settings: parts.settings,
+            upkeep: parts.upkeep,
+            producers: parts.producers,
+            quarantine: Arc::clone(&quarantine),
+            warden,
+        });
+        let mut hosts = Vec::new();
+        for core in world.threads.cores() {
+            let host = CoreHost::start(core, world.clock.clone()).await;
+            hosts.push(host.ok_or_else(|| CannotSupervise(format!("core {} has stopped", core.index)))?);
+        }
+        let state = State {
+            world,
+            hosts,
+            shared,
+            images: images.clone(),
+            seen: Arc::new(Image::default()),
+            slots: BTreeMap::new(),
+            recovered,
+            to_open: VecDeque::new(),
+            opening: 0,
+            lives: 0,
+            proposals: Proposals::default(),
+            resignations: Resignations::default(),
+            stopping: None,
+            parts,
+        };
+        let spawned = Supervisor::spawn(None, Supervisor, state).await;
+        let (actor, ended) = spawned.map_err(|error| CannotSupervise(error.to_string()))?;
+        // It is set here for the first time.
+        let _ = speaker.0.set(actor.clone());
+        images.mark_changed();
+        let watcher = tokio::spawn(watch_images(actor.clone(), images));
+        Ok(Self { actor, ended, watcher, quarantine })
+    }
+
+    /// Requests that are refused because they kill.
+    #[must_use]
+    pub fn quarantine(&self) -> &Arc<Quarantine> {
+        &self.quarantine
+    }
+
+    /// Ends all replicas cleanly and waits for it.
+    pub async fn stop(self) {
+        let (send, receive) = oneshot::channel();
+        if self.actor.cast(SupervisorMessage::Stop(send)).is_ok() {
+            // An error says that it is gone, which is what is wanted.
+            let _ = receive.await;
+        }
+        self.watcher.abort();
+        let _ = self.ended.await;
+    }
+}
+
+/// Wakes the supervisor for every new image; those that come while it looks at one are looked at together.
+async fn watch_images(actor: ActorRef<SupervisorMessage>, mut images: watch::Receiver<Arc<Image>>) {
+    while images.changed().await.is_ok() {
+        let (send, receive) = oneshot::channel();
+        if actor.cast(SupervisorMessage::ImageChanged(send)).is_err() || receive.await.is_err() {
+            return;
+        }
+    }
+}

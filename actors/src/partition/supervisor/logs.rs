@@ -1,0 +1,153 @@
+//! Opening the logs of a node's replicas: before it registers, so that it can say which it doubts, and later one by one.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use millstream_transport::world::World;
+use ractor::ActorRef;
+
+use super::super::append::{ProducerLimits, ProducerTable};
+use super::super::replica::producers_of;
+use super::slots::Slot;
+use super::{State, SupervisorMessage};
+use crate::ids::{LeaderEpoch, PartitionId};
+use crate::image::{Doubt, DoubtCause, ReportedDoubt};
+use crate::log::{DirectoryHealth, Log, LogDirectory, LogError, Recovery};
+use crate::topic_config::TopicConfig;
+
+/// Logs opened at the same time.
+const OPENING_MAX: usize = 4;
+
+/// A log, and what is known of it.
+#[derive(Debug)]
+pub(super) struct OpenedLog {
+    pub(super) directory: Arc<LogDirectory>,
+    pub(super) log: Log,
+    pub(super) recovery: Recovery,
+    pub(super) producers: ProducerTable,
+}
+
+/// The logs found on the disks of a node when it started, recovered.
+#[derive(Debug, Default)]
+pub struct RecoveredLogs(BTreeMap<PartitionId, OpenedLog>);
+
+impl RecoveredLogs {
+    /// The replicas that are in doubt (rule 5), for the node's registration.
+    #[must_use]
+    pub fn doubts(&self) -> Vec<ReportedDoubt> {
+        let doubted = self.0.iter().filter(|(_, opened)| opened.recovery.in_doubt);
+        doubted.map(|(partition, opened)| doubt_of(*partition, opened)).collect()
+    }
+
+    /// How many there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Whether there is none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+fn doubt_of(partition: PartitionId, opened: &OpenedLog) -> ReportedDoubt {
+    let cause = match opened.recovery.doubt {
+        Some(crate::log::Doubt::Cut) => DoubtCause::Cut,
+        Some(crate::log::Doubt::OtherBoot) => DoubtCause::OtherBoot,
+        Some(crate::log::Doubt::Lost) | None => DoubtCause::EndsEarly,
+    };
+    let last_epoch = opened.log.epochs().last().unwrap_or(LeaderEpoch(-1));
+    ReportedDoubt { partition, doubt: Doubt { cause, last_epoch, end: opened.log.end() } }
+}
+
+/// Opens all logs of these directories, several at a time. `config` tells the settings of a partition's topic as far
+/// as they are known before the quorum is.
+pub async fn recover(
+    world: &World,
+    directories: &[Arc<LogDirectory>],
+    config: impl Fn(PartitionId) -> Arc<TopicConfig>,
+    producers: ProducerLimits,
+) -> Result<RecoveredLogs, LogError> {
+    let mut waiting: Vec<_> = Vec::new();
+    for directory in directories {
+        waiting.extend(directory.logs().into_iter().map(|partition| (Arc::clone(directory), partition)));
+    }
+    let mut recovered = BTreeMap::new();
+    let mut rest = waiting.into_iter().map(|(directory, partition)| {
+        let (config, now_ms) = (config(partition), world.clock.wall_ms());
+        let threads = world.threads.clone();
+        async move {
+            let open = move || open(directory, partition, &config, producers, now_ms);
+            (partition, threads.run_blocking(open).await)
+        }
+    });
+    let mut running = futures::stream::FuturesUnordered::new();
+    running.extend(rest.by_ref().take(OPENING_MAX));
+    while let Some((partition, opened)) = futures::StreamExt::next(&mut running).await {
+        recovered.insert(partition, opened?);
+        running.extend(rest.next());
+    }
+    Ok(RecoveredLogs(recovered))
+}
+
+fn open(
+    directory: Arc<LogDirectory>,
+    partition: PartitionId,
+    config: &TopicConfig,
+    limits: ProducerLimits,
+    now_ms: i64,
+) -> Result<OpenedLog, LogError> {
+    let (log, recovery) = directory.open_log(partition, config)?;
+    let producers = producers_of(&log, limits, now_ms)?;
+    Ok(OpenedLog { directory, log, recovery, producers })
+}
+
+impl State {
+    /// Opens logs that wait, as long as there are not too many under way.
+    pub(super) fn open_logs(&mut self, myself: &ActorRef<SupervisorMessage>) {
+        while self.opening < OPENING_MAX {
+            let Some(partition) = self.to_open.pop_front() else { return };
+            let Some(slot) = self.slots.get(&partition) else { continue };
+            let life = slot.life;
+            self.opening += 1;
+            let actor = myself.clone();
+            let say = move |opened| {
+                let opened = Box::new(opened);
+                let _ = actor.cast(SupervisorMessage::LogOpened { partition, life, opened });
+            };
+            if let Some(opened) = self.recovered.0.remove(&partition) {
+                say(Ok(opened));
+                continue;
+            }
+            let Some(directory) = self.directory_for(partition, slot) else {
+                let directory =
+                    self.parts.directories.first().map(|directory| directory.path().to_path_buf());
+                say(Err(LogError::Closed { directory: directory.unwrap_or_default() }));
+                continue;
+            };
+            let (config, limits) = (Arc::clone(&slot.assignment.config), self.parts.producers);
+            let (threads, now_ms) = (self.world.threads.clone(), self.world.clock.wall_ms());
+            tokio::spawn(async move {
+                say(threads.run_blocking(move || open(directory, partition, &config, limits, now_ms)).await);
+            });
+        }
+    }
+
+    /// Where the log lies; for a new one the directory with the fewest replicas of those that work.
+    fn directory_for(&self, partition: PartitionId, slot: &Slot) -> Option<Arc<LogDirectory>> {
+        let works = |directory: &&Arc<LogDirectory>| matches!(directory.health(), DirectoryHealth::Well);
+        let has = |directory: &&Arc<LogDirectory>| directory.logs().contains(&partition);
+        let known = slot.directory.as_ref().or_else(|| self.parts.directories.iter().find(has));
+        if let Some(known) = known {
+            return Some(known).filter(works).cloned();
+        }
+        let count = |directory: &&Arc<LogDirectory>| {
+            let id = directory.id();
+            let here = |slot: &&Slot| slot.directory.as_ref().is_some_and(|of| of.id() == id);
+            self.slots.values().filter(here).count()
+        };
+        self.parts.directories.iter().filter(works).min_by_key(count).cloned()
+    }
+}

@@ -1,0 +1,150 @@
+//! Looks after the replicas of a node: begins them where the image has them, ends them where it has not, hears of
+//! their deaths, and speaks for them to the controller.
+//!
+//! Runs on the control thread. Logs are opened off it, a few at a time. Each replica has a core for its whole life,
+//! the one that had fewest then; a replica begun anew after a death stays there.
+
+mod handle;
+mod logs;
+mod proposals;
+mod resignations;
+mod slots;
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix::Addr;
+use millstream_transport::world::World;
+use ractor::{Actor, ActorProcessingErr, ActorRef};
+use tokio::sync::{oneshot, watch};
+
+pub use handle::{ReplicaSupervisor, SupervisorParts};
+pub use logs::{RecoveredLogs, recover};
+
+use self::logs::OpenedLog;
+use self::proposals::Proposals;
+use self::resignations::Resignations;
+use self::slots::Slot;
+use super::controller_link::Altered;
+use super::host::CoreHost;
+use super::replica::{Replica, ReplicaShared};
+use super::state::{InSyncChange, ResignReason};
+use crate::ids::{LeaderEpoch, PartitionId};
+use crate::image::{Image, delta};
+use crate::log::LogError;
+
+/// What the supervisor hears.
+#[derive(Debug)]
+enum SupervisorMessage {
+    /// The image has changed. Answered when it was looked at, so that one wake-up at most is under way.
+    ImageChanged(oneshot::Sender<()>),
+    /// A log was opened, or not.
+    LogOpened { partition: PartitionId, life: u64, opened: Box<Result<OpenedLog, LogError>> },
+    /// A replica was begun.
+    Begun { partition: PartitionId, life: u64, address: Addr<Replica> },
+    /// A replica is gone.
+    Down { partition: PartitionId, life: u64, clean: bool },
+    /// The wait after a death is over.
+    Retry { partition: PartitionId, life: u64 },
+    /// A leader wants another in-sync set.
+    Propose { partition: PartitionId, change: InSyncChange },
+    /// What became of the changes under way.
+    Altered(Altered),
+    /// A replica asks for another leader.
+    Resign { partition: PartitionId, epoch: LeaderEpoch, reason: ResignReason },
+    /// End all replicas cleanly, then say so.
+    Stop(oneshot::Sender<()>),
+}
+
+impl ractor::Message for SupervisorMessage {}
+
+/// The supervisor's actor.
+#[derive(Debug)]
+struct Supervisor;
+
+/// The supervisor's state.
+#[derive(Debug)]
+struct State {
+    parts: SupervisorParts,
+    world: World,
+    hosts: Vec<Addr<CoreHost>>,
+    shared: Arc<ReplicaShared>,
+    images: watch::Receiver<Arc<Image>>,
+    seen: Arc<Image>,
+    slots: BTreeMap<PartitionId, Slot>,
+    recovered: RecoveredLogs,
+    /// Partitions whose log waits to be opened, and how many are being opened.
+    to_open: VecDeque<PartitionId>,
+    opening: usize,
+    lives: u64,
+    proposals: Proposals,
+    resignations: Resignations,
+    stopping: Option<oneshot::Sender<()>>,
+}
+
+impl Actor for Supervisor {
+    type Msg = SupervisorMessage;
+    type State = State;
+    type Arguments = State;
+
+    async fn pre_start(&self, _: ActorRef<Self::Msg>, state: State) -> Result<State, ActorProcessingErr> {
+        Ok(state)
+    }
+
+    async fn handle(
+        &self,
+        myself: ActorRef<Self::Msg>,
+        message: SupervisorMessage,
+        state: &mut State,
+    ) -> Result<(), ActorProcessingErr> {
+        match message {
+            SupervisorMessage::ImageChanged(seen) => {
+                state.image_changed();
+                // Who asked may be gone.
+                let _ = seen.send(());
+            }
+            SupervisorMessage::LogOpened { partition, life, opened } => {
+                state.log_opened(&myself, partition, life, *opened);
+            }
+            SupervisorMessage::Begun { partition, life, address } => state.begun(partition, life, address),
+            SupervisorMessage::Down { partition, life, clean } => state.down(&myself, partition, life, clean),
+            SupervisorMessage::Retry { partition, life } => state.retry(partition, life),
+            SupervisorMessage::Propose { partition, change } => state.proposals.put(partition, change),
+            SupervisorMessage::Altered(altered) => state.altered(altered),
+            SupervisorMessage::Resign { partition, epoch, reason } => {
+                state.resigned(partition, epoch, reason)
+            }
+            SupervisorMessage::Stop(stopped) => state.stop(stopped),
+        }
+        state.open_logs(&myself);
+        state.propose(&myself);
+        state.finish_stop(&myself);
+        Ok(())
+    }
+}
+
+impl State {
+    fn now(&self) -> Duration {
+        self.world.clock.now().saturating_duration_since(self.parts.origin)
+    }
+
+    /// Brings the replicas in line with what the image says of this node.
+    fn image_changed(&mut self) {
+        let image = Arc::clone(&self.images.borrow_and_update());
+        let delta = delta(&self.seen, &image, self.parts.node);
+        self.seen = image;
+        if self.stopping.is_some() {
+            return;
+        }
+        for partition in delta.removed {
+            self.remove(partition);
+        }
+        for assignment in delta.changed {
+            self.assign(assignment);
+        }
+    }
+}
