@@ -2,19 +2,29 @@
 
 use std::fmt;
 use std::rc::Rc;
+use std::sync::Arc;
 
-use actix::{Actor, Addr, Context, Handler, Message};
+use actix::{Actor, Addr, AsyncContext, Context, Handler, Message, Recipient};
 use millstream_transport::world::{Clock, Core};
 use tokio::sync::oneshot;
 
 use super::core_clock::CoreClock;
+use super::following::{FromLeader, LeaderLinks};
 use super::replica::{Replica, ReplicaParts};
 use crate::kinds::CORE_HOST;
+
+/// Makes the links of replicas to their leaders.
+pub trait LinkMaker: fmt::Debug + Send + Sync {
+    /// The links of a replica of this core, which hears by `told`. Called on that core's thread.
+    fn links(&self, core: usize, told: Recipient<FromLeader>) -> Box<dyn LeaderLinks>;
+}
 
 /// The host of one core.
 #[derive(Debug)]
 pub struct CoreHost {
+    core: usize,
     clock: Rc<CoreClock>,
+    links: Arc<dyn LinkMaker>,
 }
 
 /// Begin a replica. Answered with its address.
@@ -29,10 +39,11 @@ pub struct Begin {
 
 impl CoreHost {
     /// Starts the host on a core; `None` if the core has stopped.
-    pub async fn start(core: &Core, clock: Clock) -> Option<Addr<Self>> {
+    pub async fn start(core: &Core, clock: Clock, links: Arc<dyn LinkMaker>) -> Option<Addr<Self>> {
         let (send, receive) = oneshot::channel();
+        let core_index = core.index;
         core.spawn(move || async move {
-            let address = Self { clock: CoreClock::start(clock) }.start();
+            let address = Self { core: core_index, clock: CoreClock::start(clock), links }.start();
             // The receiver waits below.
             let _ = send.send(address);
         });
@@ -52,7 +63,10 @@ impl Handler<Begin> for CoreHost {
     type Result = ();
 
     fn handle(&mut self, begin: Begin, _: &mut Self::Context) {
-        let replica = Replica::new(*begin.parts, Rc::clone(&self.clock)).start();
+        let replica = Replica::create(|context| {
+            let links = self.links.links(self.core, context.address().recipient());
+            Replica::new(*begin.parts, links, Rc::clone(&self.clock))
+        });
         (begin.begun)(replica);
     }
 }

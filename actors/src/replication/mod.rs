@@ -16,11 +16,14 @@ mod feeder;
 mod follower;
 pub mod links;
 pub mod message;
+mod of_node;
 pub mod ports;
 mod reader;
 mod session_count;
 pub mod sessions;
 pub mod settings;
+
+pub use of_node::LinksOfCores;
 
 #[cfg(test)]
 mod tests;

@@ -103,8 +103,6 @@ pub struct ReplicaParts {
     pub inbox: Inbox,
     /// What it works on.
     pub bench: Arc<OnTheBench>,
-    /// How it reaches its leader.
-    pub links: Box<dyn LeaderLinks>,
     /// What it shares.
     pub shared: Arc<ReplicaShared>,
 }
@@ -148,7 +146,7 @@ struct Standing {
 impl Replica {
     /// A replica on this core's thread. It does nothing until it is told what the image says.
     #[must_use]
-    pub fn new(parts: ReplicaParts, clock: Rc<CoreClock>) -> Self {
+    pub fn new(parts: ReplicaParts, links: Box<dyn LeaderLinks>, clock: Rc<CoreClock>) -> Self {
         let ReplicaParts { partition, me, log, high_watermark, producers, floor, life, .. } = parts;
         let facts = facts_of(&log, FlushPolicy::Sync);
         let mut state = ReplicaState::new(me, parts.shared.settings, floor, facts, high_watermark);
@@ -172,7 +170,7 @@ impl Replica {
             upkeep: Upkeep::new(high_watermark),
             inbox: parts.inbox,
             bench: parts.bench,
-            links: parts.links,
+            links,
             shared: parts.shared,
             clock,
             timer: None,

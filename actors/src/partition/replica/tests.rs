@@ -96,11 +96,10 @@ impl Node {
             life: 1,
             inbox: inbox.clone(),
             bench: Arc::default(),
-            links: Box::new(NoLinks),
             shared: Arc::new(shared),
         };
         let clock = CoreClock::start(world.clock.clone());
-        let address = Replica::new(parts, Rc::clone(&clock)).start();
+        let address = Replica::new(parts, Box::new(NoLinks), Rc::clone(&clock)).start();
         let replicas = ReplicaDirectory::default();
         replicas.put(partition(), ReplicaHandle { address, inbox: inbox.clone(), core: 0, life: 1 });
         let front = Front::new(replicas.clone(), Budget::new(64 << 20));

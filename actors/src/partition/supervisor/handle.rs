@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use millstream_transport::world::{Core, World};
+use millstream_transport::world::World;
 use ractor::{Actor, ActorRef};
 use tokio::sync::{oneshot, watch};
 use tokio::task::JoinHandle;
@@ -13,8 +13,7 @@ use tokio::time::Instant;
 use super::super::append::ProducerLimits;
 use super::super::controller_link::ControllerLink;
 use super::super::directory::ReplicaDirectory;
-use super::super::following::LeaderLinks;
-use super::super::host::CoreHost;
+use super::super::host::{CoreHost, LinkMaker};
 use super::super::replica::{ReplicaShared, UpkeepSettings};
 use super::super::state::{InSyncChange, ResignReason, Settings};
 use super::super::warden::{Quarantine, Warden};
@@ -27,12 +26,6 @@ use crate::events::partition::PartitionSeries;
 use crate::ids::{Incarnation, LeaderEpoch, NodeId, PartitionId};
 use crate::image::Image;
 use crate::log::LogDirectory;
-
-/// Makes the link of one replica to its leader, on the core it lives on.
-pub trait LinkMaker: std::fmt::Debug + Send + Sync {
-    /// A link for a replica of this core.
-    fn links(&self, core: &Core) -> Box<dyn LeaderLinks>;
-}
 
 /// What a supervisor works with.
 #[derive(Clone, Debug)]
@@ -124,7 +117,7 @@ impl ReplicaSupervisor {
         });
         let mut hosts = Vec::new();
         for core in world.threads.cores() {
-            let host = CoreHost::start(core, world.clock.clone()).await;
+            let host = CoreHost::start(core, world.clock.clone(), Arc::clone(&parts.links)).await;
             hosts.push(host.ok_or_else(|| CannotSupervise(format!("core {} has stopped", core.index)))?);
         }
         let state = State {

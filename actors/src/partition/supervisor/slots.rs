@@ -151,7 +151,6 @@ impl State {
 
     fn begin(&mut self, myself: &ActorRef<SupervisorMessage>, partition: PartitionId, opened: OpenedLog) {
         let Some(slot) = self.slots.get_mut(&partition) else { return };
-        let Some(core) = self.world.threads.cores().get(slot.core) else { return };
         let Some(host) = self.hosts.get(slot.core) else { return };
         let OpenedLog { directory, log, recovery, producers } = opened;
         let me =
@@ -173,7 +172,6 @@ impl State {
             life: slot.life,
             inbox: slot.inbox.clone(),
             bench: Arc::clone(&slot.bench),
-            links: self.parts.links.links(core),
             shared: Arc::clone(&self.shared),
         };
         let (actor, life) = (myself.clone(), slot.life);
