@@ -30,7 +30,7 @@ pub struct FetchSettings {
     pub idle_close: Duration,
     /// Pause after the first failed opening of a session; it doubles with each.
     pub backoff: Duration,
-    /// Longest pause.
+    /// Longest pause. Short, because a leader that is back is waited for; the peer's own dialling has pauses too.
     pub longest_backoff: Duration,
 }
 
@@ -48,7 +48,7 @@ impl Default for FetchSettings {
             open_timeout: Duration::from_secs(2),
             idle_close: Duration::from_secs(30),
             backoff: Duration::from_millis(40),
-            longest_backoff: Duration::from_secs(1),
+            longest_backoff: Duration::from_millis(250),
         }
     }
 }

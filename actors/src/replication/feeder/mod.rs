@@ -6,6 +6,8 @@
 
 mod feeds;
 mod opening;
+#[cfg(test)]
+mod properties;
 mod throttle;
 mod wake;
 

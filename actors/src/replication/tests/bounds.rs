@@ -1,5 +1,7 @@
 //! Credit, slow replicas, partitions that are far behind, unreachable leaders, garbage, and one answer to each question.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -8,9 +10,15 @@ use millstream_transport::world::simulation::run;
 use tokio::time::Instant;
 
 use super::fakes::*;
-use crate::ids::{Incarnation, LeaderEpoch, Member, Offset};
+use super::memory::MemoryNetwork;
+use crate::events::Events;
+use crate::ids::{Incarnation, LeaderEpoch, Member, NodeId, Offset, PartitionId};
 use crate::partition::following::{FollowerLog, Opening};
+use crate::replication::channel::{Dial, FollowerChannel, Pending, SessionError};
+use crate::replication::links::{Links, LinksSetup};
 use crate::replication::message::*;
+use crate::replication::ports::{Ports, ReplicaPort};
+use crate::replication::sessions::FeedSessions;
 use crate::replication::settings::FetchSettings;
 
 /// Windows that a few batches fill.
@@ -150,11 +158,72 @@ fn an_unreachable_leader_is_tried_again_after_growing_pauses_and_everybody_is_to
             replica.open(EPOCH).await;
         }
         assert!(replica.noted().iter().all(|noted| *noted == Noted::Interrupted));
-        assert!(began.elapsed() > Duration::from_secs(2), "{:?}", began.elapsed());
+        assert!(began.elapsed() > Duration::from_secs(1), "{:?}", began.elapsed());
         rig.network.set_down(false);
         leader.append(10);
         until(|| replica.end() == 1).await;
         assert_eq!(replica.noted().len(), 10);
+    });
+}
+
+/// Panics the first time, as a defect would make its caller.
+#[derive(Debug)]
+struct PanickingOnce<T>(T, AtomicBool);
+
+impl<T> PanickingOnce<T> {
+    fn inner(&self) -> &T {
+        assert!(self.1.swap(true, Ordering::AcqRel), "on purpose");
+        &self.0
+    }
+}
+
+impl Dial for PanickingOnce<MemoryNetwork> {
+    fn dial(
+        &self,
+        leader: NodeId,
+        opening: OpenSession,
+    ) -> Pending<'static, Result<(SessionOpened, FollowerChannel), SessionError>> {
+        self.inner().dial(leader, opening)
+    }
+}
+
+impl Ports for PanickingOnce<FakePorts> {
+    fn port(&self, partition: PartitionId) -> Option<ReplicaPort> {
+        if partition.index == 1 { self.inner().port(partition) } else { self.0.port(partition) }
+    }
+}
+
+#[test]
+fn a_follower_that_panics_tells_who_waits_and_the_next_question_starts_another() {
+    run(1, |simulation| async move {
+        let rig = Rig::new(&simulation, FetchSettings::default());
+        let dial = Arc::new(PanickingOnce(rig.network.clone(), AtomicBool::new(false)));
+        let links = Links::new(0, LinksSetup { dial, ..rig.setup(rig.settings) });
+        let (leader, replica) = (rig.ports.lead(0, 0), follow(&links, 0));
+        replica.open(EPOCH).await;
+        until(|| replica.take_noted() == [Noted::Interrupted]).await;
+        replica.open(EPOCH).await;
+        leader.append(10);
+        until(|| replica.end() == 1).await;
+        assert_eq!(replica.noted().len(), 1);
+    });
+}
+
+#[test]
+fn a_feeder_that_panics_lets_go_of_its_replicas_and_the_next_session_goes_on() {
+    run(1, |simulation| async move {
+        let rig = Rig::new(&simulation, FetchSettings::default());
+        let ports: Arc<dyn Ports> = Arc::new(PanickingOnce(rig.ports.clone(), AtomicBool::new(false)));
+        let world = world(&simulation, 2);
+        rig.network.serve(LEADER, FeedSessions::new(ports, rig.settings, world, Events::uncounted()));
+        let (leader, replica) = rig.pair(0).await;
+        until(|| leader.is_fed()).await;
+        let (_, killer) = rig.pair(1).await;
+        until(|| !leader.is_fed()).await;
+        until(|| killer.noted() == [Noted::Interrupted] && replica.noted().len() == 2).await;
+        replica.open(EPOCH).await;
+        leader.append(10);
+        until(|| replica.end() == 1).await;
     });
 }
 
