@@ -138,6 +138,19 @@ pub(super) async fn remove_voter(shared: &Arc<Shared>, node: NodeId) -> Result<(
     shared.change(ChangeMembers::RemoveVoters(ids), true).await
 }
 
+pub(super) async fn forget(shared: &Arc<Shared>, node: NodeId) -> Result<(), ChangeError> {
+    shared.not_leader()?;
+    let present = members(&shared.metrics.borrow());
+    let theirs: Vec<&Seated> = present.iter().filter(|member| member.id.node == node).collect();
+    if theirs.is_empty() {
+        return Err(ChangeError::NoMember(node));
+    }
+    if theirs.iter().any(|member| member.role == Role::Voter) {
+        return Err(ChangeError::Refused(format!("node {node} is a voter; make it a learner first")));
+    }
+    shared.change(ChangeMembers::RemoveNodes(theirs.iter().map(|member| member.id).collect()), true).await
+}
+
 fn is_near(metrics: &Metrics, id: VoterId) -> bool {
     let matched = metrics.replication.as_ref().and_then(|all| all.get(&id).copied().flatten());
     matched.is_some_and(|log_id| log_id.index + NEAR >= metrics.last_log_index.unwrap_or(0))

@@ -5,6 +5,8 @@
 //! bears the cluster, takes in learners and puts a member with a new directory into its old place.
 
 mod answer;
+#[cfg(test)]
+mod golden;
 mod leadership;
 mod membership;
 mod network;
@@ -149,13 +151,8 @@ impl Quorum {
         let raft =
             Raft::new(me, Arc::new(config), network.clone(), storage.log.clone(), storage.machine).await;
         let raft = raft.map_err(|error| StartError::Raft(error.to_string()))?;
-        let prevote = Prevote::new(
-            me,
-            settings.timings.clone(),
-            world.random.clone(),
-            world.clock.now(),
-            storage.unborn,
-        );
+        let prevote =
+            Prevote::new(me, settings.timings.clone(), world.random.clone(), world.clock.now(), storage.free);
         let (newcomers, introduced) = mpsc::channel(membership::NEWCOMERS);
         let shared = Arc::new(Shared {
             me,
@@ -300,6 +297,11 @@ impl Quorum {
     /// Makes a voter a learner. Only the leader does it; it may remove itself.
     pub async fn remove_voter(&self, node: NodeId) -> Result<(), ChangeError> {
         membership::remove_voter(&self.shared, node).await
+    }
+
+    /// Forgets a learner that is gone for good; one that still runs introduces itself again. Only the leader does it.
+    pub async fn forget(&self, node: NodeId) -> Result<(), ChangeError> {
+        membership::forget(&self.shared, node).await
     }
 
     /// Takes in a node as a learner. Nodes introduce themselves, so nobody needs to call this; it makes it sooner.

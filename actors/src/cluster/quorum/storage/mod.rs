@@ -56,6 +56,8 @@ pub(crate) struct Storage {
     pub(crate) me: VoterId,
     /// Never held an entry or a snapshot.
     pub(crate) unborn: bool,
+    /// And never gave a vote: it has promised nobody anything.
+    pub(crate) free: bool,
     pub(crate) log: LogStore,
     pub(crate) machine: StateMachine,
     pub(crate) latch: Latch,
@@ -90,11 +92,13 @@ impl Storage {
         };
         let (snapshot, found) = files.snapshot;
         let unsnapped = found.is_none();
+        let unvoted = files.vote.1.is_none();
         let machine =
             StateMachine::new(machine, snapshot, found, world.threads.clone()).map_err(OpenError::Machine)?;
         let log = LogStore::new(files.log.0, files.log.1, files.vote.0, files.vote.1, world.threads.clone());
         let unborn = unsnapped && log.is_unborn();
-        Ok(Self { me: VoterId { node, directory: files.directory }, unborn, log, machine, latch })
+        let me = VoterId { node, directory: files.directory };
+        Ok(Self { me, unborn, free: unborn && unvoted, log, machine, latch })
     }
 }
 

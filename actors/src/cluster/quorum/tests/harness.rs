@@ -114,6 +114,21 @@ impl QuorumWire for HubWire {
     fn learn(&self, _: NodeId, _: &str) {}
 }
 
+/// The nodes that are up, for tasks beside the one that starts and stops them.
+#[derive(Clone)]
+pub(super) struct Live(Arc<Mutex<Hub>>);
+
+impl Live {
+    /// Who has a lease; never more than one.
+    pub(super) fn leased(&self) -> Option<Quorum> {
+        let hub = lock(&self.0);
+        let mut leased = hub.up.values().filter(|quorum| quorum.is_leader_with_lease()).cloned();
+        let (first, second) = (leased.next(), leased.next());
+        assert!(second.is_none(), "two nodes have a lease: {first:?} and {second:?}");
+        first
+    }
+}
+
 /// A cluster under test.
 pub(super) struct Cluster {
     pub(super) simulation: Simulation,
@@ -232,6 +247,10 @@ impl Cluster {
 
     pub(super) fn lose(&self, loss: f64) {
         lock(&self.hub).loss = loss;
+    }
+
+    pub(super) fn live(&self) -> Live {
+        Live(self.hub.clone())
     }
 
     pub(super) fn trace_hash(&self) -> u64 {

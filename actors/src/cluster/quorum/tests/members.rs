@@ -104,6 +104,33 @@ fn a_learner_far_behind_is_fed_by_a_snapshot() {
 }
 
 #[test]
+fn a_learner_that_is_gone_keeps_nothing_from_being_cut() {
+    with(9, &ALL, |mut cluster| async move {
+        cluster.limits.snapshot_entries = 50;
+        cluster.limits.keep_entries = 10;
+        for node in ALL {
+            cluster.stop(node).await;
+            cluster.start(node).await;
+        }
+        cluster.start(4).await;
+        cluster.until("it is a learner", || cluster.quorums[&1].members().len() == 4).await;
+        cluster.kill(4).await;
+        for number in 0..300 {
+            cluster.write(&ALL, &number.to_string()).await;
+        }
+        sleep(Duration::from_secs(2)).await;
+        let leader = cluster.leader_of(&ALL).await;
+        let purged = cluster.quorums[&leader].shared.metrics.borrow().purged.unwrap().index;
+        assert!(purged > 200, "{purged}");
+        let refused = cluster.quorums[&leader].forget(NodeId(1)).await;
+        assert!(matches!(refused, Err(ChangeError::Refused(_))), "{refused:?}");
+        cluster.quorums[&leader].forget(NodeId(4)).await.unwrap();
+        assert_eq!(cluster.quorums[&leader].members().len(), 3);
+        assert_eq!(cluster.quorums[&leader].forget(NodeId(4)).await, Err(ChangeError::NoMember(NodeId(4))));
+    });
+}
+
+#[test]
 fn a_log_of_many_bytes_is_cut_by_a_snapshot() {
     with(6, &ALL, |mut cluster| async move {
         cluster.limits.snapshot_bytes = 64 << 10;

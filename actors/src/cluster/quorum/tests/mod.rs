@@ -1,5 +1,6 @@
 //! Whole quorums in simulation.
 
+mod chaos;
 mod faults;
 mod harness;
 mod members;
