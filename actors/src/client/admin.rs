@@ -215,3 +215,6 @@ fn sort_out(
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests;

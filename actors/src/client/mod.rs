@@ -27,7 +27,7 @@ pub use metadata::MetadataCache;
 pub use quic::QuicLink;
 pub use view::{TopicPartition, TopicView, View};
 
-use crate::error::Refusal;
+use crate::error::{ErrorCode, Refusal};
 
 /// The least pause before something is tried again (`retry.backoff.ms`).
 pub(crate) const RETRY_BACKOFF: Duration = Duration::from_millis(50);
@@ -134,6 +134,10 @@ impl Client {
                 let answer = Asks::<M>::ask(&*self.link, &Target::Node(*node), message.clone(), deadline);
                 let error = match answer.await {
                     Ok(Ok(done)) => return Ok(done),
+                    // The controller knows all topics: to ask again would only keep a typing error waiting.
+                    Ok(Err(refusal)) if refusal.code == ErrorCode::UnknownTopicOrPartition => {
+                        return Err(refusal.into());
+                    }
                     Ok(Err(refusal)) => ClientError::Refused(refusal),
                     Err(error) => ClientError::Link(error),
                 };
