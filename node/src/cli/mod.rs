@@ -1,7 +1,21 @@
 //! The command line: a file per command.
 
+mod bench;
 mod certs;
+mod connection;
+mod consume;
+mod deliveries;
+mod group;
+mod lines;
+mod pace;
+mod place;
+mod produce;
+mod progress;
+mod quantity;
 mod settings;
+mod signals;
+mod table;
+mod topic;
 
 use std::ffi::OsString;
 use std::io::Write;
@@ -39,12 +53,22 @@ fn command() -> Command {
         .version(env!("CARGO_PKG_VERSION"))
         .subcommand_required(true)
         .arg_required_else_help(true)
+        .subcommand(topic::command())
+        .subcommand(produce::command())
+        .subcommand(consume::command())
+        .subcommand(group::command())
+        .subcommand(bench::command())
         .subcommand(certs::command())
         .subcommand(settings::command())
 }
 
 fn dispatch(matches: &ArgMatches) -> Result<(), Failure> {
     match matches.subcommand() {
+        Some(("topic", matches)) => topic::run(matches),
+        Some(("produce", matches)) => produce::run(matches),
+        Some(("consume", matches)) => consume::run(matches),
+        Some(("group", matches)) => group::run(matches),
+        Some(("bench", matches)) => bench::run(matches),
         Some(("certs", matches)) => certs::run(matches),
         Some(("settings", matches)) => settings::run(matches),
         _ => Err("no such command; see millstream --help".into()),
@@ -67,4 +91,24 @@ fn folder_argument() -> clap::Arg {
         .default_value("millstream-data/certs")
         .value_parser(clap::value_parser!(PathBuf))
         .help("The folder of certificates")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_command_holds_together_and_has_help() {
+        let mut all = command();
+        all.build();
+        all.clone().debug_assert();
+        let mut open = vec![&all];
+        while let Some(command) = open.pop() {
+            assert!(command.get_about().is_some(), "{}", command.get_name());
+            for argument in command.get_arguments() {
+                assert!(argument.get_help().is_some(), "{} {}", command.get_name(), argument.get_id());
+            }
+            open.extend(command.get_subcommands());
+        }
+    }
 }
