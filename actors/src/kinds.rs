@@ -72,20 +72,20 @@ pub const CORE_HOST: ActorKind = ActorKind {
 pub const FEEDER: ActorKind = ActorKind {
     name: "feeder",
     system: System::Actix,
-    supervisor: "fetch_session",
+    supervisor: "the session's follower",
     restarts: budget(0, 60, 0),
-    mailbox_max: 1024,
-    death: "the session ends; the follower opens another",
+    mailbox_max: 16,
+    death: "the session ends, its replicas are told; the follower opens another",
 };
 
 /// The follower's end of a fetch session.
 pub const FOLLOWER: ActorKind = ActorKind {
     name: "follower",
     system: System::Actix,
-    supervisor: "fetch_session",
-    restarts: budget(5, 60, 100),
-    mailbox_max: 1024,
-    death: "its partitions stop growing until the session is opened anew",
+    supervisor: "its core's links",
+    restarts: budget(0, 60, 0),
+    mailbox_max: 16,
+    death: "its replicas are told; the first of them that asks its leader again starts another",
 };
 
 /// Begins, moves and ends the replicas of a node.

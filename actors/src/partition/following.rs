@@ -6,7 +6,7 @@
 
 use std::fmt::Debug;
 
-use actix::{Message, Recipient};
+use actix::Message;
 use bytes::Bytes;
 
 use crate::ids::{LeaderEpoch, Member, NodeId, Offset, PartitionId};
@@ -157,13 +157,6 @@ pub trait LeaderLinks: Debug + Send {
     fn close(&self, partition: PartitionId);
     /// Tells the leader how much is on disk; a later report replaces one that has not been sent.
     fn report(&self, partition: PartitionId, epoch: LeaderEpoch, durable_end: Offset);
-}
-
-/// Gives replicas their links to their leaders.
-pub trait LinkMaker: Debug + Send + Sync {
-    /// The links of one replica on this core, which hears by `told`. Called on that core; the replica drops them when it
-    /// ends, and nothing more is read for it then.
-    fn links(&self, core: usize, told: Recipient<FromLeader>) -> Box<dyn LeaderLinks>;
 }
 
 /// Follower to replica: what the leader says. Answered when it has been taken in (batches: appended, not yet synced),

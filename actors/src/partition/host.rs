@@ -15,7 +15,8 @@ use crate::kinds::CORE_HOST;
 
 /// Makes the links of replicas to their leaders.
 pub trait LinkMaker: fmt::Debug + Send + Sync {
-    /// The links of a replica of this core, which hears by `told`. Called on that core's thread.
+    /// The links of a replica of this core, which hears by `told`. Called on that core's thread; the replica drops them
+    /// when it ends, and nothing more is read for it then.
     fn links(&self, core: usize, told: Recipient<FromLeader>) -> Box<dyn LeaderLinks>;
 }
 

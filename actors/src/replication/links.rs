@@ -12,7 +12,7 @@ use super::message::Question;
 use super::settings::FetchSettings;
 use crate::events::{Events, ReplicationMetrics, SessionSide};
 use crate::ids::{Incarnation, LeaderEpoch, Member, NodeId, Offset, PartitionId};
-use crate::partition::following::{FollowerLog, FromLeader, LeaderLinks, LinkMaker};
+use crate::partition::following::{FollowerLog, FromLeader, LeaderLinks};
 
 /// What the links of all cores of a node share.
 #[derive(Clone, Debug)]
@@ -29,28 +29,6 @@ pub struct LinksSetup {
     pub random: Random,
     /// Where events go.
     pub events: Events,
-}
-
-/// The links of all cores of a node.
-#[derive(Debug)]
-pub struct NodeLinks {
-    setup: LinksSetup,
-    cores: Mutex<BTreeMap<usize, Links>>,
-}
-
-impl NodeLinks {
-    /// No session yet.
-    #[must_use]
-    pub fn new(setup: LinksSetup) -> Self {
-        Self { setup, cores: Mutex::default() }
-    }
-}
-
-impl LinkMaker for NodeLinks {
-    fn links(&self, core: usize, told: Recipient<FromLeader>) -> Box<dyn LeaderLinks> {
-        let mut cores = self.cores.lock().unwrap_or_else(PoisonError::into_inner);
-        cores.entry(core).or_insert_with(|| Links::new(core, self.setup.clone())).of(told)
-    }
 }
 
 /// The links of the replicas of one core. To be used on that core only: followers are started where they are first needed.

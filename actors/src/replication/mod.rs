@@ -16,7 +16,7 @@ mod feeder;
 mod follower;
 pub mod links;
 pub mod message;
-mod of_node;
+pub mod of_node;
 pub mod ports;
 mod reader;
 mod session_count;

@@ -15,6 +15,7 @@ use super::memory::MemoryNetwork;
 use crate::events::Events;
 use crate::ids::{DirectoryId, Incarnation, LeaderEpoch, Member, NodeId, Offset, PartitionId, TopicId};
 use crate::partition::following::*;
+use crate::partition::host::LinkMaker;
 use crate::replication::links::{Links, LinksSetup};
 use crate::replication::message::OpenSession;
 use crate::replication::ports::{Ports, ReplicaPort};

@@ -14,9 +14,10 @@ use tokio::time::Instant;
 use super::fakes::*;
 use crate::events::Events;
 use crate::ids::{LeaderEpoch, NodeId};
-use crate::partition::following::LinkMaker;
+use crate::partition::host::LinkMaker;
 use crate::replication::channel::EndpointDial;
-use crate::replication::links::{LinksSetup, NodeLinks};
+use crate::replication::links::LinksSetup;
+use crate::replication::of_node::LinksOfCores;
 use crate::replication::ports::Ports;
 use crate::replication::sessions::FeedSessions;
 use crate::replication::settings::FetchSettings;
@@ -56,15 +57,16 @@ impl Pair {
         };
         let leader = start(LEADER, sessions.serve(Handlers::new()));
         let follower = start(FOLLOWER, Handlers::new());
-        let links = NodeLinks::new(LinksSetup {
+        let setup = LinksSetup {
             node: FOLLOWER,
             incarnation: LIFE,
             dial: Arc::new(EndpointDial::new(follower.clone(), settings.open_timeout)),
             settings,
             random: world.random,
             events: Events::uncounted(),
-        });
-        Self { network, ports, links: Arc::new(links), leader, _follower: follower }
+        };
+        let links = Arc::new(LinksOfCores::new(2, &setup));
+        Self { network, ports, links, leader, _follower: follower }
     }
 }
 
