@@ -1,8 +1,28 @@
 //! Millstream: a distributed streaming platform as an actor-based cluster runtime.
+//!
+//! A [`Node`] is a member of a cluster, on threads of its own; a [`Client`] makes producers, consumers and changes to
+//! topics. Both work from any tokio program. Everything under them is an actor: see the packages `millstream-actors` and
+//! `millstream-transport`.
 
 pub mod certificates;
 pub mod cli;
 pub mod config;
-
 pub mod http;
+pub mod node;
 pub mod telemetry;
+
+pub use millstream_actors::client::{Admin, Client, ClientError, ClientSettings, TopicPartition};
+pub use millstream_actors::cluster::message::CreateTopic;
+pub use millstream_actors::consumer::{
+    Consumer, ConsumerEvent, ConsumerSettings, Fetched, OffsetReset, SeekTo,
+};
+pub use millstream_actors::ids::{NodeId, Offset, TopicId};
+pub use millstream_actors::partition::message::Acks;
+pub use millstream_actors::producer::{
+    Delivery, ProduceError, Producer, ProducerRecord, ProducerSettings, RecordMetadata,
+};
+pub use millstream_actors::record::key_hash::partition_for_key;
+pub use millstream_actors::record::{Compression, Header, Record};
+pub use millstream_transport::world::{Clock, Random};
+
+pub use node::{Node, StartError, StopError};

@@ -1,5 +1,6 @@
 //! Log lines and metrics of a process and of a node.
 
+use std::io::IsTerminal;
 use std::sync::Arc;
 
 use metrics_exporter_prometheus::{
@@ -7,7 +8,10 @@ use metrics_exporter_prometheus::{
 };
 use millstream_actors::events::Events;
 use millstream_actors::ids::NodeId;
-use tracing_subscriber::filter::LevelFilter;
+use tracing_subscriber::Layer;
+use tracing_subscriber::filter::{LevelFilter, Targets};
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
 
 /// The metrics of one node: its own recorder, because several nodes may live in one process.
 #[derive(Clone)]
@@ -56,14 +60,22 @@ impl std::fmt::Debug for Metrics {
     }
 }
 
-/// Writes log lines to standard error from now on: `level` by name, for people or as JSON. Called once a process; later
-/// calls change nothing.
+/// Writes log lines to standard error from now on: this program's from `level` on (by name), libraries' from `warn` on;
+/// for people or as JSON. Called once a process; later calls change nothing.
 pub fn log_to_standard_error(level: &str, json: bool) {
     let level: LevelFilter = level.parse().unwrap_or(LevelFilter::INFO);
-    let builder =
-        tracing_subscriber::fmt().with_max_level(level).with_writer(std::io::stderr).with_target(false);
+    let targets = Targets::new().with_default(level.min(LevelFilter::WARN)).with_target("millstream", level);
+    let layer = tracing_subscriber::fmt::layer()
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal())
+        .with_target(false);
+    let registry = tracing_subscriber::registry();
     // A second call finds a subscriber installed, which is what it wants.
-    let _ = if json { builder.json().try_init() } else { builder.try_init() };
+    let _ = if json {
+        registry.with(layer.json().with_filter(targets)).try_init()
+    } else {
+        registry.with(layer.with_filter(targets)).try_init()
+    };
 }
 
 #[cfg(test)]

@@ -5,15 +5,16 @@ use std::time::Duration;
 use actix::dev::ToEnvelope;
 use actix::prelude::SendError;
 use actix::{Addr, Handler, Message};
+use tokio::sync::oneshot;
 
 use super::directory::ReplicaDirectory;
 use super::join::{FetchJoin, FetchPlace, Join};
 use super::memory::Budget;
 use super::message::{Fetch, FetchAnswer, ListOffsets, ListOffsetsAnswer, Produce, ProduceAnswer};
-use super::replica::{FetchOne, ListOne, ProduceOne, Replica};
+use super::replica::{EndOne, FetchOne, ListOne, ProduceOne, Replica};
 use super::reply::Reply;
 use crate::error::{ErrorCode, Refusal};
-use crate::ids::PartitionId;
+use crate::ids::{LeaderEpoch, Offset, PartitionId};
 
 /// The longest a request may wait, whatever it asks for.
 const WAIT_MAX: Duration = Duration::from_secs(300);
@@ -87,6 +88,27 @@ impl Front {
                 None => reply.send(Err(unknown(partition))),
             }
         }
+    }
+}
+
+impl Front {
+    /// The end of a partition's log, committed or not, if it is led here in this epoch: for who writes to it and must
+    /// read back all of that. The request is made now, behind every append asked for before.
+    pub fn log_end(
+        &self,
+        partition: PartitionId,
+        epoch: LeaderEpoch,
+    ) -> impl Future<Output = Result<Offset, Refusal>> + Send + use<> {
+        let (tell, told) = oneshot::channel();
+        let reply = Reply::new(move |answer| {
+            // Who does not wait any more needs no answer.
+            let _ = tell.send(answer);
+        });
+        match self.replicas.get(partition) {
+            Some(replica) => give(&replica.address, EndOne { epoch, reply }, |one| one.reply),
+            None => reply.send(Err(unknown(partition))),
+        }
+        async move { told.await.unwrap_or_else(|_| Err(unknown(partition))) }
     }
 }
 

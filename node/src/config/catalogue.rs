@@ -257,7 +257,7 @@ pub const SETTINGS: &[Setting] = &[
     setting(
         "group.consumer.heartbeat.interval.ms",
         whole(10, 600_000, "ms"),
-        "1000",
+        "500",
         AtRestart,
         "How often members heartbeat.",
     ),

@@ -68,6 +68,13 @@ const CHUNK_BYTES: u64 = 128 << 10;
 const CHUNK_MS: u64 = 5000;
 
 impl QuorumSettings {
+    /// The default timings and limits, for this node and these first voters.
+    #[must_use]
+    pub fn new(directory: PathBuf, me: NodeId, address: String, voters: Vec<(NodeId, String)>) -> Self {
+        let (timings, limits) = (Timings::default(), Limits::default());
+        Self { directory, me, address, voters, timings, limits }
+    }
+
     pub(crate) fn founders(&self) -> Vec<NodeId> {
         let mut founders: Vec<NodeId> = self.voters.iter().map(|(node, _)| *node).collect();
         founders.sort_unstable();

@@ -11,6 +11,7 @@ use super::super::message::{FetchPart, Fetched, ListedOffset, OffsetSpec};
 use super::super::reply::Reply;
 use super::Replica;
 use crate::error::{ErrorCode, Refusal};
+use crate::ids::{LeaderEpoch, Offset};
 use crate::log::LogError;
 
 /// One part of a fetch.
@@ -33,6 +34,27 @@ pub struct ListOne {
     pub spec: OffsetSpec,
     /// Where the answer goes.
     pub reply: Reply<ListedOffset>,
+}
+
+/// Asks for the end of the log, committed or not: behind everything whose append was asked for before.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub struct EndOne {
+    /// The epoch that the asker counts on.
+    pub epoch: LeaderEpoch,
+    /// Where the answer goes.
+    pub reply: Reply<Offset>,
+}
+
+impl Handler<EndOne> for Replica {
+    type Result = ();
+
+    fn handle(&mut self, message: EndOne, _: &mut Self::Context) {
+        self.write_gathered();
+        let end = self.check_leads(Some(message.epoch)).map(|_| self.log.end());
+        message.reply.send(end);
+        self.settle();
+    }
 }
 
 impl Handler<FetchOne> for Replica {

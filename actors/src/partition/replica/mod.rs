@@ -22,7 +22,7 @@ use std::time::Duration;
 
 use actix::{Actor, ActorContext, AsyncContext, Context, Handler, Message};
 
-pub use fetch::{FetchOne, ListOne};
+pub use fetch::{EndOne, FetchOne, ListOne};
 pub use produce::ProduceOne;
 pub use upkeep::producers_of;
 

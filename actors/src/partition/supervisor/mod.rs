@@ -22,7 +22,7 @@ use millstream_transport::world::World;
 use ractor::{Actor, ActorProcessingErr, ActorRef};
 use tokio::sync::{oneshot, watch};
 
-pub use handle::{ReplicaSupervisor, SupervisorParts};
+pub use handle::{CannotSupervise, ReplicaSupervisor, SupervisorParts};
 pub use logs::{RecoveredLogs, recover};
 
 use self::logs::OpenedLog;

@@ -1,0 +1,433 @@
+//! How the parts of a node are put together, and in which order they start and end.
+//!
+//! Runs on the control thread. The order of the start: the log directory is opened and its logs are recovered; the
+//! endpoint listens, and answers that it is starting; the quorum, the controller and the agent take their places;
+//! replicas and coordinators follow the image; then the endpoint serves.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::future::BoxFuture;
+use millstream_actors::cluster::agent::{AgentHandle, AgentParts, NodeIdentity};
+use millstream_actors::cluster::controller::{ControllerHandle, ControllerParts, ControllerSettings};
+use millstream_actors::cluster::front::{ClusterFront, FrontParts, FrontSettings};
+use millstream_actors::cluster::liveness::Timing;
+use millstream_actors::cluster::machine::ImageMachine;
+use millstream_actors::cluster::proposer::QuorumProposer;
+use millstream_actors::cluster::quorum::{PeerWire, Quorum, QuorumDoor, QuorumSettings};
+use millstream_actors::error::ErrorCode;
+use millstream_actors::events::Events;
+use millstream_actors::group::doors::{GroupDoors, OwnershipLease};
+use millstream_actors::group::following::{ImageCoordinators, ImageTopics, follow};
+use millstream_actors::group::front::GroupFront;
+use millstream_actors::group::settings::GroupSettings;
+use millstream_actors::group::topics::TopicsView;
+use millstream_actors::ids::Incarnation;
+use millstream_actors::image::Image;
+use millstream_actors::log::{DirectorySettings, LogDirectory, TailBudget};
+use millstream_actors::partition::append::ProducerLimits;
+use millstream_actors::partition::directory::ReplicaDirectory;
+use millstream_actors::partition::front::Front;
+use millstream_actors::partition::memory::Budget;
+use millstream_actors::partition::replica::UpkeepSettings;
+use millstream_actors::partition::state::Settings as ReplicaSettings;
+use millstream_actors::partition::supervisor::{RecoveredLogs, ReplicaSupervisor, SupervisorParts, recover};
+use millstream_actors::topic_config::TopicConfig;
+use millstream_transport::identity::Credentials;
+use millstream_transport::peer::{Endpoint, EndpointConfig, Mtu};
+use millstream_transport::wire::Wire;
+use millstream_transport::world::World;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+
+use super::controller_link::NodeControllerLink;
+use super::coordinator_log::ReplicaLog;
+use super::error::StartError;
+use super::groups::{LeaderEnds, PartitionLease, confirming, offsets_topic};
+use super::health::NodeState;
+use super::incarnation;
+use super::native::{self, LateService};
+use super::replication::{links, sessions};
+use crate::config::NodeConfig;
+
+/// Produce requests under way hold at most so many bytes together.
+const PRODUCE_MEMORY_BYTES: usize = 128 << 20;
+
+/// How often the voters are looked at.
+const VOTERS_INTERVAL: Duration = Duration::from_millis(500);
+
+/// What a node is put together from.
+pub(super) struct Ingredients {
+    pub(super) world: World,
+    pub(super) wire: Arc<dyn Wire>,
+    pub(super) config: NodeConfig,
+    pub(super) credentials: Credentials,
+    pub(super) events: Events,
+}
+
+/// A node that runs. To be used on the control thread.
+pub(super) struct Running {
+    world: World,
+    config: NodeConfig,
+    incarnation: Incarnation,
+    directory: Arc<LogDirectory>,
+    pub(super) endpoint: Endpoint,
+    door: QuorumDoor,
+    quorum: Quorum,
+    controller: ControllerHandle,
+    agent: AgentHandle,
+    front: ClusterFront<Endpoint>,
+    replicas: ReplicaSupervisor,
+    groups: GroupFront,
+    tasks: Vec<JoinHandle<()>>,
+    pub(super) state: Arc<NodeState>,
+}
+
+/// The log directory, and what was found in it.
+struct Disk {
+    incarnation: Incarnation,
+    directory: Arc<LogDirectory>,
+    recovered: RecoveredLogs,
+}
+
+/// The parts that take part in the cluster's decisions.
+struct Council {
+    endpoint: Endpoint,
+    service: Arc<LateService>,
+    door: QuorumDoor,
+    quorum: Quorum,
+    controller: ControllerHandle,
+    front: ClusterFront<Endpoint>,
+    images: watch::Receiver<Arc<Image>>,
+}
+
+impl Running {
+    #[expect(clippy::too_many_lines, reason = "the order of the start is the thing to read here")]
+    pub(super) async fn start(ingredients: Ingredients) -> Result<Self, StartError> {
+        let disk = open_disk(&ingredients.world, &ingredients.config, &ingredients.events).await?;
+        let incarnation = disk.incarnation;
+        let council = Council::convene(&ingredients, incarnation).await?;
+        let Ingredients { world, config, events, .. } = ingredients;
+        let Council { endpoint, service, door, quorum, controller, front, images } = council;
+        let mut tasks = Vec::new();
+        let identity = identity(&config, &disk);
+        let found = ReplicaDirectory::default();
+        let parts = SupervisorParts {
+            node: config.node_id,
+            incarnation,
+            directories: vec![Arc::clone(&disk.directory)],
+            replicas: found.clone(),
+            links: links(&world, (config.node_id, incarnation), &endpoint, &events),
+            controller: Arc::new(NodeControllerLink::new(front.clone(), &config, incarnation)),
+            events: events.clone(),
+            settings: replica_settings(&config),
+            upkeep: upkeep(&config),
+            producers: ProducerLimits::default(),
+            origin: world.clock.now(),
+        };
+        let replicas = ReplicaSupervisor::start(world.clone(), parts, disk.recovered, images.clone()).await?;
+        // Registered only now: who is registered is given replicas.
+        let parts = AgentParts {
+            identity,
+            timing: timing(&config),
+            quorum_lost_after: config.dead_after * 3,
+            clock: world.clock.clone(),
+            images: images.clone(),
+            voters: watch_voters(&quorum, &config, &mut tasks),
+            controller: controller.clone(),
+            front: front.clone(),
+            peers: endpoint.clone(),
+            events: events.clone(),
+        };
+        let agent = AgentHandle::start(parts, None).await?;
+        let partitions = Front::new(found.clone(), Budget::new(PRODUCE_MEMORY_BYTES));
+        let parts = GroupParts {
+            world: &world,
+            config: &config,
+            incarnation,
+            endpoint: &endpoint,
+            front: &front,
+            partitions: &partitions,
+            images: &images,
+            agent: &agent,
+            events: &events,
+        };
+        let groups = start_groups(parts, &mut tasks).await?;
+        let handlers = native::all(&front, &config, &partitions, &groups)
+            .and(confirming(&images))
+            .and(sessions(&world, &found, &events))
+            .and(door.handlers());
+        service.open(handlers);
+        let state = Arc::new(NodeState::new(images, agent.health(), disk.directory.subscribe()));
+        let directory = disk.directory;
+        Ok(Self {
+            world,
+            config,
+            incarnation,
+            directory,
+            endpoint,
+            door,
+            quorum,
+            controller,
+            agent,
+            front,
+            replicas,
+            groups,
+            tasks,
+            state,
+        })
+    }
+
+    /// Ends the node cleanly: hands its leaderships over, syncs, leaves. What is not done in time is given up: the
+    /// next start then recovers.
+    pub(super) async fn stop(self) -> Result<(), String> {
+        let within = self.config.shutdown_timeout;
+        let handing_over = self.front.hand_over(self.incarnation, within / 2);
+        if let Err(refusal) = handing_over.await {
+            tracing::warn!(node = %self.config.node_id, %refusal, "leaderships were not handed over");
+        }
+        self.groups.stop().await;
+        self.replicas.stop().await;
+        let directory = Arc::clone(&self.directory);
+        let closed = self.world.threads.run_blocking(move || directory.close_cleanly()).await;
+        self.agent.actor().stop(None);
+        self.controller.actor().stop(None);
+        self.quorum.shutdown().await;
+        self.door.close();
+        for task in &self.tasks {
+            task.abort();
+        }
+        self.endpoint.close().await;
+        closed.map_err(|error| error.to_string())
+    }
+
+    /// Ends the node as a kill would: nobody is told, nothing is synced. What still runs ends soon after, and can do
+    /// nothing that counts where disk and network were taken away before.
+    pub(super) async fn abandon(self) {
+        self.endpoint.abandon();
+        self.agent.actor().kill();
+        self.controller.actor().kill();
+        for task in &self.tasks {
+            task.abort();
+        }
+        self.quorum.shutdown().await;
+        self.door.close();
+        self.groups.stop().await;
+        self.replicas.stop().await;
+    }
+}
+
+impl Council {
+    async fn convene(ingredients: &Ingredients, incarnation: Incarnation) -> Result<Self, StartError> {
+        let Ingredients { world, config, credentials, events, .. } = ingredients;
+        let cluster = credentials.identity().cluster.0;
+        let service = Arc::new(LateService::default());
+        let endpoint = start_endpoint(ingredients, incarnation, Arc::clone(&service))?;
+        let (machine, images) = ImageMachine::new();
+        let door = QuorumDoor::new();
+        // Voters answer each other before anything else is served.
+        let wire = Arc::new(PeerWire::new(endpoint.clone()));
+        let machine = Box::new(machine);
+        let quorum =
+            Quorum::start(world.clone(), quorum_settings(config), wire, machine, events.clone()).await?;
+        door.open(quorum.clone());
+        let parts = ControllerParts {
+            settings: controller_settings(config, cluster),
+            clock: world.clock.clone(),
+            proposer: Arc::new(QuorumProposer::new(quorum.clone(), world.clock.clone())),
+            images: images.clone(),
+            events: events.clone(),
+        };
+        let controller = ControllerHandle::start(parts, None).await?;
+        let front = ClusterFront::new(FrontParts {
+            me: config.node_id,
+            settings: FrontSettings::default(),
+            clock: world.clock.clone(),
+            random: world.random.clone(),
+            images: images.clone(),
+            leadership: quorum.leader(),
+            controller: controller.clone(),
+            peers: endpoint.clone(),
+        });
+        Ok(Self { endpoint, service, door, quorum, controller, front, images })
+    }
+}
+
+async fn open_disk(world: &World, config: &NodeConfig, events: &Events) -> Result<Disk, StartError> {
+    let failed = |error| StartError::Directory { path: config.data_dir.clone(), error };
+    world.disk.create_directories(&config.data_dir).map_err(failed)?;
+    let settings = DirectorySettings {
+        open_files: config.open_files,
+        tail: TailBudget::new(usize::try_from(config.tail_cache_bytes).unwrap_or(usize::MAX)),
+        ..DirectorySettings::default()
+    };
+    let path: PathBuf = config.data_dir.join("log");
+    let directory = LogDirectory::open(world, &path, settings, events.clone())?;
+    // After the lock of the log directory is held: two processes never draw the same.
+    let incarnation = incarnation::draw(world, &config.data_dir).map_err(failed)?;
+    let found = [Arc::clone(&directory)];
+    // The settings of topics come with the image; until then their logs are opened with the defaults.
+    let defaults = Arc::new(TopicConfig::default());
+    let recovered = recover(world, &found, |_| Arc::clone(&defaults), ProducerLimits::default()).await?;
+    Ok(Disk { incarnation, directory, recovered })
+}
+
+fn start_endpoint(
+    ingredients: &Ingredients,
+    incarnation: Incarnation,
+    service: Arc<LateService>,
+) -> Result<Endpoint, StartError> {
+    let Ingredients { world, wire, config, credentials, .. } = ingredients;
+    let mut endpoint = EndpointConfig::new(config.quic_listen, credentials.clone(), incarnation.0);
+    endpoint.tuning.mtu = Mtu::UpTo(config.quic_mtu_bytes);
+    let endpoint = Endpoint::start(endpoint, world.clone(), Arc::clone(wire), service)?;
+    for voter in &config.voters {
+        endpoint.directory().set(voter.node, &voter.address);
+    }
+    Ok(endpoint)
+}
+
+fn quorum_settings(config: &NodeConfig) -> QuorumSettings {
+    let voters = config.voters.iter().map(|voter| (voter.node, voter.address.clone())).collect();
+    QuorumSettings::new(
+        config.data_dir.join("quorum"),
+        config.node_id,
+        config.quic_advertised.clone(),
+        voters,
+    )
+}
+
+fn timing(config: &NodeConfig) -> Timing {
+    Timing {
+        heartbeat: config.heartbeat,
+        lease: config.lease,
+        dead_after: config.dead_after,
+        ..Timing::default()
+    }
+}
+
+fn controller_settings(config: &NodeConfig, cluster: uuid::Uuid) -> ControllerSettings {
+    let mut settings = ControllerSettings::new(config.node_id, cluster);
+    settings.timing = timing(config);
+    settings.topics.partitions = config.default_partitions;
+    if let Some(factor) = config.default_replication_factor {
+        settings.topics.replication_factor = factor;
+    }
+    settings
+}
+
+fn identity(config: &NodeConfig, disk: &Disk) -> NodeIdentity {
+    NodeIdentity {
+        node: config.node_id,
+        incarnation: disk.incarnation,
+        address: config.quic_advertised.clone(),
+        directories: vec![disk.directory.id()],
+        doubts: disk.recovered.doubts(),
+    }
+}
+
+fn upkeep(config: &NodeConfig) -> UpkeepSettings {
+    UpkeepSettings { retention_check: config.retention_check_interval, ..UpkeepSettings::default() }
+}
+
+fn replica_settings(config: &NodeConfig) -> ReplicaSettings {
+    ReplicaSettings {
+        replica_lag_max: config.replica_lag_max,
+        leader_sync_lag_max: config.leader_sync_lag_max,
+        ..ReplicaSettings::default()
+    }
+}
+
+fn watch_voters(
+    quorum: &Quorum,
+    config: &NodeConfig,
+    tasks: &mut Vec<JoinHandle<()>>,
+) -> watch::Receiver<Vec<millstream_actors::ids::NodeId>> {
+    let (told, voters) = watch::channel(config.voters.iter().map(|voter| voter.node).collect());
+    let quorum = quorum.clone();
+    tasks.push(tokio::spawn(async move {
+        loop {
+            let now = quorum.health().voters;
+            told.send_if_modified(|known| {
+                !now.is_empty() && *known != now && {
+                    *known = now;
+                    true
+                }
+            });
+            tokio::time::sleep(VOTERS_INTERVAL).await;
+        }
+    }));
+    voters
+}
+
+/// What the coordinators need of the other parts.
+struct GroupParts<'a> {
+    world: &'a World,
+    config: &'a NodeConfig,
+    incarnation: Incarnation,
+    endpoint: &'a Endpoint,
+    front: &'a ClusterFront<Endpoint>,
+    partitions: &'a Front,
+    images: &'a watch::Receiver<Arc<Image>>,
+    agent: &'a AgentHandle,
+    events: &'a Events,
+}
+
+async fn start_groups(
+    parts: GroupParts<'_>,
+    tasks: &mut Vec<JoinHandle<()>>,
+) -> Result<GroupFront, StartError> {
+    let GroupParts { world, config, incarnation, endpoint, front, partitions, images, agent, events } = parts;
+    let core = world.threads.cores().first().cloned().ok_or(StartError::NoCores)?;
+    let view: Arc<dyn TopicsView> = Arc::new(ImageTopics::of(&images.borrow()));
+    let (topics, seen) = watch::channel(view);
+    let settings = GroupSettings {
+        session_timeout_ms: as_ms(config.session_timeout),
+        heartbeat_interval_ms: u32::try_from(as_ms(config.group_heartbeat_interval)).unwrap_or(u32::MAX),
+        offsets_retention_ms: as_ms(config.offsets_retention),
+        ..GroupSettings::default()
+    };
+    let (creating, count) = (front.clone(), config.offsets_partitions);
+    let create = move || {
+        let front = creating.clone();
+        Box::pin(async move {
+            match front.create_topic(offsets_topic(count)).await {
+                Err(refusal) if refusal.code != ErrorCode::TopicAlreadyExists => Err(refusal),
+                _ => Ok(()),
+            }
+        }) as BoxFuture<'static, _>
+    };
+    let groups = GroupFront::start(
+        GroupDoors {
+            log: Arc::new(ReplicaLog { front: partitions.clone(), images: images.clone(), core }),
+            coordinators: Arc::new(ImageCoordinators::new(images.clone(), create)),
+            ends: Arc::new(LeaderEnds { images: images.clone(), endpoint: endpoint.clone() }),
+            topics: seen,
+            settings: watch::channel(Arc::new(settings)).1,
+            clock: world.clock.clone(),
+            events: events.clone(),
+        },
+        None,
+    )
+    .await?;
+    let (me, lease, clock) = (config.node_id, agent.lease().clone(), world.clock.clone());
+    let (its_images, endpoint) = (images.clone(), endpoint.clone());
+    let leases = move |partition, epoch| -> Arc<dyn OwnershipLease> {
+        Arc::new(PartitionLease {
+            me,
+            partition,
+            epoch,
+            lease: lease.clone(),
+            clock: clock.clone(),
+            images: its_images.clone(),
+            endpoint: endpoint.clone(),
+        })
+    };
+    tasks.push(tokio::spawn(follow(groups.clone(), images.clone(), topics, (me, incarnation), leases)));
+    Ok(groups)
+}
+
+fn as_ms(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}

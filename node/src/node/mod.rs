@@ -1,0 +1,17 @@
+//! A node: how its parts are put together, started, stopped and killed.
+
+mod assembly;
+mod controller_link;
+mod coordinator_log;
+mod error;
+mod groups;
+mod health;
+mod incarnation;
+mod native;
+mod replication;
+mod simulated;
+mod thread;
+
+pub use error::StartError;
+pub use simulated::SimulatedNode;
+pub use thread::{Node, StopError};

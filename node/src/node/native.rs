@@ -1,0 +1,115 @@
+//! What native clients and other nodes are served: by message, handed to the actor that answers it.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, OnceLock};
+
+use millstream_actors::cluster::front::ClusterFront;
+use millstream_actors::cluster::message::CreateTopic;
+use millstream_actors::group::front::{GroupFront, GroupMessage};
+use millstream_actors::group::message::{
+    DeleteGroup, DescribeGroup, FindCoordinator, GroupHeartbeat, ListGroups, OffsetCommit, OffsetDelete,
+    OffsetFetch,
+};
+use millstream_actors::partition::front::Front;
+use millstream_actors::partition::message::{Fetch, ListOffsets, Produce};
+use millstream_transport::frame::Frame;
+use millstream_transport::peer::{
+    Answering, Caller, ChannelOffer, Endpoint, Fault, FaultCode, Handlers, Request, Service,
+};
+
+use crate::config::NodeConfig;
+
+/// What an endpoint serves before and after its node is whole: an endpoint must be there before the parts that speak
+/// through it.
+#[derive(Debug, Default)]
+pub(super) struct LateService(OnceLock<Handlers>);
+
+impl LateService {
+    /// From now on these serve.
+    pub(super) fn open(&self, handlers: Handlers) {
+        // A node is put together once.
+        let _ = self.0.set(handlers);
+    }
+}
+
+fn starting() -> Fault {
+    Fault::new(FaultCode::Dropped, "the node is starting; try again")
+}
+
+impl Service for LateService {
+    fn request(&self, caller: &Caller, request: Request) {
+        match self.0.get() {
+            Some(handlers) => handlers.request(caller, request),
+            None => request.responder.refuse(starting()),
+        }
+    }
+
+    fn channel(&self, caller: &Caller, opening: Frame, offer: ChannelOffer) {
+        match self.0.get() {
+            Some(handlers) => handlers.channel(caller, opening, offer),
+            None => offer.refuse(starting()),
+        }
+    }
+}
+
+/// All that clients ask.
+pub(super) fn all(
+    cluster: &ClusterFront<Endpoint>,
+    config: &NodeConfig,
+    front: &Front,
+    groups_front: &GroupFront,
+) -> Handlers {
+    cluster
+        .handlers()
+        .and(topics(cluster, config.topic_defaults.clone()))
+        .and(partitions(front))
+        .and(groups(groups_front))
+}
+
+/// Produce, fetch and list offsets, of partitions led here.
+fn partitions(front: &Front) -> Handlers {
+    let (produce, fetch, list) = (front.clone(), front.clone(), front.clone());
+    Handlers::new()
+        .on(move |_, message: Produce, answering: Answering<Produce>| {
+            produce.produce(message, move |answer| answering.answer(answer));
+        })
+        .on(move |_, message: Fetch, answering: Answering<Fetch>| {
+            fetch.fetch(message, move |answer| answering.answer(answer));
+        })
+        .on(move |_, message: ListOffsets, answering: Answering<ListOffsets>| {
+            list.list_offsets(message, move |answer| answering.answer(answer));
+        })
+}
+
+/// Everything about groups.
+fn groups(front: &GroupFront) -> Handlers {
+    let handlers = Handlers::new();
+    let handlers = group::<FindCoordinator>(handlers, front);
+    let handlers = group::<GroupHeartbeat>(handlers, front);
+    let handlers = group::<OffsetCommit>(handlers, front);
+    let handlers = group::<OffsetFetch>(handlers, front);
+    let handlers = group::<OffsetDelete>(handlers, front);
+    let handlers = group::<ListGroups>(handlers, front);
+    let handlers = group::<DescribeGroup>(handlers, front);
+    group::<DeleteGroup>(handlers, front)
+}
+
+fn group<M: GroupMessage>(handlers: Handlers, front: &GroupFront) -> Handlers {
+    let front = front.clone();
+    handlers.on(move |caller: &Caller, message: M, answering: Answering<M>| {
+        let answer = front.handle(&caller.address.ip().to_string(), message);
+        tokio::spawn(async move { answering.answer(answer.await) });
+    })
+}
+
+/// Makes topics with this node's defaults under what the client asks for.
+fn topics(front: &ClusterFront<Endpoint>, defaults: BTreeMap<String, String>) -> Handlers {
+    let (front, defaults) = (front.clone(), Arc::new(defaults));
+    Handlers::new().on(move |_, mut message: CreateTopic, answering: Answering<CreateTopic>| {
+        for (name, value) in defaults.iter() {
+            message.config.entry(name.clone()).or_insert_with(|| value.clone());
+        }
+        let front = front.clone();
+        tokio::spawn(async move { answering.answer(front.create_topic(message).await) });
+    })
+}

@@ -1,0 +1,71 @@
+//! A node on the only thread of a simulation.
+
+use std::sync::Arc;
+
+use millstream_actors::ids::NodeId;
+use millstream_transport::identity::Credentials;
+use millstream_transport::wire::Wire;
+use millstream_transport::world::World;
+
+use super::assembly::{Ingredients, Running};
+use super::error::StartError;
+use crate::config::{NodeConfig, Settings};
+use crate::http::{Health, HealthReport};
+use crate::telemetry::Metrics;
+
+/// One life of a node in a simulation: the same parts as a [`super::Node`], without threads and without HTTP.
+pub struct SimulatedNode {
+    running: Running,
+    metrics: Metrics,
+    id: NodeId,
+}
+
+impl SimulatedNode {
+    /// Starts a node behind these doors. To be called inside the simulation.
+    pub async fn start(
+        world: World,
+        wire: Arc<dyn Wire>,
+        settings: &Settings,
+        credentials: Credentials,
+    ) -> Result<Self, StartError> {
+        let config = NodeConfig::new(settings)?;
+        let metrics = Metrics::new().map_err(|error| StartError::Http(error.to_string()))?;
+        let (id, events) = (config.node_id, metrics.events(config.node_id));
+        let running = Running::start(Ingredients { world, wire, config, credentials, events }).await?;
+        Ok(Self { running, metrics, id })
+    }
+
+    /// Its number.
+    #[must_use]
+    pub fn id(&self) -> NodeId {
+        self.id
+    }
+
+    /// How it is.
+    #[must_use]
+    pub fn health(&self) -> HealthReport {
+        self.running.state.report()
+    }
+
+    /// Its series.
+    #[must_use]
+    pub fn metrics(&self) -> &Metrics {
+        &self.metrics
+    }
+
+    /// Ends it cleanly; an error says what was not done.
+    pub async fn stop(self) -> Result<(), String> {
+        self.running.stop().await
+    }
+
+    /// Lets go of it after its disk was killed and its network unbound: what still runs of it can do nothing that counts.
+    pub async fn abandon(self) {
+        self.running.abandon().await;
+    }
+}
+
+impl std::fmt::Debug for SimulatedNode {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_struct("SimulatedNode").field("id", &self.id).finish_non_exhaustive()
+    }
+}

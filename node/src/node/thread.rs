@@ -1,0 +1,233 @@
+//! A node on threads of its own, for any program.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use millstream_actors::ids::NodeId;
+use millstream_transport::identity::Credentials;
+use millstream_transport::wire::{RealWire, RealWireSettings};
+use millstream_transport::world::{Arbiters, World};
+use tokio::sync::oneshot;
+
+use super::assembly::{Ingredients, Running};
+use super::error::StartError;
+use super::health::NodeState;
+use crate::certificates::{self, CertificateFolder};
+use crate::config::{NodeConfig, Settings};
+use crate::http::{Health, HealthReport, HttpServer};
+use crate::telemetry::Metrics;
+
+/// A node of a cluster, or a cluster of one. Works on threads of its own; dropped, it ends as if killed.
+#[derive(Debug)]
+pub struct Node {
+    id: NodeId,
+    quic: SocketAddr,
+    certificates: CertificateFolder,
+    metrics: Metrics,
+    state: Arc<NodeState>,
+    http: Option<HttpServer>,
+    end: Option<oneshot::Sender<End>>,
+    control: Option<JoinHandle<Result<(), String>>>,
+}
+
+/// How a node is to end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum End {
+    Cleanly,
+    AtOnce,
+}
+
+/// A node that did not end cleanly: its next start recovers, and loses nothing.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the node did not end cleanly: {0}")]
+pub struct StopError(String);
+
+/// What the control thread tells when the node is up.
+struct Up {
+    quic: SocketAddr,
+    state: Arc<NodeState>,
+}
+
+impl Node {
+    /// Starts a node and waits until it listens and its logs are recovered. Whether it is ready, and so part of its
+    /// cluster, tells [`Node::health`].
+    ///
+    /// A node that is a cluster of one, and has no certificates, makes them.
+    pub fn start(settings: &Settings) -> Result<Self, StartError> {
+        let config = NodeConfig::new(settings)?;
+        let certificates = CertificateFolder::new(config.data_dir.join("certs"));
+        let metrics = Metrics::new().map_err(|error| StartError::Http(error.to_string()))?;
+        let cores = match config.cores {
+            0 => thread::available_parallelism().map_or(1, std::num::NonZero::get),
+            cores => cores,
+        };
+        let (world, arbiters) = World::real(cores).map_err(StartError::Threads)?;
+        let credentials = credentials(&config, &certificates, &world)?;
+        let http_listen = config.http_listen;
+        let (id, events) = (config.node_id, metrics.events(config.node_id));
+        let wire = RealWire::new(RealWireSettings { mtu_bytes: config.quic_mtu_bytes, ..Default::default() });
+        let (tell, told) = std::sync::mpsc::channel();
+        let (end, ended) = oneshot::channel();
+        let control = thread::Builder::new().name(format!("control-{id}")).spawn(move || {
+            let ingredients = Ingredients { world, wire: Arc::new(wire), config, credentials, events };
+            control(ingredients, arbiters, &tell, ended)
+        });
+        let control = control.map_err(StartError::Threads)?;
+        let gone = || StartError::Http("the control thread ended while the node started".to_owned());
+        let up = told.recv().map_err(|_| gone())??;
+        let health: Arc<dyn Health> = Arc::clone(&up.state) as _;
+        let http = HttpServer::start(http_listen, metrics.clone(), health)
+            .map_err(|error| StartError::Http(error.to_string()));
+        let mut node = Self {
+            id,
+            quic: up.quic,
+            certificates,
+            metrics,
+            state: up.state,
+            http: None,
+            end: Some(end),
+            control: Some(control),
+        };
+        // On an error the node is dropped, and ends.
+        node.http = Some(http?);
+        Ok(node)
+    }
+
+    /// Its number.
+    #[must_use]
+    pub fn id(&self) -> NodeId {
+        self.id
+    }
+
+    /// Where nodes and native clients reach it.
+    #[must_use]
+    pub fn quic_address(&self) -> SocketAddr {
+        self.quic
+    }
+
+    /// Where it serves metrics and health.
+    #[must_use]
+    pub fn http_address(&self) -> Option<SocketAddr> {
+        self.http.as_ref().map(HttpServer::address)
+    }
+
+    /// The certificates in its data directory.
+    #[must_use]
+    pub fn certificates(&self) -> &CertificateFolder {
+        &self.certificates
+    }
+
+    /// Its series.
+    #[must_use]
+    pub fn metrics(&self) -> &Metrics {
+        &self.metrics
+    }
+
+    /// How it is.
+    #[must_use]
+    pub fn health(&self) -> HealthReport {
+        self.state.report()
+    }
+
+    /// Waits until it is ready, for at most `within`; whether it is.
+    pub async fn wait_until_ready(&self, within: Duration) -> bool {
+        let ready = async {
+            while !self.health().is_ready() {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        tokio::time::timeout(within, ready).await.is_ok()
+    }
+
+    /// Ends it cleanly, within `shutdown.timeout.ms`: leaderships are handed over, logs synced and closed.
+    pub fn stop(mut self) -> Result<(), StopError> {
+        self.end(End::Cleanly)
+    }
+
+    /// Ends it as a kill of its process would: nobody is told, nothing is synced.
+    pub fn kill(mut self) {
+        // There is no clean end to fail at.
+        let _ = self.end(End::AtOnce);
+    }
+
+    fn end(&mut self, how: End) -> Result<(), StopError> {
+        self.http = None;
+        if let Some(end) = self.end.take() {
+            // It may have ended by itself; joining tells.
+            let _ = end.send(how);
+        }
+        match self.control.take().map(JoinHandle::join) {
+            None | Some(Ok(Ok(()))) => Ok(()),
+            Some(Ok(Err(reason))) => Err(StopError(reason)),
+            Some(Err(_)) => Err(StopError("its control thread panicked".to_owned())),
+        }
+    }
+}
+
+impl Drop for Node {
+    fn drop(&mut self) {
+        // There is no clean end to fail at.
+        let _ = self.end(End::AtOnce);
+    }
+}
+
+fn control(
+    ingredients: Ingredients,
+    arbiters: Arbiters,
+    tell: &std::sync::mpsc::Sender<Result<Up, StartError>>,
+    ended: oneshot::Receiver<End>,
+) -> Result<(), String> {
+    let within = ingredients.config.shutdown_timeout;
+    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            // Who starts the node waits for this.
+            let _ = tell.send(Err(StartError::Threads(error)));
+            return Ok(());
+        }
+    };
+    let result = runtime.block_on(async {
+        let running = match Running::start(ingredients).await {
+            Ok(running) => running,
+            Err(error) => {
+                let _ = tell.send(Err(error));
+                return Ok(());
+            }
+        };
+        let up = Up { quic: running.endpoint.local_address(), state: Arc::clone(&running.state) };
+        let _ = tell.send(Ok(up));
+        // A handle that is dropped means the same as a kill.
+        match ended.await.unwrap_or(End::AtOnce) {
+            End::Cleanly => tokio::time::timeout(within, running.stop())
+                .await
+                .unwrap_or_else(|_| Err(format!("not done within {} ms", within.as_millis()))),
+            End::AtOnce => {
+                running.endpoint.abandon();
+                Ok(())
+            }
+        }
+    });
+    // Tasks of the control thread go first: none of them then waits for an actor that is gone.
+    drop(runtime);
+    arbiters.stop();
+    result
+}
+
+fn credentials(
+    config: &NodeConfig,
+    folder: &CertificateFolder,
+    world: &World,
+) -> Result<Credentials, StartError> {
+    if let Some(files) = &config.tls {
+        return Ok(certificates::load(files)?);
+    }
+    let files = folder.node_files(config.node_id);
+    let alone = config.voters.iter().all(|voter| voter.node == config.node_id);
+    if alone && !files.certificate.exists() {
+        let authority = folder.authority(&world.clock, &world.random)?;
+        folder.issue_node(&authority, config.node_id, &["localhost".to_owned()])?;
+    }
+    Ok(certificates::load(&files)?)
+}
