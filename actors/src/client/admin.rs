@@ -36,9 +36,12 @@ impl Admin {
         Ok(id)
     }
 
-    /// Removes a topic and all that is in it.
+    /// Removes a topic and all that is in it, and waits until this client does not see it any more.
     pub async fn delete_topic(&self, name: impl Into<String>) -> Result<(), ClientError> {
-        self.client.ask_any("deleting a topic", DeleteTopic { name: name.into() }).await
+        let name = name.into();
+        self.client.ask_any("deleting a topic", DeleteTopic { name: name.clone() }).await?;
+        let gone = |view: &Arc<super::View>| (!view.topics.contains_key(name.as_str())).then_some(());
+        self.client.metadata.wait("seeing a topic deleted", self.within(), gone).await
     }
 
     /// Raises a topic's number of partitions to `total`.
