@@ -4,6 +4,7 @@
 //! turn is on its way, so that everything that comes up meanwhile goes into the next one. Its death, like any end of
 //! the session, detaches the follower from every replica; the follower opens another session.
 
+mod asks;
 mod feeds;
 mod opening;
 #[cfg(test)]
@@ -21,20 +22,18 @@ use futures::future::join_all;
 use millstream_transport::world::Clock;
 use tokio::sync::oneshot;
 
-use self::feeds::{Feeds, News, Overdrawn, Read, Subject};
-use self::opening::{FeedOpened, OpenFeedGuard, Questions, SetLeft};
+use self::feeds::{Feeds, Read};
+use self::opening::{OpenFeedGuard, Questions};
 use self::wake::{Alarm, Wake};
 use super::channel::{LeaderChannel, SessionError, TurnSender};
-use super::message::{Ask, FollowerTurn, LeaderTurn, OpenSession, Progress, Question, Reply};
+use super::message::{FollowerTurn, LeaderTurn, OpenSession};
 use super::ports::{Ports, ReplicaPort};
 use super::reader::{Reader, Received};
 use super::session_count::SessionCount;
 use super::settings::FetchSettings;
 use crate::events::{Events, ReplicationMetrics, SessionLost, SessionSide};
 use crate::ids::NodeId;
-use crate::partition::following::{
-    Feed, FeedRefusal, FollowerReported, LeaveSet, OpenFeed, Opening, ReadFeed,
-};
+use crate::partition::following::{Feed, FeedRefusal, ReadFeed};
 
 /// Questions and answers of one session under way; above it nothing more is read from the follower.
 const MOST_UNANSWERED: usize = 16 << 10;
@@ -154,112 +153,6 @@ impl Feeder {
         // Wakers that replicas still hold must not keep this actor.
         self.alarm = None;
         context.stop();
-    }
-
-    fn take_turn(&mut self, turn: FollowerTurn, context: &mut Context<Self>) -> Result<(), SessionError> {
-        for slot in turn.stops {
-            self.questions.stop(slot);
-            self.stop_feeding(slot);
-        }
-        for ask in turn.asks {
-            self.take_ask(ask, context)?;
-        }
-        for progress in turn.progress {
-            self.take_progress(progress)
-                .map_err(|Overdrawn| SessionError::Garbage("credit for bytes that were never sent".into()))?;
-        }
-        Ok(())
-    }
-
-    fn take_progress(&mut self, progress: Progress) -> Result<(), Overdrawn> {
-        let Progress { slot, taken_bytes, durable_end } = progress;
-        self.feeds.taken(slot, usize::try_from(taken_bytes).unwrap_or(usize::MAX))?;
-        let Some(durable_end) = durable_end else { return Ok(()) };
-        let Some((subject, took)) = self.feeds.reported(slot, durable_end, self.clock.now()) else {
-            return Ok(());
-        };
-        if let Some(took) = took {
-            self.metrics.durable_seconds.record(took.as_secs_f64());
-        }
-        if let Some(open) = self.open.get(&slot) {
-            let Subject { member, epoch, .. } = subject;
-            // The replica runs on this thread and has its turn before much more of this can be read.
-            open.port.reported.do_send(FollowerReported { member, epoch, durable_end });
-        }
-        Ok(())
-    }
-
-    fn take_ask(&mut self, ask: Ask, context: &mut Context<Self>) -> Result<(), SessionError> {
-        let Ask { slot, partition, member, epoch, question } = ask;
-        if self.last_slot.is_some_and(|last| slot <= last) {
-            return Err(SessionError::Garbage(format!("slot {slot} after {:?}", self.last_slot)));
-        }
-        self.last_slot = Some(slot);
-        if (member.node, member.incarnation) != (self.session.follower, self.session.incarnation) {
-            return Err(SessionError::Garbage(format!(
-                "{member:?} in a session of node {}",
-                self.follower()
-            )));
-        }
-        let subject = Subject { partition, member, epoch };
-        let port = match self.ports.port(partition) {
-            Some(port) if port.core == self.core => port,
-            Some(ReplicaPort { core, .. }) => {
-                let core = u32::try_from(core).unwrap_or(u32::MAX);
-                self.turn.answers.push((slot, Reply::Elsewhere { core }));
-                return Ok(());
-            }
-            None => {
-                self.turn.answers.push((slot, Reply::Refused(FeedRefusal::NotLeading)));
-                return Ok(());
-            }
-        };
-        match question {
-            Question::Subscribe(_) => {
-                if let Some(earlier) = self.feeds.of(partition) {
-                    self.stop_feeding(earlier);
-                }
-                if let Some(ask) = self.questions.open(ask) {
-                    self.ask_to_open(&ask, port, context);
-                }
-            }
-            Question::Leave => {
-                if self.questions.leave(slot, subject) {
-                    ask_to_leave(subject, &port, context);
-                }
-            }
-        }
-        Ok(())
-    }
-
-    fn ask_to_open(&self, ask: &Ask, port: ReplicaPort, context: &Context<Self>) {
-        let (Question::Subscribe(log), Some(alarm)) = (ask.question, &self.alarm) else { return };
-        let Ask { slot, partition, member, epoch, .. } = *ask;
-        let subject = Subject { partition, member, epoch };
-        let asked = port.open.send(OpenFeed { member, epoch, log, waker: alarm.waker(slot) });
-        let me = context.address();
-        actix_rt::spawn(async move {
-            let answer = match asked.await {
-                // From here on the guard tells the replica when nobody is fed any more, even if this actor is gone.
-                Ok(Ok(opening)) => Ok((opening, OpenFeedGuard::new(&port, subject))),
-                Ok(Err(refusal)) => Err(refusal),
-                Err(_) => Err(FeedRefusal::NotLeading),
-            };
-            me.do_send(FeedOpened { slot, subject, port, answer });
-        });
-    }
-
-    /// Asks again for a question that had to wait for the answer to one before it.
-    fn ask_next(&mut self, ask: Ask, context: &Context<Self>) {
-        match self.ports.port(ask.partition) {
-            Some(port) if port.core == self.core => self.ask_to_open(&ask, port, context),
-            _ => {
-                let (is_wanted, _) = self.questions.opened(ask.slot, ask.partition);
-                if is_wanted {
-                    self.turn.answers.push((ask.slot, Reply::Refused(FeedRefusal::NotLeading)));
-                }
-            }
-        }
     }
 
     fn stop_feeding(&mut self, slot: u32) {
@@ -386,16 +279,6 @@ impl Feeder {
     }
 }
 
-fn ask_to_leave(subject: Subject, port: &ReplicaPort, context: &Context<Feeder>) {
-    let Subject { member, epoch, .. } = subject;
-    let asked = port.leave.send(LeaveSet { member, epoch });
-    let me = context.address();
-    actix_rt::spawn(async move {
-        let answer = asked.await.unwrap_or(Err(FeedRefusal::NotLeading));
-        me.do_send(SetLeft { subject, answer });
-    });
-}
-
 impl Actor for Feeder {
     type Context = Context<Self>;
 }
@@ -422,47 +305,6 @@ impl Handler<Received<FollowerTurn>> for Feeder {
             Ok(()) => self.go_on(context),
             Err(error) => self.end(&error, context),
         }
-    }
-}
-
-impl Handler<FeedOpened> for Feeder {
-    type Result = ();
-
-    fn handle(&mut self, opened: FeedOpened, context: &mut Context<Self>) {
-        let FeedOpened { slot, subject, port, answer } = opened;
-        let (is_wanted, next) = self.questions.opened(slot, subject.partition);
-        match answer {
-            Ok((Opening::Accepted { .. }, guard)) if !is_wanted => drop(guard),
-            Ok((opening @ Opening::Accepted { end, high_watermark, log_start }, guard)) => {
-                self.turn.answers.push((slot, Reply::Opened(opening)));
-                self.feeds.insert(slot, subject, end, News { high_watermark, log_start });
-                self.open.insert(slot, OpenSlot { port, guard });
-            }
-            Ok((opening, guard)) => {
-                guard.disarm();
-                if is_wanted {
-                    self.turn.answers.push((slot, Reply::Opened(opening)));
-                }
-            }
-            Err(refusal) if is_wanted => self.turn.answers.push((slot, Reply::Refused(refusal))),
-            Err(_) => {}
-        }
-        if let Some(next) = next {
-            self.ask_next(next, context);
-        }
-        self.go_on(context);
-    }
-}
-
-impl Handler<SetLeft> for Feeder {
-    type Result = ();
-
-    fn handle(&mut self, left: SetLeft, context: &mut Context<Self>) {
-        if let Some(slot) = self.questions.left(left.subject) {
-            let reply = left.answer.map_or_else(Reply::Refused, Reply::Left);
-            self.turn.answers.push((slot, reply));
-        }
-        self.go_on(context);
     }
 }
 

@@ -7,28 +7,24 @@
 
 mod asker;
 mod desk;
+mod session;
 mod table;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
 
-use actix::{Actor, ActorFutureExt, Addr, AsyncContext, Context, Handler, SpawnHandle, WrapFuture};
+use actix::{Actor, ActorFutureExt, Addr, AsyncContext, Context, Handler, WrapFuture};
 
 pub(crate) use self::asker::Asker;
 use self::desk::Left;
 pub(crate) use self::desk::{Desk, Wake};
-use self::table::{After, Garbage, Table};
-use super::channel::{FollowerChannel, SessionError, TurnSender};
+use self::session::Phase;
+use self::table::{After, Garbage};
+use super::channel::SessionError;
 use super::links::LinksCore;
-use super::message::{FollowerTurn, LeaderTurn, OpenSession, SessionOpened};
-use super::reader::{Reader, Received};
-use super::session_count::SessionCount;
-use crate::events::{SessionLost, SessionNotOpened, SessionSide};
+use super::message::{FollowerTurn, LeaderTurn};
+use super::reader::Received;
 use crate::ids::{NodeId, PartitionId};
-
-/// No node has more cores than this.
-const MOST_CORES: u32 = 1024;
 
 /// With whom a session is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -53,30 +49,6 @@ pub(crate) struct Follower {
     /// Moves with each use; a timer that finds it where it was finds nobody there.
     uses: u64,
     has_idle_timer: bool,
-}
-
-#[derive(Debug)]
-enum Phase {
-    /// No session, and nobody has asked for one.
-    Closed,
-    /// No session before a pause has passed.
-    Pausing,
-    /// Being opened.
-    Dialling,
-    /// Open.
-    Up(Box<Session>),
-}
-
-#[derive(Debug)]
-struct Session {
-    cores: u32,
-    table: Table,
-    /// `None` while a turn is on its way.
-    sender: Option<Box<dyn TurnSender<FollowerTurn>>>,
-    /// That turn.
-    sending: Option<SpawnHandle>,
-    _reader: Reader,
-    _count: SessionCount,
 }
 
 impl Follower {
@@ -175,99 +147,6 @@ impl Follower {
         self.watch_idleness(context);
     }
 
-    fn dial(&mut self, context: &mut Context<Self>) {
-        let settings = &self.links.settings;
-        let opening = OpenSession {
-            follower: self.links.node,
-            incarnation: self.links.incarnation,
-            core: self.links.core,
-            leader_core: self.key.core,
-            window_bytes: settings.window_bytes,
-            partition_window_bytes: settings.partition_window_bytes,
-        };
-        self.phase = Phase::Dialling;
-        let dialled = self.links.dial.dial(self.key.leader, opening);
-        let opened = dialled.into_actor(self).map(|dialled, follower, context| match dialled {
-            Ok((opened, channel)) => follower.opened(opened, channel, context),
-            Err(error) => follower.not_opened(&error, context),
-        });
-        context.spawn(opened);
-    }
-
-    fn opened(&mut self, opened: SessionOpened, channel: FollowerChannel, context: &mut Context<Self>) {
-        let settings = &self.links.settings;
-        if !(self.key.core + 1..=MOST_CORES).contains(&opened.cores) {
-            let error = SessionError::Garbage(format!("a node of {} cores", opened.cores));
-            return self.not_opened(&error, context);
-        }
-        let windows = SessionOpened {
-            window_bytes: opened.window_bytes.min(settings.window_bytes),
-            partition_window_bytes: opened.partition_window_bytes.min(settings.partition_window_bytes),
-            ..opened
-        };
-        self.number += 1;
-        self.failures = 0;
-        let reader = Reader::start(self.number, channel.receiver, context.address().recipient());
-        self.phase = Phase::Up(Box::new(Session {
-            cores: opened.cores,
-            table: Table::new(windows),
-            sender: Some(channel.sender),
-            sending: None,
-            _reader: reader,
-            _count: SessionCount::new(self.links.metrics.sessions.clone()),
-        }));
-        self.go_on(context);
-    }
-
-    fn not_opened(&mut self, error: &SessionError, context: &mut Context<Self>) {
-        let partitions = self.subscribes.len() + self.leaves.len();
-        let reason = &error.to_string();
-        self.links.events.emit(SessionNotOpened { peer: self.key.leader, partitions, reason });
-        self.links.forget_core(self.key);
-        self.pause(context);
-    }
-
-    fn lost(&mut self, error: &SessionError, context: &mut Context<Self>) {
-        let Phase::Up(session) = &self.phase else { return };
-        // A leader that ends a session in order, as when it stops, ends it for nobody who still reads.
-        if *error != SessionError::Finished || session.table.len() > 0 {
-            self.links.events.emit(SessionLost {
-                side: SessionSide::Follower,
-                peer: self.key.leader,
-                partitions: session.table.len(),
-                reason: &error.to_string(),
-            });
-        }
-        self.pause(context);
-    }
-
-    /// Leaves a session, if there is one: everybody in it is told, its sender's end tells the other side.
-    fn leave_session(&mut self, next: Phase, context: &mut Context<Self>) {
-        if let Phase::Up(session) = &self.phase
-            && let Some(sending) = session.sending
-        {
-            context.cancel_future(sending);
-        }
-        self.phase = next;
-    }
-
-    /// Lets everybody know, and opens no session for a while.
-    fn pause(&mut self, context: &mut Context<Self>) {
-        self.leave_session(Phase::Pausing, context);
-        self.subscribes.clear();
-        self.leaves.clear();
-        let settings = &self.links.settings;
-        let longest =
-            settings.backoff.saturating_mul(1 << self.failures.min(16)).min(settings.longest_backoff);
-        self.failures += 1;
-        let longest = u64::try_from(longest.as_micros()).unwrap_or(u64::MAX);
-        let pause = self.links.random.range(longest / 2, longest.max(1));
-        context.run_later(Duration::from_micros(pause), |follower, context| {
-            follower.phase = Phase::Closed;
-            follower.go_on(context);
-        });
-    }
-
     fn say(&mut self, turn: FollowerTurn, context: &mut Context<Self>) {
         let Phase::Up(session) = &mut self.phase else { return };
         let Some(mut sender) = session.sender.take() else { return };
@@ -325,26 +204,6 @@ impl Follower {
         }
         self.links.metrics.received_bytes.increment(u64::try_from(bytes).unwrap_or(u64::MAX));
         Ok(())
-    }
-
-    fn watch_idleness(&mut self, context: &mut Context<Self>) {
-        if self.has_idle_timer || !self.is_idle() {
-            return;
-        }
-        self.has_idle_timer = true;
-        let uses = self.uses;
-        context.run_later(self.links.settings.idle_close, move |follower, context| {
-            follower.has_idle_timer = false;
-            if follower.uses == uses && follower.is_idle() {
-                follower.leave_session(Phase::Closed, context);
-            } else {
-                follower.watch_idleness(context);
-            }
-        });
-    }
-
-    fn is_idle(&self) -> bool {
-        matches!(&self.phase, Phase::Up(session) if session.table.len() == 0)
     }
 }
 
