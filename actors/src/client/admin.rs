@@ -1,5 +1,7 @@
 //! Topics, groups and offsets, from outside: thin wrappers over the messages.
 
+mod voters;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 

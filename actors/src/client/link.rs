@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use millstream_transport::message::Message;
 
+use crate::cluster::message::voters::{AddVoter, DescribeQuorum, RemoveVoter};
 use crate::cluster::message::{
     AlterTopicConfig, CreatePartitions, CreateTopic, DeleteTopic, InitProducerId, Metadata,
 };
@@ -80,6 +81,9 @@ pub trait Cluster:
     + Asks<ListGroups>
     + Asks<DescribeGroup>
     + Asks<DeleteGroup>
+    + Asks<DescribeQuorum>
+    + Asks<AddVoter>
+    + Asks<RemoveVoter>
     + fmt::Debug
     + 'static
 {

@@ -168,6 +168,11 @@ impl Tries {
         self.until.saturating_duration_since(Instant::now())
     }
 
+    /// Whether something went wrong so far.
+    pub(crate) const fn has_failed(&self) -> bool {
+        self.last.is_some()
+    }
+
     /// Remembers an error that may pass; hands back one that will not.
     pub(crate) fn failed(&mut self, error: ClientError) -> Result<(), ClientError> {
         if !error.is_retriable() {

@@ -3,6 +3,7 @@
 //! Any node answers metadata from its image; the others are passed on to the controller by the node asked.
 
 pub mod nodes;
+pub mod voters;
 
 use std::collections::BTreeMap;
 

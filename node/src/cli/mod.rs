@@ -12,6 +12,7 @@ mod place;
 mod produce;
 mod progress;
 mod quantity;
+mod quorum;
 mod settings;
 mod signals;
 mod table;
@@ -57,6 +58,7 @@ fn command() -> Command {
         .subcommand(produce::command())
         .subcommand(consume::command())
         .subcommand(group::command())
+        .subcommand(quorum::command())
         .subcommand(bench::command())
         .subcommand(certs::command())
         .subcommand(settings::command())
@@ -68,6 +70,7 @@ fn dispatch(matches: &ArgMatches) -> Result<(), Failure> {
         Some(("produce", matches)) => produce::run(matches),
         Some(("consume", matches)) => consume::run(matches),
         Some(("group", matches)) => group::run(matches),
+        Some(("quorum", matches)) => quorum::run(matches),
         Some(("bench", matches)) => bench::run(matches),
         Some(("certs", matches)) => certs::run(matches),
         Some(("settings", matches)) => settings::run(matches),

@@ -78,3 +78,21 @@ fn a_groups_offsets_are_set_read_and_deleted() {
         assert!(admin.committed("g").await.unwrap().is_empty());
     });
 }
+
+#[test]
+fn voters_are_changed_by_whoever_leads_the_quorum() {
+    simulation::run(1, |run| async move {
+        let cluster = FakeCluster::new(3);
+        let admin = cluster.client(&run).admin();
+        let seen = admin.describe_quorum().await.unwrap();
+        assert_eq!((seen.node, seen.leader), (NodeId(3), Some(NodeId(3))));
+        // It has not caught up at first.
+        cluster.lock().refusals.push_back(ErrorCode::ThrottlingQuotaExceeded);
+        admin.add_voter(NodeId(2)).await.unwrap();
+        assert!(cluster.lock().voters.contains(&NodeId(2)));
+        admin.remove_voter(NodeId(2), false).await.unwrap();
+        assert!(cluster.lock().voters.is_empty());
+        cluster.lock().refusals.push_back(ErrorCode::InvalidRequest);
+        assert_eq!(admin.add_voter(NodeId(9)).await.unwrap_err().code(), Some(ErrorCode::InvalidRequest));
+    });
+}

@@ -5,8 +5,9 @@
 
 mod groups;
 mod handlers;
+mod quorum;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
@@ -54,6 +55,8 @@ pub(crate) struct State {
     /// Fetch requests so far.
     pub(crate) fetches: u64,
     pub(crate) group: FakeGroup,
+    /// Nodes that vote in the quorum.
+    pub(crate) voters: BTreeSet<NodeId>,
 }
 
 #[derive(Debug)]
@@ -89,6 +92,7 @@ impl FakeCluster {
             produced: Vec::new(),
             fetches: 0,
             group: FakeGroup::default(),
+            voters: BTreeSet::new(),
         };
         Self { state: Arc::new(Mutex::new(state)), changed: watch::Sender::new(0), address: Arc::default() }
     }

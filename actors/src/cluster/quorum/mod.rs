@@ -17,6 +17,7 @@ mod storage;
 #[cfg(test)]
 mod tests;
 mod types;
+mod voters;
 mod wire;
 
 use std::sync::atomic::{AtomicBool, Ordering};
