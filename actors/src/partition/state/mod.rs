@@ -256,9 +256,7 @@ impl ReplicaState {
         }
         self.damaged_from = Some(from);
         match &mut self.role {
-            Role::Leader(leader) => {
-                effects.push(Effect::Resign { epoch: leader.epoch(), reason: ResignReason::Damaged(from) });
-            }
+            Role::Leader(_) => self.tick(now, effects),
             Role::Follower(follower) => follower.open(now, self.log, true, effects),
             Role::Offline(_) => {}
         }
@@ -281,7 +279,16 @@ impl ReplicaState {
 
     fn tick(&mut self, now: Duration, effects: &mut Vec<Effect>) {
         match &mut self.role {
-            Role::Leader(leader) => leader.tick(now, &self.settings, self.log, effects),
+            Role::Leader(leader) => {
+                leader.tick(now, &self.settings, self.log, effects);
+                // Alone it goes on: what is not damaged is still served, and nobody could heal the rest.
+                if let Some(from) = self.damaged_from
+                    && leader.in_sync().committed().len() > 1
+                {
+                    effects
+                        .push(Effect::Resign { epoch: leader.epoch(), reason: ResignReason::Damaged(from) });
+                }
+            }
             Role::Follower(follower) => {
                 if follower.due().is_some_and(|due| due <= now) {
                     follower.open(now, self.log, self.damaged_from.is_some(), effects);
@@ -380,7 +387,10 @@ impl ReplicaState {
     #[must_use]
     pub fn wants_tick(&self, now: Duration) -> Option<Duration> {
         match &self.role {
-            Role::Leader(leader) => leader.is_restless(self.log).then(|| now + self.settings.tick),
+            Role::Leader(leader) => {
+                let restless = self.damaged_from.is_some() || leader.is_restless(self.log);
+                restless.then(|| now + self.settings.tick)
+            }
             Role::Follower(follower) => follower.due(),
             Role::Offline(_) => None,
         }

@@ -135,13 +135,21 @@ impl State {
         }
     }
 
-    /// Where the log lies; for a new one the directory with the fewest replicas of those that work.
+    /// Where the log lies; for a new one the directory that the image names, or that with the fewest replicas of those
+    /// that work.
     fn directory_for(&self, partition: PartitionId, slot: &Slot) -> Option<Arc<LogDirectory>> {
         let works = |directory: &&Arc<LogDirectory>| matches!(directory.health(), DirectoryHealth::Well);
         let has = |directory: &&Arc<LogDirectory>| directory.logs().contains(&partition);
         let known = slot.directory.as_ref().or_else(|| self.parts.directories.iter().find(has));
         if let Some(known) = known {
             return Some(known).filter(works).cloned();
+        }
+        let registered = self.seen.nodes().get(self.parts.node);
+        let named = registered.and_then(|node| node.new_member(self.parts.node, partition));
+        let is_named =
+            |directory: &&Arc<LogDirectory>| named.is_some_and(|named| named.directory == directory.id());
+        if let Some(named) = self.parts.directories.iter().find(is_named).filter(works) {
+            return Some(Arc::clone(named));
         }
         let count = |directory: &&Arc<LogDirectory>| {
             let id = directory.id();

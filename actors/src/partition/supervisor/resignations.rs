@@ -16,6 +16,9 @@ use crate::image::{Doubt, DoubtCause, ReportedDoubt};
 /// The same partition resigns for a slow disk only after this time.
 const SAME_AGAIN_AFTER: Duration = Duration::from_secs(60);
 
+/// A damaged log is told again only after this time.
+const DAMAGE_AGAIN_AFTER: Duration = Duration::from_secs(1);
+
 /// One in so many leaders a second.
 const ONE_IN: usize = 10;
 
@@ -23,6 +26,7 @@ const ONE_IN: usize = 10;
 #[derive(Debug, Default)]
 pub(super) struct Resignations {
     last: BTreeMap<PartitionId, Duration>,
+    damaged: BTreeMap<PartitionId, Duration>,
     second: Duration,
     in_second: usize,
 }
@@ -45,6 +49,16 @@ impl Resignations {
     }
 }
 
+impl Resignations {
+    /// A damaged leader asks at every tick; the controller is told once a second.
+    fn damage_is_news(&mut self, now: Duration, partition: PartitionId) -> bool {
+        self.damaged.retain(|_, at| now.saturating_sub(*at) < DAMAGE_AGAIN_AFTER);
+        let is_news = !self.damaged.contains_key(&partition);
+        self.damaged.entry(partition).or_insert(now);
+        is_news
+    }
+}
+
 impl State {
     pub(super) fn resigned(&mut self, partition: PartitionId, epoch: LeaderEpoch, reason: ResignReason) {
         match reason {
@@ -61,6 +75,9 @@ impl State {
                 self.parts.controller.resign(vec![GivenUp { partition, epoch, again: true }]);
             }
             ResignReason::Damaged(from) => {
+                if !self.resignations.damage_is_news(self.now(), partition) {
+                    return;
+                }
                 let doubt = Doubt { cause: DoubtCause::EndsEarly, last_epoch: epoch, end: from };
                 self.parts.controller.report_doubts(vec![ReportedDoubt { partition, doubt }]);
                 self.parts.controller.resign(vec![GivenUp { partition, epoch, again: true }]);

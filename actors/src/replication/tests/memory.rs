@@ -50,6 +50,10 @@ impl MemoryNetwork {
         self.0.lock().unwrap().leaders.insert(leader, sessions);
     }
 
+    pub(super) fn forget(&self, leader: NodeId) {
+        self.0.lock().unwrap().leaders.remove(&leader);
+    }
+
     /// Ends all sessions.
     pub(super) fn cut(&self) {
         for cut in self.0.lock().unwrap().cuts.drain(..) {

@@ -5,4 +5,5 @@ mod fakes;
 mod golden;
 mod memory;
 mod network;
+mod nodes;
 mod sessions;

@@ -1,0 +1,320 @@
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::rc::Rc;
+use std::time::Duration;
+
+use millstream_transport::world::simulation::{self, Simulation};
+use millstream_transport::world::{Disk, DiskCall, Random};
+
+use super::super::memory::MemoryNetwork;
+use super::client::{Acknowledged, Fronts, check, produce_until, read_until};
+use super::controller::{TestController, partition};
+use super::node::TestNode;
+use crate::ids::NodeId;
+
+struct Cluster {
+    simulation: Simulation,
+    network: MemoryNetwork,
+    controller: TestController,
+    nodes: Vec<TestNode>,
+    fronts: Fronts,
+    random: Random,
+    stop: Rc<RefCell<bool>>,
+    stop_reading: Rc<RefCell<bool>>,
+    producers: Vec<actix_rt::task::JoinHandle<Acknowledged>>,
+    readers: Vec<actix_rt::task::JoinHandle<BTreeMap<i64, String>>>,
+}
+
+const PARTITIONS: i32 = 2;
+
+impl Cluster {
+    async fn start(simulation: Simulation) -> Self {
+        Self::start_with(simulation, BTreeMap::new()).await
+    }
+
+    async fn start_with(simulation: Simulation, config: BTreeMap<String, String>) -> Self {
+        let random = Random::seeded(simulation.seed_of("faults"));
+        let mut cluster = Self {
+            controller: TestController::new(Random::seeded(simulation.seed_of("controller"))),
+            simulation,
+            network: MemoryNetwork::default(),
+            nodes: (1..=3).map(TestNode::new).collect(),
+            fronts: Rc::default(),
+            random,
+            stop: Rc::default(),
+            stop_reading: Rc::default(),
+            producers: Vec::new(),
+            readers: Vec::new(),
+        };
+        for at in 0..3 {
+            cluster.restart(at).await;
+        }
+        cluster.controller.create_topic(PARTITIONS as usize, &[1, 2, 3], config);
+        for index in 0..PARTITIONS {
+            for producer in 0..2 {
+                cluster.producers.push(actix_rt::spawn(produce_until(
+                    cluster.controller.clone(),
+                    Rc::clone(&cluster.fronts),
+                    i64::from(index * 10 + producer),
+                    index,
+                    Rc::clone(&cluster.stop),
+                )));
+            }
+            cluster.readers.push(actix_rt::spawn(read_until(
+                cluster.controller.clone(),
+                Rc::clone(&cluster.fronts),
+                index,
+                Rc::clone(&cluster.stop_reading),
+            )));
+        }
+        cluster.run(300).await;
+        cluster
+    }
+
+    async fn run(&self, ms: u64) {
+        tokio::time::sleep(Duration::from_millis(ms)).await;
+    }
+
+    async fn restart(&mut self, at: usize) {
+        let node = &mut self.nodes[at];
+        node.start(&self.simulation, &self.network, &self.controller).await;
+        let front = node.life.as_ref().unwrap().front.clone();
+        self.fronts.borrow_mut().insert(node.id, front);
+    }
+
+    fn kill(&mut self, at: usize, with_power: bool) {
+        let node = &mut self.nodes[at];
+        self.fronts.borrow_mut().remove(&node.id);
+        node.die(&self.network, &self.controller, with_power);
+    }
+
+    fn notice(&self) {
+        for node in &self.nodes {
+            node.noticed(&self.controller);
+        }
+    }
+
+    fn in_sync(&self, index: i32) -> usize {
+        self.controller.image().partition(partition(index)).unwrap().in_sync.len()
+    }
+
+    fn leader(&self, index: i32) -> Option<NodeId> {
+        self.controller.image().partition(partition(index)).unwrap().leader.map(|leader| leader.node)
+    }
+
+    /// Everybody comes back; everything acknowledged is there; all replicas are in sync and equal.
+    async fn check(mut self) -> usize {
+        for at in 0..3 {
+            self.restart(at).await;
+        }
+        for _ in 0..100 {
+            self.run(200).await;
+            if (0..PARTITIONS).all(|index| self.in_sync(index) == 3) {
+                break;
+            }
+        }
+        self.run(500).await;
+        for index in 0..PARTITIONS {
+            assert_eq!(self.in_sync(index), 3, "{:?}", self.controller.image().partition(partition(index)));
+        }
+        *self.stop.borrow_mut() = true;
+        let mut acknowledged = Vec::new();
+        for producer in self.producers.drain(..) {
+            acknowledged.push(producer.await.unwrap());
+        }
+        *self.stop_reading.borrow_mut() = true;
+        let mut total = 0;
+        for (index, reader) in self.readers.drain(..).enumerate() {
+            let seen = reader.await.unwrap();
+            check(&seen, &acknowledged[index * 2..index * 2 + 2]);
+            total += seen.len();
+        }
+        self.run(1000).await;
+        self.check_equal();
+        total
+    }
+
+    fn check_equal(&self) {
+        let of = |node: &TestNode| {
+            let disk = node.disk.disk();
+            segments(&*disk, Path::new("/data"))
+        };
+        let first = of(&self.nodes[0]);
+        assert!(!first.is_empty());
+        for node in &self.nodes[1..] {
+            assert!(of(node) == first, "the replicas on nodes 1 and {} differ", node.id);
+        }
+    }
+}
+
+/// The bytes of all log files by partition, in order.
+fn segments(disk: &dyn Disk, directory: &Path) -> BTreeMap<String, Vec<u8>> {
+    let mut all = BTreeMap::new();
+    for log in disk.list(directory).unwrap() {
+        let name = log.file_name().unwrap().to_string_lossy().into_owned();
+        for file in disk.list(&log).unwrap_or_default() {
+            if file.extension().is_some_and(|extension| extension == "log") {
+                let open = disk.open(&file, millstream_transport::world::OpenMode::Read).unwrap();
+                let mut bytes = vec![0; usize::try_from(open.length().unwrap()).unwrap()];
+                open.read_at(&mut bytes, 0).unwrap();
+                all.entry(name.clone()).or_insert_with(Vec::new).extend(bytes);
+            }
+        }
+    }
+    all
+}
+
+fn simulate<F: Future<Output = ()>>(seed: u64, scenario: impl FnOnce(Simulation) -> F) {
+    simulation::run_within(seed, Duration::from_secs(600), scenario);
+}
+
+#[test]
+fn three_nodes_replicate_and_every_record_is_there_once() {
+    simulate(1, |simulation| async move {
+        let cluster = Cluster::start(simulation).await;
+        cluster.run(2000).await;
+        let records = cluster.check().await;
+        assert!(records > 500, "{records} records");
+    });
+}
+
+#[test]
+fn a_killed_leader_is_followed_by_another_and_comes_back() {
+    simulate(2, |simulation| async move {
+        let mut cluster = Cluster::start(simulation).await;
+        for _ in 0..4 {
+            let leader = cluster.leader(0).unwrap().0 as usize - 1;
+            cluster.kill(leader, false);
+            cluster.run(400).await;
+            cluster.notice();
+            cluster.run(700).await;
+            assert!(cluster.leader(0).is_some());
+            cluster.restart(leader).await;
+            cluster.run(1500).await;
+        }
+        cluster.check().await;
+    });
+}
+
+#[test]
+fn all_nodes_lose_power_at_once() {
+    simulate(3, |simulation| async move {
+        let mut cluster = Cluster::start(simulation).await;
+        for _ in 0..3 {
+            cluster.run(500).await;
+            for at in 0..3 {
+                cluster.kill(at, true);
+            }
+            cluster.run(300).await;
+            for at in 0..3 {
+                cluster.restart(at).await;
+            }
+        }
+        cluster.check().await;
+    });
+}
+
+#[test]
+fn a_node_whose_disk_was_emptied_refetches() {
+    simulate(4, |simulation| async move {
+        let mut cluster = Cluster::start(simulation).await;
+        for at in [0, 2] {
+            cluster.run(500).await;
+            cluster.kill(at, false);
+            cluster.nodes[at].disk.empty_directory(Path::new("/data")).unwrap();
+            cluster.run(500).await;
+            cluster.notice();
+            cluster.restart(at).await;
+            cluster.run(1500).await;
+        }
+        cluster.check().await;
+    });
+}
+
+#[test]
+fn a_failed_sync_moves_the_leaders_and_the_node_heals_by_a_restart() {
+    simulate(5, |simulation| async move {
+        let mut cluster = Cluster::start(simulation).await;
+        let leader = cluster.leader(0).unwrap();
+        let at = leader.0 as usize - 1;
+        cluster.nodes[at].disk.fail(DiskCall::Sync, Path::new("/data"), 1);
+        cluster.run(1000).await;
+        assert_ne!(cluster.leader(0), Some(leader));
+        cluster.kill(at, false);
+        cluster.run(500).await;
+        cluster.notice();
+        cluster.restart(at).await;
+        cluster.run(1000).await;
+        cluster.check().await;
+    });
+}
+
+#[test]
+fn without_a_controller_producing_and_fetching_go_on() {
+    simulate(6, |simulation| async move {
+        let mut cluster = Cluster::start(simulation).await;
+        cluster.controller.set_down(true);
+        cluster.run(15_000).await;
+        cluster.controller.set_down(false);
+        cluster.kill(1, true);
+        cluster.run(500).await;
+        cluster.notice();
+        cluster.run(500).await;
+        let records = cluster.check().await;
+        assert!(records > 3_000, "{records} records");
+    });
+}
+
+#[test]
+fn nodes_stop_in_order_one_after_the_other() {
+    simulate(7, |simulation| async move {
+        let mut cluster = Cluster::start(simulation).await;
+        for at in 0..3 {
+            let id = cluster.nodes[at].id;
+            let (network, controller) = (cluster.network.clone(), cluster.controller.clone());
+            cluster.nodes[at].stop(&network, &controller).await;
+            cluster.fronts.borrow_mut().remove(&id);
+            cluster.run(500).await;
+            cluster.restart(at).await;
+            cluster.run(1500).await;
+        }
+        cluster.check().await;
+    });
+}
+
+fn faults(seed: u64) {
+    simulate(seed, |simulation| async move {
+        let mut cluster = Cluster::start(simulation).await;
+        cluster.controller.lose_answers(30);
+        for _ in 0..12 {
+            let at = usize::try_from(cluster.random.range(0, 3)).unwrap();
+            match cluster.random.range(0, 8) {
+                0 | 1 => cluster.kill(at, false),
+                2 | 3 => cluster.kill(at, true),
+                4 => cluster.network.cut(),
+                5 => cluster.nodes[at].disk.slow(Duration::from_millis(1)..=Duration::from_millis(40)),
+                _ => {}
+            }
+            cluster.run(cluster.random.range(1, 800)).await;
+            if cluster.random.chance(0.7) {
+                cluster.notice();
+            }
+            cluster.run(cluster.random.range(1, 800)).await;
+            for at in 0..3 {
+                if cluster.random.chance(0.5) {
+                    cluster.restart(at).await;
+                }
+            }
+        }
+        cluster.controller.lose_answers(0);
+        cluster.check().await;
+    });
+}
+
+#[test]
+fn no_acknowledged_record_is_lost_whatever_fails() {
+    for seed in 100..104 {
+        faults(seed);
+    }
+}
