@@ -1,7 +1,7 @@
 //! Log lines and metrics of a process and of a node.
 
 use std::io::IsTerminal;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use metrics_exporter_prometheus::{
     BuildError, Matcher, PrometheusBuilder, PrometheusHandle, PrometheusRecorder,
@@ -18,6 +18,13 @@ use tracing_subscriber::util::SubscriberInitExt;
 pub struct Metrics {
     recorder: Arc<PrometheusRecorder>,
     handle: PrometheusHandle,
+    vitals: Arc<OnceLock<Arc<dyn Vitals>>>,
+}
+
+/// What is looked at before the series are rendered.
+pub trait Vitals: Send + Sync {
+    /// Looks, and moves the series. On the thread of who renders.
+    fn look(&self);
 }
 
 /// Upper bounds of the latency histograms' buckets, in seconds: 50 µs to 10 s, about two a doubling at the low end.
@@ -33,18 +40,29 @@ impl Metrics {
             .set_buckets_for_metric(Matcher::Suffix("_seconds".to_owned()), &LATENCY_BUCKETS_SECONDS)?
             .build_recorder();
         let handle = recorder.handle();
-        Ok(Self { recorder: Arc::new(recorder), handle })
+        Ok(Self { recorder: Arc::new(recorder), handle, vitals: Arc::default() })
     }
 
-    /// Events of `node`, counted here.
+    /// Events of `node`, counted here. Every series of the catalogue is described from now on.
     #[must_use]
     pub fn events(&self, node: NodeId) -> Events {
-        Events::new(node, Arc::clone(&self.recorder) as _)
+        let events = Events::new(node, Arc::clone(&self.recorder) as _);
+        events.announce();
+        events
+    }
+
+    /// Has this look before every rendering: for what is cheaper asked for than told whenever it moves.
+    pub fn look_before_rendering(&self, vitals: Arc<dyn Vitals>) {
+        // A node has one set of vitals, from its start on.
+        let _ = self.vitals.set(vitals);
     }
 
     /// All series in Prometheus' text format.
     #[must_use]
     pub fn render(&self) -> String {
+        if let Some(vitals) = self.vitals.get() {
+            vitals.look();
+        }
         self.handle.render()
     }
 
@@ -85,16 +103,16 @@ mod tests {
     #[test]
     fn two_nodes_in_one_process_count_apart() {
         let (one, two) = (Metrics::new().unwrap(), Metrics::new().unwrap());
-        one.events(NodeId(1)).counter("millstream_test_total", Vec::new()).increment(3);
-        two.events(NodeId(2)).counter("millstream_test_total", Vec::new()).increment(5);
-        assert!(one.render().contains("millstream_test_total 3"), "{}", one.render());
-        assert!(two.render().contains("millstream_test_total 5"), "{}", two.render());
+        one.events(NodeId(1)).counter("millstream_epochs_opened_total", Vec::new()).increment(3);
+        two.events(NodeId(2)).counter("millstream_epochs_opened_total", Vec::new()).increment(5);
+        assert!(one.render().contains("millstream_epochs_opened_total 3"), "{}", one.render());
+        assert!(two.render().contains("millstream_epochs_opened_total 5"), "{}", two.render());
     }
 
     #[test]
     fn latencies_are_histograms_with_buckets() {
         let metrics = Metrics::new().unwrap();
-        metrics.events(NodeId(1)).histogram("millstream_test_seconds", Vec::new()).record(0.003);
-        assert!(metrics.render().contains("millstream_test_seconds_bucket{le=\"0.0035\"} 1"));
+        metrics.events(NodeId(1)).histogram("millstream_produce_seconds", Vec::new()).record(0.003);
+        assert!(metrics.render().contains("millstream_produce_seconds_bucket{le=\"0.0035\"} 1"));
     }
 }

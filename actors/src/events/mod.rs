@@ -1,8 +1,9 @@
 //! Every log line and every metric. An event is a struct; emitting it writes the line and moves the series.
 //!
 //! A file of this folder per area holds its events. Series are named as Prometheus asks: `millstream_…_total`,
-//! `_seconds`, `_bytes`. Each node has its own recorder, because several nodes live in one process.
+//! `_seconds`, `_bytes`; all stand in [`catalogue`]. Each node has its own recorder, because several nodes live in one process.
 
+pub mod catalogue;
 mod cluster;
 mod group;
 mod invariants;

@@ -16,6 +16,8 @@ pub struct PartitionSeries {
     pub append_seconds: Histogram,
     /// Time from a batch's append at the leader to its being committed.
     pub commit_seconds: Histogram,
+    /// Time to find and read what a fetch asks for; its wait for new records is not counted.
+    pub fetch_seconds: Histogram,
     /// Records appended by leaders.
     pub records_in: Counter,
     /// Bytes appended by leaders.
@@ -51,6 +53,7 @@ impl PartitionSeries {
             produce_seconds: histogram("millstream_produce_seconds"),
             append_seconds: histogram("millstream_append_seconds"),
             commit_seconds: histogram("millstream_commit_seconds"),
+            fetch_seconds: histogram("millstream_fetch_seconds"),
             records_in: counter("millstream_records_in_total"),
             bytes_in: counter("millstream_in_bytes_total"),
             bytes_out: counter("millstream_out_bytes_total"),

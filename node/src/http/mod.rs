@@ -162,13 +162,13 @@ mod tests {
         let metrics = Metrics::new().unwrap();
         metrics
             .events(millstream_actors::ids::NodeId(1))
-            .counter("millstream_seen_total", Vec::new())
+            .counter("millstream_records_in_total", Vec::new())
             .increment(1);
         let server =
             HttpServer::start(([127, 0, 0, 1], 0).into(), metrics, Arc::new(Switch::default())).unwrap();
         let text = ask(server.address(), "/metrics");
         assert!(
-            text.contains("text/plain; version=0.0.4") && text.contains("millstream_seen_total 1"),
+            text.contains("text/plain; version=0.0.4") && text.contains("millstream_records_in_total 1"),
             "{text}"
         );
     }

@@ -49,6 +49,7 @@ use super::health::NodeState;
 use super::incarnation;
 use super::native::{self, LateService};
 use super::replication::{links, sessions};
+use super::vitals::NodeVitals;
 use crate::config::NodeConfig;
 
 /// Produce requests under way hold at most so many bytes together.
@@ -177,6 +178,12 @@ impl Running {
             tasks,
             state,
         })
+    }
+
+    /// What is looked at when the metrics of this node are read.
+    pub(super) fn vitals(&self, events: &Events) -> NodeVitals {
+        let disk = (Arc::clone(&self.world.disk), self.config.data_dir.join("log"));
+        NodeVitals::new(events, self.endpoint.counters(), disk, Arc::clone(&self.state))
     }
 
     /// Ends the node cleanly: hands its leaderships over, syncs, leaves. What is not done in time is given up: the

@@ -11,6 +11,7 @@ mod native;
 mod replication;
 mod simulated;
 mod thread;
+mod vitals;
 
 pub use error::StartError;
 pub use simulated::SimulatedNode;

@@ -14,6 +14,7 @@ use tokio::sync::oneshot;
 use super::assembly::{Ingredients, Running};
 use super::error::StartError;
 use super::health::NodeState;
+use super::vitals::NodeVitals;
 use crate::certificates::{self, CertificateFolder};
 use crate::config::{NodeConfig, Settings};
 use crate::http::{Health, HealthReport, HttpServer};
@@ -48,6 +49,7 @@ pub struct StopError(String);
 struct Up {
     quic: SocketAddr,
     state: Arc<NodeState>,
+    vitals: NodeVitals,
 }
 
 impl Node {
@@ -77,6 +79,7 @@ impl Node {
         let control = control.map_err(StartError::Threads)?;
         let gone = || StartError::Http("the control thread ended while the node started".to_owned());
         let up = told.recv().map_err(|_| gone())??;
+        metrics.look_before_rendering(Arc::new(up.vitals));
         let health: Arc<dyn Health> = Arc::clone(&up.state) as _;
         let http = HttpServer::start(http_listen, metrics.clone(), health)
             .map_err(|error| StartError::Http(error.to_string()));
@@ -180,6 +183,7 @@ fn control(
     ended: oneshot::Receiver<End>,
 ) -> Result<(), String> {
     let within = ingredients.config.shutdown_timeout;
+    let events = ingredients.events.clone();
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
@@ -196,7 +200,11 @@ fn control(
                 return Ok(());
             }
         };
-        let up = Up { quic: running.endpoint.local_address(), state: Arc::clone(&running.state) };
+        let up = Up {
+            quic: running.endpoint.local_address(),
+            state: Arc::clone(&running.state),
+            vitals: running.vitals(&events),
+        };
         let _ = tell.send(Ok(up));
         // A handle that is dropped means the same as a kill.
         match ended.await.unwrap_or(End::AtOnce) {

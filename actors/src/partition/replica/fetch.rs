@@ -113,10 +113,13 @@ impl Replica {
         if granted == 0 {
             return Visit { now: Ok(self.fetched(Bytes::new())), waits: false };
         }
+        let began = self.now();
         let read = self.log.read(part.offset, mark.value(), granted);
         place.join().settle(granted, read.as_ref().map_or(0, Bytes::len));
         match read {
             Ok(batches) => {
+                let took = self.now().saturating_sub(began);
+                self.shared.series.fetch_seconds.record(took.as_secs_f64());
                 self.shared.series.bytes_out.increment(u64::try_from(batches.len()).unwrap_or(0));
                 let waits = batches.len() < granted;
                 Visit { now: Ok(self.fetched(batches)), waits }
