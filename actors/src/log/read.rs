@@ -61,7 +61,9 @@ impl Log {
         if let Some(buffers) = self.tail.read(from, upto, max_bytes) {
             return Ok(Batches::Ready(buffers));
         }
-        let (segment, is_active) = self.segment_of(from)?;
+        let (segment, next) = self.segment_of(from)?;
+        let is_active = next.is_none();
+        let upto = next.map_or(upto, |next| upto.min(next.file.base));
         let base = segment.file.base;
         let start =
             if is_active { Start::At(self.active.index().before(from, base)) } else { Start::ByIndex };
@@ -109,11 +111,11 @@ impl Log {
         Ok(())
     }
 
-    /// The segment that holds an offset below the end, and whether it is the active one.
-    pub(super) fn segment_of(&self, offset: Offset) -> Result<(&Segment, bool), LogError> {
+    /// The segment that holds an offset below the end, and the one behind it.
+    fn segment_of(&self, offset: Offset) -> Result<(&Segment, Option<&Segment>), LogError> {
         let behind = self.segments.partition_point(|segment| segment.file.base <= offset);
         let place = behind.saturating_sub(1);
-        let found = self.segments.get(place).map(|segment| (segment, place + 1 == self.segments.len()));
+        let found = self.segments.get(place).map(|segment| (segment, self.segments.get(place + 1)));
         found.ok_or(LogError::OutOfRange { asked: offset, start: self.start, end: self.end })
     }
 

@@ -5,34 +5,30 @@
 //! whether what was cut had been acknowledged (rule 5). Corruption *below* the durable end is not cut: the log then ends
 //! before it, takes no appends, and leaves the bytes where they are until the replica orders otherwise.
 
+mod files;
 mod scan;
 
-use std::collections::BTreeMap;
 use std::io::{self, IoSlice};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use millstream_transport::world::{Disk, DiskFile, OpenMode};
 
+use self::files::Files;
 use self::scan::{Ending, Known, Scan};
 use super::batches::remove_if_there;
-use super::directory::ends::ReplicaEnds;
+use super::directory::LogDirectory;
+use super::directory::ends::{Arrival, ReplicaEnds};
 use super::directory::table::{Entry, flags};
-use super::directory::{LogDirectory, Shared, read_small};
-use super::epochs::EpochCache;
 use super::error::LogError;
 use super::partition_log::{Log, LogConfig};
-use super::producers::{self, Snapshots};
-use super::segment::{self, Active, Segment, SegmentFile};
+use super::segment::{Active, Segment};
 use crate::events::LogRecovered;
 use crate::ids::{LeaderEpoch, Offset};
 use crate::topic_config::{FlushPolicy, TopicConfig};
 
 /// The file with the leader epochs of a log.
 pub(super) const EPOCHS_FILE: &str = "epochs";
-
-/// A file of epochs larger than this is none.
-const EPOCHS_BYTES_MAX: u64 = 64 << 20;
 
 /// Why a replica is in doubt (rule 5). That its *directory* is new is for the replica to see, by the directory's id.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -143,11 +139,12 @@ impl Log {
         let first = self.segments.first().map_or(entry.log_start, |first| first.file.base);
         self.start = entry.log_start.max(first);
         let emptied = scan.damage.is_none() && scan.end < self.start;
-        if emptied {
-            scan.end = self.start;
-        }
+        scan.end = scan.end.max(self.start);
         self.end = scan.end;
-        let durable_end = entry.durable_end.min(scan.end).max(self.start.min(scan.end));
+        // The page cache was empty when the machine came up: what is read then is on disk, names and all.
+        let arrival = self.ends.take_arrival();
+        let is_on_disk = arrival == Some(Arrival::FreshBoot) && scan.cut_bytes == 0;
+        let durable_end = if is_on_disk { scan.end } else { entry.durable_end.min(scan.end).max(self.start) };
         let file_id = self.segments.last().map_or(0, |last| last.file.file_id);
         let told = Entry { log_start: self.start, durable_end, flags: entry.flags | doubts, ..*entry };
         let epoch = self.epochs.last().unwrap_or(LeaderEpoch(0));
@@ -156,8 +153,15 @@ impl Log {
             // Before anything is changed: the next start would not see it any more.
             self.shared().write_table()?;
         }
-        self.apply(&mut scan, emptied, durable_end)?;
+        self.apply(&mut scan, emptied)?;
+        if arrival == Some(Arrival::SameBoot) || self.end > durable_end {
+            self.mark_unsynced(&scan)?;
+        }
         self.ends.set_flags(0, flags::CUT_BACK | flags::OTHER_BOOT);
+        if entry.flags & flags::CUT_BACK != 0 {
+            // Before anything new is durable: the next start would cut that too.
+            self.shared().write_table()?;
+        }
         self.recovered = true;
         self.note_policy();
         self.directory.syncer().request(&self.ends, None);
@@ -185,7 +189,7 @@ impl Log {
         Ok((self, recovery))
     }
 
-    fn apply(&mut self, scan: &mut Scan, emptied: bool, durable_end: Offset) -> Result<(), LogError> {
+    fn apply(&mut self, scan: &mut Scan, emptied: bool) -> Result<(), LogError> {
         let shared = Arc::clone(self.shared());
         let keep = if emptied { 0 } else { scan.keep_segments };
         let gone = self.segments.split_off(keep.min(self.segments.len()));
@@ -211,24 +215,30 @@ impl Log {
             last.length = position;
             last.file.write_from(position);
             self.active.space.forget();
-            let path = last.file.index_path();
-            let rewritten =
-                self.active.rewrite(&*shared.disk, &path).or_else(|_| remove_if_there(&*shared.disk, &path));
-            rewritten.map_err(|error| shared.fail("remove", &path, &error))?;
+            scan.stale_index = true;
         }
-        if self.end > durable_end {
-            self.mark_unsynced(scan.first_segment)?;
+        if scan.stale_index {
+            self.rewrite_index()?;
         }
         self.forget_snapshots()
     }
 
-    /// What the former life of the process appended may be in the page cache only.
-    fn mark_unsynced(&self, from_segment: usize) -> Result<(), LogError> {
+    /// What the former life of the process appended, or cut, may be in the page cache only.
+    ///
+    /// It is written once more with the same bytes: should a write-back have failed, and that life have ended before it
+    /// could leave a note of it, then the kernel holds those pages for clean, and a sync would pass over them.
+    fn mark_unsynced(&self, scan: &Scan) -> Result<(), LogError> {
         let shared = self.shared();
-        for segment in self.segments.iter().skip(from_segment) {
+        let mut position = scan.first_position;
+        for segment in self.segments.iter().skip(scan.first_segment) {
             let writer = shared.files.to_write(segment.file.file_id, &segment.file.path);
             let writer = writer.map_err(LogError::io("open", &segment.file.path))?;
             self.ends.touch(segment.file.file_id, &writer);
+            if self.config.policy == FlushPolicy::Sync {
+                let rewritten = rewrite(&*writer, position, segment.length);
+                rewritten.map_err(|error| shared.fail("write again", &segment.file.path, &error))?;
+            }
+            position = 0;
         }
         self.ends.renamed(shared.note_root_change());
         Ok(())
@@ -253,78 +263,20 @@ impl Log {
     }
 }
 
-/// What lies in a log's directory.
-struct Files {
-    segments: Vec<Segment>,
-    snapshots: Snapshots,
-    epochs_path: PathBuf,
-}
-
-impl Files {
-    /// Finds the log's files; makes its directory if there is none, and removes what was on its way out.
-    fn find(shared: &Shared, ends: &ReplicaEnds, entry: &Entry) -> Result<Self, LogError> {
-        let (disk, path) = (&*shared.disk, ends.path());
-        if !disk.exists(path).map_err(LogError::io("look for", path))? {
-            disk.create_directories(path).map_err(LogError::io("make", path))?;
-            ends.renamed(shared.note_root_change());
+/// Writes the bytes of a range where they are.
+fn rewrite(file: &dyn DiskFile, mut position: u64, end: u64) -> io::Result<()> {
+    let mut buffer =
+        vec![0; usize::try_from(end.saturating_sub(position)).unwrap_or(usize::MAX).min(1 << 20)];
+    while position < end {
+        let left = usize::try_from(end - position).unwrap_or(usize::MAX).min(buffer.len());
+        let read = file.read_at(buffer.get_mut(..left).unwrap_or_default(), position)?;
+        if read == 0 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
         }
-        let mut by_base: BTreeMap<Offset, u64> = BTreeMap::new();
-        let mut leftover = Vec::new();
-        let mut snapshots = Snapshots::default();
-        for file in disk.list(path).map_err(LogError::io("list", path))? {
-            if let Some((base, file_id)) = segment::parse_name(&file) {
-                // Two of one base: a reset was on its way. The later one counts.
-                let other =
-                    by_base.insert(base, by_base.get(&base).map_or(file_id, |known| file_id.max(*known)));
-                leftover.extend(other.map(|other| (base, other.min(file_id))));
-            } else {
-                snapshots.0.extend(producers::parse_name(&file));
-            }
-        }
-        // Segments whose successor begins at or below the log's start are no longer part of it.
-        let bases: Vec<Offset> = by_base.keys().copied().collect();
-        for (base, next) in bases.iter().zip(bases.iter().skip(1)) {
-            if *next <= entry.log_start {
-                leftover.extend(by_base.remove(base).map(|file_id| (*base, file_id)));
-            }
-        }
-        for (base, file_id) in leftover {
-            let gone = SegmentFile::new(path, base, file_id, 0);
-            let removed =
-                remove_if_there(disk, &gone.index_path()).and_then(|()| remove_if_there(disk, &gone.path));
-            removed.map_err(LogError::io("remove", &gone.path))?;
-            ends.renamed(0);
-        }
-        let mut segments = Vec::new();
-        for (base, file_id) in by_base {
-            let file = SegmentFile::new(path, base, file_id, u64::MAX);
-            let opened = disk.open(&file.path, OpenMode::Read).and_then(|opened| opened.length());
-            let length = opened.map_err(LogError::io("look at", &file.path))?;
-            segments.push(Segment { file: Arc::new(file), length });
-        }
-        Ok(Self { segments, snapshots, epochs_path: path.join(EPOCHS_FILE) })
+        file.write_at(&[IoSlice::new(buffer.get(..read).unwrap_or_default())], position)?;
+        position += u64::try_from(read).unwrap_or(0);
     }
-
-    /// The epochs as the file has them.
-    fn known_epochs(&self, shared: &Shared) -> Result<Option<EpochCache>, LogError> {
-        let bytes = read_small(&*shared.disk, &self.epochs_path, EPOCHS_BYTES_MAX)?;
-        Ok(bytes.as_deref().and_then(EpochCache::decode))
-    }
-
-    /// The epochs as the batches have them, all of which have to be looked at.
-    fn epochs_of_batches(&self, shared: &Shared) -> EpochCache {
-        let mut cache = EpochCache::default();
-        for segment in &self.segments {
-            let seen = segment.each_batch(shared, |header| {
-                cache.begin(header.leader_epoch, header.base_offset);
-            });
-            if seen.is_err() {
-                // The scan, or the first read, says what is wrong with it.
-                break;
-            }
-        }
-        cache
-    }
+    Ok(())
 }
 
 /// Writes a small file anew under its name. The name and the bytes are durable when both were synced.

@@ -68,7 +68,7 @@ impl Log {
         for segment in &gone {
             shared.files.forget(segment.file.file_id);
             shared.indexes.forget(segment.file.file_id);
-            self.ends.forget_file(segment.file.file_id);
+            // What it has unsynced stays so: until the table is on disk, all that follows rests on it.
         }
         shared.retire(gone.iter().flat_map(|segment| [segment.file.path.clone(), segment.file.index_path()]));
         self.directory.syncer().table_wanted();

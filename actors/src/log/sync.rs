@@ -212,6 +212,7 @@ fn lead(shared: &Arc<Shared>, line: &Arc<Line>, threads: &Threads) {
         if !round.is_empty() {
             shared.metrics.sync_rounds.increment(1);
             workers.run(round);
+            shared.files.trim();
         }
         shared.write_table_if_due();
     }
@@ -277,6 +278,7 @@ fn inline_round(shared: &Shared, line: &Line) {
                 line.lock().pending.push(ends);
             }
         }
+        shared.files.trim();
     }
 }
 

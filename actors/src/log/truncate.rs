@@ -57,7 +57,7 @@ impl Log {
         // The only step that may be refused comes first.
         let fresh = self.create_segment(start)?;
         Arc::make_mut(&mut self.epochs).truncate_to(Offset(i64::MIN));
-        self.lower_ends(Some(start), start)?;
+        self.lower_ends(Some(fresh.file.file_id), start)?;
         let old = std::mem::replace(&mut self.segments, vec![fresh.clone()]);
         let removed = self.remove_segments(&old);
         removed.map_err(|error| self.shared().fail("remove the segments in", self.ends.path(), &error))?;
@@ -69,9 +69,9 @@ impl Log {
     }
 
     /// Tells the ends, and the table on disk if it may tell of more.
-    fn lower_ends(&self, start: Option<Offset>, end: Offset) -> Result<(), LogError> {
+    fn lower_ends(&self, reset_to: Option<u64>, end: Offset) -> Result<(), LogError> {
         let epoch = self.epochs.last().unwrap_or(LeaderEpoch(0));
-        if self.ends.cut(start, end, epoch) { self.shared().write_table() } else { Ok(()) }
+        if self.ends.cut(reset_to, end, epoch) { self.shared().write_table() } else { Ok(()) }
     }
 
     fn find_cut(&self, segment: &Segment, to: Offset) -> Result<Cut, LogError> {
@@ -152,7 +152,7 @@ impl Log {
         self.active = Active::new(segment.file.file_id, self.config.segment_bytes);
         self.active.resume(cut.entries, cut.max_timestamp);
         self.active.began_ms = began_ms.filter(|_| cut.position > 0);
-        self.rewrite_index(segment)?;
+        self.rewrite_index()?;
         self.rewrite_epochs()?;
         self.remove_snapshots()?;
         self.directory.syncer().request(&self.ends, None);
@@ -160,9 +160,9 @@ impl Log {
     }
 
     /// An index must not lead to what was cut: it is written anew and synced, or removed.
-    fn rewrite_index(&mut self, segment: &Segment) -> Result<(), LogError> {
+    pub(super) fn rewrite_index(&mut self) -> Result<(), LogError> {
         let shared = Arc::clone(self.shared());
-        let path = segment.file.index_path();
+        let path = self.active_segment()?.file.index_path();
         let rewritten = self.active.rewrite(&*shared.disk, &path);
         let kept = if rewritten.is_ok() { Ok(()) } else { batches::remove_if_there(&*shared.disk, &path) };
         kept.map_err(|error| shared.fail("remove", &path, &error))

@@ -34,6 +34,8 @@ struct State {
     /// The lowest offset to which the log was cut while a sync was running.
     floor: Option<Offset>,
     owned: bool,
+    /// How the life before ended; nothing once the log was opened in this one.
+    arrival: Option<Arrival>,
 }
 
 /// What a sync has to make durable. Holding the files keeps their descriptors open.
@@ -58,6 +60,17 @@ enum Phase {
     Idle,
     Queued,
     Running,
+}
+
+/// How a directory was found at a start.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::log) enum Arrival {
+    /// After a clean stop.
+    Clean,
+    /// After another, in the same boot of the machine: what is seen may be in the page cache only.
+    SameBoot,
+    /// After another, in a boot before this one: the page cache was empty, so what is seen is on disk.
+    FreshBoot,
 }
 
 /// What became of a request for a sync.
@@ -120,6 +133,7 @@ impl ReplicaEnds {
             wanted: false,
             floor: None,
             owned: false,
+            arrival: None,
         };
         Self { partition, path, state: Mutex::new(state) }
     }
@@ -132,6 +146,15 @@ impl ReplicaEnds {
     /// Its owner is gone.
     pub(in crate::log) fn give_back(&self) {
         self.lock().owned = false;
+    }
+
+    pub(in crate::log) fn set_arrival(&self, arrival: Arrival) {
+        self.lock().arrival = Some(arrival);
+    }
+
+    /// How the life before ended; only the first who asks hears it.
+    pub(in crate::log) fn take_arrival(&self) -> Option<Arrival> {
+        self.lock().arrival.take()
     }
 
     pub(in crate::log) fn entry(&self) -> Entry {
@@ -197,17 +220,17 @@ impl ReplicaEnds {
         state.unsynced.bytes
     }
 
-    /// The log is about to be cut to end at `end`, or to start anew there. True if a table on disk may tell of more.
-    pub(in crate::log) fn cut(&self, start: Option<Offset>, end: Offset, epoch: LeaderEpoch) -> bool {
+    /// The log is about to be cut to end at `end`, or to start anew there in a new file. True if the table has to tell.
+    pub(in crate::log) fn cut(&self, reset_to: Option<u64>, end: Offset, epoch: LeaderEpoch) -> bool {
         let mut state = self.lock();
-        if let Some(start) = start {
-            state.entry.log_start = start;
-            state.entry.durable_end = end;
+        if let Some(file_id) = reset_to {
+            (state.entry.log_start, state.entry.durable_end) = (end, end);
+            (state.entry.file_id, state.end_file) = (file_id, file_id);
         }
         state.entry.durable_end = state.entry.durable_end.min(end);
         (state.end, state.end_epoch) = (end, epoch);
         state.floor = Some(state.floor.map_or(end, |floor| floor.min(end)));
-        state.told > end || start.is_some()
+        state.told > end || reset_to.is_some()
     }
 
     /// A file is removed; what it had unsynced does not matter any more.

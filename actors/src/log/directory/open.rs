@@ -8,6 +8,7 @@ use std::sync::Arc;
 use millstream_transport::world::{DirectoryLock, Disk, World};
 
 use super::super::error::{LogError, is_no_space};
+use super::ends::Arrival;
 use super::health::Health;
 use super::meta::Meta;
 use super::open_files::OpenFiles;
@@ -57,6 +58,11 @@ pub(super) fn open(
     for leftover in &found.removed {
         disk.remove_directory(leftover).map_err(LogError::io("remove", leftover))?;
     }
+    let arrival = match &loaded.table {
+        table if table.clean => Arrival::Clean,
+        table if table.boot_id == disk.boot_id() => Arrival::SameBoot,
+        _ => Arrival::FreshBoot,
+    };
     let (table, entries) = take_over(loaded, is_new, &found.logs, disk.boot_id());
     let health = Health::new(path.to_path_buf(), events.clone());
     let shared = Shared::new(
@@ -67,7 +73,7 @@ pub(super) fn open(
         OpenFiles::new(Arc::clone(disk), settings.open_files),
         events,
     );
-    shared.take_over(table_file, table, entries);
+    shared.take_over(table_file, table, entries, arrival);
     // Removes the clean-shutdown marker and takes the next file ids before anything else may happen.
     shared.write_table()?;
     Ok(Opened { shared, lock, is_new })

@@ -67,6 +67,15 @@ impl OpenFiles {
         drop(gone);
     }
 
+    /// Closes what is beyond the bound and held no longer.
+    pub(in crate::log) fn trim(&self) {
+        let mut files = self.lock();
+        let mut closed = Vec::new();
+        while files.by_id.len() > files.bound && files.close_beyond(&mut closed) {}
+        drop(files);
+        drop(closed);
+    }
+
     /// How many are open.
     #[cfg(test)]
     pub(in crate::log) fn count(&self) -> usize {
@@ -122,7 +131,7 @@ impl Files {
         file.tick = self.tick;
         self.by_use.insert(self.tick, id);
         self.by_id.insert(id, file);
-        self.close_beyond(self.bound, &mut closed);
+        self.close_beyond(&mut closed);
         closed
     }
 
@@ -135,14 +144,15 @@ impl Files {
     fn shrink(&mut self) -> Vec<OpenFile> {
         self.bound = (self.by_id.len() / 2).clamp(BOUND_MIN.min(self.bound), self.bound);
         let mut closed = Vec::new();
-        self.close_beyond(self.bound, &mut closed);
+        self.close_beyond(&mut closed);
         closed
     }
 
-    fn close_beyond(&mut self, bound: usize, closed: &mut Vec<OpenFile>) {
-        let mut held = 0;
-        while self.by_id.len() > bound && held < HELD_MAX {
-            let Some((tick, id)) = self.by_use.pop_first() else { return };
+    /// True if it closed any.
+    fn close_beyond(&mut self, closed: &mut Vec<OpenFile>) -> bool {
+        let (before, mut held) = (closed.len(), 0);
+        while self.by_id.len() > self.bound && held < HELD_MAX {
+            let Some((tick, id)) = self.by_use.pop_first() else { break };
             let Some(open) = self.by_id.get_mut(&id) else { continue };
             debug_assert_eq!(open.tick, tick, "the two maps agree");
             // New holders come through this lock only, so a count of one stays one.
@@ -155,6 +165,7 @@ impl Files {
                 closed.push(open);
             }
         }
+        closed.len() > before
     }
 }
 

@@ -14,7 +14,7 @@ use tokio::time::Instant;
 use super::super::batches::remove_if_there;
 use super::super::error::LogError;
 use super::super::segment::{self, IndexCache};
-use super::ends::ReplicaEnds;
+use super::ends::{Arrival, ReplicaEnds};
 use super::health::Health;
 use super::open_files::OpenFiles;
 use super::table::{Entry, Table, TableFile};
@@ -98,13 +98,21 @@ impl Shared {
     }
 
     /// Goes on where the former life of the directory ended.
-    pub(super) fn take_over(&self, file: TableFile, mut table: Table, entries: BTreeMap<PartitionId, Entry>) {
+    pub(super) fn take_over(
+        &self,
+        file: TableFile,
+        mut table: Table,
+        entries: BTreeMap<PartitionId, Entry>,
+        arrival: Arrival,
+    ) {
         self.next_file_id.store(table.file_ids_from, Ordering::SeqCst);
         table.file_ids_from = table.file_ids_from.saturating_add(FILE_IDS_BLOCK);
         self.granted_file_ids.store(table.file_ids_from, Ordering::SeqCst);
         let replicas = entries.into_iter().map(|(partition, entry)| {
             let path = self.path.join(directory_name(partition));
-            (partition, Arc::new(ReplicaEnds::new(partition, path, entry)))
+            let ends = ReplicaEnds::new(partition, path, entry);
+            ends.set_arrival(arrival);
+            (partition, Arc::new(ends))
         });
         lock(&self.replicas).extend(replicas);
         *lock(&self.writer) = Writer { file, table };

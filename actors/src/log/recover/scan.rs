@@ -1,5 +1,7 @@
 //! The scan behind a start: from the last sure point at or before the durable end to the end of the files.
 
+use std::cell::Cell;
+
 use millstream_transport::world::DiskFile;
 
 use super::super::batches::{Step, Walk};
@@ -30,6 +32,8 @@ pub(super) struct Scan {
     pub(super) keep_segments: usize,
     /// The first segment that was scanned: those before are wholly below the durable end.
     pub(super) first_segment: usize,
+    /// Where in it the scan began.
+    pub(super) first_position: u64,
     pub(super) ending: Ending,
     pub(super) cut_bytes: u64,
     pub(super) scanned_bytes: u64,
@@ -37,6 +41,8 @@ pub(super) struct Scan {
     pub(super) lost: bool,
     /// It is corrupt, and what follows is left where it is.
     pub(super) damage: Option<LogError>,
+    /// The file of the index of the last kept segment tells of batches that are not there.
+    pub(super) stale_index: bool,
     /// The index of the last kept segment.
     pub(super) active: Option<Active>,
 }
@@ -56,6 +62,7 @@ impl Known {
 /// What bounds a scan.
 struct Bounds {
     durable: Offset,
+    has_durable: bool,
     /// Nothing from here on is believed.
     limit: Option<Offset>,
     segment_bytes: u64,
@@ -78,17 +85,21 @@ impl Scan {
         config: LogConfig,
     ) -> Result<Self, LogError> {
         let first_base = segments.first().map_or(entry.log_start, |first| first.file.base);
+        // What lies below the start is not part of the log, and nothing of it has to be there.
+        let has_durable = entry.durable_end > entry.log_start;
         let durable = entry.durable_end.max(first_base);
         let behind = segments.partition_point(|segment| segment.file.base <= durable);
         let mut scan = Self {
             end: first_base,
             keep_segments: segments.len(),
             first_segment: behind.saturating_sub(1),
+            first_position: 0,
             ending: Ending::Whole,
             cut_bytes: 0,
             scanned_bytes: 0,
-            lost: segments.is_empty() && entry.durable_end > entry.log_start,
+            lost: segments.is_empty() && has_durable,
             damage: None,
+            stale_index: false,
             active: None,
         };
         if let Some(damage) = sealed_damage(shared, segments, scan.first_segment)? {
@@ -100,11 +111,14 @@ impl Scan {
         scan.segments(
             shared,
             segments,
-            Bounds { durable, limit, segment_bytes: config.segment_bytes, known },
+            Bounds { durable, has_durable, limit, segment_bytes: config.segment_bytes, known },
             epochs,
         )?;
-        if scan.damage.is_none() && scan.end < entry.durable_end && entry.durable_end > entry.log_start {
-            scan.lost = true;
+        if scan.damage.is_none() && scan.end < entry.durable_end {
+            scan.lost = has_durable;
+        }
+        if scan.end < entry.log_start && !has_durable {
+            scan.cut_bytes = 0;
         }
         epochs.truncate_to(scan.end);
         Ok(scan)
@@ -117,7 +131,7 @@ impl Scan {
         bounds: Bounds,
         epochs: &mut EpochCache,
     ) -> Result<(), LogError> {
-        let Bounds { durable, limit, segment_bytes, known } = bounds;
+        let Bounds { durable, has_durable, limit, segment_bytes, known } = bounds;
         for (place, segment) in segments.iter().enumerate().skip(self.first_segment) {
             let is_first = place == self.first_segment;
             if !is_first && segment.file.base != self.end {
@@ -129,9 +143,13 @@ impl Scan {
             let start =
                 if is_first { sure_point(shared, segment, &*file, durable)? } else { start_of(segment) };
             epochs.truncate_to(start.offset);
-            let resumed = Resumed { start, limit, known: &known };
+            if is_first {
+                self.first_position = start.position;
+            }
+            let resumed = Resumed { start, limit, known: &known, stale_index: Cell::new(false) };
             let scanned = resumed.scan(shared, segment, &*file, &mut active, epochs)?;
             self.scanned_bytes += segment.length - start.position;
+            self.stale_index = resumed.stale_index.get();
             match scanned {
                 Scanned::Whole(end) => {
                     self.end = end;
@@ -144,7 +162,7 @@ impl Scan {
                 Scanned::Bad { position, offset, text } => {
                     self.end = offset;
                     self.active = Some(active);
-                    if offset < durable {
+                    if offset < durable && has_durable {
                         self.stop_at(segment.file.corrupt(shared, position, offset, &text));
                     } else {
                         self.cut(segments, place + 1, Some((segment, position)));
@@ -181,6 +199,7 @@ struct Resumed<'a> {
     start: IndexEntry,
     limit: Option<Offset>,
     known: &'a Known,
+    stale_index: Cell<bool>,
 }
 
 impl Resumed<'_> {
@@ -193,9 +212,8 @@ impl Resumed<'_> {
         epochs: &mut EpochCache,
     ) -> Result<Scanned, LogError> {
         let index = Index::load(&*shared.disk, &segment.file.index_path(), segment.file.file_id)?;
-        let known =
-            index.entries.into_iter().take_while(|entry| entry.position <= self.start.position).collect();
-        active.resume(known, self.start.max_timestamp);
+        let known = index.entries.iter().take_while(|entry| entry.position <= self.start.position);
+        active.resume(known.copied().collect(), self.start.max_timestamp);
         let mut walk = Walk::verified(file, self.start.position, segment.length, self.start.offset);
         walk.epoch = epochs.last().unwrap_or(LeaderEpoch(i32::MIN));
         let scanned = loop {
@@ -219,6 +237,8 @@ impl Resumed<'_> {
             }
         };
         segment.file.note_verified(self.start.position, walk.position);
+        // What the file of the index knows beyond, of batches that are gone, must not come to count for others.
+        self.stale_index.set(index.footer.is_some() || !active.index().entries.starts_with(&index.entries));
         active.began_ms = first_timestamp(segment, file)?.map(|first| first.min(shared.clock.wall_ms()));
         Ok(scanned)
     }
@@ -255,17 +275,18 @@ fn first_timestamp(segment: &Segment, file: &dyn DiskFile) -> Result<Option<i64>
     }
 }
 
-/// Whether a segment wholly below the durable end is shorter than its index says. Their batches are not looked at.
+/// Whether a segment wholly below the durable end has lost its end. Only those are looked into whose index says that they
+/// should have another length; the index may be wrong, so what counts is whether the next segment's batches follow.
 fn sealed_damage(shared: &Shared, segments: &[Segment], upto: usize) -> Result<Option<LogError>, LogError> {
-    for segment in segments.iter().take(upto) {
+    for (segment, next) in segments.iter().zip(segments.iter().skip(1)).take(upto) {
         let path = segment.file.index_path();
         let footer = Footer::load(&*shared.disk, &path, segment.file.file_id)?;
-        if footer.is_some_and(|footer| footer.length > segment.length) {
-            match segment.index(shared) {
-                Err(damage @ LogError::Corrupt { .. }) => return Ok(Some(damage)),
-                Err(error) => return Err(error),
-                Ok(_) => {}
-            }
+        let Some(footer) = footer.filter(|footer| footer.length != segment.length) else { continue };
+        let (position, offset) = segment.whole_end(shared)?;
+        if offset < next.file.base {
+            let (has, wanted) = (segment.length, footer.length);
+            let text = format!("the file has {has} bytes and should have {wanted}");
+            return Ok(Some(segment.file.corrupt(shared, position, offset, &text)));
         }
     }
     Ok(None)

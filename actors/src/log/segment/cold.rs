@@ -43,15 +43,18 @@ impl ColdRead {
     pub fn run(self) -> Result<Bytes, LogError> {
         let file = self.segment.open(&self.shared)?;
         let (position, first) = self.find(&*file)?;
-        if first.next_offset() > self.upto {
-            return Ok(Bytes::new());
-        }
-        let wanted = self.max_bytes.max(first.total_bytes());
+        let is_beyond = first.next_offset() > self.upto;
+        let wanted = if is_beyond { first.total_bytes() } else { self.max_bytes.max(first.total_bytes()) };
         let left = usize::try_from(self.segment.length - position).unwrap_or(usize::MAX);
         let mut buffer = BytesMut::zeroed(wanted.min(left));
         let read =
             file.read_at(&mut buffer, position).map_err(LogError::io("read", &self.segment.file.path))?;
         buffer.truncate(read);
+        if is_beyond {
+            // Unless its offsets are what is wrong with it.
+            self.verify(&buffer, position, batches::length(&first))?;
+            return Ok(Bytes::new());
+        }
         let (length, next) = self.whole_batches(&buffer, position, &first)?;
         buffer.truncate(length);
         let length = u64::try_from(length).unwrap_or(0);

@@ -50,24 +50,24 @@ impl Segment {
                 shared.indexes.put(self.file.file_id, Arc::clone(&index));
                 Ok(index)
             }
-            Some(footer) if footer.length > self.length => {
-                Err(self.too_short(shared, &index, footer.length)?)
-            }
             _ => self.rebuild_index(shared, &*self.open(shared)?),
         }
     }
 
-    /// The error for a segment that has lost its end.
-    fn too_short(&self, shared: &Shared, index: &Index, length: u64) -> Result<LogError, LogError> {
-        let entry = index.entries.iter().rev().find(|entry| entry.position <= self.length).copied();
+    /// Where the last whole batch ends, in the file and as an offset. Headers are looked at, not checksums.
+    pub(in crate::log) fn whole_end(&self, shared: &Shared) -> Result<(u64, Offset), LogError> {
+        let index = Index::load(&*shared.disk, &self.file.index_path(), self.file.file_id)?;
         let file = self.open(shared)?;
-        let found = self.walk_to(&*file, entry.unwrap_or_else(|| start_of(self)), Offset(i64::MAX))?;
-        let (position, offset) = match found {
-            Found::Bad(position, offset, _) | Found::End(position, offset) => (position, offset),
-            Found::Batch(position, header) => (position, header.base_offset),
-        };
-        let text = format!("the file has {} bytes and should have {length}", self.length);
-        Ok(self.file.corrupt(shared, position, offset, &text))
+        let mut starts = index.entries.iter().rev().filter(|entry| entry.position < self.length).copied();
+        loop {
+            let start = starts.next().unwrap_or_else(|| start_of(self));
+            let found = self.walk_to(&*file, start, Offset(i64::MAX))?;
+            let (Found::End(position, offset) | Found::Bad(position, offset, _)) = found else { continue };
+            // An entry that leads to no batch is wrong; the next one before it may be right.
+            if position > start.position || start.position == 0 {
+                return Ok((position, offset));
+            }
+        }
     }
 
     /// Walks from an index entry to the batch that holds `offset`.
