@@ -82,7 +82,11 @@ impl std::fmt::Debug for Metrics {
 /// for people or as JSON. Called once a process; later calls change nothing.
 pub fn log_to_standard_error(level: &str, json: bool) {
     let level: LevelFilter = level.parse().unwrap_or(LevelFilter::INFO);
-    let targets = Targets::new().with_default(level.min(LevelFilter::WARN)).with_target("millstream", level);
+    let targets = Targets::new()
+        .with_default(level.min(LevelFilter::WARN))
+        .with_target("millstream", level)
+        // The quorum's library calls every silence of another voter an error; ours tells what came of it.
+        .with_target("openraft", LevelFilter::OFF);
     let layer = tracing_subscriber::fmt::layer()
         .with_writer(std::io::stderr)
         .with_ansi(std::io::stderr().is_terminal())

@@ -49,6 +49,8 @@ use super::health::NodeState;
 use super::incarnation;
 use super::native::{self, LateService};
 use super::replication::{links, sessions};
+use super::tree::{Fatal, Tree};
+use super::vigil::{DirectoryVigil, superseded};
 use super::vitals::NodeVitals;
 use crate::config::NodeConfig;
 
@@ -82,6 +84,9 @@ pub(super) struct Running {
     replicas: ReplicaSupervisor,
     groups: GroupFront,
     tasks: Vec<JoinHandle<()>>,
+    tree: Tree,
+    /// Says why the node cannot go on, once it cannot.
+    pub(super) fatal: Fatal,
     pub(super) state: Arc<NodeState>,
 }
 
@@ -108,7 +113,10 @@ impl Running {
     pub(super) async fn start(ingredients: Ingredients) -> Result<Self, StartError> {
         let disk = open_disk(&ingredients.world, &ingredients.config, &ingredients.events).await?;
         let incarnation = disk.incarnation;
-        let council = Council::convene(&ingredients, incarnation).await?;
+        let fatal = watch::Sender::new(None);
+        let (clock, events) = (ingredients.world.clock.clone(), ingredients.events.clone());
+        let tree = Tree::start(clock, events, fatal.clone()).await?;
+        let council = Council::convene(&ingredients, incarnation, &tree).await?;
         let Ingredients { world, config, events, .. } = ingredients;
         let Council { endpoint, service, door, quorum, controller, front, images } = council;
         let mut tasks = Vec::new();
@@ -141,7 +149,17 @@ impl Running {
             peers: endpoint.clone(),
             events: events.clone(),
         };
-        let agent = AgentHandle::start(parts, None).await?;
+        let agent = AgentHandle::start(parts, Some(tree.cell())).await?;
+        tasks.push(tokio::spawn(superseded(agent.clone(), fatal.clone())));
+        let vigil = DirectoryVigil {
+            node: config.node_id,
+            incarnation,
+            health: disk.directory.subscribe(),
+            images: images.clone(),
+            agent: agent.clone(),
+            front: front.clone(),
+        };
+        tasks.push(tokio::spawn(vigil.run()));
         let partitions = Front::new(found.clone(), Budget::new(PRODUCE_MEMORY_BYTES));
         let parts = GroupParts {
             world: &world,
@@ -153,6 +171,7 @@ impl Running {
             images: &images,
             agent: &agent,
             events: &events,
+            tree: &tree,
         };
         let groups = start_groups(parts, &mut tasks).await?;
         let handlers = native::all(&front, &config, &partitions, &groups)
@@ -176,6 +195,8 @@ impl Running {
             replicas,
             groups,
             tasks,
+            tree,
+            fatal,
             state,
         })
     }
@@ -190,10 +211,11 @@ impl Running {
     /// next start then recovers.
     pub(super) async fn stop(self) -> Result<(), String> {
         let within = self.config.shutdown_timeout;
-        let handing_over = self.front.hand_over(self.incarnation, within / 2);
+        let handing_over = self.front.hand_over(self.incarnation, within / 4);
         if let Err(refusal) = handing_over.await {
             tracing::warn!(node = %self.config.node_id, %refusal, "leaderships were not handed over");
         }
+        self.tree.stop();
         self.groups.stop().await;
         self.replicas.stop().await;
         let directory = Arc::clone(&self.directory);
@@ -213,6 +235,7 @@ impl Running {
     /// nothing that counts where disk and network were taken away before.
     pub(super) async fn abandon(self) {
         self.endpoint.abandon();
+        self.tree.stop();
         self.agent.actor().kill();
         self.controller.actor().kill();
         for task in &self.tasks {
@@ -226,7 +249,11 @@ impl Running {
 }
 
 impl Council {
-    async fn convene(ingredients: &Ingredients, incarnation: Incarnation) -> Result<Self, StartError> {
+    async fn convene(
+        ingredients: &Ingredients,
+        incarnation: Incarnation,
+        tree: &Tree,
+    ) -> Result<Self, StartError> {
         let Ingredients { world, config, credentials, events, .. } = ingredients;
         let cluster = credentials.identity().cluster.0;
         let service = Arc::new(LateService::default());
@@ -246,7 +273,8 @@ impl Council {
             images: images.clone(),
             events: events.clone(),
         };
-        let controller = ControllerHandle::start(parts, None).await?;
+        let controller = ControllerHandle::start(parts, Some(tree.cell())).await?;
+        tree.keep(&controller);
         let front = ClusterFront::new(FrontParts {
             me: config.node_id,
             settings: FrontSettings::default(),
@@ -379,13 +407,15 @@ struct GroupParts<'a> {
     images: &'a watch::Receiver<Arc<Image>>,
     agent: &'a AgentHandle,
     events: &'a Events,
+    tree: &'a Tree,
 }
 
 async fn start_groups(
     parts: GroupParts<'_>,
     tasks: &mut Vec<JoinHandle<()>>,
 ) -> Result<GroupFront, StartError> {
-    let GroupParts { world, config, incarnation, endpoint, front, partitions, images, agent, events } = parts;
+    let GroupParts { world, config, incarnation, endpoint, front, partitions, images, agent, events, tree } =
+        parts;
     let core = world.threads.cores().first().cloned().ok_or(StartError::NoCores)?;
     let view: Arc<dyn TopicsView> = Arc::new(ImageTopics::of(&images.borrow()));
     let (topics, seen) = watch::channel(view);
@@ -415,7 +445,7 @@ async fn start_groups(
             clock: world.clock.clone(),
             events: events.clone(),
         },
-        None,
+        Some(tree.cell()),
     )
     .await?;
     let (me, lease, clock) = (config.node_id, agent.lease().clone(), world.clock.clone());

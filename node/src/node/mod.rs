@@ -11,6 +11,8 @@ mod native;
 mod replication;
 mod simulated;
 mod thread;
+mod tree;
+mod vigil;
 mod vitals;
 
 pub use error::StartError;

@@ -144,6 +144,12 @@ impl Node {
         tokio::time::timeout(within, ready).await.is_ok()
     }
 
+    /// Whether it has ended by itself, because it could not go on: [`Node::stop`] then says why.
+    #[must_use]
+    pub fn has_failed(&self) -> bool {
+        self.control.as_ref().is_none_or(JoinHandle::is_finished)
+    }
+
     /// Ends it cleanly, within `shutdown.timeout.ms`: leaderships are handed over, logs synced and closed.
     pub fn stop(mut self) -> Result<(), StopError> {
         self.end(End::Cleanly)
@@ -206,8 +212,18 @@ fn control(
             vitals: running.vitals(&events),
         };
         let _ = tell.send(Ok(up));
-        // A handle that is dropped means the same as a kill.
-        match ended.await.unwrap_or(End::AtOnce) {
+        let mut fatal = running.fatal.subscribe();
+        let how = tokio::select! {
+            biased;
+            // A handle that is dropped means the same as a kill.
+            how = ended => how.unwrap_or(End::AtOnce),
+            why = fatal.wait_for(Option::is_some) => {
+                let why = why.ok().and_then(|why| why.clone()).unwrap_or_default();
+                running.endpoint.abandon();
+                return Err(why);
+            }
+        };
+        match how {
             End::Cleanly => tokio::time::timeout(within, running.stop())
                 .await
                 .unwrap_or_else(|_| Err(format!("not done within {} ms", within.as_millis()))),
