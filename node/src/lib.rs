@@ -26,3 +26,8 @@ pub use millstream_actors::record::{Compression, Header, Record};
 pub use millstream_transport::world::{Clock, Random};
 
 pub use node::{Node, StartError, StopError};
+
+/// The README's program compiles.
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+pub struct Readme;

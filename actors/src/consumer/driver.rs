@@ -15,11 +15,15 @@ use super::membership::{Membership, Reconciliation, Subscription};
 use super::shared::Shared;
 use super::state::SeekTo;
 use crate::client::{ClientError, Coordinator, View};
-use crate::group::message::{GroupHeartbeat, GroupHeartbeatAnswer, OffsetCommit};
+use crate::error::ErrorCode;
+use crate::group::message::{GroupHeartbeat, GroupHeartbeatAnswer};
 use crate::ids::{Offset, PartitionId};
 
 /// The pause before a heartbeat that failed is tried again.
 const HEARTBEAT_RETRY: Duration = Duration::from_millis(100);
+
+/// The pause before a commit with an old member epoch is tried with a new one.
+const STALE_RETRY: Duration = Duration::from_millis(50);
 
 /// How long a member that leaves waits for the coordinator.
 const LEAVE_WITHIN: Duration = Duration::from_secs(2);
@@ -122,13 +126,11 @@ impl Driver {
     }
 
     fn commit(&self, offsets: Vec<(PartitionId, Offset)>) -> Work {
-        let (coordinator, message) = (self.fetcher.coordinator.clone(), self.shared.commit_message(offsets));
+        let (coordinator, shared) = (self.fetcher.coordinator.clone(), Arc::clone(&self.shared));
         let within = self.fetcher.client.settings.request_timeout;
         Box::pin(async move {
-            let (Some(coordinator), Some(message)) = (coordinator, message) else {
-                return Ended::Committed(Ok(()));
-            };
-            Ended::Committed(commit_once(&coordinator, message, within).await)
+            let Some(coordinator) = coordinator else { return Ended::Committed(Ok(())) };
+            Ended::Committed(commit(&coordinator, &shared, offsets, within).await)
         })
     }
 
@@ -296,9 +298,7 @@ impl Driver {
         let Some(coordinator) = self.fetcher.coordinator.clone() else { return };
         if self.commit_at.is_some() {
             let processed = self.shared.processed_not_committed();
-            if let Some(message) = self.shared.commit_message(processed)
-                && let Err(error) = commit_once(&coordinator, message, LEAVE_WITHIN).await
-            {
+            if let Err(error) = commit(&coordinator, &self.shared, processed, LEAVE_WITHIN).await {
                 tracing::warn!(%error, "offsets were not committed at the end");
             }
         }
@@ -311,15 +311,35 @@ impl Driver {
     }
 }
 
-/// Commits; an error of one partition is an error of all.
-pub(super) async fn commit_once(
+/// Commits; an error of one partition is an error of all. A member whose epoch has just moved on commits with the new
+/// one, once its heartbeat has learned it.
+pub(super) async fn commit(
     coordinator: &Coordinator,
-    message: OffsetCommit,
+    shared: &Shared,
+    offsets: Vec<(PartitionId, Offset)>,
     within: Duration,
 ) -> Result<(), ClientError> {
-    if message.offsets.is_empty() {
+    let until = Instant::now() + within;
+    if offsets.is_empty() {
         return Ok(());
     }
-    let results = coordinator.ask("committing offsets", message, within).await?;
-    results.into_iter().try_for_each(|(_, result)| result.map_err(ClientError::from))
+    loop {
+        let Some(message) = shared.commit_message(offsets.clone()) else { return Ok(()) };
+        let left = until.saturating_duration_since(Instant::now());
+        let stale = match coordinator.ask("committing offsets", message, left).await {
+            Ok(results) => {
+                let failed = results.into_iter().find_map(|(_, result)| result.err());
+                match failed {
+                    None => return Ok(()),
+                    Some(refusal) => ClientError::from(refusal),
+                }
+            }
+            Err(error) => error,
+        };
+        let moves_on = stale.code() == Some(ErrorCode::StaleMemberEpoch);
+        if !moves_on || Instant::now() + STALE_RETRY > until {
+            return Err(stale);
+        }
+        tokio::time::sleep(STALE_RETRY).await;
+    }
 }

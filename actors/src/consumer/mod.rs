@@ -20,7 +20,7 @@ use crate::client::{Client, ClientError, Coordinator, TopicPartition, View};
 use crate::error::{ErrorCode, Refusal};
 use crate::group::message::OffsetFetch;
 use crate::ids::{Offset, PartitionId};
-use driver::{Driver, commit_once};
+use driver::{Driver, commit};
 use fetching::Fetcher;
 use membership::{Identity, Membership, Subscription};
 use shared::Shared;
@@ -199,23 +199,19 @@ impl Consumer {
 
     async fn commit_ids(&self, offsets: Vec<(PartitionId, Offset)>) -> Result<(), ClientError> {
         self.needs_group("commit")?;
-        let (Some(coordinator), Some(message)) = (&self.coordinator, self.shared.commit_message(offsets))
-        else {
-            return Ok(());
-        };
-        commit_once(coordinator, message, self.client.settings.api_timeout).await
+        let Some(coordinator) = &self.coordinator else { return Ok(()) };
+        commit(coordinator, &self.shared, offsets, self.client.settings.api_timeout).await
     }
 
     /// As [`Consumer::commit`], and waits for nothing; the future tells how it ended, if somebody asks.
     pub fn commit_async(&self) -> impl Future<Output = Result<(), ClientError>> + Send + 'static {
-        let message = self.shared.commit_message(self.shared.positions());
+        let (shared, offsets) = (Arc::clone(&self.shared), self.shared.positions());
         let (coordinator, within) = (self.coordinator.clone(), self.client.settings.api_timeout);
         let (tell, told) = tokio::sync::oneshot::channel();
-        if let (Some(coordinator), Some(message), Some(core)) =
-            (coordinator, message, self.client.world.threads.cores().first())
-        {
+        if let (Some(coordinator), Some(core)) = (coordinator, self.client.world.threads.cores().first()) {
             core.spawn(move || async move {
-                let _ = tell.send(commit_once(&coordinator, message, within).await);
+                // Who does not ask is not told.
+                let _ = tell.send(commit(&coordinator, &shared, offsets, within).await);
             });
         }
         async move { told.await.unwrap_or(Err(ClientError::Closed)) }
