@@ -10,8 +10,10 @@ use tokio::sync::oneshot;
 use super::directory::ReplicaDirectory;
 use super::join::{FetchJoin, FetchPlace, Join};
 use super::memory::Budget;
-use super::message::{Fetch, FetchAnswer, ListOffsets, ListOffsetsAnswer, Produce, ProduceAnswer};
-use super::replica::{EndOne, FetchOne, ListOne, ProduceOne, Replica};
+use super::message::{
+    ConfirmEpoch, Fetch, FetchAnswer, ListOffsets, ListOffsetsAnswer, Produce, ProduceAnswer,
+};
+use super::replica::{ConfirmOne, EndOne, FetchOne, ListOne, ProduceOne, Replica, Standing, StandingOf};
 use super::reply::Reply;
 use crate::error::{ErrorCode, Refusal};
 use crate::ids::{LeaderEpoch, Offset, PartitionId};
@@ -109,6 +111,35 @@ impl Front {
             None => reply.send(Err(unknown(partition))),
         }
         async move { told.await.unwrap_or_else(|_| Err(unknown(partition))) }
+    }
+}
+
+impl Front {
+    /// How the leader of a partition stands. `answer` is called once, on any thread; it must not block.
+    pub fn standing(
+        &self,
+        partition: PartitionId,
+        answer: impl FnOnce(Result<Standing, Refusal>) + Send + 'static,
+    ) {
+        let reply = Reply::new(answer);
+        match self.replicas.get(partition) {
+            Some(replica) => give(&replica.address, StandingOf(reply), |asked| asked.0),
+            None => reply.send(Err(unknown(partition))),
+        }
+    }
+
+    /// Whether the replica here knows of no later epoch. `answer` is called once, on any thread; it must not block.
+    pub fn confirm_epoch(
+        &self,
+        asked: ConfirmEpoch,
+        answer: impl FnOnce(Result<(), Refusal>) + Send + 'static,
+    ) {
+        let ConfirmEpoch { partition, epoch } = asked;
+        let reply = Reply::new(answer);
+        match self.replicas.get(partition) {
+            Some(replica) => give(&replica.address, ConfirmOne { epoch, reply }, |asked| asked.reply),
+            None => reply.send(Err(unknown(partition))),
+        }
     }
 }
 

@@ -189,6 +189,20 @@ impl Message for ListOffsets {
 
 impl Answer for ListOffsetsAnswer {}
 
+/// Node to node: asks whether the receiver's replica knows of no later epoch, for an owner whose lease has run out.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+pub struct ConfirmEpoch {
+    /// The partition.
+    pub partition: PartitionId,
+    /// The epoch of the one who asks.
+    pub epoch: LeaderEpoch,
+}
+
+impl Message for ConfirmEpoch {
+    const KIND: u16 = 103;
+    type Answer = Result<(), Refusal>;
+}
+
 /// Where a client should go instead, told with `NotLeaderOrFollower`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LeaderHint {

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use actix::{Handler, Message};
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 
 use super::super::deliver::Parked;
 use super::super::join::{FetchPlace, Visit};
@@ -12,7 +12,7 @@ use super::super::reply::Reply;
 use super::Replica;
 use crate::error::{ErrorCode, Refusal};
 use crate::ids::{LeaderEpoch, Offset};
-use crate::log::LogError;
+use crate::log::{Batches, ColdRead, LogError};
 
 /// One part of a fetch.
 #[derive(Debug, Message)]
@@ -79,10 +79,33 @@ impl Handler<ListOne> for Replica {
 }
 
 impl Replica {
-    /// Looks for what a part wants; parks it if it is to wait for more.
+    /// Looks for what a part wants; parks it if it is to wait for more. What lies on disk is read off this thread.
     fn look(&mut self, part: FetchPart, place: FetchPlace, deadline: Duration, may_wait: bool) {
+        match self.visit(&part, &place) {
+            Looked::Now(visit) => self.visited(part, place, deadline, may_wait, visit),
+            Looked::Cold(cold, grant) => {
+                let Some(myself) = self.myself.clone() else { return };
+                let epoch = self.state.epoch();
+                let threads = self.shared.threads.clone();
+                actix_rt::spawn(async move {
+                    let read = threads.run_blocking(move || cold.run()).await;
+                    // A completion: as many as fetches were admitted.
+                    myself.do_send(ColdReadDone { part, place, deadline, may_wait, grant, epoch, read });
+                });
+            }
+        }
+    }
+
+    /// A part has been looked at, at last.
+    fn visited(
+        &mut self,
+        part: FetchPart,
+        place: FetchPlace,
+        deadline: Duration,
+        may_wait: bool,
+        mut visit: Visit,
+    ) {
         let seen = self.state.high_watermark().value();
-        let mut visit = self.visit(&part, &place);
         visit.waits &= may_wait;
         let read = visit.now.as_ref().map_or(0, |fetched| fetched.batches.len());
         let Some(place) = place.look(visit) else { return };
@@ -91,8 +114,8 @@ impl Replica {
         self.deliveries.park(Parked { part, place, seen, deadline });
     }
 
-    fn visit(&mut self, part: &FetchPart, place: &FetchPlace) -> Visit {
-        let refuse = |refusal, waits| Visit { now: Err(refusal), waits };
+    fn visit(&mut self, part: &FetchPart, place: &FetchPlace) -> Looked {
+        let refuse = |refusal, waits| Looked::Now(Visit { now: Err(refusal), waits });
         if let Err(refusal) = self.check_leads(part.leader_epoch) {
             return refuse(refusal, false);
         }
@@ -106,27 +129,35 @@ impl Replica {
             return refuse(Refusal::new(ErrorCode::OffsetOutOfRange, text), false);
         }
         if part.offset >= mark.value() {
-            return Visit { now: Ok(self.fetched(Bytes::new())), waits: true };
+            return Looked::Now(Visit { now: Ok(self.fetched(Bytes::new())), waits: true });
         }
         let wanted = usize::try_from(part.max_bytes).unwrap_or(usize::MAX);
         let granted = place.join().reserve(wanted);
         if granted == 0 {
-            return Visit { now: Ok(self.fetched(Bytes::new())), waits: false };
+            return Looked::Now(Visit { now: Ok(self.fetched(Bytes::new())), waits: false });
         }
-        let began = self.now();
-        let read = self.log.read(part.offset, mark.value(), granted);
-        place.join().settle(granted, read.as_ref().map_or(0, Bytes::len));
+        let grant = Grant { bytes: granted, began: self.now() };
+        match self.log.read_batches(part.offset, mark.value(), granted) {
+            Ok(Batches::Cold(cold)) => Looked::Cold(cold, grant),
+            Ok(Batches::Ready(buffers)) => Looked::Now(self.read(place, grant, Ok(one_buffer(buffers)))),
+            Err(error) => Looked::Now(self.read(place, grant, Err(error))),
+        }
+    }
+
+    /// What became of a read.
+    fn read(&mut self, place: &FetchPlace, grant: Grant, read: Result<Bytes, LogError>) -> Visit {
+        place.join().settle(grant.bytes, read.as_ref().map_or(0, Bytes::len));
         match read {
             Ok(batches) => {
-                let took = self.now().saturating_sub(began);
+                let took = self.now().saturating_sub(grant.began);
                 self.shared.series.fetch_seconds.record(took.as_secs_f64());
                 self.shared.series.bytes_out.increment(u64::try_from(batches.len()).unwrap_or(0));
-                let waits = batches.len() < granted;
+                let waits = batches.len() < grant.bytes;
                 Visit { now: Ok(self.fetched(batches)), waits }
             }
             Err(error) => {
                 self.log_failed(&error);
-                refuse(read_refusal(&error), false)
+                Visit { now: Err(read_refusal(&error)), waits: false }
             }
         }
     }
@@ -178,6 +209,58 @@ impl Replica {
             },
         }
     }
+}
+
+/// What looking for a part came to.
+enum Looked {
+    /// It is known what there is.
+    Now(Visit),
+    /// It lies on disk.
+    Cold(ColdRead, Grant),
+}
+
+/// Leave to read.
+#[derive(Clone, Copy, Debug)]
+struct Grant {
+    bytes: usize,
+    began: Duration,
+}
+
+/// A read of the disk has ended.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub(super) struct ColdReadDone {
+    part: FetchPart,
+    place: FetchPlace,
+    deadline: Duration,
+    may_wait: bool,
+    grant: Grant,
+    epoch: LeaderEpoch,
+    read: Result<Bytes, LogError>,
+}
+
+impl Handler<ColdReadDone> for Replica {
+    type Result = ();
+
+    fn handle(&mut self, done: ColdReadDone, _: &mut Self::Context) {
+        let ColdReadDone { part, place, deadline, may_wait, grant, epoch, read } = done;
+        let visit = match self.check_leads(Some(epoch)) {
+            Ok(_) => self.read(&place, grant, read),
+            Err(refusal) => Visit { now: Err(refusal), waits: false },
+        };
+        self.visited(part, place, deadline, may_wait, visit);
+        self.settle();
+    }
+}
+
+/// One buffer of several. Those that stand behind each other in one append are one already.
+pub(super) fn one_buffer(mut buffers: Vec<Bytes>) -> Bytes {
+    if buffers.len() <= 1 {
+        return buffers.pop().unwrap_or_default();
+    }
+    let mut all = BytesMut::with_capacity(buffers.iter().map(Bytes::len).sum());
+    buffers.iter().for_each(|buffer| all.extend_from_slice(buffer));
+    all.freeze()
 }
 
 fn read_refusal(error: &LogError) -> Refusal {

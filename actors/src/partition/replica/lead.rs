@@ -1,6 +1,8 @@
 //! The leader's side of replication: opening, reading and reporting for followers.
 
-use actix::Handler;
+use actix::fut::{self, ActorFutureExt};
+use actix::{Handler, ResponseActFuture, WrapFuture};
+use bytes::Bytes;
 
 use super::super::following::{
     Feed, FeedRefusal, FeedWaker, FollowerDetached, FollowerReported, LeaveSet, OpenFeed, Opening, ReadFeed,
@@ -8,7 +10,9 @@ use super::super::following::{
 use super::super::state::truncate::{Verdict, judge};
 use super::super::state::{Input, Joined, Role};
 use super::Replica;
+use super::fetch::one_buffer;
 use crate::ids::{LeaderEpoch, Member, Offset};
+use crate::log::{Batches, LogError};
 use crate::record::BatchHeader;
 
 /// A follower that is fed.
@@ -68,33 +72,41 @@ impl Replica {
         }
     }
 
-    fn read_feed(&mut self, read: ReadFeed) -> Result<Feed, FeedRefusal> {
+    fn read_feed(&mut self, read: ReadFeed) -> Result<Batches, FeedRefusal> {
         if !self.leads_in(read.epoch) {
             return Err(FeedRefusal::NotLeading);
         }
         if !self.feeds_to(read.member) {
             return Err(FeedRefusal::NotOpen);
         }
-        let end = self.log.end();
-        let batches = if read.from < end {
-            match self.log.read(read.from, end, read.max_bytes) {
-                Ok(batches) => batches,
-                Err(error) => {
-                    // What is damaged is served to nobody: the follower waits until another leads.
-                    self.log_failed(&error);
-                    return Err(FeedRefusal::NotOpen);
-                }
-            }
-        } else {
-            bytes::Bytes::new()
-        };
-        Ok(Feed {
-            next: next_offset(&batches).unwrap_or(read.from),
+        self.log.read_batches(read.from, self.log.end(), read.max_bytes).map_err(|error| self.not_fed(&error))
+    }
+
+    /// What is damaged is served to nobody: the follower waits until another leads.
+    fn not_fed(&mut self, error: &LogError) -> FeedRefusal {
+        self.log_failed(error);
+        FeedRefusal::NotOpen
+    }
+
+    fn feed(&self, from: Offset, batches: Bytes) -> Feed {
+        Feed {
+            next: next_offset(&batches).unwrap_or(from),
             batches,
-            end,
+            end: self.log.end(),
             high_watermark: self.state.high_watermark().value(),
             log_start: self.log.start(),
-        })
+        }
+    }
+
+    /// A read of the disk has ended; meanwhile the epoch may have, too.
+    fn fed(&mut self, asked: ReadFeed, read: Result<Bytes, LogError>) -> Result<Feed, FeedRefusal> {
+        if !self.leads_in(asked.epoch) {
+            return Err(FeedRefusal::NotLeading);
+        }
+        match read {
+            Ok(batches) => Ok(self.feed(asked.from, batches)),
+            Err(error) => Err(self.not_fed(&error)),
+        }
     }
 }
 
@@ -119,10 +131,20 @@ impl Handler<OpenFeed> for Replica {
 }
 
 impl Handler<ReadFeed> for Replica {
-    type Result = Result<Feed, FeedRefusal>;
+    type Result = ResponseActFuture<Self, Result<Feed, FeedRefusal>>;
 
-    fn handle(&mut self, read: ReadFeed, _: &mut Self::Context) -> Self::Result {
-        self.read_feed(read)
+    fn handle(&mut self, asked: ReadFeed, _: &mut Self::Context) -> Self::Result {
+        match self.read_feed(asked) {
+            Ok(Batches::Ready(buffers)) => {
+                Box::pin(fut::ready(Ok(self.feed(asked.from, one_buffer(buffers)))))
+            }
+            Ok(Batches::Cold(cold)) => {
+                let threads = self.shared.threads.clone();
+                let read = async move { threads.run_blocking(move || cold.run()).await };
+                Box::pin(read.into_actor(self).map(move |read, replica, _| replica.fed(asked, read)))
+            }
+            Err(refusal) => Box::pin(fut::ready(Err(refusal))),
+        }
     }
 }
 

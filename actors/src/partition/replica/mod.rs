@@ -8,7 +8,8 @@ mod fetch;
 mod follow;
 mod lead;
 mod perform;
-mod produce;
+pub(crate) mod produce;
+mod standing;
 mod upkeep;
 
 #[cfg(test)]
@@ -20,10 +21,12 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use actix::{Actor, ActorContext, AsyncContext, Context, Handler, Message};
+use actix::{Actor, ActorContext, Addr, AsyncContext, Context, Handler, Message};
+use millstream_transport::world::Threads;
 
 pub use fetch::{EndOne, FetchOne, ListOne};
 pub use produce::ProduceOne;
+pub use standing::{ConfirmOne, Standing, StandingOf};
 pub use upkeep::producers_of;
 
 use self::lead::Fed;
@@ -63,6 +66,8 @@ pub struct ReplicaShared {
     pub quarantine: Arc<Quarantine>,
     /// Whom the replicas report to.
     pub warden: Arc<dyn Warden>,
+    /// Where reads of the disk go, so that they hold up nobody else on the core.
+    pub threads: Threads,
 }
 
 /// When a replica looks after its log.
@@ -127,15 +132,16 @@ pub struct Replica {
     links: Box<dyn LeaderLinks>,
     shared: Arc<ReplicaShared>,
     clock: Rc<CoreClock>,
+    myself: Option<Addr<Self>>,
     timer: Option<Duration>,
     left_set: bool,
-    standing: Standing,
+    tally: Tally,
     clean: bool,
 }
 
 /// What this replica counts for in the node's gauges.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-struct Standing {
+struct Tally {
     leads: bool,
     under_replicated: bool,
     under_min_in_sync: bool,
@@ -173,9 +179,10 @@ impl Replica {
             links,
             shared: parts.shared,
             clock,
+            myself: None,
             timer: None,
             left_set: false,
-            standing: Standing::default(),
+            tally: Tally::default(),
             clean: false,
         }
     }
@@ -246,22 +253,22 @@ impl Replica {
 
     /// Moves the node's gauges by what has changed for this replica.
     fn count(&mut self) {
-        let mut standing = Standing { fetches_waiting: self.deliveries.len(), ..Standing::default() };
+        let mut tally = Tally { fetches_waiting: self.deliveries.len(), ..Tally::default() };
         match self.state.role() {
             Role::Leader(leader) => {
                 let replicas = self.state.assignment().map_or(0, |assigned| assigned.replicas.len());
-                standing.leads = true;
-                standing.under_replicated = leader.in_sync().committed().len() < replicas;
-                standing.under_min_in_sync = !self.has_enough_in_sync();
+                tally.leads = true;
+                tally.under_replicated = leader.in_sync().committed().len() < replicas;
+                tally.under_min_in_sync = !self.has_enough_in_sync();
             }
             Role::Follower(_) => {}
-            Role::Offline(_) => standing.offline = true,
+            Role::Offline(_) => tally.offline = true,
         }
-        let before = std::mem::replace(&mut self.standing, standing);
-        self.tell_standing(before, standing);
+        let before = std::mem::replace(&mut self.tally, tally);
+        self.tell_tally(before, tally);
     }
 
-    fn tell_standing(&self, before: Standing, now: Standing) {
+    fn tell_tally(&self, before: Tally, now: Tally) {
         if before == now {
             return;
         }
@@ -355,11 +362,12 @@ impl Actor for Replica {
 
     fn started(&mut self, context: &mut Self::Context) {
         context.set_mailbox_capacity(REPLICA.mailbox_max);
+        self.myself = Some(context.address());
         self.inbox.belongs_to(context.address().recipient());
     }
 
     fn stopped(&mut self, _: &mut Self::Context) {
-        self.tell_standing(self.standing, Standing::default());
+        self.tell_tally(self.tally, Tally::default());
         self.shared.warden.down(self.partition, self.life, self.clean);
     }
 }

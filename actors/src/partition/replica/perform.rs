@@ -15,6 +15,7 @@ impl Replica {
         match effect {
             Effect::Opened(epoch, start) => {
                 self.feeds.clear();
+                self.upkeep.confirmed = false;
                 if let Err(error) = self.log.begin_epoch(epoch) {
                     return self.log_failed(&error);
                 }

@@ -74,6 +74,8 @@ impl Handler<ProduceOne> for Replica {
             return reply.refuse(ErrorCode::InvalidRequest, text);
         }
         self.bench.put(fingerprint);
+        #[cfg(test)]
+        tests::die_if_told(&part.batches);
         let since = self.now();
         match self.gather(acks, part, permit) {
             Ok(gathered) => {
@@ -278,4 +280,14 @@ fn fingerprint(batches: &[u8]) -> u64 {
     digest.update(head);
     // 0 says that there is none.
     digest.finalize() | 1
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    /// A batch that holds this kills the replica that takes it.
+    pub(crate) const DEADLY: &[u8] = b"dies of this";
+
+    pub(super) fn die_if_told(batches: &[u8]) {
+        assert!(batches.windows(DEADLY.len()).all(|window| window != DEADLY), "told to die");
+    }
 }

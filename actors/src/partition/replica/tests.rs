@@ -19,7 +19,8 @@ use crate::partition::following::FollowerLog;
 use crate::partition::front::Front;
 use crate::partition::memory::Budget;
 use crate::partition::message::{
-    Acks, Fetch, FetchPart, Fetched, ListOffsets, ListedOffset, OffsetSpec, Produce, ProducePart, Produced,
+    Acks, ConfirmEpoch, Fetch, FetchPart, Fetched, ListOffsets, ListedOffset, OffsetSpec, Produce,
+    ProducePart, Produced,
 };
 use crate::partition::state::fixture::{assignment, life, partition};
 use crate::partition::state::{InSyncChange, ResignReason};
@@ -84,6 +85,7 @@ impl Node {
             producers: ProducerLimits::default(),
             quarantine: Arc::default(),
             warden: watcher.clone(),
+            threads: world.threads.clone(),
         };
         let parts = ReplicaParts {
             partition: partition(),
@@ -481,5 +483,70 @@ fn a_stopped_replica_says_that_it_ended_cleanly() {
         let watcher = Arc::clone(&node.watcher);
         node.stop().await;
         assert_eq!(*watcher.0.lock().unwrap(), ["down true"]);
+    });
+}
+
+#[test]
+fn a_full_mailbox_refuses_requests_and_holds_up_no_completion() {
+    simulate(|simulation, disk| async move {
+        let node = Node::start(&simulation, &disk, 1);
+        node.lead(1).await;
+        let answers: Arc<Mutex<Vec<Option<ErrorCode>>>> = Arc::default();
+        for _ in 0..20_000 {
+            let part = ProducePart { partition: partition(), leader_epoch: None, batches: batch(1, 0) };
+            let answers = Arc::clone(&answers);
+            node.front.produce(
+                Produce { acks: Acks::All, timeout_ms: 5000, parts: vec![part] },
+                move |answer| {
+                    let code = answer.parts[0].1.as_ref().err().map(|refusal| refusal.code);
+                    answers.lock().unwrap().push(code);
+                },
+            );
+        }
+        tokio::time::sleep(Duration::from_secs(5)).await;
+        let answers = std::mem::take(&mut *answers.lock().unwrap());
+        assert_eq!(answers.len(), 20_000, "every request got exactly one answer");
+        let taken = answers.iter().filter(|code| code.is_none()).count();
+        assert!(taken >= REPLICA.mailbox_max, "{taken} were taken");
+        let throttled = Some(ErrorCode::ThrottlingQuotaExceeded);
+        assert!(answers.iter().all(|code| code.is_none() || *code == throttled));
+        node.produce(Acks::All, batch(1, 0)).await.unwrap();
+    });
+}
+
+#[test]
+fn what_is_not_in_the_tail_cache_is_read_from_the_disk() {
+    simulate(|simulation, disk| async move {
+        let node = Node::start(&simulation, &disk, 1);
+        node.lead(1).await;
+        for _ in 0..10 {
+            node.produce(Acks::All, batch(10, 0)).await.unwrap();
+        }
+        node.stop().await;
+        let node = Node::start(&simulation, &disk, 2);
+        node.lead(2).await;
+        let fetched = node.fetch(35, 0).await.unwrap();
+        assert_eq!(offsets(&fetched), (30..100).step_by(10).collect::<Vec<_>>());
+    });
+}
+
+#[test]
+fn a_leader_tells_how_it_stands_and_confirms_its_epoch() {
+    simulate(|simulation, disk| async move {
+        let node = Node::start(&simulation, &disk, 1);
+        node.lead(3).await;
+        node.produce(Acks::All, batch(4, 0)).await.unwrap();
+        node.lead(5).await;
+        let (send, receive) = tokio::sync::oneshot::channel();
+        node.front.standing(partition(), move |answer| send.send(answer).unwrap());
+        let standing = receive.await.unwrap().unwrap();
+        assert_eq!((standing.epoch, standing.epoch_start), (LeaderEpoch(5), Offset(4)));
+        assert_eq!((standing.high_watermark, standing.is_confirmed), (Offset(4), true));
+        for (epoch, expected) in [(4, Err(ErrorCode::FencedLeaderEpoch)), (5, Ok(()))] {
+            let (send, receive) = tokio::sync::oneshot::channel();
+            let asked = ConfirmEpoch { partition: partition(), epoch: LeaderEpoch(epoch) };
+            node.front.confirm_epoch(asked, move |answer| send.send(answer).unwrap());
+            assert_eq!(receive.await.unwrap().map_err(|refusal| refusal.code), expected);
+        }
     });
 }

@@ -114,6 +114,7 @@ impl ReplicaSupervisor {
             producers: parts.producers,
             quarantine: Arc::clone(&quarantine),
             warden,
+            threads: world.threads.clone(),
         });
         let mut hosts = Vec::new();
         for core in world.threads.cores() {

@@ -1,17 +1,19 @@
 use std::cell::RefCell;
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::time::Duration;
 
 use millstream_transport::world::simulation::{self, Simulation};
-use millstream_transport::world::{Disk, DiskCall, Random};
+use millstream_transport::world::{Disk, DiskCall, OpenMode, Random};
 
 use super::super::memory::MemoryNetwork;
-use super::client::{Acknowledged, Fronts, check, produce_until, read_until};
+use super::client::{Acknowledged, Fronts, ask_produce, check, produce_until, read_until};
 use super::controller::{TestController, partition};
 use super::node::TestNode;
 use crate::ids::NodeId;
+use crate::partition::replica::produce::tests::DEADLY;
+use crate::record::{BatchBuilder, Compression};
 
 struct Cluster {
     simulation: Simulation,
@@ -148,21 +150,29 @@ impl Cluster {
     }
 }
 
+/// All log files, in order.
+fn log_files(disk: &dyn Disk, directory: &Path) -> Vec<PathBuf> {
+    let logs = disk.list(directory).unwrap();
+    let files = logs.iter().flat_map(|log| disk.list(log).unwrap_or_default());
+    files.filter(|file| file.extension().is_some_and(|extension| extension == "log")).collect()
+}
+
 /// The bytes of all log files by partition, in order.
-fn segments(disk: &dyn Disk, directory: &Path) -> BTreeMap<String, Vec<u8>> {
+fn segments(disk: &dyn Disk, directory: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
     let mut all = BTreeMap::new();
-    for log in disk.list(directory).unwrap() {
-        let name = log.file_name().unwrap().to_string_lossy().into_owned();
-        for file in disk.list(&log).unwrap_or_default() {
-            if file.extension().is_some_and(|extension| extension == "log") {
-                let open = disk.open(&file, millstream_transport::world::OpenMode::Read).unwrap();
-                let mut bytes = vec![0; usize::try_from(open.length().unwrap()).unwrap()];
-                open.read_at(&mut bytes, 0).unwrap();
-                all.entry(name.clone()).or_insert_with(Vec::new).extend(bytes);
-            }
-        }
+    for file in log_files(disk, directory) {
+        let open = disk.open(&file, OpenMode::Read).unwrap();
+        let mut bytes = vec![0; usize::try_from(open.length().unwrap()).unwrap()];
+        open.read_at(&mut bytes, 0).unwrap();
+        all.entry(file.parent().unwrap().to_path_buf()).or_insert_with(Vec::new).extend(bytes);
     }
     all
+}
+
+fn deadly_batch() -> bytes::Bytes {
+    let mut builder = BatchBuilder::new(1 << 20, Compression::NONE);
+    builder.push(1_767_225_600_000, None, Some(DEADLY), &[]).unwrap();
+    builder.finish(None)
 }
 
 fn simulate<F: Future<Output = ()>>(seed: u64, scenario: impl FnOnce(Simulation) -> F) {
@@ -278,6 +288,69 @@ fn nodes_stop_in_order_one_after_the_other() {
             cluster.run(500).await;
             cluster.restart(at).await;
             cluster.run(1500).await;
+        }
+        cluster.check().await;
+    });
+}
+
+#[test]
+fn a_flipped_bit_is_never_served_and_healed_from_the_others() {
+    simulate(8, |simulation| async move {
+        let mut cluster = Cluster::start(simulation).await;
+        cluster.run(1000).await;
+        // What lies in memory hides what lies on the disk: all start again.
+        for at in 0..3 {
+            cluster.kill(at, false);
+        }
+        cluster.notice();
+        for at in 0..3 {
+            cluster.restart(at).await;
+        }
+        cluster.run(500).await;
+        let leader = cluster.leader(0).unwrap();
+        let disk = cluster.nodes[leader.0 as usize - 1].disk.clone();
+        let log = log_files(&*disk.disk(), Path::new("/data")).remove(0);
+        disk.flip_bit(&log, 20_000, 3).unwrap();
+        disk.evict_cache();
+
+        // A reader from the beginning, who finds it.
+        cluster.readers.push(actix_rt::spawn(read_until(
+            cluster.controller.clone(),
+            Rc::clone(&cluster.fronts),
+            0,
+            Rc::clone(&cluster.stop_reading),
+        )));
+        cluster.run(2000).await;
+        assert_ne!(cluster.leader(0), Some(leader), "another leads");
+        let late = cluster.readers.pop().unwrap();
+        cluster.check().await;
+        assert!(late.await.unwrap().len() > 100, "the late reader read everything");
+    });
+}
+
+#[test]
+fn a_request_that_kills_its_replica_twice_is_quarantined_and_others_go_on() {
+    simulate(9, |simulation| async move {
+        let mut cluster = Cluster::start(simulation).await;
+        let deadly = deadly_batch();
+        let mut deaths = 0;
+        let refused = loop {
+            let front = cluster.leader(0).and_then(|leader| cluster.fronts.borrow().get(&leader).cloned());
+            if let Some(front) = front {
+                let refusal = ask_produce(&front, partition(0), deadly.clone()).await.unwrap_err();
+                if !refusal.code.is_retriable() {
+                    break refusal;
+                }
+                deaths += usize::from(refusal.text.contains("stopped before"));
+            }
+            cluster.run(100).await;
+            assert!(deaths < 7, "it kills for ever");
+        };
+        assert!(refused.text.contains("killed"), "{refused}");
+        assert!((2..=4).contains(&deaths), "{deaths} deaths");
+        cluster.run(2000).await;
+        for at in 0..3 {
+            cluster.restart(at).await;
         }
         cluster.check().await;
     });
