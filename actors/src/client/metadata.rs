@@ -39,6 +39,8 @@ struct Shared {
     view: watch::Sender<Arc<View>>,
     wanted: Mutex<Wanted>,
     changed: Notify,
+    /// Why the last one asked did not answer, until one does.
+    trouble: Mutex<Option<String>>,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -62,6 +64,7 @@ impl MetadataCache {
             view: watch::Sender::new(Arc::default()),
             wanted: Mutex::default(),
             changed: Notify::new(),
+            trouble: Mutex::default(),
         });
         let first = usize::try_from(world.random.range(0, 1 << 16)).unwrap_or(0);
         let mut poll =
@@ -150,7 +153,10 @@ impl MetadataCache {
                 }
             }
         };
-        let late = || ClientError::TimedOut { what: what.to_owned(), within, last: None };
+        let late = || {
+            let last = self.shared.trouble.lock().unwrap_or_else(PoisonError::into_inner).clone();
+            ClientError::TimedOut { what: what.to_owned(), within, last }
+        };
         tokio::time::timeout(within, search).await.unwrap_or_else(|_| Err(late()))
     }
 
@@ -246,7 +252,12 @@ impl Poll {
     }
 
     fn heard(&mut self, answer: Result<MetadataAnswer, LinkError>, asked: Option<BTreeSet<String>>) {
-        let Ok(answer) = answer else {
+        let (answer, trouble) = match answer {
+            Ok(answer) => (Some(answer), None),
+            Err(error) => (None, Some(error.to_string())),
+        };
+        *self.shared.trouble.lock().unwrap_or_else(PoisonError::into_inner) = trouble;
+        let Some(answer) = answer else {
             self.next_node();
             return;
         };

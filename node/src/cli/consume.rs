@@ -167,7 +167,7 @@ pub(super) fn run(matches: &ArgMatches) -> Result<(), Failure> {
 
 async fn consume(client: &Client, options: &Options) -> Result<(), Failure> {
     let topic = client.admin().describe_topic(&options.topic).await?;
-    let mut signals = Signals::listen()?;
+    let mut signals = Signals::listen_with_patience()?;
     let consumer = Consumer::new(client, options.settings())?;
     if options.group.is_some() {
         consumer.subscribe([&options.topic])?;

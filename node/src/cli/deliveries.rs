@@ -6,7 +6,7 @@ use std::time::Duration;
 use millstream_actors::producer::{Delivery, ProduceError};
 use tokio::time::Instant;
 
-use super::quantity::{mb_per_s, ms};
+use super::quantity::{mb_per_s, ms, per_second};
 
 /// Failures told one by one; the rest are only counted.
 const TOLD: u64 = 10;
@@ -102,13 +102,13 @@ impl Deliveries {
     pub(super) fn summary(&self, now: Instant) -> String {
         let time = now.duration_since(self.start);
         format!(
-            "{} sent, {} acknowledged, {} failed; {:.1} MB in {:.1} s ({:.1} MB/s); \
+            "{} sent, {} acknowledged, {} failed in {:.1} s ({:.0}/s, {:.3} MB/s); \
              longest time without an acknowledgement {:.0} ms",
             self.sent,
             self.acknowledged,
             self.failed,
-            self.bytes as f64 / 1e6,
             time.as_secs_f64(),
+            per_second(self.acknowledged, time),
             mb_per_s(self.bytes, time),
             ms(self.gaps.longest)
         )
@@ -164,7 +164,11 @@ mod tests {
         assert_eq!(told.len(), 11);
         assert!(told.first().unwrap().contains("line 1 was not delivered: the record's 9 bytes"), "{told:?}");
         assert_eq!(deliveries.verdict(), Err("30 of 30 records were not delivered".to_owned()));
-        assert!(deliveries.summary(Instant::now()).starts_with("30 sent, 0 acknowledged, 30 failed; 0.0 MB"));
+        assert!(
+            deliveries
+                .summary(Instant::now())
+                .starts_with("30 sent, 0 acknowledged, 30 failed in 0.0 s (0/s")
+        );
     }
 
     #[tokio::test(start_paused = true)]

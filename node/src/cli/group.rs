@@ -126,7 +126,10 @@ async fn describe(client: &Client, group: &str) -> Result<(), Failure> {
         description.epoch,
         description.assignor
     ))?;
-    members(&view, &description).lines().iter().try_for_each(|line| say(line))?;
+    if !description.members.is_empty() {
+        members(&view, &description).lines().iter().try_for_each(|line| say(line))?;
+        say("")?;
+    }
     let committed = client.admin().committed(group).await?;
     let committed: BTreeMap<PartitionId, Offset> =
         committed.into_iter().map(|(partition, at)| (partition, at.offset)).collect();
@@ -139,7 +142,6 @@ async fn describe(client: &Client, group: &str) -> Result<(), Failure> {
     let ends = client.admin().offsets(&wanted).await?;
     let ends: BTreeMap<PartitionId, Offset> =
         ends.into_iter().filter_map(|(name, listed)| Some((view.id(&name)?, listed.offset?))).collect();
-    say("")?;
     let lags = lags(&view, &description, &partitions, &committed, &ends);
     lags.lines().iter().try_for_each(|line| say(line))
 }

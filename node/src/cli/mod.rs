@@ -7,6 +7,7 @@ mod consume;
 mod deliveries;
 mod group;
 mod lines;
+mod node;
 mod pace;
 mod place;
 mod produce;
@@ -54,6 +55,7 @@ fn command() -> Command {
         .version(env!("CARGO_PKG_VERSION"))
         .subcommand_required(true)
         .arg_required_else_help(true)
+        .subcommand(node::command())
         .subcommand(topic::command())
         .subcommand(produce::command())
         .subcommand(consume::command())
@@ -66,6 +68,7 @@ fn command() -> Command {
 
 fn dispatch(matches: &ArgMatches) -> Result<(), Failure> {
     match matches.subcommand() {
+        Some(("node", matches)) => node::run(matches),
         Some(("topic", matches)) => topic::run(matches),
         Some(("produce", matches)) => produce::run(matches),
         Some(("consume", matches)) => consume::run(matches),

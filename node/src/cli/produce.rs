@@ -154,7 +154,7 @@ async fn produce(client: &Client, options: &Options, settings: ProducerSettings)
     let sending = Sending {
         producer: client.producer(settings).await?,
         options,
-        signals: Signals::listen()?,
+        signals: Signals::listen_with_patience()?,
         deliveries: Deliveries::new(Instant::now()),
         pace: Pace::new(Instant::now(), options.rate),
         bar: progress::bar(None, "lines sent"),

@@ -16,7 +16,7 @@ use super::super::connection::{open, with_client};
 use super::super::deliveries::Gaps;
 use super::histogram::Histogram;
 use super::load::{self, Load};
-use super::produce::{Plan, drive, producers};
+use super::produce::{Plan, drive, producers, tell};
 use super::sender::{STAMP_BYTES, Stamp};
 use super::topic;
 
@@ -55,10 +55,8 @@ pub(super) fn run(matches: &ArgMatches) -> Result<(), Failure> {
         let received = Reception { got: Arc::default(), count };
         let reading = tokio::spawn(read(consumer, stamp, start + load.warmup, received.clone(), told));
         let ran = drive(producers, &view.name, Plan::at(start, &load, Some(stamp)), &load).await?;
-        let (sent, errors) = {
-            let measured = ran.meter.lock();
-            (measured.acknowledged, measured.errors)
-        };
+        let measured = ran.meter.lock().clone();
+        let sent = measured.acknowledged;
         let missing = received.wait(sent).await;
         reading.abort();
         its_client.close().await;
@@ -66,9 +64,9 @@ pub(super) fn run(matches: &ArgMatches) -> Result<(), Failure> {
         let mut report = ran.report("latency", &view, &load);
         ran.rates(&mut report, sent, &load);
         received.write(&mut report);
-        report.acknowledged = Some((&ran.meter.lock().times).into());
-        report.errors = errors + missing;
-        ran.complain();
+        report.acknowledged = Some((&measured.times).into());
+        report.errors += measured.errors + missing;
+        tell(measured.first_error.as_deref());
         report.print()
     })
 }

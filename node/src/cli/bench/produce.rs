@@ -125,7 +125,7 @@ pub(super) async fn drive(
     plan: Plan,
     load: &Load,
 ) -> Result<Ran, Failure> {
-    let mut signals = Signals::listen()?;
+    let mut signals = Signals::listen_with_patience()?;
     let own = CpuOf::processes(vec![std::process::id()])?;
     let bar = progress::time_bar(load.warmup + load.duration, "sending");
     let (meter, start) = (Arc::new(Meter::default()), plan.start);
@@ -193,10 +193,10 @@ impl Ran {
             return Err("nothing was counted: the load ended within the warm-up; see --warmup".into());
         }
         self.rates(report, measured.acknowledged, load);
+        tell(measured.first_error.as_deref());
         report.times = (&measured.times).into();
         report.gap(measured.gaps.longest);
         report.errors = measured.errors;
-        self.complain();
         Ok(())
     }
 
@@ -207,12 +207,12 @@ impl Ran {
         report.cpu_s_per_gb = (!load.cpu.is_empty()).then(|| cpu_s_per_gb(self.cpu, bytes));
         report.own_cpu_s_per_gb = cpu_s_per_gb(self.own_cpu, bytes);
     }
+}
 
-    /// Tells the first error on standard error, as the report only counts them.
-    pub(super) fn complain(&self) {
-        use std::io::Write as _;
-        if let Some(error) = &self.meter.lock().first_error {
-            let _ = writeln!(std::io::stderr(), "the first error: {error}");
-        }
+/// Tells the first error on standard error, as the report only counts them.
+pub(super) fn tell(first_error: Option<&str>) {
+    use std::io::Write as _;
+    if let Some(error) = first_error {
+        let _ = writeln!(std::io::stderr(), "the first error: {error}");
     }
 }
