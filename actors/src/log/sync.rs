@@ -212,7 +212,6 @@ fn lead(shared: &Arc<Shared>, line: &Arc<Line>, threads: &Threads) {
         if !round.is_empty() {
             shared.metrics.sync_rounds.increment(1);
             workers.run(round);
-            shared.files.trim();
         }
         shared.write_table_if_due();
     }
@@ -233,6 +232,8 @@ fn sync_one(shared: &Shared, ends: &ReplicaEnds) -> bool {
     let bytes = work.bytes();
     let result = perform(shared, ends, &work);
     let ended = ends.finish(work, result);
+    // Its files are held no longer; there may be more of them open than should be.
+    shared.files.trim();
     if ended.result.is_ok() {
         shared.note_synced(bytes);
     }
@@ -278,7 +279,6 @@ fn inline_round(shared: &Shared, line: &Line) {
                 line.lock().pending.push(ends);
             }
         }
-        shared.files.trim();
     }
 }
 
