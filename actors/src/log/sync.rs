@@ -124,9 +124,9 @@ impl Syncer {
             queue.leader.take()
         };
         self.line.wake.notify_all();
-        if let Some(leader) = leader
-            && leader.thread().id() != std::thread::current().id()
-        {
+        // Where the last owner of the directory hears of a sync and lets go of it, a sync thread gets here itself.
+        let is_sync_thread = std::thread::current().name().is_some_and(|name| name.starts_with("log-sync"));
+        if let (Some(leader), false) = (leader, is_sync_thread) {
             // A panic there has been told already.
             let _ = leader.join();
         }
