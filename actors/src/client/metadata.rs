@@ -22,6 +22,9 @@ const MAX_WAIT: Duration = Duration::from_secs(30);
 /// How much longer its answer may take.
 const ANSWER_TIME: Duration = Duration::from_secs(3);
 
+/// How long a node that was asked for what it knows now may take before another wish makes the next one be asked.
+const PROMPT_TIME: Duration = Duration::from_millis(500);
+
 /// The least time between two requests that somebody wished for, and after an error.
 const LEAST_PAUSE: Duration = Duration::from_millis(50);
 
@@ -197,11 +200,37 @@ impl Poll {
             self.pause().await;
             let target = self.target();
             let asked = wanted.asked();
-            let asking = self.ask(&target, asked.clone());
+            if let Some(answer) = self.answer(&target, &asked).await {
+                self.heard(answer, asked);
+            }
+        }
+    }
+
+    /// The answer of a node, unless something else is wanted before it comes.
+    ///
+    /// A node that does not hold its answer back is given time for it: those who wish for news in quick succession would
+    /// else never get any.
+    async fn answer(
+        &self,
+        target: &Target,
+        asked: &Option<BTreeSet<String>>,
+    ) -> Option<Result<MetadataAnswer, LinkError>> {
+        let is_prompt = self.newer_than(asked).is_none();
+        let patience = Instant::now() + if is_prompt { PROMPT_TIME } else { Duration::ZERO };
+        let mut asking = self.ask(target, asked.clone());
+        let mut wished_again = false;
+        loop {
             tokio::select! {
                 biased;
-                () = self.shared.changed.notified() => {}
-                answer = asking => self.heard(answer, asked),
+                answer = &mut asking => return Some(answer),
+                () = self.shared.changed.notified() => {
+                    let wanted = self.shared.wanted.lock().unwrap_or_else(PoisonError::into_inner);
+                    if wanted.closed || wanted.asked() != *asked {
+                        return None;
+                    }
+                    wished_again |= wanted.refresh;
+                }
+                () = tokio::time::sleep_until(patience), if wished_again => return None,
             }
         }
     }
@@ -240,8 +269,13 @@ impl Poll {
         nodes.chain(addresses.skip(skip)).nth(place).unwrap_or(nowhere)
     }
 
+    /// What the node whose turn it is has told already of what is asked.
+    fn newer_than(&self, asked: &Option<BTreeSet<String>>) -> Option<u64> {
+        self.told.as_ref().filter(|(told, _)| told == asked).map(|(_, version)| *version)
+    }
+
     fn ask(&self, target: &Target, asked: Option<BTreeSet<String>>) -> super::link::Asking<MetadataAnswer> {
-        let newer_than = self.told.as_ref().filter(|(told, _)| *told == asked).map(|(_, version)| *version);
+        let newer_than = self.newer_than(&asked);
         let max_wait = if newer_than.is_some() { MAX_WAIT } else { Duration::ZERO };
         let request = Metadata {
             topics: asked.map(|names| names.into_iter().collect()),
@@ -280,3 +314,6 @@ impl Poll {
         });
     }
 }
+
+#[cfg(test)]
+mod tests;
