@@ -7,6 +7,7 @@ use bytes::{Bytes, BytesMut};
 
 use super::super::deliver::Parked;
 use super::super::join::{FetchPlace, Visit};
+use super::super::memory::Permit;
 use super::super::message::{FetchPart, Fetched, ListedOffset, OffsetSpec};
 use super::super::reply::Reply;
 use super::Replica;
@@ -85,12 +86,26 @@ impl Replica {
             Looked::Now(visit) => self.visited(part, place, deadline, may_wait, visit),
             Looked::Cold(cold, grant) => {
                 let Some(myself) = self.myself.clone() else { return };
+                let Some(permit) = self.shared.cold_reads.take(grant.bytes) else {
+                    place.join().settle(grant.bytes, 0);
+                    let text = "too many reads of the disk are under way on this node; try again";
+                    return place.refuse(Refusal::new(ErrorCode::ThrottlingQuotaExceeded, text));
+                };
                 let epoch = self.state.epoch();
                 let threads = self.shared.threads.clone();
                 actix_rt::spawn(async move {
                     let read = threads.run_blocking(move || cold.run()).await;
                     // A completion: as many as fetches were admitted.
-                    myself.do_send(ColdReadDone { part, place, deadline, may_wait, grant, epoch, read });
+                    myself.do_send(ColdReadDone {
+                        part,
+                        place,
+                        deadline,
+                        may_wait,
+                        grant,
+                        epoch,
+                        read,
+                        permit,
+                    });
                 });
             }
         }
@@ -237,13 +252,14 @@ pub(super) struct ColdReadDone {
     grant: Grant,
     epoch: LeaderEpoch,
     read: Result<Bytes, LogError>,
+    permit: Permit,
 }
 
 impl Handler<ColdReadDone> for Replica {
     type Result = ();
 
     fn handle(&mut self, done: ColdReadDone, _: &mut Self::Context) {
-        let ColdReadDone { part, place, deadline, may_wait, grant, epoch, read } = done;
+        let ColdReadDone { part, place, deadline, may_wait, grant, epoch, read, permit: _permit } = done;
         let visit = match self.check_leads(Some(epoch)) {
             Ok(_) => self.read(&place, grant, read),
             Err(refusal) => Visit { now: Err(refusal), waits: false },

@@ -31,13 +31,14 @@ pub use upkeep::producers_of;
 
 use self::lead::Fed;
 use self::produce::Gathered;
-use self::upkeep::Upkeep;
+use self::upkeep::{Uncommitted, Upkeep};
 use super::acknowledge::Acknowledgements;
 use super::append::{ProducerLimits, ProducerTable};
 use super::core_clock::CoreClock;
 use super::deliver::Deliveries;
 use super::following::LeaderLinks;
 use super::inbox::{Inbox, Wake};
+use super::memory::Budget;
 use super::reply::Reply;
 use super::state::{Failure, Input, LogFacts, ReplicaState, Role, Settings};
 use super::warden::{OnTheBench, Quarantine, Warden};
@@ -68,6 +69,8 @@ pub struct ReplicaShared {
     pub warden: Arc<dyn Warden>,
     /// Where reads of the disk go, so that they hold up nobody else on the core.
     pub threads: Threads,
+    /// Memory for such reads under way; one more is refused.
+    pub cold_reads: Budget,
 }
 
 /// When a replica looks after its log.
@@ -127,6 +130,7 @@ pub struct Replica {
     deliveries: Deliveries,
     feeds: BTreeMap<NodeId, Fed>,
     upkeep: Upkeep,
+    uncommitted: Uncommitted,
     inbox: Inbox,
     bench: Arc<OnTheBench>,
     links: Box<dyn LeaderLinks>,
@@ -174,6 +178,7 @@ impl Replica {
             deliveries: Deliveries::default(),
             feeds: BTreeMap::new(),
             upkeep: Upkeep::new(high_watermark),
+            uncommitted: Uncommitted::default(),
             inbox: parts.inbox,
             bench: parts.bench,
             links,

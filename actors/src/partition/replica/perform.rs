@@ -102,7 +102,9 @@ impl Replica {
     }
 
     fn high_watermark_moved(&mut self) {
-        self.upkeep.high_watermark_moved(self.now());
+        let (now, mark) = (self.now(), self.state.high_watermark().value());
+        self.uncommitted.committed(mark, now, &self.shared.series.commit_seconds);
+        self.upkeep.high_watermark_moved(now);
         self.wake_fetches();
         self.wake_feeds();
     }
@@ -110,6 +112,7 @@ impl Replica {
     /// Everybody who waits for this leader is told that it is none.
     pub(super) fn refuse_waiting(&mut self, refusal: &Refusal) {
         self.gathered.refuse_all(refusal);
+        self.uncommitted.forget();
         self.acks.refuse_all(refusal);
         for parked in self.deliveries.take_all() {
             parked.place.refuse(refusal.clone());

@@ -1,5 +1,6 @@
 //! Appending what producers send: checked, numbered, gathered, written with one call per wake-up.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use actix::{AsyncContext, Handler, Message};
@@ -39,6 +40,7 @@ pub struct ProduceOne {
 pub(super) struct Gathered {
     batches: Vec<Bytes>,
     headers: Vec<BatchHeader>,
+    producers: BTreeSet<ProducerId>,
     end: Option<Offset>,
     permits: Vec<Permit>,
     answers: Vec<(Acks, Waiting)>,
@@ -53,8 +55,9 @@ impl Gathered {
         *self = Self { write_planned: self.write_planned, ..Self::default() };
     }
 
-    fn names(&self, producers: impl IntoIterator<Item = ProducerId>) -> bool {
-        producers.into_iter().any(|id| self.headers.iter().any(|header| header.producer() == Some(id)))
+    fn names(&self, headers: &[BatchHeader]) -> bool {
+        !self.producers.is_empty()
+            && headers.iter().filter_map(BatchHeader::producer).any(|id| self.producers.contains(&id))
     }
 }
 
@@ -130,8 +133,7 @@ impl Replica {
         let now_ms = self.clock.wall_ms();
         let validated = validate(part.batches, &config, now_ms)?;
 
-        let producers: Vec<ProducerId> = validated.headers.iter().filter_map(BatchHeader::producer).collect();
-        if self.gathered.names(producers) {
+        if self.gathered.names(&validated.headers) {
             // Only what is appended is known of a producer: an append that fails must leave no trace.
             self.write_gathered();
             self.check_leads(Some(epoch))?;
@@ -184,6 +186,7 @@ impl Replica {
             .assign(validated)
             .map_err(|error| Refusal::new(ErrorCode::CorruptMessage, error.to_string()))?;
         self.gathered.batches.extend(sequenced.batches);
+        self.gathered.producers.extend(sequenced.headers.iter().filter_map(BatchHeader::producer));
         self.gathered.headers.extend(sequenced.headers);
         self.gathered.end = Some(sequencer.end());
         Ok((sequenced.base_offset, sequencer.end()))
@@ -229,6 +232,7 @@ impl Replica {
         for (acks, waiting) in answers {
             self.wait(acks, waiting);
         }
+        self.uncommitted.appended(self.log.end(), self.now());
         self.step(Input::LogChanged(self.facts()));
         self.make_durable(records);
         self.wake_feeds();

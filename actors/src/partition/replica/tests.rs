@@ -86,6 +86,7 @@ impl Node {
             quarantine: Arc::default(),
             warden: watcher.clone(),
             threads: world.threads.clone(),
+            cold_reads: Budget::new(64 << 20),
         };
         let parts = ReplicaParts {
             partition: partition(),

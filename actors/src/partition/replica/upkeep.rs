@@ -1,6 +1,9 @@
 //! What a replica does for its log now and then: syncs of `os` topics, keeping the high watermark, retention.
 
+use std::collections::VecDeque;
 use std::time::Duration;
+
+use metrics::Histogram;
 
 use super::super::append::{ProducerLimits, ProducerTable};
 use super::super::state::Input;
@@ -64,6 +67,34 @@ impl Upkeep {
         let keep = self.keep_at.map(|since| since + settings.checkpoint);
         let retain = self.retain_at.map(|at| at.max(now));
         [keep, retain, self.sync_at].into_iter().flatten().min()
+    }
+}
+
+/// When what is not committed yet was appended: how long it takes to commit. Bounded; what does not fit is not timed.
+#[derive(Debug, Default)]
+pub(super) struct Uncommitted(VecDeque<(Offset, Duration)>);
+
+/// Appends timed at once.
+const TIMED_MAX: usize = 1024;
+
+impl Uncommitted {
+    pub(super) fn appended(&mut self, end: Offset, now: Duration) {
+        if self.0.len() < TIMED_MAX {
+            self.0.push_back((end, now));
+        }
+    }
+
+    pub(super) fn committed(&mut self, high_watermark: Offset, now: Duration, commit_seconds: &Histogram) {
+        while let Some((end, since)) = self.0.front()
+            && *end <= high_watermark
+        {
+            commit_seconds.record(now.saturating_sub(*since).as_secs_f64());
+            self.0.pop_front();
+        }
+    }
+
+    pub(super) fn forget(&mut self) {
+        self.0.clear();
     }
 }
 

@@ -14,6 +14,7 @@ use super::super::append::ProducerLimits;
 use super::super::controller_link::ControllerLink;
 use super::super::directory::ReplicaDirectory;
 use super::super::host::{CoreHost, LinkMaker};
+use super::super::memory::Budget;
 use super::super::replica::{ReplicaShared, UpkeepSettings};
 use super::super::state::{InSyncChange, ResignReason, Settings};
 use super::super::warden::{Quarantine, Warden};
@@ -26,6 +27,9 @@ use crate::events::partition::PartitionSeries;
 use crate::ids::{Incarnation, LeaderEpoch, NodeId, PartitionId};
 use crate::image::Image;
 use crate::log::LogDirectory;
+
+/// Bytes that reads of the disk may hold at once, for all consumers of a node.
+const COLD_READ_BYTES: usize = 128 << 20;
 
 /// What a supervisor works with.
 #[derive(Clone, Debug)]
@@ -115,6 +119,7 @@ impl ReplicaSupervisor {
             quarantine: Arc::clone(&quarantine),
             warden,
             threads: world.threads.clone(),
+            cold_reads: Budget::new(COLD_READ_BYTES),
         });
         let mut hosts = Vec::new();
         for core in world.threads.cores() {

@@ -68,7 +68,7 @@ impl State {
                     |slot: &&super::Slot| slot.assignment.leader.is_some_and(|leader| leader.node == me);
                 let leaders = self.slots.values().filter(leads).count();
                 if self.resignations.admit(self.now(), partition, leaders) {
-                    self.parts.controller.resign(vec![GivenUp { partition, epoch, again: true }]);
+                    self.parts.controller.resign(vec![GivenUp { partition, epoch, again: false }]);
                 }
             }
             ResignReason::NotOpened => {
@@ -80,7 +80,7 @@ impl State {
                 }
                 let doubt = Doubt { cause: DoubtCause::EndsEarly, last_epoch: epoch, end: from };
                 self.parts.controller.report_doubts(vec![ReportedDoubt { partition, doubt }]);
-                self.parts.controller.resign(vec![GivenUp { partition, epoch, again: true }]);
+                self.parts.controller.resign(vec![GivenUp { partition, epoch, again: false }]);
             }
             ResignReason::Failed(failure) => {
                 if failure == Failure::Directory {
