@@ -23,3 +23,4 @@ pub async fn until<T>(what: &str, mut look: impl AsyncFnMut() -> Outcome<Option<
     }
     Err(format!("{what}: not within {} s", PATIENCE.as_secs()).into())
 }
+pub mod simulated;
