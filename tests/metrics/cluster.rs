@@ -121,7 +121,6 @@ const MOVED: &[&str] = &[
     "millstream_append_seconds_count",
     "millstream_log_append_seconds_count",
     "millstream_log_sync_seconds_count",
-    "millstream_commit_seconds_count",
     "millstream_replication_durable_seconds_count",
     "millstream_fetch_seconds_count",
     "millstream_quorum_commit_seconds_count",

@@ -5,11 +5,11 @@ use std::iter::Peekable;
 use std::str::Chars;
 
 /// Labels by name.
-pub type Labels = BTreeMap<String, String>;
+pub(crate) type Labels = BTreeMap<String, String>;
 
 /// One line that is no comment.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Sample {
+pub(crate) struct Sample {
     /// The name as it stands: of a histogram, with its ending.
     pub name: String,
     pub labels: Labels,
@@ -18,17 +18,17 @@ pub struct Sample {
 
 /// All samples under one HELP and TYPE.
 #[derive(Clone, Debug, Default)]
-pub struct Family {
+pub(crate) struct Family {
     pub kind: String,
     pub help: String,
     pub samples: Vec<Sample>,
 }
 
 /// The families of a scrape, by name.
-pub type Scrape = BTreeMap<String, Family>;
+pub(crate) type Scrape = BTreeMap<String, Family>;
 
 /// Reads a scrape; the error names the line.
-pub fn parse(text: &str) -> Result<Scrape, String> {
+pub(crate) fn parse(text: &str) -> Result<Scrape, String> {
     if !text.ends_with('\n') {
         return Err("the last line does not end".to_owned());
     }
@@ -233,50 +233,50 @@ mod tests {
     use super::*;
 
     const WELL: &str = "\
-# HELP m_total What.
-# TYPE m_total counter
-m_total{a=\"x\\\"y\\\\\",b=\"\"} 3
-m_total 4
+# HELP a_total What.
+# TYPE a_total counter
+a_total{a=\"x\\\"y\\\\\",b=\"\"} 3
+a_total 4
 
-# HELP m_seconds How long.
-# TYPE m_seconds histogram
-m_seconds_bucket{le=\"0.1\"} 1
-m_seconds_bucket{le=\"+Inf\"} 2
-m_seconds_sum 0.5
-m_seconds_count 2
+# HELP a_seconds How long.
+# TYPE a_seconds histogram
+a_seconds_bucket{le=\"0.1\"} 1
+a_seconds_bucket{le=\"+Inf\"} 2
+a_seconds_sum 0.5
+a_seconds_count 2
 ";
 
     #[test]
     fn what_is_well_is_read() {
         let scrape = parse(WELL).unwrap();
         assert_eq!(scrape.len(), 2);
-        assert_eq!(scrape["m_total"].samples[0].labels["a"], "x\"y\\");
-        assert_eq!(scrape["m_total"].samples[1].value, 4.0);
+        assert_eq!(scrape["a_total"].samples[0].labels["a"], "x\"y\\");
+        assert_eq!(scrape["a_total"].samples[1].value, 4.0);
     }
 
     #[test]
     fn what_is_not_well_is_refused() {
         for (from, to) in [
-            ("# HELP m_total What.\n", ""),
-            ("# TYPE m_total counter\n", ""),
-            ("# TYPE m_total counter", "# TYPE m_total summary"),
-            ("# TYPE m_total counter", "# TYPE m_total gauge"),
-            ("m_total 4", "m_total 4 5 6"),
-            ("m_total 4", "m_total -1"),
-            ("m_total 4", "m_total NaN"),
-            ("m_total 4", "n_total 4"),
-            ("m_total 4", "m_total{a=\"x\\\"y\\\\\",b=\"\"} 4"),
+            ("# HELP a_total What.\n", ""),
+            ("# TYPE a_total counter\n", ""),
+            ("# TYPE a_total counter", "# TYPE a_total summary"),
+            ("# TYPE a_total counter", "# TYPE a_total gauge"),
+            ("a_total 4", "a_total 4 5 6"),
+            ("a_total 4", "a_total -1"),
+            ("a_total 4", "a_total NaN"),
+            ("a_total 4", "n_total 4"),
+            ("a_total 4", "a_total{a=\"x\\\"y\\\\\",b=\"\"} 4"),
             ("b=\"\"", "a=\"\""),
             ("b=\"\"", "b="),
             ("b=\"\"", "B=\"\""),
             ("x\\\"y", "x\\zy"),
-            ("m_seconds_bucket{le=\"+Inf\"} 2\n", ""),
-            ("m_seconds_bucket{le=\"0.1\"} 1", "m_seconds_bucket{le=\"0.1\"} 3"),
-            ("m_seconds_bucket{le=\"0.1\"} 1", "m_seconds_bucket 1"),
-            ("m_seconds_sum 0.5\n", ""),
-            ("m_seconds_count 2", "m_seconds_count 3"),
-            ("m_seconds_count 2\n", "m_seconds_count 2"),
-            ("# HELP m_seconds How long.", "# HELP m_total What."),
+            ("a_seconds_bucket{le=\"+Inf\"} 2\n", ""),
+            ("a_seconds_bucket{le=\"0.1\"} 1", "a_seconds_bucket{le=\"0.1\"} 3"),
+            ("a_seconds_bucket{le=\"0.1\"} 1", "a_seconds_bucket 1"),
+            ("a_seconds_sum 0.5\n", ""),
+            ("a_seconds_count 2", "a_seconds_count 3"),
+            ("a_seconds_count 2\n", "a_seconds_count 2"),
+            ("# HELP a_seconds How long.", "# HELP a_total What."),
         ] {
             assert!(WELL.contains(from), "{from}");
             let text = WELL.replace(from, to);
@@ -286,7 +286,7 @@ m_seconds_count 2
 
     #[test]
     fn names_with_units_that_prometheus_does_not_use_are_refused() {
-        for name in ["m_ms", "m_count", "m_wait_minutes"] {
+        for name in ["a_ms", "a_count", "a_wait_minutes"] {
             let text = format!("# HELP {name} What.\n# TYPE {name} gauge\n{name} 1\n");
             assert!(parse(&text).is_err(), "{name}");
         }

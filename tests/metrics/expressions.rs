@@ -8,7 +8,7 @@ use serde_json::Value;
 
 /// A question to Prometheus.
 #[derive(Clone, Debug)]
-pub struct Expression {
+pub(crate) struct Expression {
     /// The panel or alert it belongs to.
     pub of: String,
     pub text: String,
@@ -18,7 +18,7 @@ pub struct Expression {
 
 /// A panel of the dashboard.
 #[derive(Debug)]
-pub struct Panel {
+pub(crate) struct Panel {
     pub id: u64,
     pub title: String,
     pub description: String,
@@ -31,17 +31,17 @@ fn folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../grafana")
 }
 
-pub fn read(file: &str) -> Outcome<String> {
+pub(crate) fn read(file: &str) -> Outcome<String> {
     let path = folder().join(file);
     Ok(std::fs::read_to_string(&path).map_err(|error| format!("{}: {error}", path.display()))?)
 }
 
-pub fn dashboard() -> Outcome<Value> {
+pub(crate) fn dashboard() -> Outcome<Value> {
     Ok(serde_json::from_str(&read("dashboards/millstream.json")?)?)
 }
 
 /// The panels of the dashboard, its rows left out.
-pub fn panels() -> Outcome<Vec<Panel>> {
+pub(crate) fn panels() -> Outcome<Vec<Panel>> {
     let dashboard = dashboard()?;
     let panels = list(&dashboard, "panels").iter().filter(|panel| text(panel, "type") != "row");
     panels.map(panel).collect()
@@ -65,7 +65,7 @@ fn panel(panel: &Value) -> Outcome<Panel> {
 }
 
 /// The expressions of the alerts, each of which stands on one line.
-pub fn alerts() -> Outcome<Vec<Expression>> {
+pub(crate) fn alerts() -> Outcome<Vec<Expression>> {
     let file = read("alerts/millstream.yml")?;
     let mut alerts: Vec<Expression> = Vec::new();
     let mut name = None;
@@ -93,20 +93,20 @@ fn in_braces(text: &str) -> Vec<String> {
 
 impl Expression {
     /// The series it asks for.
-    pub fn series(&self) -> BTreeSet<String> {
+    pub(crate) fn series(&self) -> BTreeSet<String> {
         let words = self.text.split(|c: char| !c.is_ascii_alphanumeric() && c != '_');
         words.filter(|word| word.starts_with("millstream_")).map(str::to_owned).collect()
     }
 
     /// The labels it groups by, and those that its legend or its texts name.
-    pub fn labels(&self) -> BTreeSet<String> {
+    pub(crate) fn labels(&self) -> BTreeSet<String> {
         let grouped = self.text.split("by (").skip(1).filter_map(|part| part.split_once(')'));
         let grouped = grouped.flat_map(|(labels, _)| labels.split(',')).map(|label| label.trim().to_owned());
         grouped.chain(self.legend.iter().cloned()).collect()
     }
 
     /// Whether its brackets and quotes close.
-    pub fn closes(&self) -> bool {
+    pub(crate) fn closes(&self) -> bool {
         let mut open = Vec::new();
         let bare: String = self.text.split('"').step_by(2).collect();
         for c in bare.chars() {
@@ -118,14 +118,14 @@ impl Expression {
                 _ => {}
             }
         }
-        open.is_empty() && self.text.matches('"').count() % 2 == 0
+        open.is_empty() && self.text.matches('"').count().is_multiple_of(2)
     }
 }
 
-pub fn list<'a>(value: &'a Value, key: &str) -> &'a [Value] {
+pub(crate) fn list<'a>(value: &'a Value, key: &str) -> &'a [Value] {
     value.get(key).and_then(Value::as_array).map_or(&[], Vec::as_slice)
 }
 
-pub fn text(value: &Value, key: &str) -> String {
+pub(crate) fn text(value: &Value, key: &str) -> String {
     value.get(key).and_then(Value::as_str).unwrap_or_default().to_owned()
 }

@@ -10,7 +10,11 @@ fn three_nodes_without_faults_keep_everything() {
         let mut cluster = SimulatedCluster::start(&simulation, 3).await;
         let load = Load::start(&mut cluster, LoadSettings::default()).await;
         load.run(Duration::from_secs(3)).await;
-        assert!(load.longest_gap() < Duration::from_secs(1), "nothing acknowledged for {:?}", load.longest_gap());
+        assert!(
+            load.longest_gap() < Duration::from_secs(1),
+            "nothing acknowledged for {:?}",
+            load.longest_gap()
+        );
         cluster.finish(load).await;
     });
 }

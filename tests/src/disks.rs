@@ -84,3 +84,10 @@ pub fn flip_a_bit(file: &Path) -> Outcome {
     // Written in place, as a disk would do it.
     Ok(fs::write(file, bytes)?)
 }
+
+/// Cuts the second half of a file off.
+pub fn cut_in_half(file: &Path) -> Outcome {
+    let file = fs::OpenOptions::new().write(true).open(file)?;
+    let half = file.metadata()?.len() / 2;
+    Ok(file.set_len(half)?)
+}

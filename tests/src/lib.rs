@@ -5,6 +5,7 @@ pub mod disks;
 pub mod history;
 pub mod load;
 pub mod process;
+pub mod simulated;
 
 /// What a test or a step of it comes to; the error is for people.
 pub type Outcome<T = ()> = Result<T, Box<dyn std::error::Error + Send + Sync>>;
@@ -23,4 +24,3 @@ pub async fn until<T>(what: &str, mut look: impl AsyncFnMut() -> Outcome<Option<
     }
     Err(format!("{what}: not within {} s", PATIENCE.as_secs()).into())
 }
-pub mod simulated;

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use millstream::{Client, CreateTopic, NodeId, ProducerSettings, TopicId};
 use millstream_actors::client::TopicView;
+use millstream_actors::cluster::message::PartitionMetadata;
 use millstream_actors::ids::{Offset, PartitionId};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -168,11 +169,6 @@ impl Load {
         self.topic
     }
 
-    /// The topic as the client sees it after its next look.
-    pub async fn describe(&self) -> Outcome<Arc<TopicView>> {
-        describe(&self.client, &self.settings.topic).await
-    }
-
     /// Who leads a partition now, as soon as somebody does.
     pub async fn leader(&self, partition: i32) -> Outcome<u32> {
         leader(&self.client, &self.settings.topic, partition).await
@@ -225,13 +221,8 @@ impl Load {
         for (partition, offset, tag) in held {
             history.hold(partition, offset, tag);
         }
-        if !notes.errors.is_empty() {
-            return Err(format!(
-                "{} errors: {:#?}",
-                notes.errors.len(),
-                notes.errors.first_chunk::<5>().map_or(&notes.errors[..], |five| &five[..])
-            )
-            .into());
+        if let Some(first) = notes.errors.first() {
+            return Err(format!("{} errors, first: {first}", notes.errors.len()).into());
         }
         let violations = check(&history);
         if let Some(first) = violations.first() {
@@ -279,5 +270,14 @@ pub async fn in_sync(client: &Client, topic: &str, replicas: usize) -> Outcome {
         last = Some(topic);
         Ok(well.then_some(()))
     });
-    waited.await.map_err(|error| format!("{error}; last seen: {last:#?}").into())
+    let shown = |topic: &TopicView| {
+        let one = |partition: &PartitionMetadata| {
+            format!(
+                "leader {:?} epoch {} in sync {:?}",
+                partition.leader, partition.leader_epoch, partition.in_sync
+            )
+        };
+        topic.partitions.iter().map(one).collect::<Vec<_>>()
+    };
+    waited.await.map_err(|error| format!("{error}; last seen: {:#?}", last.as_deref().map(shown)).into())
 }

@@ -77,7 +77,10 @@ impl SimulatedCluster {
             loop {
                 client.metadata().refresh();
                 let topic = client.admin().describe_topic(name).await.expect("the topic is known");
-                if topic.partitions.iter().all(|partition| partition.in_sync.len() == partition.replicas.len())
+                if topic
+                    .partitions
+                    .iter()
+                    .all(|partition| partition.in_sync.len() == partition.replicas.len())
                 {
                     break;
                 }
@@ -97,7 +100,9 @@ async fn ends(client: &Client, partitions: i32) -> BTreeMap<PartitionId, Offset>
     let view = client.metadata().view();
     listed
         .into_iter()
-        .map(|(name, listed)| (view.id(&name).expect("the topic is known"), listed.offset.expect("a leader has an end")))
+        .map(|(name, listed)| {
+            (view.id(&name).expect("the topic is known"), listed.offset.expect("a leader has an end"))
+        })
         .collect()
 }
 
@@ -105,9 +110,7 @@ async fn ends(client: &Client, partitions: i32) -> BTreeMap<PartitionId, Offset>
 async fn read_finals(client: &Client, ends: &BTreeMap<PartitionId, Offset>, history: &mut History) {
     let mut consumer =
         Consumer::new(client, ConsumerSettings::default()).expect("a reader's settings are right");
-    let all = ends
-        .keys()
-        .map(|partition| (TopicPartition::new(TOPIC, partition.index), SeekTo::Beginning));
+    let all = ends.keys().map(|partition| (TopicPartition::new(TOPIC, partition.index), SeekTo::Beginning));
     consumer.assign(all).await.expect("the topic is known");
     let mut left = ends.clone();
     left.retain(|_, end| end.0 > 0);

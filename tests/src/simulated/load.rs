@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use actix_rt::task::JoinHandle;
 use millstream::{
-    Client, Consumer, ConsumerEvent, ConsumerSettings, Delivery, Fetched, OffsetReset, ProduceError, Producer,
-    ProducerRecord, ProducerSettings, SeekTo, TopicPartition,
+    Client, Consumer, ConsumerEvent, ConsumerSettings, Delivery, Fetched, OffsetReset, ProduceError,
+    Producer, ProducerRecord, ProducerSettings, SeekTo, TopicPartition,
 };
 use millstream_actors::ids::{Offset, PartitionId, TopicId};
 use tokio::sync::Notify;
@@ -187,7 +187,8 @@ impl Load {
 const PADDING: [u8; 88] = [b'.'; 88];
 
 async fn produce(client: Client, id: u32, shared: Rc<Shared>, settings: LoadSettings) {
-    let timing = ProducerSettings { delivery_timeout: Duration::from_secs(300), ..ProducerSettings::default() };
+    let timing =
+        ProducerSettings { delivery_timeout: Duration::from_secs(300), ..ProducerSettings::default() };
     let producer = client.producer(timing).await.expect("a producer's settings are right");
     let mut sending = Sending { producer, id, shared, numbers: BTreeMap::new(), waiting: Vec::new() };
     let mut partitions = (0..settings.partitions).cycle();

@@ -196,7 +196,8 @@ impl SimulatedCluster {
 
     /// Waits until all nodes that run are ready.
     pub async fn until_ready(&self) {
-        let ready = || self.machines.values().flat_map(|machine| &machine.node).all(|node| node.health().is_ready());
+        let ready =
+            || self.machines.values().flat_map(|machine| &machine.node).all(|node| node.health().is_ready());
         until("all nodes are ready", ready).await;
     }
 

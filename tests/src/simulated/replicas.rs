@@ -52,9 +52,8 @@ impl SimulatedCluster {
     fn held(&self, node: NodeId) -> BTreeMap<PartitionId, Held> {
         let world = World::simulated(&self.simulation, self.disk(node));
         let path = self.log_directory();
-        let directory =
-            LogDirectory::open(&world, &path, DirectorySettings::default(), Events::uncounted())
-                .unwrap_or_else(|error| panic!("the log directory of node {node} cannot be opened: {error}"));
+        let directory = LogDirectory::open(&world, &path, DirectorySettings::default(), Events::uncounted())
+            .unwrap_or_else(|error| panic!("the log directory of node {node} cannot be opened: {error}"));
         let found = directory.logs().into_iter().map(|partition| {
             let opened = directory.open_log(partition, &TopicConfig::default());
             let (log, _) = opened.unwrap_or_else(|error| panic!("{partition} of node {node}: {error}"));

@@ -1,0 +1,96 @@
+//! Disks that are emptied or damaged while their node is down.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+
+use millstream_actors::ids::PartitionId;
+use millstream_tests::disks::{cut_in_half, flip_a_bit, segments};
+use millstream_tests::load::{Load, LoadSettings};
+use millstream_tests::process::ProcessCluster;
+use millstream_tests::{Outcome, until};
+
+use crate::{FLOW, PROGRAM, disks_are_equal};
+
+#[tokio::test]
+async fn a_node_with_an_emptied_log_directory_fetches_everything_again() {
+    ProcessCluster::run(PROGRAM, 3, &[], async |cluster| {
+        let client = cluster.client().await?;
+        let load = Load::start(&client, LoadSettings::default()).await?;
+        load.in_sync().await?;
+        let emptied = load.leader(0).await?;
+        cluster.kill_9(emptied)?;
+        fs::remove_dir_all(cluster.log_dir(emptied))?;
+        fs::create_dir(cluster.log_dir(emptied))?;
+        load.acknowledges(FLOW).await?;
+        cluster.restart_node(emptied).await?;
+        load.in_sync().await?;
+        load.acknowledges(FLOW).await?;
+        let report = load.finish().await?;
+        disks_are_equal(cluster, &report).await
+    })
+    .await;
+}
+
+/// How a node ends before its disk is damaged.
+#[derive(Clone, Copy)]
+enum End {
+    Killed,
+    Terminated,
+}
+
+/// Damages a closed segment of the leader while it is down; when it leads again, what it has is read.
+async fn damage_a_leader(end: End, damage: fn(&Path) -> Outcome) {
+    ProcessCluster::run(PROGRAM, 3, &[], async |cluster| {
+        let client = cluster.client().await?;
+        let mut config: BTreeMap<_, _> = LoadSettings::default().config;
+        config.insert("segment.bytes".to_owned(), (1 << 20).to_string());
+        let settings =
+            LoadSettings { partitions: 1, value_bytes: 8 << 10, config, ..LoadSettings::default() };
+        let load = Load::start(&client, settings).await?;
+        load.in_sync().await?;
+        let damaged = load.leader(0).await?;
+        let partition = PartitionId { topic: load.topic(), index: 0 };
+        let directory = cluster.log_dir(damaged);
+        until("closed segments", async || Ok((segments(&directory, partition)?.len() > 2).then_some(())))
+            .await?;
+        match end {
+            End::Killed => cluster.kill_9(damaged)?,
+            End::Terminated => {
+                cluster.terminate(damaged).await?;
+            }
+        }
+        let all = segments(&directory, partition)?;
+        damage(all.first().ok_or("no segment")?)?;
+        load.acknowledges(FLOW).await?;
+        cluster.restart_node(damaged).await?;
+        load.in_sync().await?;
+        // The preferred leader gets its place back, and is asked for everything from the first record on.
+        until("the damaged node leads", async || Ok((load.leader(0).await? == damaged).then_some(())))
+            .await?;
+        let report = load.finish().await?;
+        let log = cluster.log_text(damaged)?;
+        if !log.contains("corrupt") {
+            return Err("nobody has said that the segment is corrupt".into());
+        }
+        // Healed: the same bytes as the others have.
+        millstream_tests::load::in_sync(&client, "load", 3).await?;
+        disks_are_equal(cluster, &report).await
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_flipped_bit_in_a_closed_segment_is_found_healed_and_never_served() {
+    damage_a_leader(End::Terminated, flip_a_bit).await;
+}
+
+#[tokio::test]
+async fn a_flipped_bit_is_healed_after_a_kill_too() {
+    damage_a_leader(End::Killed, flip_a_bit).await;
+}
+
+#[tokio::test]
+async fn a_truncated_segment_is_found_healed_and_never_served() {
+    damage_a_leader(End::Terminated, cut_in_half).await;
+}
