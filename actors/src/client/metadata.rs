@@ -8,7 +8,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use millstream_transport::world::World;
-use tokio::sync::{Notify, watch};
+use millstream_transport::world::watch;
+use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use super::error::ClientError;

@@ -12,8 +12,8 @@ use std::time::Duration;
 
 use millstream_transport::peer::AskError;
 use millstream_transport::world::Clock;
+use millstream_transport::world::watch;
 use ractor::{Actor, ActorCell, ActorProcessingErr, ActorRef, SpawnErr};
-use tokio::sync::watch;
 use tokio::time::{Instant, MissedTickBehavior};
 
 use super::controller::ControllerHandle;

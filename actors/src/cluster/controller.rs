@@ -13,8 +13,8 @@ mod settings;
 use std::sync::Arc;
 use std::time::Duration;
 
+use millstream_transport::world::watch;
 use ractor::{Actor, ActorProcessingErr, ActorRef};
-use tokio::sync::watch;
 use tokio::time::{Instant, MissedTickBehavior, timeout};
 
 pub use super::plan::TopicDefaults;

@@ -9,7 +9,7 @@ use std::time::Duration;
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use millstream_transport::world::Clock;
-use tokio::sync::watch;
+use millstream_transport::world::watch;
 use uuid::Uuid;
 
 pub(super) use nodes::{Cluster, MemoryPeers};

@@ -8,8 +8,9 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
+use millstream_transport::world::watch;
 use millstream_transport::world::{Clock, Random};
-use tokio::sync::{Mutex, Semaphore, watch};
+use tokio::sync::{Mutex, Semaphore};
 use tokio::time::{Instant, timeout, timeout_at};
 
 use super::controller::ControllerHandle;

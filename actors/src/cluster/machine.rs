@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use tokio::sync::watch;
+use millstream_transport::world::watch;
 
 use crate::error::{ErrorCode, Refusal};
 use crate::image::{Image, Outcome, decode_entry, encode_outcomes};

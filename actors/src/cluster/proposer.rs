@@ -6,7 +6,7 @@ use std::time::Duration;
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use millstream_transport::world::Clock;
-use tokio::sync::watch;
+use millstream_transport::world::watch;
 
 use super::quorum::{self, Quorum};
 use crate::ids::NodeId;

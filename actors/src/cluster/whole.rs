@@ -8,8 +8,8 @@ use std::time::Duration;
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use millstream_transport::world::simulation::{self, Simulation};
+use millstream_transport::world::watch;
 use millstream_transport::world::{Random, SimulatedDisk, World};
-use tokio::sync::watch;
 use tokio::time::{Instant, sleep};
 use uuid::Uuid;
 

@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use tokio::sync::{Notify, watch};
+use millstream_transport::world::watch;
+use tokio::sync::Notify;
 
 use super::membership::Subscription;
 use super::state::State;

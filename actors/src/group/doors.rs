@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use futures::future::BoxFuture;
 use millstream_transport::world::Clock;
-use tokio::sync::watch;
+use millstream_transport::world::watch;
 use tokio::time::Instant;
 
 use super::modern::{Group, Now};

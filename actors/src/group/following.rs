@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use futures::FutureExt;
 use futures::future::BoxFuture;
-use tokio::sync::watch;
+use millstream_transport::world::watch;
 
 use super::doors::{Coordinators, OwnershipLease};
 use super::front::GroupFront;

@@ -38,7 +38,7 @@ use millstream_transport::identity::Credentials;
 use millstream_transport::peer::{Endpoint, EndpointConfig, Mtu};
 use millstream_transport::wire::Wire;
 use millstream_transport::world::World;
-use tokio::sync::watch;
+use millstream_transport::world::watch;
 use tokio::task::JoinHandle;
 
 use super::controller_link::NodeControllerLink;

@@ -16,7 +16,8 @@ use millstream_actors::partition::message::{
 };
 use millstream_actors::record::{BatchBuilder, Compression, MAX_UNPACKED_BYTES, records, whole_batches};
 use millstream_transport::world::Core;
-use tokio::sync::{oneshot, watch};
+use millstream_transport::world::watch;
+use tokio::sync::oneshot;
 
 use super::groups::offsets_partition;
 

@@ -18,8 +18,8 @@ use millstream_actors::record::whole_batches;
 use millstream_transport::message::Message;
 use millstream_transport::peer::{Answering, Endpoint, Handlers, Lane};
 use millstream_transport::world::Clock;
+use millstream_transport::world::watch;
 use serde::{Deserialize, Serialize};
-use tokio::sync::watch;
 
 /// How long another node may take to say where a partition ends, or whether an epoch still stands.
 const ASK_WITHIN: Duration = Duration::from_millis(500);

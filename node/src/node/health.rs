@@ -5,7 +5,7 @@ use std::sync::Arc;
 use millstream_actors::cluster::agent::NodeHealth;
 use millstream_actors::image::Image;
 use millstream_actors::log::DirectoryHealth;
-use tokio::sync::watch;
+use millstream_transport::world::watch;
 
 use crate::http::{Health, HealthReport};
 

@@ -35,7 +35,7 @@ pub struct LoadSettings {
 
 impl Default for LoadSettings {
     fn default() -> Self {
-        Self { partitions: 3, producers: 2, burst: 4, pace: Duration::from_millis(10), members: 2 }
+        Self { partitions: 3, producers: 2, burst: 12, pace: Duration::from_millis(50), members: 2 }
     }
 }
 

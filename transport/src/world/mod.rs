@@ -10,6 +10,7 @@ mod disk;
 mod random;
 pub mod simulation;
 mod threads;
+pub mod watch;
 
 pub use arbiters::Arbiters;
 pub use clock::Clock;

@@ -13,8 +13,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use millstream_transport::world::simulation::Simulation;
+use millstream_transport::world::watch;
 use millstream_transport::world::{Core, Random, SimulatedDisk, Threads, World};
-use tokio::sync::watch;
 use uuid::Uuid;
 
 use super::{Client, ClientSettings, Cluster};

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use millstream_transport::world::watch;
 use ractor::ActorRef;
-use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::{AgentMessage, AgentParts, NodeHealth, flatten};

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use millstream_transport::world::Clock;
-use tokio::sync::watch;
+use millstream_transport::world::watch;
 use uuid::Uuid;
 
 use super::TopicDefaults;

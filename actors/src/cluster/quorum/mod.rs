@@ -25,7 +25,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use millstream_transport::world::World;
-use tokio::sync::{Notify, Semaphore, mpsc, watch};
+use millstream_transport::world::watch;
+use tokio::sync::{Notify, Semaphore, mpsc};
 use tokio::time::Instant;
 
 use self::answer::Promises;
@@ -58,7 +59,8 @@ struct Shared {
     world: World,
     wire: Arc<dyn QuorumWire>,
     raft: Raft,
-    metrics: watch::Receiver<Metrics>,
+    /// openraft's own; one task waits for its changes.
+    metrics: tokio::sync::watch::Receiver<Metrics>,
     network: Network,
     log: LogStore,
     latch: Latch,

@@ -14,7 +14,7 @@ use std::time::Duration;
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use millstream_transport::world::Clock;
-use tokio::sync::watch;
+use millstream_transport::world::watch;
 
 use super::doors::{CoordinatorLog, Coordinators, GroupDoors, LogEnd, LogEnds, OwnershipLease, Replay};
 use super::fakes::FakeTopics;

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use tokio::sync::watch;
+use millstream_transport::world::watch;
 
 use super::super::error::LogError;
 use crate::events::{DirectoryFailed, Events};

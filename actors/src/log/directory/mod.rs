@@ -18,8 +18,8 @@ pub(super) mod table;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use millstream_transport::world::watch;
 use millstream_transport::world::{DirectoryLock, World};
-use tokio::sync::watch;
 
 pub use self::health::DirectoryHealth;
 pub(super) use self::meta::read_small;

@@ -19,8 +19,9 @@ use std::time::Duration;
 
 use actix::Addr;
 use millstream_transport::world::World;
+use millstream_transport::world::watch;
 use ractor::{Actor, ActorProcessingErr, ActorRef};
-use tokio::sync::{oneshot, watch};
+use tokio::sync::oneshot;
 
 pub use handle::{CannotSupervise, ReplicaSupervisor, SupervisorParts};
 pub use logs::{RecoveredLogs, recover};

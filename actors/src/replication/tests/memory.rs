@@ -8,7 +8,8 @@ use bytes::{Bytes, BytesMut};
 use millstream_transport::frame::{Form, Head, PREFIX_BYTES, Prefix, encode};
 use millstream_transport::message::Message;
 use millstream_transport::peer::{AskError, ChannelError};
-use tokio::sync::{mpsc, watch};
+use millstream_transport::world::watch;
+use tokio::sync::mpsc;
 
 use crate::ids::NodeId;
 use crate::replication::channel::{

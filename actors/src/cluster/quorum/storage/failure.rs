@@ -3,8 +3,8 @@
 use std::io;
 use std::path::PathBuf;
 
+use millstream_transport::world::watch;
 use openraft::{AnyError, ErrorSubject, ErrorVerb};
-use tokio::sync::watch;
 
 use crate::cluster::quorum::types::{StorageError, StorageIoError};
 

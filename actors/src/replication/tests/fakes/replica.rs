@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex};
 
 use actix::{Actor, Addr, AsyncContext, Context, Handler, Message, Recipient, ResponseFuture};
 use bytes::Bytes;
-use tokio::sync::watch;
+use millstream_transport::world::watch;
 
 use super::{EPOCH, LEADER, member, offsets, partition};
 use crate::ids::{LeaderEpoch, Offset, PartitionId};

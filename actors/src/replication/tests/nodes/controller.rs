@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use millstream_transport::world::Random;
-use tokio::sync::watch;
+use millstream_transport::world::watch;
 
 use crate::cluster::election::{due, moved};
 use crate::ids::{DirectoryId, Incarnation, NodeId, PartitionId, TopicId};
