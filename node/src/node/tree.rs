@@ -9,8 +9,8 @@ use millstream_actors::events::partition::ActorRestarted;
 use millstream_actors::kinds::CONTROLLER;
 use millstream_actors::supervision::Deaths;
 use millstream_transport::world::Clock;
+use millstream_transport::world::watch;
 use ractor::{Actor, ActorCell, ActorId, ActorProcessingErr, ActorRef, SpawnErr, SupervisionEvent};
-use tokio::sync::watch;
 use tokio::time::Instant;
 
 /// Why a node cannot go on, once it cannot.

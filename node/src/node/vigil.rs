@@ -10,7 +10,7 @@ use millstream_actors::ids::{Incarnation, LeaderEpoch, NodeId, Offset};
 use millstream_actors::image::{Doubt, DoubtCause, Image, ReportedDoubt, assignments};
 use millstream_actors::log::DirectoryHealth;
 use millstream_transport::peer::Endpoint;
-use tokio::sync::watch;
+use millstream_transport::world::watch;
 use tokio::time::Instant;
 
 use super::tree::Fatal;
