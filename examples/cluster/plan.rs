@@ -130,7 +130,8 @@ fn filled(value: &str, node: u32, port: u32) -> String {
     while let Some(begin) = rest.find('{') {
         filled.push_str(&rest[..begin]);
         rest = &rest[begin..];
-        let end = rest.find('}').map_or(rest.len(), |end| end + 1);
+        // What is not closed is no placeholder.
+        let Some(end) = rest.find('}').map(|end| end + 1) else { break };
         let replacement = match rest[..end].trim_matches(['{', '}']) {
             "node" => Some(node),
             "port" => Some(port),

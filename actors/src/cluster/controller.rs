@@ -1,7 +1,7 @@
 //! The controller: on every voter, at work on the one that leads the quorum.
 //!
 //! Elsewhere it only listens, so that it knows who is there when its turn comes. At work it takes requests and
-//! observations to [`desk::Desk`], proposes one entry at a time, and answers when the entry is decided. Before its first
+//! observations to its desk, proposes one entry at a time, and answers when the entry is decided. Before its first
 //! it proposes an empty one: when that is decided, its image holds all that earlier controllers decided. The handler is
 //! synchronous; the quorum's answer comes back as a message with the number of the attempt it belongs to.
 
