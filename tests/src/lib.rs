@@ -11,7 +11,7 @@ pub mod simulated;
 pub type Outcome<T = ()> = Result<T, Box<dyn std::error::Error + Send + Sync>>;
 
 /// How long a condition may take to come true: generous, because the machine may be busy with other tests.
-pub const PATIENCE: std::time::Duration = std::time::Duration::from_secs(40);
+pub const PATIENCE: std::time::Duration = std::time::Duration::from_secs(120);
 
 /// Looks until there is something, or an error, or [`PATIENCE`] is over.
 pub async fn until<T>(what: &str, mut look: impl AsyncFnMut() -> Outcome<Option<T>>) -> Outcome<T> {

@@ -10,6 +10,7 @@ use std::time::Duration;
 use millstream::{Client, CreateTopic, NodeId, ProducerSettings, TopicId};
 use millstream_actors::client::TopicView;
 use millstream_actors::cluster::message::PartitionMetadata;
+use millstream_actors::error::ErrorCode;
 use millstream_actors::ids::{Offset, PartitionId};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -134,7 +135,13 @@ impl Load {
             replication_factor: Some(settings.replicas),
             config: settings.config.clone(),
         };
-        let topic = client.admin().create_topic(topic).await?;
+        // A node that is ready may not be live yet in the controller's eyes.
+        let topic = until("the topic", async || match client.admin().create_topic(topic.clone()).await {
+            Ok(made) => Ok(Some(made)),
+            Err(error) if error.code() == Some(ErrorCode::InvalidReplicationFactor) => Ok(None),
+            Err(error) => Err(error.into()),
+        })
+        .await?;
         let notes = Arc::new(Mutex::new(Notes::default()));
         let (stop_sending, stopped) = watch::channel(false);
         let producer = client.producer(ProducerSettings::default()).await?;

@@ -33,6 +33,9 @@ pub struct ProcessCluster {
     nodes: BTreeMap<u32, Child>,
 }
 
+/// Whose turn it is to have processes.
+static TURN: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
+
 impl ProcessCluster {
     /// Starts `nodes` processes of `program`, all of them voters, with these settings beside the necessary ones, and
     /// waits until all are ready.
@@ -87,6 +90,8 @@ impl ProcessCluster {
         settings: &[(&str, &str)],
         test: impl AsyncFnOnce(&mut Self) -> Outcome,
     ) {
+        // One cluster of processes at a time: several would starve each other's heartbeats on a small machine.
+        let _turn = TURN.lock().await;
         let mut cluster = match Self::start(Path::new(program), nodes, settings).await {
             Ok(cluster) => cluster,
             Err(error) => panic!("the cluster does not start: {error}"),
