@@ -246,7 +246,7 @@ fn sync_one(shared: &Shared, ends: &ReplicaEnds) -> bool {
     ended.again
 }
 
-fn perform(shared: &Shared, ends: &ReplicaEnds, work: &Work) -> Result<(), LogError> {
+pub(super) fn perform(shared: &Shared, ends: &ReplicaEnds, work: &Work) -> Result<(), LogError> {
     if shared.health.has_failed() {
         return shared.health.check();
     }
@@ -256,8 +256,13 @@ fn perform(shared: &Shared, ends: &ReplicaEnds, work: &Work) -> Result<(), LogEr
         shared.metrics.synced_files.increment(1);
     }
     if work.names() {
-        let synced = shared.disk.sync_directory(ends.path());
-        synced.map_err(|error| shared.fail("sync the names in", ends.path(), &error))?;
+        match shared.disk.sync_directory(ends.path()) {
+            // A deleted replica has no names to lose.
+            Err(_) if ends.is_removed() => {
+                return Err(LogError::Closed { directory: ends.path().to_path_buf() });
+            }
+            synced => synced.map_err(|error| shared.fail("sync the names in", ends.path(), &error))?,
+        }
     }
     shared.sync_root_names(work.root_change())?;
     shared.metrics.sync_seconds.record(shared.clock.now().duration_since(started));

@@ -9,9 +9,18 @@ use tokio::sync::{Notify, Semaphore};
 
 use super::delivery::ProduceError;
 
+/// Who has to wait for memory waits until this share of all of it is free, but only for so long.
+///
+/// Memory comes back a batch at a time. Waking a caller for each would cost a change of threads for each; so it sleeps
+/// until there is room for several batches, while the rest of the memory keeps the cluster busy.
+const WAITS_FOR_SHARE: usize = 8;
+const WAITS_FOR_SHARE_WITHIN: Duration = Duration::from_millis(20);
+
 #[derive(Debug)]
 pub(super) struct Budget {
     memory: Semaphore,
+    /// What a caller waits for, if it has to wait.
+    step_bytes: usize,
     waiting: AtomicUsize,
     next: AtomicU64,
     undecided: Mutex<BTreeSet<u64>>,
@@ -22,6 +31,7 @@ impl Budget {
     pub(super) fn new(bytes: usize) -> Self {
         Self {
             memory: Semaphore::new(bytes.min(Semaphore::MAX_PERMITS)),
+            step_bytes: bytes / WAITS_FOR_SHARE,
             waiting: AtomicUsize::new(0),
             next: AtomicU64::new(0),
             undecided: Mutex::default(),
@@ -35,10 +45,21 @@ impl Budget {
         permits.map(tokio::sync::SemaphorePermit::forget).is_ok()
     }
 
-    /// Waits for memory; who waits longest is served first.
+    /// Waits for memory.
     pub(super) async fn take(&self, bytes: usize, within: Duration) -> Result<(), ProduceError> {
         self.waiting.fetch_add(1, Ordering::Relaxed);
         let _waits = Waits(&self.waiting);
+        if self.step_bytes > bytes {
+            let step = self.acquire(self.step_bytes, WAITS_FOR_SHARE_WITHIN.min(within)).await;
+            if step.is_ok() {
+                self.give_back(self.step_bytes - bytes);
+                return step;
+            }
+        }
+        self.acquire(bytes, within).await
+    }
+
+    async fn acquire(&self, bytes: usize, within: Duration) -> Result<(), ProduceError> {
         let asking = self.memory.acquire_many(u32::try_from(bytes).unwrap_or(u32::MAX));
         match tokio::time::timeout(within, asking).await {
             Ok(Ok(permits)) => {

@@ -34,6 +34,8 @@ struct State {
     /// The lowest offset to which the log was cut while a sync was running.
     floor: Option<Offset>,
     owned: bool,
+    /// The replica is deleted, its files with it.
+    removed: bool,
     /// How the life before ended; nothing once the log was opened in this one.
     arrival: Option<Arrival>,
 }
@@ -133,6 +135,7 @@ impl ReplicaEnds {
             wanted: false,
             floor: None,
             owned: false,
+            removed: false,
             arrival: None,
         };
         Self { partition, path, state: Mutex::new(state) }
@@ -141,6 +144,17 @@ impl ReplicaEnds {
     /// Takes the replica for one owner; false if it has one.
     pub(in crate::log) fn take(&self) -> bool {
         !std::mem::replace(&mut self.lock().owned, true)
+    }
+
+    /// The replica is about to be deleted: what it had unsynced does not matter any more.
+    pub(in crate::log) fn remove(&self) {
+        let mut state = self.lock();
+        state.removed = true;
+        state.unsynced = Unsynced::default();
+    }
+
+    pub(in crate::log) fn is_removed(&self) -> bool {
+        self.lock().removed
     }
 
     /// Its owner is gone.

@@ -151,6 +151,8 @@ impl Shared {
         if !ends.take() {
             return Err(LogError::AlreadyOpen { partition });
         }
+        // Before its names go, so that a sync under way knows why they are gone.
+        ends.remove();
         lock(&self.replicas).remove(&partition);
         lock(&self.removed).insert(partition);
         self.want_table();

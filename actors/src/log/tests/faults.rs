@@ -210,6 +210,25 @@ fn an_emptied_log_directory_is_a_doubt_and_an_unknown_table_too() {
 }
 
 #[test]
+fn a_log_deleted_while_its_sync_is_under_way_does_not_fail_the_directory() {
+    simulation::run(6, |simulation| async move {
+        let directory = open(&simulation, &SimulatedDisk::new(6));
+        let (mut other, _) = directory.open_log(partition(1), &config()).unwrap();
+        let (mut log, _) = open_log(&directory);
+        append(&mut log, 1, 0, 700);
+        let ends = Arc::clone(&log.ends);
+        log.sync(Box::new(|_| ()));
+        drop(log);
+        let work = ends.begin();
+        directory.delete_log(partition(0)).unwrap();
+        let ended = crate::log::sync::perform(directory.shared(), &ends, &work);
+        assert!(matches!(ended, Err(LogError::Closed { .. })), "{ended:?}");
+        append(&mut other, 1, 0, 700);
+        assert_eq!(synced(&other).await.unwrap(), Offset(1));
+    });
+}
+
+#[test]
 fn another_boot_makes_a_log_doubtful_whose_appends_were_not_synced() {
     simulation::run(5, |simulation| async move {
         let disk = SimulatedDisk::new(5);
