@@ -3,7 +3,6 @@
 //! `cargo run --release --example embedded`
 
 use std::error::Error;
-use std::net::UdpSocket;
 use std::time::Duration;
 
 use millstream::certificates::LOCAL_CLIENT;
@@ -16,11 +15,10 @@ use millstream::{
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Box<dyn Error>> {
     let directory = tempfile::tempdir()?;
-    // A port that nobody has at the moment; a node of yours has its own.
-    let free = UdpSocket::bind("127.0.0.1:0")?.local_addr()?;
     let settings = Settings::default()
         .set("data.dir", &directory.path().to_string_lossy())?
-        .set("quic.listen", &free.to_string())?
+        // Any free port: the node says which it got. A node that others are to find has its own.
+        .set("quic.listen", "127.0.0.1:0")?
         .set("http.listen", "127.0.0.1:0")?;
     let node = Node::start(&settings)?;
     if !node.wait_until_ready(Duration::from_secs(10)).await {

@@ -70,14 +70,16 @@ pub const SETTINGS: &[Setting] = &[
         Kind::Address,
         "127.0.0.1:9092",
         AtRestart,
-        "Where nodes and native clients reach this node (UDP). Every connection needs a certificate of the cluster.",
+        "Where nodes and native clients reach this node (UDP); port 0 for any free one. Every connection needs a \
+         certificate of the cluster.",
     ),
     setting(
         "quic.advertised",
         Kind::Address,
         "",
         AtRestart,
-        "The address told to others; empty for quic.listen. Names are resolved again at every dial.",
+        "The address told to others; empty for quic.listen. Port 0 stands for the port that quic.listen got. Names are \
+         resolved again at every dial.",
     ),
     setting(
         "quic.mtu.bytes",
@@ -92,7 +94,7 @@ pub const SETTINGS: &[Setting] = &[
         Kind::Address,
         "127.0.0.1:9093",
         AtRestart,
-        "Where /metrics, /livez and /readyz are served (TCP, plain).",
+        "Where /metrics, /livez and /readyz are served (TCP, plain); port 0 for any free one, told at the start.",
     ),
     setting(
         "tls.authority",

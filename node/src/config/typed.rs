@@ -115,6 +115,19 @@ impl NodeConfig {
             offsets_retention: Duration::from_secs(60 * reader.number::<u64>("offsets.retention.minutes")?),
         })
     }
+
+    /// These settings once the node listens: others are told the port that it got where port 0 asked for any free one.
+    #[must_use]
+    pub fn listening_at(mut self, port: u16) -> Self {
+        let me = self.node_id;
+        let own = self.voters.iter_mut().filter(|voter| voter.node == me).map(|voter| &mut voter.address);
+        for address in own.chain([&mut self.quic_advertised]) {
+            if let Some(host) = address.strip_suffix(":0") {
+                *address = format!("{host}:{port}");
+            }
+        }
+        self
+    }
 }
 
 struct Reader<'a>(&'a Settings);
@@ -166,7 +179,9 @@ impl Reader<'_> {
             let voter = part.split_once('@').and_then(|(id, address)| {
                 let node = NodeId(id.parse().ok().filter(|id| *id > 0)?);
                 let (host, port) = address.rsplit_once(':')?;
-                (!host.is_empty() && port.parse::<u16>().is_ok())
+                // Any free port is found by nobody but the node that gets it.
+                let is_found = |port| port > 0 || node == me;
+                (!host.is_empty() && port.parse::<u16>().is_ok_and(is_found))
                     .then(|| Voter { node, address: address.to_owned() })
             });
             voters.push(voter.ok_or_else(|| self.wrong(NAME, "must be id@host:port, separated by commas"))?);
@@ -221,10 +236,24 @@ mod tests {
     #[test]
     fn voters_are_one_or_three_distinct_nodes() {
         assert_eq!(with(&[("quorum.voters", "1@a:1,2@b:1,3@c:1")]).unwrap().voters.len(), 3);
-        for wrong in ["1@a:1,2@b:1", "1@a:1,1@b:1,3@c:1", "a:1", "0@a:1", "1@a"] {
+        for wrong in ["1@a:1,2@b:1", "1@a:1,1@b:1,3@c:1", "a:1", "0@a:1", "1@a", "1@a:1,2@b:0,3@c:1"] {
             let error = with(&[("quorum.voters", wrong)]).unwrap_err();
             assert!(error.to_string().starts_with("quorum.voters = "), "{error}");
         }
+    }
+
+    #[test]
+    fn where_any_free_port_was_asked_for_the_one_it_got_is_told() {
+        let told = |pairs: &[(&str, &str)]| {
+            let config = with(pairs).unwrap().listening_at(4711);
+            (config.quic_advertised, config.voters[0].address.clone())
+        };
+        let both = |address: &str| (address.to_owned(), address.to_owned());
+        assert_eq!(told(&[("quic.listen", "127.0.0.1:0")]), both("127.0.0.1:4711"));
+        assert_eq!(told(&[("quic.listen", "[::1]:0")]), both("[::1]:4711"));
+        assert_eq!(told(&[("quic.listen", "0.0.0.0:0"), ("quic.advertised", "host:0")]), both("host:4711"));
+        assert_eq!(told(&[("quic.listen", "0.0.0.0:0"), ("quic.advertised", "host:9")]), both("host:9"));
+        assert_eq!(told(&[("quic.listen", "127.0.0.1:10")]), both("127.0.0.1:10"));
     }
 
     #[test]

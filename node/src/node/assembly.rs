@@ -99,8 +99,6 @@ struct Disk {
 
 /// The parts that take part in the cluster's decisions.
 struct Council {
-    endpoint: Endpoint,
-    service: Arc<LateService>,
     door: QuorumDoor,
     quorum: Quorum,
     controller: ControllerHandle,
@@ -110,15 +108,18 @@ struct Council {
 
 impl Running {
     #[expect(clippy::too_many_lines, reason = "the order of the start is the thing to read here")]
-    pub(super) async fn start(ingredients: Ingredients) -> Result<Self, StartError> {
+    pub(super) async fn start(mut ingredients: Ingredients) -> Result<Self, StartError> {
         let disk = open_disk(&ingredients.world, &ingredients.config, &ingredients.events).await?;
         let incarnation = disk.incarnation;
         let fatal = watch::Sender::new(None);
         let (clock, events) = (ingredients.world.clock.clone(), ingredients.events.clone());
         let tree = Tree::start(clock, events, fatal.clone()).await?;
-        let council = Council::convene(&ingredients, incarnation, &tree).await?;
+        let service = Arc::new(LateService::default());
+        let endpoint = start_endpoint(&ingredients, incarnation, Arc::clone(&service))?;
+        ingredients.config = ingredients.config.listening_at(endpoint.local_address().port());
+        let council = Council::convene(&ingredients, &endpoint, &tree).await?;
         let Ingredients { world, config, events, .. } = ingredients;
-        let Council { endpoint, service, door, quorum, controller, front, images } = council;
+        let Council { door, quorum, controller, front, images } = council;
         let mut tasks = Vec::new();
         let identity = identity(&config, &disk);
         let found = ReplicaDirectory::default();
@@ -249,15 +250,12 @@ impl Running {
 }
 
 impl Council {
-    async fn convene(
-        ingredients: &Ingredients,
-        incarnation: Incarnation,
-        tree: &Tree,
-    ) -> Result<Self, StartError> {
+    async fn convene(ingredients: &Ingredients, endpoint: &Endpoint, tree: &Tree) -> Result<Self, StartError> {
         let Ingredients { world, config, credentials, events, .. } = ingredients;
         let cluster = credentials.identity().cluster.0;
-        let service = Arc::new(LateService::default());
-        let endpoint = start_endpoint(ingredients, incarnation, Arc::clone(&service))?;
+        for voter in &config.voters {
+            endpoint.directory().set(voter.node, &voter.address);
+        }
         let (machine, images) = ImageMachine::new();
         let door = QuorumDoor::new();
         // Voters answer each other before anything else is served.
@@ -285,7 +283,7 @@ impl Council {
             controller: controller.clone(),
             peers: endpoint.clone(),
         });
-        Ok(Self { endpoint, service, door, quorum, controller, front, images })
+        Ok(Self { door, quorum, controller, front, images })
     }
 }
 
@@ -316,11 +314,7 @@ fn start_endpoint(
     let Ingredients { world, wire, config, credentials, .. } = ingredients;
     let mut endpoint = EndpointConfig::new(config.quic_listen, credentials.clone(), incarnation.0);
     endpoint.tuning.mtu = Mtu::UpTo(config.quic_mtu_bytes);
-    let endpoint = Endpoint::start(endpoint, world.clone(), Arc::clone(wire), service)?;
-    for voter in &config.voters {
-        endpoint.directory().set(voter.node, &voter.address);
-    }
-    Ok(endpoint)
+    Ok(Endpoint::start(endpoint, world.clone(), Arc::clone(wire), service)?)
 }
 
 fn quorum_settings(config: &NodeConfig) -> QuorumSettings {

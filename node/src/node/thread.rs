@@ -255,3 +255,45 @@ fn credentials(
     }
     Ok(certificates::load(&files)?)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+    use crate::certificates::LOCAL_CLIENT;
+    use crate::{Client, ClientSettings, CreateTopic, ProducerRecord, ProducerSettings};
+
+    #[tokio::test]
+    async fn a_node_at_any_free_ports_says_which_it_got_and_is_found_there() {
+        let directory = tempfile::tempdir().unwrap();
+        let settings = Settings::default()
+            .set("data.dir", &directory.path().to_string_lossy())
+            .and_then(|settings| settings.set("node.cores", "1"))
+            .and_then(|settings| settings.set("quic.listen", "127.0.0.1:0"))
+            .and_then(|settings| settings.set("http.listen", "127.0.0.1:0"))
+            .unwrap();
+        let node = Node::start(&settings).unwrap();
+        assert!(node.quic_address().port() > 0 && node.http_address().unwrap().port() > 0);
+        assert!(node.wait_until_ready(Duration::from_secs(10)).await);
+        let credentials = node.certificates().client(LOCAL_CLIENT).unwrap();
+        let bootstrap = ClientSettings::new([node.quic_address().to_string()]);
+        let client = Client::connect(credentials, bootstrap).await.unwrap();
+        let producer = client.producer(ProducerSettings::default()).await.unwrap();
+        let topic = CreateTopic {
+            name: "thoughts".to_owned(),
+            partitions: Some(1),
+            replication_factor: Some(1),
+            config: BTreeMap::new(),
+        };
+        client.admin().create_topic(topic).await.unwrap();
+        // The partition's leader is asked at the address that the node told the cluster.
+        let delivery = producer.send(ProducerRecord::to("thoughts").value("here")).await.unwrap();
+        delivery.await.unwrap();
+        let told = client.metadata().view().nodes.get(&node.id()).cloned();
+        assert_eq!(told, Some(node.quic_address().to_string()));
+        producer.close(Duration::from_secs(1)).await;
+        client.close().await;
+        node.stop().unwrap();
+    }
+}
