@@ -14,7 +14,7 @@ use tokio::sync::{Mutex, Semaphore};
 use tokio::time::{Instant, timeout, timeout_at};
 
 use super::controller::ControllerHandle;
-use super::message::nodes::{ClientAnswer, ClientRequest, HandOver};
+use super::message::nodes::{ClientAnswer, ClientRequest};
 use super::message::{
     AlterTopicConfig, CreatePartitions, CreateTopic, DeleteTopic, Metadata, MetadataAnswer,
 };
@@ -22,9 +22,10 @@ use super::metadata;
 use super::peers::Peers;
 use super::request::ToController;
 use crate::error::{ErrorCode, Refusal};
-use crate::ids::{Incarnation, NodeId, PartitionId, ProducerId, TopicId};
-use crate::image::{Image, NodeState};
+use crate::ids::{NodeId, ProducerId, TopicId};
+use crate::image::Image;
 
+mod hand_over;
 mod served;
 
 /// How a front works.
@@ -74,6 +75,8 @@ pub struct FrontParts<P> {
     pub leadership: watch::Receiver<Option<NodeId>>,
     /// This node's own controller.
     pub controller: ControllerHandle,
+    /// The voters.
+    pub voters: watch::Receiver<Vec<NodeId>>,
     /// The other nodes.
     pub peers: P,
 }
@@ -196,27 +199,6 @@ impl<P: Peers> ClusterFront<P> {
         }
     }
 
-    /// Hands this node's leaderships over before it stops: waits until its image shows that it leads only what nobody
-    /// else can, and says what that is.
-    pub async fn hand_over(
-        &self,
-        incarnation: Incarnation,
-        within: Duration,
-    ) -> Result<Vec<PartitionId>, Refusal> {
-        let deadline = self.parts().clock.now() + within;
-        let node = self.parts().me;
-        self.send(HandOver { node, incarnation }, deadline).await.answer?;
-        let mut images = self.parts().images.clone();
-        loop {
-            let image = Arc::clone(&images.borrow_and_update());
-            let state = image.nodes().get(node).map(|known| known.state);
-            let shown = state == Some(NodeState::Leaving);
-            if shown || !matches!(timeout_at(deadline, images.changed()).await, Ok(Ok(()))) {
-                return Ok(led_by(&image, node));
-            }
-        }
-    }
-
     /// Asks the controller, whoever it is, until `deadline`.
     pub async fn ask_controller<M: ToController>(
         &self,
@@ -269,13 +251,6 @@ impl<P: Peers> ClusterFront<P> {
         }
         self.parts().peers.ask(node, message, most).await.map_err(|error| error.to_string())
     }
-}
-
-/// The partitions that a node leads.
-fn led_by(image: &Image, node: NodeId) -> Vec<PartitionId> {
-    let led = image.topics().iter().flat_map(|topic| topic.ids());
-    let led = led.filter(|(_, state)| state.leader.is_some_and(|leader| leader.node == node));
-    led.map(|(id, _)| id).collect()
 }
 
 /// Done; also where it was refused because an earlier attempt, whose answer was lost, had done it.

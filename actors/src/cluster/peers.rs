@@ -1,11 +1,13 @@
 //! The other nodes, as far as the cluster's control needs them.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::future::Future;
 use std::time::Duration;
 
 use millstream_transport::message::Message;
 use millstream_transport::peer::{AskError, Endpoint, Lane};
+use millstream_transport::world::watch;
 
 use crate::ids::NodeId;
 
@@ -21,6 +23,9 @@ pub trait Peers: Clone + fmt::Debug + Send + Sync + 'static {
 
     /// Where a node is found from now on.
     fn found_at(&self, node: NodeId, address: &str);
+
+    /// The nodes that have said goodbye and were not met again.
+    fn departed(&self) -> watch::Receiver<BTreeSet<NodeId>>;
 }
 
 impl Peers for Endpoint {
@@ -35,5 +40,9 @@ impl Peers for Endpoint {
 
     fn found_at(&self, node: NodeId, address: &str) {
         self.directory().set(node, address);
+    }
+
+    fn departed(&self) -> watch::Receiver<BTreeSet<NodeId>> {
+        self.departed()
     }
 }

@@ -149,6 +149,7 @@ impl Whole {
             images: images.clone(),
             leadership: quorum.leader(),
             controller: controller.clone(),
+            voters: watch::channel(ALL.map(NodeId).to_vec()).1,
             peers: peers.clone(),
         });
         let registration = registration(node, life);

@@ -23,7 +23,7 @@ use millstream_actors::group::following::{ImageCoordinators, ImageTopics, follow
 use millstream_actors::group::front::GroupFront;
 use millstream_actors::group::settings::GroupSettings;
 use millstream_actors::group::topics::TopicsView;
-use millstream_actors::ids::Incarnation;
+use millstream_actors::ids::{Incarnation, NodeId};
 use millstream_actors::image::Image;
 use millstream_actors::log::{DirectorySettings, LogDirectory, TailBudget};
 use millstream_actors::partition::append::ProducerLimits;
@@ -104,6 +104,7 @@ struct Council {
     controller: ControllerHandle,
     front: ClusterFront<Endpoint>,
     images: watch::Receiver<Arc<Image>>,
+    voters: watch::Receiver<Vec<NodeId>>,
 }
 
 impl Running {
@@ -117,10 +118,10 @@ impl Running {
         let service = Arc::new(LateService::default());
         let endpoint = start_endpoint(&ingredients, incarnation, Arc::clone(&service))?;
         ingredients.config = ingredients.config.listening_at(endpoint.local_address().port());
-        let council = Council::convene(&ingredients, &endpoint, &tree).await?;
-        let Ingredients { world, config, events, .. } = ingredients;
-        let Council { door, quorum, controller, front, images } = council;
         let mut tasks = Vec::new();
+        let council = Council::convene(&ingredients, &endpoint, &tree, &mut tasks).await?;
+        let Ingredients { world, config, events, .. } = ingredients;
+        let Council { door, quorum, controller, front, images, voters } = council;
         let identity = identity(&config, &disk);
         let found = ReplicaDirectory::default();
         let parts = SupervisorParts {
@@ -144,7 +145,7 @@ impl Running {
             quorum_lost_after: config.dead_after * 3,
             clock: world.clock.clone(),
             images: images.clone(),
-            voters: watch_voters(&quorum, &config, &mut tasks),
+            voters,
             controller: controller.clone(),
             front: front.clone(),
             peers: endpoint.clone(),
@@ -250,7 +251,12 @@ impl Running {
 }
 
 impl Council {
-    async fn convene(ingredients: &Ingredients, endpoint: &Endpoint, tree: &Tree) -> Result<Self, StartError> {
+    async fn convene(
+        ingredients: &Ingredients,
+        endpoint: &Endpoint,
+        tree: &Tree,
+        tasks: &mut Vec<JoinHandle<()>>,
+    ) -> Result<Self, StartError> {
         let Ingredients { world, config, credentials, events, .. } = ingredients;
         let cluster = credentials.identity().cluster.0;
         for voter in &config.voters {
@@ -273,6 +279,7 @@ impl Council {
         };
         let controller = ControllerHandle::start(parts, Some(tree.cell())).await?;
         tree.keep(&controller);
+        let voters = watch_voters(&quorum, config, tasks);
         let front = ClusterFront::new(FrontParts {
             me: config.node_id,
             settings: FrontSettings::default(),
@@ -281,9 +288,10 @@ impl Council {
             images: images.clone(),
             leadership: quorum.leader(),
             controller: controller.clone(),
+            voters: voters.clone(),
             peers: endpoint.clone(),
         });
-        Ok(Self { door, quorum, controller, front, images })
+        Ok(Self { door, quorum, controller, front, images, voters })
     }
 }
 
@@ -372,7 +380,7 @@ fn watch_voters(
     quorum: &Quorum,
     config: &NodeConfig,
     tasks: &mut Vec<JoinHandle<()>>,
-) -> watch::Receiver<Vec<millstream_actors::ids::NodeId>> {
+) -> watch::Receiver<Vec<NodeId>> {
     let (told, voters) = watch::channel(config.voters.iter().map(|voter| voter.node).collect());
     let quorum = quorum.clone();
     tasks.push(tokio::spawn(async move {

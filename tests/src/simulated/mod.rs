@@ -185,6 +185,16 @@ impl SimulatedCluster {
         self.network.unbind_host(address);
     }
 
+    /// Stops all nodes that run cleanly, at the same time.
+    pub async fn stop_all(&mut self) {
+        let running = self.machines.iter_mut().filter_map(|(id, machine)| Some((*id, machine.node.take()?)));
+        let stopping = running.map(|(id, node)| async move { (id, node.stop().await) });
+        for (node, stopped) in futures::future::join_all(stopping).await {
+            stopped.unwrap_or_else(|error| panic!("node {node} does not stop cleanly: {error}"));
+            self.network.unbind_host(self.address(node));
+        }
+    }
+
     /// Cuts nodes off from all others, in both directions. Clients reach everybody.
     pub fn cut_off(&self, nodes: &[NodeId]) {
         let addresses = |wanted: bool| -> Vec<IpAddr> {

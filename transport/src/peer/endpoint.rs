@@ -1,6 +1,6 @@
 //! A node's or client's one socket: dials peers, takes their links, closes.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -24,7 +24,7 @@ use super::tuning::{Limits, Role, Tuning};
 use super::{Lane, lock};
 use crate::identity::{Credentials, Holder, NodeId, server_config};
 use crate::wire::Wire;
-use crate::world::World;
+use crate::world::{World, watch};
 
 /// Largest UDP payload that peers may send: as much as their MTU setting lets them.
 const LARGEST_PAYLOAD: u16 = 65_527;
@@ -194,6 +194,12 @@ impl Endpoint {
     #[must_use]
     pub fn links(&self) -> broadcast::Receiver<LinkEvent> {
         self.shared.links.listen()
+    }
+
+    /// The nodes that have said goodbye in the life in which they were met last: they are being stopped in order, or were.
+    #[must_use]
+    pub fn departed(&self) -> watch::Receiver<BTreeSet<NodeId>> {
+        self.shared.links.departed()
     }
 
     /// What it has counted.

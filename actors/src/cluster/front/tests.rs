@@ -6,6 +6,7 @@ use tokio::time::sleep;
 use super::*;
 use crate::cluster::agent::AgentHandle;
 use crate::cluster::fixture::Cluster;
+use crate::ids::Incarnation;
 use crate::image::Command;
 
 async fn running() -> (Cluster, Vec<AgentHandle>) {
@@ -153,6 +154,36 @@ async fn a_node_hands_over_and_learns_what_nobody_else_can_lead() {
     assert!(left.iter().all(|id| id.topic == alone));
     let refusal = front.hand_over(Incarnation(9), Duration::from_secs(5)).await.unwrap_err();
     assert_eq!(refusal.code, ErrorCode::StaleBrokerEpoch);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_last_node_of_a_stopping_cluster_waits_for_nobody() {
+    let (cluster, _agents) = running().await;
+    cluster.fronts[&1].create_topic(named("flights")).await.unwrap();
+    for node in [1, 2] {
+        cluster.fronts[&node].hand_over(Incarnation(1), Duration::from_secs(5)).await.unwrap();
+    }
+    cluster.quorum.lead(None);
+    let begun = Instant::now();
+    let left = cluster.fronts[&3].hand_over(Incarnation(1), Duration::from_secs(5)).await.unwrap();
+    assert_eq!(begun.elapsed().as_millis(), 0);
+    assert!(!left.is_empty(), "it leads what others had handed to it");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_node_whose_quorum_says_goodbye_while_it_hands_over_waits_no_longer() {
+    let (cluster, _agents) = running().await;
+    cluster.quorum.lead(None);
+    let begun = Instant::now();
+    let handing_over = cluster.fronts[&3].hand_over(Incarnation(1), Duration::from_secs(5));
+    let (left, ()) = tokio::join!(handing_over, async {
+        pass(100).await;
+        cluster.peers.depart(1);
+        pass(100).await;
+        cluster.peers.depart(2);
+    });
+    assert!(left.unwrap().is_empty());
+    assert_eq!(begun.elapsed().as_millis(), 200);
 }
 
 #[tokio::test(start_paused = true)]

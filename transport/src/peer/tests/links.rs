@@ -153,6 +153,8 @@ fn a_restarted_peer_is_met_in_its_new_life() {
         next(&mut events, Lane::Control, Direction::Dialled).await;
         town.network.unbind(address(2));
         two.endpoint.abandon();
+        let departed = one.endpoint.departed();
+        assert!(departed.borrow().is_empty(), "it said no goodbye");
         let mut config = town.node_config(2);
         config.incarnation = 2001;
         let _again = town.start(config);
@@ -184,8 +186,28 @@ fn an_endpoint_that_closes_says_goodbye() {
             }
         }
         assert!(goodbyes >= 2, "{goodbyes}");
+        let departed = one.endpoint.departed();
+        assert!(departed.borrow().contains(&NodeId(2)));
         let error = two.endpoint.peer(NodeId(1)).ask(Lane::Data, Secret, SECOND).await.unwrap_err();
         assert!(matches!(error, AskError::Unreachable { .. }), "{error}");
+    });
+}
+
+#[test]
+fn a_node_that_is_met_again_has_not_departed_any_more() {
+    run(1, |simulation| async move {
+        let town = Town::new(simulation);
+        let (one, two) = (town.node(1), town.node(2));
+        meet(&one, 2, Lane::Control).await;
+        two.endpoint.close().await;
+        town.network.unbind(address(2));
+        let mut departed = one.endpoint.departed();
+        departed.wait_for(|departed| departed.contains(&NodeId(2))).await.unwrap();
+        let mut config = town.node_config(2);
+        config.incarnation = 2001;
+        let _again = town.start(config);
+        meet(&one, 2, Lane::Control).await;
+        assert!(departed.borrow().is_empty());
     });
 }
 
