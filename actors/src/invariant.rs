@@ -56,21 +56,63 @@ impl Invariant {
         }
     }
 
-    /// Whether a replica that breaks it must resign.
+    /// What it means in a release build that it was found broken. In a debug build the process panics before.
     #[must_use]
-    pub const fn is_safety(self) -> bool {
-        matches!(
-            self,
+    pub const fn consequence(self) -> Consequence {
+        match self {
             Self::AcknowledgedIsOnDisk
-                | Self::NothingAcknowledgedIsLost
-                | Self::LeaderIsFenced
-                | Self::CorruptIsNeverServed
-        )
+            | Self::NothingAcknowledgedIsLost
+            | Self::LeaderIsFenced
+            | Self::CorruptIsNeverServed => Consequence::Resign,
+            Self::OneAnswer
+            | Self::NoTransactionHangs
+            | Self::CostIsFlat
+            | Self::NoOneGetsIn
+            | Self::SeedDecides => Consequence::Count,
+        }
+    }
+}
+
+/// What a broken promise means for who broke it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Consequence {
+    /// It resigns, goes offline and says why: what it would do next may cost acknowledged records.
+    Resign,
+    /// It is counted and told; everything goes on.
+    Count,
+}
+
+/// A promise that was found broken: a defect of this program.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Broken {
+    /// Which.
+    pub invariant: Invariant,
+    /// What was seen.
+    pub found: String,
+}
+
+impl Broken {
+    /// A promise broken, and what was seen of it.
+    #[must_use]
+    pub fn new(invariant: Invariant, found: impl Into<String>) -> Self {
+        Self { invariant, found: found.into() }
     }
 }
 
 impl fmt::Display for Invariant {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str(self.name())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_broken_promise_of_safety_ends_a_leadership() {
+        let ends = |invariant: &Invariant| invariant.consequence() == Consequence::Resign;
+        let of_safety: Vec<_> = Invariant::ALL.into_iter().filter(ends).collect();
+        assert_eq!(of_safety, Invariant::ALL[..4]);
     }
 }

@@ -22,3 +22,15 @@ impl Event for InvariantBroken<'_> {
         debug_assert!(false, "{} is broken: {}", self.invariant, self.found);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    #[cfg(debug_assertions)]
+    #[should_panic(expected = "one_answer is broken: two answers")]
+    fn a_broken_promise_ends_a_debug_build() {
+        Events::uncounted().emit(InvariantBroken { invariant: Invariant::OneAnswer, found: "two answers" });
+    }
+}

@@ -20,7 +20,10 @@ use super::release::{Answers, Release, Waits};
 use super::request::{GroupRequest, Reply};
 use super::supervisor::SupervisorMessage;
 use crate::error::{ErrorCode, Refusal};
-use crate::events::{GroupBroken, GroupRetargeted, MemberJoined, MemberLeft, OffsetsForgotten};
+use crate::events::{
+    GroupBroken, GroupRetargeted, InvariantBroken, MemberJoined, MemberLeft, OffsetsForgotten,
+};
+use crate::invariant::Broken;
 
 /// What a coordinator is told.
 pub(super) enum CoordinatorMessage {
@@ -278,6 +281,10 @@ impl Coordinator {
                     events.emit(GroupRetargeted { group, epoch, members, partitions, affected });
                 }
                 Notice::Forgotten { partitions } => events.emit(OffsetsForgotten { group, partitions }),
+                Notice::Broken(Broken { invariant, found }) => {
+                    let found = format!("group {group}: {found}");
+                    events.emit(InvariantBroken { invariant, found: &found });
+                }
             }
         }
     }

@@ -10,6 +10,7 @@ use super::message::Produced;
 use super::reply::Reply;
 use crate::error::{ErrorCode, Refusal};
 use crate::ids::Offset;
+use crate::invariant::{Broken, Invariant};
 
 /// Requests of one partition that may wait.
 const WAITING_MAX: usize = 8192;
@@ -47,10 +48,20 @@ pub struct Acknowledgements {
 }
 
 impl Acknowledgements {
-    /// Whether one more may wait.
+    /// Whether one more may wait, beside so many that are on their way here.
     #[must_use]
-    pub fn has_room(&self) -> bool {
-        self.len() < WAITING_MAX
+    pub fn has_room_beside(&self, coming: usize) -> bool {
+        self.len() + coming < WAITING_MAX
+    }
+
+    /// More wait than may: a promise broken.
+    #[must_use]
+    pub fn over_bound(&self) -> Option<Broken> {
+        let waiting = self.len();
+        (waiting > WAITING_MAX).then(|| {
+            let found = format!("{waiting} acknowledgements are waited for, where {WAITING_MAX} may be");
+            Broken::new(Invariant::OneAnswer, found)
+        })
     }
 
     /// How many wait.
@@ -206,6 +217,25 @@ mod tests {
         acks.wait(WaitFor::HighWatermark, waiting(&answers, 2, 4, 100));
         acks.release(Offset(4), Offset(9), true, |_| ());
         assert_eq!(ids(&answers), [2]);
+    }
+
+    #[test]
+    fn more_that_wait_than_may_are_a_broken_promise() {
+        let answers = Answers::default();
+        let mut acks = Acknowledgements::default();
+        for id in 0..WAITING_MAX {
+            assert!(acks.has_room_beside(0));
+            acks.wait(WaitFor::HighWatermark, waiting(&answers, id, 1, 100));
+        }
+        assert!(!acks.has_room_beside(0) && acks.over_bound().is_none());
+        acks.wait(WaitFor::HighWatermark, waiting(&answers, WAITING_MAX, 1, 100));
+        assert_eq!(acks.over_bound().unwrap().invariant, Invariant::OneAnswer);
+    }
+
+    #[test]
+    fn what_is_on_its_way_takes_room() {
+        let acks = Acknowledgements::default();
+        assert!(acks.has_room_beside(WAITING_MAX - 1) && !acks.has_room_beside(WAITING_MAX));
     }
 
     #[derive(Clone, Debug)]

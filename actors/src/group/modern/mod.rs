@@ -33,6 +33,7 @@ use super::settings::GroupSettings;
 use super::topics::TopicsView;
 use crate::error::Refusal;
 use crate::ids::PartitionId;
+use crate::invariant::Broken;
 use commit::PerPartition;
 use pattern::Patterns;
 use turn::Turn;
@@ -100,6 +101,8 @@ pub enum Notice {
         /// Partitions.
         partitions: usize,
     },
+    /// A promise was found broken; what would have broken it was not done.
+    Broken(Broken),
 }
 
 /// Why a member is out.

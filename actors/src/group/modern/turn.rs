@@ -7,6 +7,8 @@ use super::{AWAY_EPOCH, ConsumerGroup, Group, Leaving, Notice, Surroundings, des
 use crate::group::assignor::{Subscriber, Subscriptions};
 use crate::group::records::{CurrentAssignment, GroupRecord};
 use crate::group::topics::TopicShape;
+use crate::ids::PartitionId;
+use crate::invariant::{Broken, Invariant};
 
 pub(super) struct Turn<'a> {
     pub(super) machine: &'a mut ConsumerGroup,
@@ -22,8 +24,29 @@ impl Turn<'_> {
 
     /// Writes a record, which changes the group as it will when it is read back.
     pub(super) fn write(&mut self, record: GroupRecord) {
+        let record = match record {
+            GroupRecord::Current { member, value: Some(value) } => {
+                let value = Some(self.owned_once(&member, value));
+                GroupRecord::Current { member, value }
+            }
+            record => record,
+        };
         self.machine.group.replay(self.around.now.wall_ms, record.clone());
         self.records.push(record);
+    }
+
+    /// A partition is one member's at a time. One that another has is held back, whatever was decided.
+    fn owned_once(&mut self, member: &Arc<str>, mut current: CurrentAssignment) -> CurrentAssignment {
+        let group = self.group();
+        let elsewhere = |partition: &PartitionId| group.owner(partition).filter(|owner| *owner != member);
+        let taken: Vec<_> =
+            current.assigned.iter().filter_map(|id| Some((*id, Arc::clone(elsewhere(id)?)))).collect();
+        for (partition, owner) in taken {
+            current.assigned.remove(&partition);
+            let found = format!("{partition} was to be {member}'s, and {owner} has it");
+            self.notices.push(Notice::Broken(Broken::new(Invariant::LeaderIsFenced, found)));
+        }
+        current
     }
 
     /// Puts those out that are overdue, in one change.

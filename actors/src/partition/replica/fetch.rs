@@ -5,7 +5,7 @@ use std::time::Duration;
 use actix::{Handler, Message};
 use bytes::{Bytes, BytesMut};
 
-use super::super::deliver::Parked;
+use super::super::deliver::{Parked, check_served};
 use super::super::join::{FetchPlace, Visit};
 use super::super::memory::Permit;
 use super::super::message::{FetchPart, Fetched, ListedOffset, OffsetSpec};
@@ -121,7 +121,7 @@ impl Replica {
         mut visit: Visit,
     ) {
         let seen = self.state.high_watermark().value();
-        visit.waits &= may_wait;
+        visit.waits &= may_wait && self.deliveries.has_room();
         let read = visit.now.as_ref().map_or(0, |fetched| fetched.batches.len());
         let Some(place) = place.look(visit) else { return };
         // What it read is read again, with what has come by then.
@@ -154,14 +154,29 @@ impl Replica {
         let grant = Grant { bytes: granted, began: self.now() };
         match self.log.read_batches(part.offset, mark.value(), granted) {
             Ok(Batches::Cold(cold)) => Looked::Cold(cold, grant),
-            Ok(Batches::Ready(buffers)) => Looked::Now(self.read(place, grant, Ok(one_buffer(buffers)))),
-            Err(error) => Looked::Now(self.read(place, grant, Err(error))),
+            Ok(Batches::Ready(buffers)) => {
+                Looked::Now(self.read(part.offset, place, grant, Ok(one_buffer(buffers))))
+            }
+            Err(error) => Looked::Now(self.read(part.offset, place, grant, Err(error))),
         }
     }
 
-    /// What became of a read.
-    fn read(&mut self, place: &FetchPlace, grant: Grant, read: Result<Bytes, LogError>) -> Visit {
+    /// What became of a read for `asked`.
+    fn read(
+        &mut self,
+        asked: Offset,
+        place: &FetchPlace,
+        grant: Grant,
+        read: Result<Bytes, LogError>,
+    ) -> Visit {
         place.join().settle(grant.bytes, read.as_ref().map_or(0, Bytes::len));
+        if let Ok(batches) = &read
+            && let Err(broken) = check_served(batches, asked, self.state.high_watermark().value())
+        {
+            self.broke(&broken);
+            let refusal = self.check_leads(None).err().unwrap_or_else(|| self.not_leader());
+            return Visit { now: Err(refusal), waits: false };
+        }
         match read {
             Ok(batches) => {
                 let took = self.now().saturating_sub(grant.began);
@@ -261,7 +276,7 @@ impl Handler<ColdReadDone> for Replica {
     fn handle(&mut self, done: ColdReadDone, _: &mut Self::Context) {
         let ColdReadDone { part, place, deadline, may_wait, grant, epoch, read, permit: _permit } = done;
         let visit = match self.check_leads(Some(epoch)) {
-            Ok(_) => self.read(&place, grant, read),
+            Ok(_) => self.read(part.offset, &place, grant, read),
             Err(refusal) => Visit { now: Err(refusal), waits: false },
         };
         self.visited(part, place, deadline, may_wait, visit);

@@ -9,6 +9,7 @@ use super::super::state::{Admission, Input};
 use super::Replica;
 use crate::events::partition::FeedRejected;
 use crate::ids::{LeaderEpoch, Offset};
+use crate::log::LogError;
 use crate::record::{BatchHeader, batches};
 
 impl Handler<FromLeader> for Replica {
@@ -66,6 +67,8 @@ impl Replica {
     fn append_replicated(&mut self, epoch: LeaderEpoch, whole: Vec<Bytes>, headers: &[BatchHeader]) {
         let rolled = match self.log.append(whole) {
             Ok(appended) => appended.rolled,
+            // The log holds them against its end once more; it took none.
+            Err(error @ LogError::NotNext { .. }) => return self.reject(epoch, &error.to_string()),
             Err(error) => {
                 self.log_failed(&error);
                 return self.step(Input::Interrupted(epoch));

@@ -46,6 +46,7 @@ use crate::error::{ErrorCode, Refusal};
 use crate::events::Events;
 use crate::events::partition::PartitionSeries;
 use crate::ids::{LeaderEpoch, Member, NodeId, Offset, PartitionId};
+use crate::invariant::{Broken, Invariant};
 use crate::kinds::REPLICA;
 use crate::log::{Log, LogError};
 use crate::topic_config::FlushPolicy;
@@ -217,6 +218,9 @@ impl Replica {
         self.acks.release(high_watermark, durable_end, enough, |since| {
             series.produce_seconds.record(now.saturating_sub(since).as_secs_f64());
         });
+        if let Some(broken) = self.acks.over_bound().or_else(|| self.deliveries.over_bound()) {
+            self.broke(&broken);
+        }
         self.count();
         self.set_timer();
     }
@@ -340,6 +344,10 @@ impl Replica {
             LogError::DirectoryFailed { .. } | LogError::Closed { .. } => {
                 self.step(Input::Failed(Failure::Directory));
             }
+            LogError::NotNext { .. } => {
+                // What is appended was numbered here, or checked: the log never has a reason to refuse it.
+                self.broke(&Broken::new(Invariant::NothingAcknowledgedIsLost, error.to_string()));
+            }
             _ => {
                 tracing::error!(partition = %self.partition, %error, "the log refused what it never should");
                 self.step(Input::Failed(Failure::Invariant));
@@ -412,6 +420,11 @@ impl Handler<Stop> for Replica {
         let refusal =
             Refusal::new(ErrorCode::NotLeaderOrFollower, "the replica is being stopped; look for the leader");
         self.refuse_waiting(&refusal);
+        let unanswered = self.acks.len() + self.deliveries.len() + self.gathered.len();
+        if unanswered > 0 {
+            let found = format!("{unanswered} requests were left without an answer at the end");
+            self.broke(&Broken::new(Invariant::OneAnswer, found));
+        }
         self.links.close(self.partition);
         self.keep_what_is_known();
         self.clean = true;

@@ -4,9 +4,11 @@ use super::super::following::FollowerLog;
 use super::super::state::{Effect, Failure, Input, LogFacts, ResignReason};
 use super::Replica;
 use crate::error::Refusal;
+use crate::events::InvariantBroken;
 use crate::events::partition::{DamageFound, EpochOpened, Resigned, SteppedDown, Truncated, WentOffline};
 use crate::ids::Offset;
 use crate::image::assignment::Assignment;
+use crate::invariant::{Broken, Consequence};
 use crate::log::LogError;
 use crate::topic_config::FlushPolicy;
 
@@ -50,11 +52,26 @@ impl Replica {
                 self.shared.events.emit(Resigned { partition, epoch, reason: label(&reason), text: &text });
                 self.shared.warden.resign(partition, epoch, reason);
             }
+            Effect::Broken(broken) => self.tell_broken(&broken),
             Effect::Offline(failure) => {
                 let (topic, partition, reason) = (self.topic.as_ref(), self.partition, failure.to_string());
                 self.shared.events.emit(WentOffline { topic, partition, reason: &reason });
                 self.refuse_waiting(&self.check_leads(None).err().unwrap_or_else(|| self.not_leader()));
             }
+        }
+    }
+
+    fn tell_broken(&self, broken: &Broken) {
+        let found = format!("{}: {}", self.partition, broken.found);
+        self.shared.events.emit(InvariantBroken { invariant: broken.invariant, found: &found });
+    }
+
+    /// A promise was found broken where the state does not see it.
+    pub(super) fn broke(&mut self, broken: &Broken) {
+        self.tell_broken(broken);
+        match broken.invariant.consequence() {
+            Consequence::Resign => self.step(Input::Failed(Failure::Invariant)),
+            Consequence::Count => {}
         }
     }
 

@@ -55,6 +55,11 @@ impl Gathered {
         *self = Self { write_planned: self.write_planned, ..Self::default() };
     }
 
+    /// How many requests wait to be written.
+    pub(super) fn len(&self) -> usize {
+        self.answers.len()
+    }
+
     fn names(&self, headers: &[BatchHeader]) -> bool {
         !self.producers.is_empty()
             && headers.iter().filter_map(BatchHeader::producer).any(|id| self.producers.contains(&id))
@@ -165,7 +170,7 @@ impl Replica {
             let text = "fewer replicas are in sync than min.insync.replicas; nothing was appended; try again";
             return Err(Refusal::new(ErrorCode::NotEnoughReplicas, text));
         }
-        if !self.acks.has_room() {
+        if !self.acks.has_room_beside(self.gathered.len()) {
             self.shared.series.throttled.increment(1);
             let text = "too many requests wait for this partition's acknowledgements; try again";
             return Err(Refusal::new(ErrorCode::ThrottlingQuotaExceeded, text));

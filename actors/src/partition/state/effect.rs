@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::LogFacts;
 use crate::ids::{LeaderEpoch, Member, NodeId, Offset};
+use crate::invariant::Broken;
 
 /// Something to be done.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -56,6 +57,8 @@ pub enum Effect {
     },
     /// Serves nobody until the process starts again.
     Offline(Failure),
+    /// A promise was found broken: to be told before anything else is done.
+    Broken(Broken),
 }
 
 /// A change of the in-sync set for the quorum to take or refuse.

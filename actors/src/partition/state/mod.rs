@@ -13,6 +13,7 @@ mod in_sync;
 mod input;
 mod leader;
 mod progress;
+mod promises;
 pub mod truncate;
 
 #[cfg(test)]
@@ -31,6 +32,8 @@ pub use in_sync::{ChangeOutcome, InSyncSet};
 pub use input::Input;
 pub use leader::{Joined, Leader};
 pub use progress::{AppendTimes, Progress};
+
+use promises::Before;
 
 use crate::ids::{LeaderEpoch, Member, Offset};
 use crate::image::assignment::Assignment;
@@ -121,6 +124,13 @@ impl ReplicaState {
 
     /// Takes what happened; returns what is to be done, in order.
     pub fn step(&mut self, now: Duration, input: Input) -> Vec<Effect> {
+        let before = Before::of(self);
+        let told_durable = if let Input::Durable(end) = &input { Some(*end) } else { None };
+        let effects = self.decide(now, input);
+        self.hold(before, told_durable, effects)
+    }
+
+    fn decide(&mut self, now: Duration, input: Input) -> Vec<Effect> {
         let mut effects = Vec::new();
         match input {
             Input::Assigned(assignment) => self.assigned(now, assignment, &mut effects),

@@ -177,6 +177,7 @@ impl Cluster {
                 let log = facts(disk);
                 self.step(at, Input::LogChanged(log));
             }
+            Effect::Broken(broken) => panic!("{me:?} broke a promise: {broken:?}"),
             Effect::Offline(failure) => panic!("{me:?} went offline: {failure:?}"),
             Effect::Close | Effect::Sync | Effect::Resign { .. } => {}
             Effect::Leave { .. } | Effect::AnswerLeave(..) | Effect::AdvanceStart(_) => unreachable!(),

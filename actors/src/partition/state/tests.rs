@@ -18,6 +18,11 @@ fn facts(end: i64, durable_end: i64) -> LogFacts {
     }
 }
 
+/// After appends in the epoch that these tests lead in.
+fn grown(end: i64, durable_end: i64) -> LogFacts {
+    LogFacts { last_epoch: Some(LeaderEpoch(2)), ..facts(end, durable_end) }
+}
+
 fn replica(end: i64, heard: i64) -> ReplicaState {
     ReplicaState::new(member(1), Settings::default(), None, facts(end, end), Offset(heard))
 }
@@ -86,7 +91,7 @@ fn a_lone_leader_commits_what_it_has_synced() {
     let mut state = replica(0, 0);
     state.step(ms(0), Input::Assigned(assignment(2, Some(member(1)), &[member(1)], 1)));
     assert!(state.high_watermark().is_confirmed());
-    assert_eq!(state.step(ms(1), Input::LogChanged(facts(3, 0))), []);
+    assert_eq!(state.step(ms(1), Input::LogChanged(grown(3, 0))), []);
     assert_eq!(state.step(ms(2), Input::Durable(Offset(3))), [Effect::HighWatermark(Offset(3))]);
 }
 
@@ -95,7 +100,7 @@ fn a_member_behind_for_too_long_leaves_and_comes_back_when_it_has_caught_up() {
     let mut state = leader_of_three(0, 0);
     state.step(ms(1), joined(member(2), 0));
     state.step(ms(1), joined(member(3), 0));
-    state.step(ms(2), Input::LogChanged(facts(5, 5)));
+    state.step(ms(2), Input::LogChanged(grown(5, 5)));
     state.step(ms(3), Input::Reported(LeaderEpoch(2), member(2), Offset(5)));
     assert_eq!(state.high_watermark().value(), Offset(0));
     assert_eq!(proposal(&state.step(ms(9_000), Input::Tick)), None);
@@ -110,7 +115,7 @@ fn a_member_behind_for_too_long_leaves_and_comes_back_when_it_has_caught_up() {
     let change =
         proposal(&state.step(ms(10_020), Input::Reported(LeaderEpoch(2), member(3), Offset(5)))).unwrap();
     assert_eq!(change.members, [member(1), member(2), member(3)]);
-    state.step(ms(10_030), Input::LogChanged(facts(7, 7)));
+    state.step(ms(10_030), Input::LogChanged(grown(7, 7)));
     state.step(ms(10_040), Input::Reported(LeaderEpoch(2), member(2), Offset(7)));
     assert_eq!(state.high_watermark().value(), Offset(5), "an addition counts when proposed");
 }
@@ -149,7 +154,7 @@ fn a_leader_whose_disk_is_slower_than_its_followers_resigns() {
     let mut state = leader_of_three(0, 0);
     state.step(ms(1), joined(member(2), 0));
     state.step(ms(1), joined(member(3), 0));
-    state.step(ms(2), Input::LogChanged(facts(5, 0)));
+    state.step(ms(2), Input::LogChanged(grown(5, 0)));
     state.step(ms(3), Input::Reported(LeaderEpoch(2), member(2), Offset(5)));
     assert_eq!(state.step(ms(500), Input::Tick), []);
     let effects = state.step(ms(502), Input::Tick);

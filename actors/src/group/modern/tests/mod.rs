@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use super::*;
 use crate::error::ErrorCode;
 use crate::group::fakes::{FakeTopics, beating, joining};
-use crate::group::records::{decode, encode};
+use crate::group::records::{CurrentAssignment, decode, encode};
 use crate::ids::PartitionId;
 
 /// A group, its surroundings, and everything it wrote.
@@ -108,6 +108,33 @@ fn a_partition_goes_to_its_new_owner_only_when_the_old_one_gave_it_up() {
     assert_eq!(got.len(), 1);
     assert_ne!(got, kept);
     assert_eq!(bench.machine.state(), GroupState::Stable);
+}
+
+#[test]
+fn a_partition_that_another_has_is_held_back_whatever_was_decided() {
+    let mut bench = Bench::new(&[("t", 2)]);
+    let all = bench.beat(&joining("g", "a", &["t"])).unwrap().assigned.unwrap();
+    bench.beat(&joining("g", "b", &["t"])).unwrap();
+    let mut notices = Vec::new();
+    bench
+        .decide(|machine, around| {
+            let assigned = all.iter().copied().collect();
+            let value = CurrentAssignment { assigned, ..machine.group.current("b").clone() };
+            let decision = machine.decide(around, |turn| {
+                turn.write(GroupRecord::Current { member: "b".into(), value: Some(value) });
+                Ok(())
+            });
+            notices.clone_from(&decision.notices);
+            decision
+        })
+        .unwrap();
+    assert!(bench.machine.group.current("b").assigned.is_empty());
+    let found = notices.iter().filter_map(|notice| match notice {
+        Notice::Broken(broken) => Some(broken.found.as_str()),
+        _ => None,
+    });
+    assert_eq!(found.filter(|found| found.ends_with("was to be b's, and a has it")).count(), 2);
+    assert!(all.iter().all(|partition| bench.machine.group.owner(partition).unwrap().as_ref() == "a"));
 }
 
 #[test]
