@@ -1,5 +1,8 @@
 //! Every kind of actor on one page: where it runs, who looks after it, how often it may be begun anew, how much may
 //! wait in its mailbox, and what its death means.
+//!
+//! Requests may be refused, completions never. For each kind a test beside it floods it and sees that every request gets
+//! its one answer and nothing hangs.
 
 use std::time::Duration;
 
@@ -36,6 +39,8 @@ pub struct ActorKind {
     pub restarts: RestartBudget,
     /// Requests that may wait for it; one more is refused. Completions are not among them.
     pub mailbox_max: usize,
+    /// What keeps to that bound. The mailboxes themselves have none (ractor), or one that completions pass (actix).
+    pub bound: &'static str,
     /// What its death means, for whoever reads the log.
     pub death: &'static str,
 }
@@ -55,6 +60,7 @@ pub const REPLICA: ActorKind = ActorKind {
     supervisor: "replica_supervisor",
     restarts: budget(5, 60, 100),
     mailbox_max: 4096,
+    bound: "requests are tried, and refused where its mailbox is full; completions lie in its inbox, the latest of each",
     death: "its requests are refused, its leadership ends; it comes back as a follower after recovery of its log",
 };
 
@@ -65,6 +71,7 @@ pub const CORE_HOST: ActorKind = ActorKind {
     supervisor: "replica_supervisor",
     restarts: budget(1, 60, 0),
     mailbox_max: 1024,
+    bound: "one beginning for each replica that the image has on its core",
     death: "no replica can be begun on this core any more; the node stops",
 };
 
@@ -75,6 +82,7 @@ pub const FEEDER: ActorKind = ActorKind {
     supervisor: "the session's follower",
     restarts: budget(0, 60, 0),
     mailbox_max: 16,
+    bound: "one turn of its follower, read on when it has room for more; one wake-up of all its replicas together",
     death: "the session ends, its replicas are told; the follower opens another",
 };
 
@@ -85,6 +93,7 @@ pub const FOLLOWER: ActorKind = ActorKind {
     supervisor: "its core's links",
     restarts: budget(0, 60, 0),
     mailbox_max: 16,
+    bound: "one turn of its leader; one wake-up for all that its replicas leave on its desk",
     death: "its replicas are told; the first of them that asks its leader again starts another",
 };
 
@@ -95,6 +104,7 @@ pub const REPLICA_SUPERVISOR: ActorKind = ActorKind {
     supervisor: "node",
     restarts: budget(0, 60, 0),
     mailbox_max: 65_536,
+    bound: "one wake-up for all that its replicas say, the latest of each; one image; a beginning and an end a replica",
     death: "nobody looks after the replicas; the node stops",
 };
 
@@ -105,7 +115,30 @@ pub const CONTROLLER: ActorKind = ActorKind {
     supervisor: "node",
     restarts: budget(5, 60, 100),
     mailbox_max: 4096,
+    bound: "places that its handle gives, to nodes and to clients apart",
     death: "elections and changes wait until it is begun anew",
+};
+
+/// Registers the node, sends its heartbeats, keeps its lease.
+pub const NODE_AGENT: ActorKind = ActorKind {
+    name: "node_agent",
+    system: System::Ractor,
+    supervisor: "node",
+    restarts: budget(0, 60, 0),
+    mailbox_max: 16,
+    bound: "a tick and an image at a time; so many heartbeats unanswered a voter; the latest directories",
+    death: "the node would lose its lease and be taken for dead; it stops",
+};
+
+/// Reads groups from their partitions and looks after their coordinators.
+pub const GROUP_SUPERVISOR: ActorKind = ActorKind {
+    name: "group_supervisor",
+    system: System::Ractor,
+    supervisor: "node",
+    restarts: budget(0, 60, 0),
+    mailbox_max: 10_000,
+    bound: "places that the front gives, for all groups of the node",
+    death: "no group is coordinated here any more; the node stops",
 };
 
 /// One consumer group.
@@ -114,7 +147,8 @@ pub const GROUP_COORDINATOR: ActorKind = ActorKind {
     system: System::Ractor,
     supervisor: "group_supervisor",
     restarts: budget(5, 60, 100),
-    mailbox_max: 4096,
+    mailbox_max: GROUP_SUPERVISOR.mailbox_max,
+    bound: "the places of the group supervisor, which are those of all groups",
     death: "the group is read again from its partition; members ask again",
 };
 
@@ -124,18 +158,21 @@ pub const PRODUCER_ROUTER: ActorKind = ActorKind {
     system: System::Actix,
     supervisor: "client",
     restarts: budget(0, 60, 0),
-    mailbox_max: 1024,
+    mailbox_max: 16,
+    bound: "one wake-up; records wait in buffer.memory",
     death: "records not acknowledged fail; the client says so",
 };
 
 /// All of them.
-pub const KINDS: [ActorKind; 8] = [
+pub const KINDS: [ActorKind; 10] = [
     REPLICA,
     CORE_HOST,
     FEEDER,
     FOLLOWER,
     REPLICA_SUPERVISOR,
     CONTROLLER,
+    NODE_AGENT,
+    GROUP_SUPERVISOR,
     GROUP_COORDINATOR,
     PRODUCER_ROUTER,
 ];
@@ -150,6 +187,6 @@ mod tests {
     fn every_kind_has_a_name_of_its_own_and_a_bound() {
         let names: BTreeSet<_> = KINDS.iter().map(|kind| kind.name).collect();
         assert_eq!(names.len(), KINDS.len());
-        assert!(KINDS.iter().all(|kind| kind.mailbox_max > 0));
+        assert!(KINDS.iter().all(|kind| kind.mailbox_max > 0 && !kind.bound.is_empty()));
     }
 }

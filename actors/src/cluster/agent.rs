@@ -7,7 +7,7 @@
 mod state;
 
 use std::marker::PhantomData;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use millstream_transport::peer::AskError;
@@ -85,6 +85,34 @@ pub struct AgentHandle {
     actor: ActorRef<AgentMessage>,
     lease: Lease,
     health: watch::Receiver<NodeHealth>,
+    directories: Latest<Vec<DirectoryId>>,
+}
+
+/// A value that its reader has not seen yet: the latest, however many were put.
+#[derive(Debug)]
+struct Latest<T>(Arc<Mutex<Option<T>>>);
+
+impl<T> Clone for Latest<T> {
+    fn clone(&self) -> Self {
+        Self(Arc::clone(&self.0))
+    }
+}
+
+impl<T> Default for Latest<T> {
+    fn default() -> Self {
+        Self(Arc::default())
+    }
+}
+
+impl<T> Latest<T> {
+    /// True if the reader is to be told: it has seen all before.
+    fn put(&self, value: T) -> bool {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).replace(value).is_none()
+    }
+
+    fn take(&self) -> Option<T> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
 }
 
 impl AgentHandle {
@@ -97,13 +125,14 @@ impl AgentHandle {
         let health =
             NodeHealth { standing: NodeStanding::NotController, quorum_seen: false, quorum_lost: false };
         let (told, health) = watch::channel(health);
-        let arguments = (parts, lease.clone(), told);
+        let directories = Latest::default();
+        let arguments = (parts, lease.clone(), told, directories.clone());
         let agent = NodeAgent(PhantomData);
         let (actor, _) = match supervisor {
             Some(supervisor) => Actor::spawn_linked(None, agent, arguments, supervisor).await?,
             None => Actor::spawn(None, agent, arguments).await?,
         };
-        Ok(Self { actor, lease, health })
+        Ok(Self { actor, lease, health, directories })
     }
 
     /// The actor, to be supervised or stopped.
@@ -126,8 +155,10 @@ impl AgentHandle {
 
     /// The log directories in use have changed: one has failed. The node registers again.
     pub fn set_directories(&self, directories: Vec<DirectoryId>) {
-        // An agent that has stopped needs to know no directories.
-        drop(self.actor.send_message(AgentMessage::Directories(directories)));
+        if self.directories.put(directories) {
+            // An agent that has stopped needs to know no directories.
+            drop(self.actor.send_message(AgentMessage::Directories));
+        }
     }
 }
 
@@ -146,8 +177,8 @@ enum AgentMessage {
     Answered { voter: NodeId, asked_at: Instant, answer: Result<HeartbeatAnswer, String> },
     /// The controller took a registration, or not.
     Registered(Result<(), Refusal>),
-    /// The log directories in use.
-    Directories(Vec<DirectoryId>),
+    /// The log directories in use have changed.
+    Directories,
 }
 
 impl ractor::Message for AgentMessage {}
@@ -155,12 +186,12 @@ impl ractor::Message for AgentMessage {}
 impl<P: Peers> Actor for NodeAgent<P> {
     type Msg = AgentMessage;
     type State = State<P>;
-    type Arguments = (AgentParts<P>, Lease, watch::Sender<NodeHealth>);
+    type Arguments = (AgentParts<P>, Lease, watch::Sender<NodeHealth>, Latest<Vec<DirectoryId>>);
 
     async fn pre_start(
         &self,
         myself: ActorRef<AgentMessage>,
-        (parts, lease, health): Self::Arguments,
+        (parts, lease, health, directories): Self::Arguments,
     ) -> Result<State<P>, ActorProcessingErr> {
         let (every, mut images, ticks) = (parts.timing.heartbeat, parts.images.clone(), myself.clone());
         tokio::spawn(async move {
@@ -173,7 +204,7 @@ impl<P: Peers> Actor for NodeAgent<P> {
         tokio::spawn(async move {
             while images.changed().await.is_ok() && myself.send_message(AgentMessage::Image).is_ok() {}
         });
-        Ok(State::new(parts, lease, health))
+        Ok(State::new(parts, lease, health, directories))
     }
 
     async fn handle(
@@ -187,7 +218,7 @@ impl<P: Peers> Actor for NodeAgent<P> {
             AgentMessage::Image => state.follow_image(&myself),
             AgentMessage::Answered { voter, asked_at, answer } => state.answered(voter, asked_at, answer),
             AgentMessage::Registered(result) => state.registered(result),
-            AgentMessage::Directories(directories) => state.set_directories(directories),
+            AgentMessage::Directories => state.follow_directories(),
         }
         state.register_if_needed(&myself);
         Ok(())

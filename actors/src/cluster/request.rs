@@ -167,14 +167,19 @@ pub trait ToController: Message<Answer = Result<Self::Granted, Refusal>> + Clone
     /// What it is answered with when it is not refused.
     type Granted: Answer;
 
+    /// Whether clients send it, as many as they like. Their places are not those of nodes, whose life hangs on theirs.
+    const IS_OF_CLIENTS: bool;
+
     /// The message as a request.
     fn request(self, reply: Reply<Self::Granted>) -> Request;
 }
 
 macro_rules! to_controller {
-    ($($message:ty => $granted:ty, $variant:ident;)*) => {
+    ($($message:ty => $granted:ty, $variant:ident, $is_of_clients:literal;)*) => {
         $(impl ToController for $message {
             type Granted = $granted;
+
+            const IS_OF_CLIENTS: bool = $is_of_clients;
 
             fn request(self, reply: Reply<Self::Granted>) -> Request {
                 Request::$variant(self, reply)
@@ -184,13 +189,13 @@ macro_rules! to_controller {
 }
 
 to_controller! {
-    RegisterNode => (), Register;
-    NodeHeartbeat => HeartbeatAnswer, Heartbeat;
-    AlterInSync => Vec<(PartitionId, Result<u32, Refusal>)>, AlterInSync;
-    ReportDoubts => (), ReportDoubts;
-    Resign => (), Resign;
-    HandOver => (), HandOver;
-    ClientRequest => ClientAnswer, Client;
+    RegisterNode => (), Register, false;
+    NodeHeartbeat => HeartbeatAnswer, Heartbeat, false;
+    AlterInSync => Vec<(PartitionId, Result<u32, Refusal>)>, AlterInSync, false;
+    ReportDoubts => (), ReportDoubts, false;
+    Resign => (), Resign, false;
+    HandOver => (), HandOver, false;
+    ClientRequest => ClientAnswer, Client, true;
 }
 
 #[cfg(test)]

@@ -108,6 +108,8 @@ const ACTORS: &[&str] = &[
     "follower",
     "replica_supervisor",
     "controller",
+    "node_agent",
+    "group_supervisor",
     "group_coordinator",
     "producer_router",
 ];

@@ -1,6 +1,7 @@
 //! The settings of group coordinators, by Kafka's names.
 
 use super::assignor::Assignor;
+use crate::kinds::GROUP_SUPERVISOR;
 
 /// How a node coordinates groups.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -48,7 +49,7 @@ impl Default for GroupSettings {
             offsets_retention_ms: 7 * 24 * 60 * 60 * 1_000,
             offsets_retention_check_ms: 600_000,
             lag_interval_ms: 5_000,
-            max_waiting: 10_000,
+            max_waiting: GROUP_SUPERVISOR.mailbox_max,
         }
     }
 }

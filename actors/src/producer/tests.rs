@@ -192,6 +192,40 @@ fn sending_waits_while_the_memory_is_used_up() {
 }
 
 #[test]
+fn a_flood_of_records_is_held_by_the_memory_and_every_one_is_told_its_fate() {
+    simulation::run(6, |run| async move {
+        let cluster = FakeCluster::new(1);
+        cluster.topic("t", 1);
+        let settings = ProducerSettings {
+            buffer_bytes: 64 << 10,
+            request_bytes: 32 << 10,
+            max_block: Duration::from_secs(2),
+            delivery_timeout: Duration::from_secs(10),
+            ..small()
+        };
+        let producer = cluster.client(&run).producer(settings).await.unwrap();
+        producer.send(ProducerRecord::to("t").value("first")).await.unwrap().await.unwrap();
+        cluster.decide(|state| state.nodes.insert(NodeId(1), false));
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        let value = vec![7; 100];
+        let sends = (0..20_000).map(|_| async {
+            match producer.send(ProducerRecord::to("t").value(&value)).await {
+                Ok(delivery) => delivery.await.map(drop),
+                Err(error) => Err(error),
+            }
+        });
+        let fates = futures::future::join_all(sends).await;
+        assert_eq!(fates.len(), 20_000);
+        let full = fates.iter().filter(|fate| matches!(fate, Err(ProduceError::BufferFull(_)))).count();
+        let late = fates.iter().filter(|fate| matches!(fate, Err(ProduceError::TimedOut { .. }))).count();
+        assert_eq!(full + late, 20_000);
+        assert!((100..1000).contains(&late), "{late} records had room");
+        cluster.decide(|state| state.nodes.insert(NodeId(1), true));
+        producer.send(ProducerRecord::to("t").value("last")).await.unwrap().await.unwrap();
+    });
+}
+
+#[test]
 fn a_batch_lingers_for_more_records_unless_it_is_full_or_flushed() {
     simulation::run(7, |run| async move {
         let cluster = FakeCluster::new(1);

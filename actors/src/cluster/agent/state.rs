@@ -8,7 +8,7 @@ use millstream_transport::world::watch;
 use ractor::ActorRef;
 use tokio::time::Instant;
 
-use super::{AgentMessage, AgentParts, NodeHealth, flatten};
+use super::{AgentMessage, AgentParts, Latest, NodeHealth, flatten};
 use crate::cluster::lease::Lease;
 use crate::cluster::message::nodes::{HeartbeatAnswer, NodeHeartbeat, NodeStanding, RegisterNode};
 use crate::cluster::peers::Peers;
@@ -48,10 +48,16 @@ pub(super) struct State<P> {
     shown: u64,
     /// The nodes whose addresses are known to the peers.
     nodes: Arc<Nodes>,
+    directories: Latest<Vec<DirectoryId>>,
 }
 
 impl<P: Peers> State<P> {
-    pub(super) fn new(parts: AgentParts<P>, lease: Lease, health: watch::Sender<NodeHealth>) -> Self {
+    pub(super) fn new(
+        parts: AgentParts<P>,
+        lease: Lease,
+        health: watch::Sender<NodeHealth>,
+        directories: Latest<Vec<DirectoryId>>,
+    ) -> Self {
         Self {
             registration: Registration::Needed,
             register_after: parts.clock.now(),
@@ -59,6 +65,7 @@ impl<P: Peers> State<P> {
             controller_at: None,
             shown: 0,
             nodes: Arc::default(),
+            directories,
             parts,
             lease,
             health,
@@ -225,7 +232,8 @@ impl<P: Peers> State<P> {
         }
     }
 
-    pub(super) fn set_directories(&mut self, directories: Vec<DirectoryId>) {
+    pub(super) fn follow_directories(&mut self) {
+        let Some(directories) = self.directories.take() else { return };
         if self.parts.identity.directories != directories && !directories.is_empty() {
             self.parts.identity.directories = directories;
             if self.registration != Registration::Superseded {

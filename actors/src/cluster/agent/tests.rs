@@ -138,6 +138,23 @@ async fn directories_that_failed_are_no_longer_registered() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn an_agent_flooded_with_directories_registers_the_latest_and_lives_on() {
+    let cluster = Cluster::new().await;
+    let agent = cluster.agent(2, 1).await;
+    pass(100).await;
+    let entries = cluster.quorum.entries().len();
+    for number in 0..20_000 {
+        agent.set_directories(vec![crate::image::fixture::directory(100 + number)]);
+    }
+    pass(100).await;
+    let image = cluster.image();
+    let known = image.nodes().get(NodeId(2)).unwrap();
+    let latest = crate::image::fixture::directory(100 + 19_999);
+    assert_eq!((known.directories.as_slice(), known.state), ([latest].as_slice(), NodeState::Live));
+    assert!(cluster.quorum.entries().len() - entries <= 2, "one message for all of them");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_stopped_agent_is_a_dead_node() {
     let cluster = Cluster::new().await;
     let agents = [cluster.agent(1, 1).await, cluster.agent(2, 1).await];

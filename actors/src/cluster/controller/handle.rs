@@ -13,15 +13,17 @@ use crate::error::{ErrorCode, Refusal};
 pub struct ControllerHandle {
     parts: ControllerParts,
     actor: Arc<RwLock<ActorRef<ControllerMessage>>>,
-    places: Places,
+    of_clients: Places,
+    of_nodes: Places,
 }
 
 impl ControllerHandle {
     /// Starts the controller, under `supervisor` where there is one. To be called on the control thread.
     pub async fn start(parts: ControllerParts, supervisor: Option<ActorCell>) -> Result<Self, SpawnErr> {
         let actor = spawn(parts.clone(), supervisor).await?;
-        let places = Places::new(parts.settings.open_requests_max);
-        Ok(Self { parts, actor: Arc::new(RwLock::new(actor)), places })
+        let places = || Places::new(parts.settings.open_requests_max);
+        let (of_clients, of_nodes) = (places(), places());
+        Ok(Self { parts, actor: Arc::new(RwLock::new(actor)), of_clients, of_nodes })
     }
 
     /// Starts it anew after its death. What it had not answered was refused when it died.
@@ -39,7 +41,8 @@ impl ControllerHandle {
 
     /// Hands a message in; `reply` is called once, perhaps before this returns.
     pub fn ask<M: ToController>(&self, message: M, reply: Reply<M::Granted>) {
-        let request = match self.places.take() {
+        let places = if M::IS_OF_CLIENTS { &self.of_clients } else { &self.of_nodes };
+        let request = match places.take() {
             Ok(place) => message.request(reply.holding(place)),
             Err(refusal) => return reply.send(Err(refusal)),
         };

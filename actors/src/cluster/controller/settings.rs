@@ -13,6 +13,7 @@ use crate::cluster::proposer::Proposer;
 use crate::events::Events;
 use crate::ids::NodeId;
 use crate::image::Image;
+use crate::kinds::CONTROLLER;
 
 /// How a controller works.
 #[derive(Clone, Copy, Debug)]
@@ -31,7 +32,7 @@ pub struct ControllerSettings {
     pub rebalance_after: Duration,
     /// How long the quorum may take to decide an entry.
     pub propose_timeout: Duration,
-    /// Requests open at a time; more are refused.
+    /// Requests of clients open at a time, and as many of nodes; more are refused.
     pub open_requests_max: usize,
 }
 
@@ -47,7 +48,7 @@ impl ControllerSettings {
             rebalance_interval: Duration::from_secs(5),
             rebalance_after: Duration::from_secs(5),
             propose_timeout: Duration::from_secs(5),
-            open_requests_max: 4096,
+            open_requests_max: CONTROLLER.mailbox_max,
         }
     }
 }

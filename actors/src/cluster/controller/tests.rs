@@ -1,5 +1,6 @@
 use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex};
 
 use crate::cluster::fixture::{Rig, heartbeat, register};
 use crate::cluster::message::CreateTopic;
@@ -7,10 +8,11 @@ use crate::cluster::message::nodes::{
     AlterInSync, ClientAnswer, ClientRequest, HandOver, NodeStanding, ReportDoubts, Resign, Resignation,
 };
 use crate::cluster::request::Reply;
-use crate::error::ErrorCode;
+use crate::error::{ErrorCode, Refusal};
 use crate::ids::{Incarnation, LeaderEpoch, NodeId};
 use crate::image::fixture::{doubt, member, partition, reported, topic};
 use crate::image::{Command, DoubtCause, InSyncChange, NodeState};
+use crate::kinds::CONTROLLER;
 
 fn create(number: u128, partitions: i32, factor: i16) -> ClientRequest {
     let request = CreateTopic {
@@ -262,6 +264,28 @@ async fn requests_are_refused_where_another_node_leads_or_no_majority_is_in_reac
     let refusal = rig.controller.call(create(2, 1, 1)).await.unwrap_err();
     assert_eq!(refusal.code, ErrorCode::NotController);
     assert!(refusal.text.contains("ask node 2"), "{refusal}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn clients_that_flood_it_are_refused_beyond_the_bound_and_cost_no_node_its_life() {
+    let rig = Rig::with_nodes(&[1]).await;
+    let answers: Arc<Mutex<Vec<Option<ErrorCode>>>> = Arc::default();
+    for _ in 0..20_000 {
+        let answers = Arc::clone(&answers);
+        let answered = move |answer: Result<ClientAnswer, Refusal>| {
+            answers.lock().unwrap().push(answer.err().map(|refusal| refusal.code));
+        };
+        rig.controller.ask(ClientRequest::AllocateProducerIds(1), Reply::new(answered));
+    }
+    assert_eq!(rig.beat(1, 1).await.standing, NodeStanding::Live, "a node is heard all the same");
+    rig.beat_for(&[1], 2_000).await;
+    let answers = std::mem::take(&mut *answers.lock().unwrap());
+    assert_eq!(answers.len(), 20_000, "every request got exactly one answer");
+    let granted = answers.iter().filter(|code| code.is_none()).count();
+    assert_eq!(granted, CONTROLLER.mailbox_max);
+    let throttled = Some(ErrorCode::ThrottlingQuotaExceeded);
+    assert!(answers.iter().all(|code| code.is_none() || *code == throttled));
+    rig.controller.call(ClientRequest::AllocateProducerIds(1)).await.unwrap();
 }
 
 #[tokio::test(start_paused = true)]

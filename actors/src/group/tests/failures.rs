@@ -2,6 +2,7 @@ use super::coordination::{committed, committing};
 use super::*;
 use crate::group::fakes::{DEADLY, beating, joining};
 use crate::group::message::{ListGroups, OffsetFetch};
+use crate::kinds::GROUP_SUPERVISOR;
 
 fn fetching() -> OffsetFetch {
     OffsetFetch { group: "g".to_owned(), partitions: None }
@@ -111,6 +112,26 @@ async fn requests_beyond_the_bound_are_refused_at_once() {
     };
     assert_eq!(answers.iter().filter(refused).count(), 2);
     assert_eq!(committed(&node).await, [2]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_flood_takes_all_places_of_supervisor_and_coordinator_and_nothing_hangs() {
+    let log = FakeLog::default();
+    let topics = FakeTopics::of(&[("t", 1)]);
+    let node = Node::leading(&log, &topics).await;
+    node.ask_patiently(joining("g", "a", &["t"])).await.unwrap();
+    log.slow(1_000);
+    let asked: Vec<_> =
+        (0..20_000).map(|at| node.ask(committing("a", 1, &[(topics.partition("t", 0), at)]))).collect();
+    let answers = futures::future::join_all(asked).await;
+    assert_eq!(answers.len(), 20_000, "every request got its answer");
+    let granted = answers.iter().filter(|answer| answer.is_ok()).count();
+    assert_eq!(granted, GROUP_SUPERVISOR.mailbox_max);
+    let mut refused = answers.iter().filter_map(|answer| answer.as_ref().err());
+    assert!(refused.all(|refusal| refusal.code == ErrorCode::ThrottlingQuotaExceeded));
+    log.slow(0);
+    node.ask(beating("g", "a", 1)).await.unwrap();
+    assert_eq!(committed(&node).await, [i64::try_from(granted).unwrap() - 1]);
 }
 
 #[tokio::test(start_paused = true)]

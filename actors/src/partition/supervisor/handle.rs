@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::collections::VecDeque;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use millstream_transport::world::World;
 use millstream_transport::world::watch;
@@ -22,6 +22,7 @@ use super::super::warden::{Quarantine, Warden};
 use super::logs::RecoveredLogs;
 use super::proposals::Proposals;
 use super::resignations::Resignations;
+use super::said::Said;
 use super::{State, Supervisor, SupervisorMessage};
 use crate::events::Events;
 use crate::events::partition::PartitionSeries;
@@ -74,12 +75,15 @@ pub struct ReplicaSupervisor {
 pub struct CannotSupervise(String);
 
 /// The supervisor as its replicas see it.
-#[derive(Debug)]
-struct Speaker(std::sync::OnceLock<ActorRef<SupervisorMessage>>);
+#[derive(Debug, Default)]
+struct Speaker {
+    supervisor: OnceLock<ActorRef<SupervisorMessage>>,
+    said: Arc<Said>,
+}
 
 impl Speaker {
-    fn say(&self, message: SupervisorMessage) {
-        if let Some(actor) = self.0.get() {
+    fn tell(&self, message: SupervisorMessage) {
+        if let Some(actor) = self.supervisor.get() {
             // A supervisor that is gone has ended the replicas before.
             let _ = actor.cast(message);
         }
@@ -88,15 +92,20 @@ impl Speaker {
 
 impl Warden for Speaker {
     fn propose(&self, partition: PartitionId, change: InSyncChange) {
-        self.say(SupervisorMessage::Propose { partition, change });
+        if self.said.propose(partition, change) {
+            self.tell(SupervisorMessage::Said);
+        }
     }
 
     fn resign(&self, partition: PartitionId, epoch: LeaderEpoch, reason: ResignReason) {
-        self.say(SupervisorMessage::Resign { partition, epoch, reason });
+        if self.said.resign(partition, epoch, reason) {
+            self.tell(SupervisorMessage::Said);
+        }
     }
 
     fn down(&self, partition: PartitionId, life: u64, clean: bool) {
-        self.say(SupervisorMessage::Down { partition, life, clean });
+        // One for each life of a replica.
+        self.tell(SupervisorMessage::Down { partition, life, clean });
     }
 }
 
@@ -108,7 +117,7 @@ impl ReplicaSupervisor {
         recovered: RecoveredLogs,
         mut images: watch::Receiver<Arc<Image>>,
     ) -> Result<Self, CannotSupervise> {
-        let speaker = Arc::new(Speaker(std::sync::OnceLock::new()));
+        let speaker = Arc::new(Speaker::default());
         let quarantine = Arc::new(Quarantine::default());
         let warden: Arc<dyn Warden> = speaker.clone();
         let shared = Arc::new(ReplicaShared {
@@ -138,6 +147,7 @@ impl ReplicaSupervisor {
             to_open: VecDeque::new(),
             opening: 0,
             lives: 0,
+            said: Arc::clone(&speaker.said),
             proposals: Proposals::default(),
             resignations: Resignations::default(),
             stopping: None,
@@ -146,7 +156,7 @@ impl ReplicaSupervisor {
         let spawned = Supervisor::spawn(None, Supervisor, state).await;
         let (actor, ended) = spawned.map_err(|error| CannotSupervise(error.to_string()))?;
         // It is set here for the first time.
-        let _ = speaker.0.set(actor.clone());
+        let _ = speaker.supervisor.set(actor.clone());
         images.mark_changed();
         let watcher = tokio::spawn(watch_images(actor.clone(), images));
         Ok(Self { actor, ended, watcher, quarantine })

@@ -8,6 +8,7 @@ mod handle;
 mod logs;
 mod proposals;
 mod resignations;
+mod said;
 mod slots;
 
 #[cfg(test)]
@@ -29,12 +30,12 @@ pub use logs::{RecoveredLogs, recover};
 use self::logs::OpenedLog;
 use self::proposals::Proposals;
 use self::resignations::Resignations;
+use self::said::Said;
 use self::slots::Slot;
 use super::controller_link::Altered;
 use super::host::CoreHost;
 use super::replica::{Replica, ReplicaShared};
-use super::state::{InSyncChange, ResignReason};
-use crate::ids::{LeaderEpoch, PartitionId};
+use crate::ids::PartitionId;
 use crate::image::{Image, delta};
 use crate::log::LogError;
 
@@ -51,12 +52,10 @@ enum SupervisorMessage {
     Down { partition: PartitionId, life: u64, clean: bool },
     /// The wait after a death is over.
     Retry { partition: PartitionId, life: u64 },
-    /// A leader wants another in-sync set.
-    Propose { partition: PartitionId, change: InSyncChange },
+    /// Replicas have said something: it is taken from [`Said`].
+    Said,
     /// What became of the changes under way.
     Altered(Altered),
-    /// A replica asks for another leader.
-    Resign { partition: PartitionId, epoch: LeaderEpoch, reason: ResignReason },
     /// End all replicas cleanly, then say so.
     Stop(oneshot::Sender<()>),
 }
@@ -82,6 +81,7 @@ struct State {
     to_open: VecDeque<PartitionId>,
     opening: usize,
     lives: u64,
+    said: Arc<Said>,
     proposals: Proposals,
     resignations: Resignations,
     stopping: Option<oneshot::Sender<()>>,
@@ -114,11 +114,8 @@ impl Actor for Supervisor {
             SupervisorMessage::Begun { partition, life, address } => state.begun(partition, life, address),
             SupervisorMessage::Down { partition, life, clean } => state.down(&myself, partition, life, clean),
             SupervisorMessage::Retry { partition, life } => state.retry(partition, life),
-            SupervisorMessage::Propose { partition, change } => state.proposals.put(partition, change),
+            SupervisorMessage::Said => state.listen(),
             SupervisorMessage::Altered(altered) => state.altered(altered),
-            SupervisorMessage::Resign { partition, epoch, reason } => {
-                state.resigned(partition, epoch, reason)
-            }
             SupervisorMessage::Stop(stopped) => state.stop(stopped),
         }
         state.open_logs(&myself);
@@ -131,6 +128,17 @@ impl Actor for Supervisor {
 impl State {
     fn now(&self) -> Duration {
         self.world.clock.now().saturating_duration_since(self.parts.origin)
+    }
+
+    /// Takes what replicas have said.
+    fn listen(&mut self) {
+        let heard = self.said.take();
+        for (partition, change) in heard.proposals {
+            self.proposals.put(partition, change);
+        }
+        for (partition, (epoch, reason)) in heard.resignations {
+            self.resigned(partition, epoch, reason);
+        }
     }
 
     /// Brings the replicas in line with what the image says of this node.

@@ -314,6 +314,75 @@ fn garbage_from_a_follower_ends_its_session_and_no_other() {
 }
 
 #[test]
+fn a_follower_that_asks_and_does_not_listen_is_read_no_further_and_then_gets_every_answer_once() {
+    const ASKS: u32 = 1000;
+    run(1, |simulation| async move {
+        let rig = Rig::new(&simulation, FetchSettings::default());
+        let (leader, replica) = rig.pair(0).await;
+        let (_, channel) = rig.network.connect(LEADER, OpenSession { core: 7, ..rig.opening() });
+        let FollowerChannel { mut sender, mut receiver } = channel;
+        let log = FollowerLog { end: Offset(0), durable_end: Offset(0), last_epoch: None };
+        // Of partitions that nobody leads here: each question is answered with a refusal.
+        let ask = |slot: u32| Ask {
+            slot,
+            partition: partition(100 + i32::try_from(slot).unwrap()),
+            member: member(),
+            epoch: EPOCH,
+            question: Question::Subscribe(log),
+        };
+        let turn = |number: u32| FollowerTurn {
+            asks: (number * ASKS..(number + 1) * ASKS).map(ask).collect(),
+            ..FollowerTurn::default()
+        };
+        let mut turns = 0;
+        while let Ok(sent) = tokio::time::timeout(Duration::from_secs(1), sender.send(turn(turns))).await {
+            sent.unwrap();
+            turns += 1;
+            assert!(turns < 60, "nothing holds it up");
+        }
+        leader.append(10);
+        until(|| replica.end() == 1).await;
+
+        let mut answered = std::collections::BTreeSet::new();
+        while answered.len() < usize::try_from(turns * ASKS).unwrap() {
+            for (slot, reply) in receiver.receive().await.unwrap().unwrap().answers {
+                assert!(matches!(reply, Reply::Refused(_)), "{reply:?}");
+                assert!(answered.insert(slot), "{slot} was answered twice");
+            }
+        }
+        sender.send(turn(turns)).await.unwrap();
+        assert!(!receiver.receive().await.unwrap().unwrap().answers.is_empty());
+    });
+}
+
+#[test]
+fn a_replica_that_floods_its_follower_is_answered_for_the_last_question_and_holds_up_no_other() {
+    run(1, |simulation| async move {
+        let rig = Rig::new(&simulation, FetchSettings::default());
+        let (other_leader, other) = rig.pair(1).await;
+        settle().await;
+        let (leader, replica) = (rig.ports.lead(0, 0), rig.follow(0));
+        replica
+            .links(|links, partition, _| {
+                let log = FollowerLog { end: Offset(0), durable_end: Offset(0), last_epoch: None };
+                for _ in 0..20_000 {
+                    links.open(LEADER, partition, member(), EPOCH, log);
+                    links.report(partition, EPOCH, Offset(0));
+                }
+            })
+            .await;
+        other_leader.append(10);
+        until(|| other.end() == 1).await;
+        until(|| !replica.noted().is_empty()).await;
+        settle().await;
+        let noted = replica.noted();
+        assert!(matches!(noted.as_slice(), [Noted::Opened(Opening::Accepted { .. })]), "{noted:?}");
+        leader.append(10);
+        until(|| replica.end() == 1).await;
+    });
+}
+
+#[test]
 fn questions_get_one_answer_each_whatever_happens_meanwhile() {
     for seed in 0..30 {
         run(seed, move |simulation| async move {
