@@ -1,5 +1,7 @@
 //! The consumer's own task: keeps fetches and heartbeats under way, and ends with the consumer.
 
+mod application;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
 use std::pin::Pin;
@@ -16,7 +18,7 @@ use super::shared::Shared;
 use super::state::SeekTo;
 use crate::client::{ClientError, Coordinator, View};
 use crate::error::ErrorCode;
-use crate::group::message::{GroupHeartbeat, GroupHeartbeatAnswer};
+use crate::group::message::GroupHeartbeatAnswer;
 use crate::ids::{Offset, PartitionId};
 
 /// The pause before a heartbeat that failed is tried again.
@@ -34,6 +36,8 @@ enum Ended {
     Requests(Results),
     Heartbeat(Result<GroupHeartbeatAnswer, ClientError>),
     Committed(Result<(), ClientError>),
+    /// The group was told that this member leaves, or could not be told.
+    Left,
 }
 
 pub(super) struct Driver {
@@ -43,6 +47,8 @@ pub(super) struct Driver {
     work: FuturesUnordered<Work>,
     heartbeat_at: Instant,
     is_heartbeating: bool,
+    /// Out of the group because the application takes no events.
+    is_out: bool,
     commit_at: Option<Instant>,
     /// Assigned, and their names not known yet.
     nameless: BTreeSet<PartitionId>,
@@ -59,6 +65,7 @@ impl Driver {
             work: FuturesUnordered::new(),
             heartbeat_at: Instant::now(),
             is_heartbeating: false,
+            is_out: false,
             nameless: BTreeSet::new(),
         }
     }
@@ -69,6 +76,7 @@ impl Driver {
             self.follow_subscription();
             self.give_up();
             self.name_assigned(&views.borrow_and_update().clone());
+            self.follow_application();
             self.start_requests();
             self.start_heartbeat();
             self.start_commit();
@@ -87,9 +95,13 @@ impl Driver {
 
     fn wake_at(&self) -> Instant {
         let far = Instant::now() + Duration::from_secs(3600);
-        let heartbeat = self.membership.is_some() && !self.is_heartbeating;
+        let heartbeat = self.membership.is_some() && !self.is_heartbeating && !self.is_out;
         let heartbeat = if heartbeat { self.heartbeat_at } else { far };
-        self.commit_at.map_or(heartbeat, |commit| commit.min(heartbeat))
+        [Some(heartbeat), self.application_overdue_at(), self.commit_at]
+            .into_iter()
+            .flatten()
+            .min()
+            .unwrap_or(far)
     }
 
     fn follow_subscription(&mut self) {
@@ -188,7 +200,7 @@ impl Driver {
     fn start_heartbeat(&mut self) {
         let Some(membership) = &mut self.membership else { return };
         let is_idle = membership.epoch() == 0 && membership.subscription() == &Subscription::default();
-        if self.is_heartbeating || is_idle || Instant::now() < self.heartbeat_at {
+        if self.is_heartbeating || self.is_out || is_idle || Instant::now() < self.heartbeat_at {
             return;
         }
         self.is_heartbeating = true;
@@ -218,6 +230,7 @@ impl Driver {
             // Tried again with the next interval; a lost membership is told by the heartbeat.
             Ended::Committed(Err(error)) => tracing::warn!(%error, "offsets were not committed"),
             Ended::Committed(Ok(())) => {}
+            Ended::Left => self.is_heartbeating = false,
         }
     }
 
@@ -290,23 +303,6 @@ impl Driver {
             if !self.nameless.is_empty() {
                 self.fetcher.client.metadata.refresh();
             }
-        }
-    }
-
-    /// Commits what was processed and leaves the group.
-    async fn leave(&mut self) {
-        let Some(coordinator) = self.fetcher.coordinator.clone() else { return };
-        if self.commit_at.is_some() {
-            let processed = self.shared.processed_not_committed();
-            if let Err(error) = commit(&coordinator, &self.shared, processed, LEAVE_WITHIN).await {
-                tracing::warn!(%error, "offsets were not committed at the end");
-            }
-        }
-        let Some(membership) = &mut self.membership else { return };
-        if membership.epoch() > 0 {
-            // If it does not get through, the session ends by time.
-            let goodbye: GroupHeartbeat = membership.leave();
-            let _ = coordinator.ask_once(goodbye, LEAVE_WITHIN).await;
         }
     }
 }

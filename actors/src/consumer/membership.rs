@@ -160,14 +160,19 @@ impl Membership {
     /// The coordinator refused. True if the membership is lost and the member joins anew.
     pub(super) fn refused(&mut self, code: ErrorCode) -> bool {
         let is_lost = matches!(code, ErrorCode::UnknownMemberId | ErrorCode::FencedMemberEpoch);
-        self.tell_subscription = true;
-        self.tell_owned = true;
+        self.unanswered();
         if is_lost {
-            self.epoch = 0;
-            self.owned.clear();
-            self.target.clear();
+            self.begin_anew();
         }
         is_lost
+    }
+
+    /// Out of the group: the next heartbeat joins it with nothing.
+    pub(super) fn begin_anew(&mut self) {
+        self.unanswered();
+        self.epoch = 0;
+        self.owned.clear();
+        self.target.clear();
     }
 
     /// There was no answer: everything is told again.

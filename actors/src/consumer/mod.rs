@@ -54,7 +54,7 @@ impl Consumer {
                 instance: settings.instance.clone(),
                 client_id: client.settings.client_id.clone(),
                 assignor: settings.assignor.clone(),
-                rebalance_timeout: settings.rebalance_timeout,
+                rebalance_timeout: settings.max_poll_interval,
             })
         });
         let fetcher = Fetcher {
@@ -113,8 +113,11 @@ impl Consumer {
 
     /// The next event; waits for it. Everything handed out before counts as processed from now on.
     ///
-    /// An error is told once; reading goes on where it can. After [`ClientError::Closed`] nothing comes any more.
+    /// An error is told once; reading goes on where it can. After [`ClientError::Closed`] nothing comes any more. A
+    /// member that does not ask for longer than `max.poll.interval.ms` leaves its group until it asks again: what it
+    /// read is [`ConsumerEvent::Lost`] then.
     pub async fn next(&mut self) -> Result<ConsumerEvent, ClientError> {
+        let _asking = self.shared.asks();
         loop {
             if let Some(error) = self.shared.take_failure() {
                 return Err(error);

@@ -39,8 +39,10 @@ pub struct ConsumerSettings {
     pub partition_fetch_bytes: u32,
     /// Bytes read ahead of the application, in all; 32 MiB by default.
     pub prefetch_bytes: usize,
-    /// `max.poll.interval.ms`: how long a member may take to give a revoked partition up; 60 s by default.
-    pub rebalance_timeout: Duration,
+    /// `max.poll.interval.ms`: how long a member may go without asking for an event; 300 s by default. Then it leaves
+    /// its group, so that others read on, and joins again when it asks next. So long, too, may it take to give a revoked
+    /// partition up.
+    pub max_poll_interval: Duration,
     /// `check.crcs`: whether checksums are verified once more here; true by default.
     pub check_crcs: bool,
 }
@@ -58,7 +60,7 @@ impl Default for ConsumerSettings {
             fetch_max_bytes: 8 << 20,
             partition_fetch_bytes: 1 << 20,
             prefetch_bytes: 32 << 20,
-            rebalance_timeout: Duration::from_secs(60),
+            max_poll_interval: Duration::from_secs(300),
             check_crcs: true,
         }
     }
@@ -92,9 +94,15 @@ impl ConsumerSettings {
         if self.auto_commit.is_some_and(|interval| interval < Duration::from_millis(10)) {
             return wrong("auto.commit.interval.ms", "must be at least 10");
         }
+        if self.max_poll_interval.is_zero() || self.max_poll_interval > MAX_POLL_INTERVAL_MOST {
+            return wrong("max.poll.interval.ms", "must be from 1 to 2147483647");
+        }
         Ok(())
     }
 }
+
+/// What a heartbeat can say.
+const MAX_POLL_INTERVAL_MOST: Duration = Duration::from_millis(0x7fff_ffff);
 
 #[cfg(test)]
 mod tests {
@@ -113,5 +121,7 @@ mod tests {
         assert!(refused(alone).contains("group.instance.id"));
         let wide = ConsumerSettings { partition_fetch_bytes: 9 << 20, ..ConsumerSettings::default() };
         assert!(refused(wide).contains("max.partition.fetch.bytes"));
+        let hasty = ConsumerSettings { max_poll_interval: Duration::ZERO, ..ConsumerSettings::default() };
+        assert!(refused(hasty).contains("max.poll.interval.ms"));
     }
 }

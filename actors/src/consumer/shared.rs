@@ -2,9 +2,11 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use millstream_transport::world::watch;
 use tokio::sync::Notify;
+use tokio::time::Instant;
 
 use super::membership::Subscription;
 use super::state::State;
@@ -33,6 +35,34 @@ struct Rest {
     failure: Option<ClientError>,
     committed: BTreeMap<PartitionId, Offset>,
     closed: bool,
+    asks: Asks,
+}
+
+/// Whether the application asks for events.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Asks {
+    /// It waits for one.
+    Now,
+    /// It has had one since then, and not asked again.
+    Since(Instant),
+    /// It has not asked for so long that the group goes on without it.
+    NoMore,
+}
+
+impl Default for Asks {
+    fn default() -> Self {
+        Self::Since(Instant::now())
+    }
+}
+
+/// The application asks for an event. Dropped, it does not any more.
+#[derive(Debug)]
+pub(super) struct Asking<'a>(&'a Shared);
+
+impl Drop for Asking<'_> {
+    fn drop(&mut self) {
+        self.0.rest().asks = Asks::Since(Instant::now());
+    }
 }
 
 impl Shared {
@@ -54,6 +84,34 @@ impl Shared {
 
     fn rest(&self) -> MutexGuard<'_, Rest> {
         self.rest.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The application asks for an event, as long as the guard lives.
+    pub(super) fn asks(&self) -> Asking<'_> {
+        let before = std::mem::replace(&mut self.rest().asks, Asks::Now);
+        if before == Asks::NoMore {
+            self.to_driver.notify_one();
+        }
+        Asking(self)
+    }
+
+    /// When the application will have had its last event for `longest`, if it does not ask again.
+    pub(super) fn overdue_at(&self, longest: Duration) -> Option<Instant> {
+        match self.rest().asks {
+            Asks::Since(since) => Some(since + longest),
+            Asks::Now | Asks::NoMore => None,
+        }
+    }
+
+    /// Whether the application has not asked for `longest`: then it is taken not to ask any more, until it does.
+    pub(super) fn asks_no_more(&self, longest: Duration) -> bool {
+        let mut rest = self.rest();
+        if let Asks::Since(since) = rest.asks
+            && Instant::now() >= since + longest
+        {
+            rest.asks = Asks::NoMore;
+        }
+        rest.asks == Asks::NoMore
     }
 
     pub(super) fn subscribe(&self, subscription: Subscription) {

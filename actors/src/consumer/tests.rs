@@ -185,6 +185,68 @@ fn a_fenced_member_is_told_that_it_lost_its_partitions_and_joins_again() {
 }
 
 #[test]
+fn a_member_whose_application_asks_for_nothing_leaves_in_time_and_joins_again_when_it_asks() {
+    simulation::run(1, |simulation| async move {
+        let cluster = FakeCluster::new(2);
+        let id = topic(&cluster, 2, 10);
+        let client = cluster.client(&simulation);
+        let settings = ConsumerSettings { max_poll_interval: Duration::from_secs(10), ..earliest("g") };
+        let mut busy = Consumer::new(&client, settings).unwrap();
+        busy.subscribe(["flights"]).unwrap();
+        take(&mut busy, 20).await;
+        let begun = tokio::time::Instant::now();
+        tokio::time::sleep(Duration::from_secs(9)).await;
+        assert_eq!(cluster.lock().group.members.len(), 1, "it may work for so long");
+
+        let mut other = Consumer::new(&client, earliest("g")).unwrap();
+        other.subscribe(["flights"]).unwrap();
+        let mut read_on = BTreeSet::new();
+        while read_on.len() < 2 {
+            if let ConsumerEvent::Assigned(partitions) = other.next().await.unwrap() {
+                read_on.extend(partitions);
+            }
+        }
+        let waited = begun.elapsed();
+        assert!((Duration::from_secs(10)..Duration::from_secs(12)).contains(&waited), "{waited:?}");
+        assert!(busy.assignment().is_empty() && cluster.lock().group.members.len() == 1);
+
+        assert!(matches!(busy.next().await.unwrap(), ConsumerEvent::Lost(two) if two.len() == 2));
+        let (again, revoked) = tokio::join!(busy.next(), async {
+            let revoked = loop {
+                if let ConsumerEvent::Revoked(partitions) = other.next().await.unwrap() {
+                    break partitions;
+                }
+            };
+            // Lets go of it.
+            let _ = tokio::time::timeout(Duration::from_secs(5), other.next()).await;
+            revoked
+        });
+        assert!(matches!(again.unwrap(), ConsumerEvent::Assigned(partitions) if partitions == revoked));
+        append(&cluster, at(id, revoked[0].partition), 1);
+        assert_eq!(take(&mut busy, 1).await.keys().collect::<Vec<_>>(), [&revoked[0].partition]);
+    });
+}
+
+#[test]
+fn an_application_that_waits_for_an_event_asks_for_one_however_long_that_takes() {
+    simulation::run(1, |simulation| async move {
+        let cluster = FakeCluster::new(1);
+        let id = topic(&cluster, 1, 1);
+        let settings = ConsumerSettings { max_poll_interval: Duration::from_secs(10), ..earliest("g") };
+        let mut consumer = Consumer::new(&cluster.client(&simulation), settings).unwrap();
+        consumer.subscribe(["flights"]).unwrap();
+        take(&mut consumer, 1).await;
+        let late = async {
+            tokio::time::sleep(Duration::from_secs(60)).await;
+            append(&cluster, at(id, 0), 1);
+        };
+        let (event, ()) = tokio::join!(consumer.next(), late);
+        assert!(matches!(event.unwrap(), ConsumerEvent::Records(_)));
+        assert_eq!(cluster.lock().group.epoch, 1, "it never left");
+    });
+}
+
+#[test]
 fn a_paused_partition_waits_and_others_go_on() {
     simulation::run(1, |simulation| async move {
         let cluster = FakeCluster::new(1);
