@@ -146,14 +146,14 @@ impl Consumer {
         self.on(partition, |state, id| state.seek(id, to))
     }
 
-    /// Reads nothing of this partition until it is resumed; what was read ahead is still handed out.
+    /// Hands out nothing of this partition until it is resumed, nor what was read ahead; it stays assigned.
     pub fn pause(&self, partition: &TopicPartition) -> Result<(), ClientError> {
-        self.on(partition, |state, id| state.pause(id, true))
+        self.on(partition, state::State::pause)
     }
 
     /// Reads a paused partition on.
     pub fn resume(&self, partition: &TopicPartition) -> Result<(), ClientError> {
-        self.on(partition, |state, id| state.pause(id, false))
+        self.on(partition, state::State::resume)
     }
 
     fn on(

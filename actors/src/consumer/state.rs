@@ -232,9 +232,33 @@ impl State {
         self.readings.get_mut(&partition).filter(|reading| reading.generation == generation)
     }
 
-    /// Pauses or resumes. False if the partition is not read.
-    pub(super) fn pause(&mut self, partition: PartitionId, paused: bool) -> bool {
-        self.readings.get_mut(&partition).map(|reading| reading.paused = paused).is_some()
+    /// Pauses: what was read ahead is read again later, so that it takes no room from others meanwhile. False if the
+    /// partition is not read.
+    pub(super) fn pause(&mut self, partition: PartitionId) -> bool {
+        let next_generation = self.next_generation();
+        let Some(reading) = self.readings.get_mut(&partition) else { return false };
+        if std::mem::replace(&mut reading.paused, true) {
+            return true;
+        }
+        let is_ahead = |waiting: &Waiting| match waiting {
+            Waiting::Records { partition: of, generation, fetched, .. } => {
+                (*of == partition && *generation == reading.generation).then_some(fetched.from)
+            }
+            Waiting::Rebalance(_) => None,
+        };
+        if let Some(first) = self.waiting.iter().find_map(is_ahead) {
+            reading.fetch_from = SeekTo::Offset(first);
+        }
+        self.buffered_bytes = self.buffered_bytes.saturating_sub(reading.buffered_bytes);
+        reading.buffered_bytes = 0;
+        reading.generation = next_generation;
+        reading.busy = false;
+        true
+    }
+
+    /// Resumes. False if the partition is not read.
+    pub(super) fn resume(&mut self, partition: PartitionId) -> bool {
+        self.readings.get_mut(&partition).map(|reading| reading.paused = false).is_some()
     }
 
     /// What is read.
@@ -363,9 +387,30 @@ mod tests {
     #[test]
     fn a_paused_partition_is_not_read() {
         let mut state = reading(&[0]);
-        assert!(state.pause(partition(0), true));
+        assert!(state.pause(partition(0)));
         assert_eq!(state.due(10, 10), []);
-        state.pause(partition(0), false);
+        state.resume(partition(0));
         assert_eq!(state.due(10, 10).len(), 1);
+    }
+
+    #[test]
+    fn what_was_read_ahead_of_a_pause_is_not_handed_out_and_is_read_again() {
+        let mut state = reading(&[0, 1]);
+        state.next();
+        let before = generation(&state, 0);
+        state.fetched(partition(0), before, some_records(0, 0, 3));
+        state.fetched(partition(0), before, some_records(0, 3, 5));
+        state.fetched(partition(1), generation(&state, 1), some_records(1, 0, 1));
+        assert!(matches!(state.next(), Some(ConsumerEvent::Records(fetched)) if fetched.next == Offset(3)));
+        state.pause(partition(0));
+        state.fetched(partition(0), before, some_records(0, 5, 9));
+        assert!(
+            matches!(state.next(), Some(ConsumerEvent::Records(fetched)) if fetched.partition.partition == 1)
+        );
+        assert!(state.next().is_none());
+        assert_eq!(state.buffered_bytes, 0, "it takes no room from others");
+        state.resume(partition(0));
+        let due = state.due(10, 10);
+        assert!(due.iter().any(|(id, _, from)| (*id, *from) == (partition(0), SeekTo::Offset(Offset(3)))));
     }
 }

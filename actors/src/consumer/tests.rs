@@ -264,6 +264,108 @@ fn a_paused_partition_waits_and_others_go_on() {
 }
 
 #[test]
+fn what_was_read_ahead_of_a_paused_partition_comes_when_it_is_resumed_and_once() {
+    simulation::run(1, |simulation| async move {
+        let cluster = FakeCluster::new(1);
+        let id = topic(&cluster, 2, 0);
+        let mut consumer = Consumer::new(&cluster.client(&simulation), ConsumerSettings::default()).unwrap();
+        consumer.assign([(flights(0), SeekTo::Beginning), (flights(1), SeekTo::Beginning)]).await.unwrap();
+        append(&cluster, at(id, 0), 5);
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        consumer.pause(&flights(0)).unwrap();
+        append(&cluster, at(id, 1), 2);
+        assert_eq!(take(&mut consumer, 2).await, BTreeMap::from([(1, vec![0, 1])]));
+        append(&cluster, at(id, 0), 1);
+        assert!(tokio::time::timeout(Duration::from_secs(5), consumer.next()).await.is_err());
+        consumer.resume(&flights(0)).unwrap();
+        assert_eq!(take(&mut consumer, 6).await, BTreeMap::from([(0, (0..6).collect())]));
+        let elsewhere = consumer.pause(&TopicPartition::new("flights", 7)).unwrap_err();
+        assert_eq!(elsewhere.code(), Some(ErrorCode::UnknownTopicOrPartition));
+    });
+}
+
+#[test]
+fn a_time_is_sought_at_its_first_record_and_one_to_come_behind_the_last() {
+    simulation::run(1, |simulation| async move {
+        let cluster = FakeCluster::new(1);
+        // Timestamps are offsets.
+        let id = topic(&cluster, 1, 10);
+        let mut consumer = Consumer::new(&cluster.client(&simulation), ConsumerSettings::default()).unwrap();
+        consumer.assign([(flights(0), SeekTo::Beginning)]).await.unwrap();
+        take(&mut consumer, 10).await;
+        consumer.seek(&flights(0), SeekTo::Timestamp(6)).unwrap();
+        assert_eq!(take(&mut consumer, 4).await[&0], [6, 7, 8, 9]);
+        consumer.seek(&flights(0), SeekTo::Timestamp(1_000)).unwrap();
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        assert_eq!(consumer.position(&flights(0)).unwrap(), Some(Offset(10)));
+        append(&cluster, at(id, 0), 1);
+        assert_eq!(take(&mut consumer, 1).await[&0], [10]);
+    });
+}
+
+#[test]
+fn a_pattern_subscribes_to_all_topics_that_match_it() {
+    simulation::run(1, |simulation| async move {
+        let cluster = FakeCluster::new(1);
+        for name in ["flights", "flights-late", "trains"] {
+            let id = cluster.topic(name, 1);
+            append(&cluster, at(id, 0), 1);
+        }
+        let mut consumer = Consumer::new(&cluster.client(&simulation), earliest("g")).unwrap();
+        consumer.subscribe_pattern("flights.*").unwrap();
+        take(&mut consumer, 2).await;
+        let topics: Vec<_> =
+            consumer.assignment().into_iter().map(|partition| partition.topic.to_string()).collect();
+        assert_eq!(topics, ["flights", "flights-late"]);
+        let alone = Consumer::new(&cluster.client(&simulation), ConsumerSettings::default()).unwrap();
+        assert!(alone.subscribe_pattern("flights").unwrap_err().to_string().contains("group.id"));
+    });
+}
+
+#[test]
+fn offsets_are_committed_one_by_one_and_read_back() {
+    simulation::run(1, |simulation| async move {
+        let cluster = FakeCluster::new(1);
+        topic(&cluster, 2, 10);
+        let settings = ConsumerSettings { auto_commit: None, ..earliest("g") };
+        let mut consumer = Consumer::new(&cluster.client(&simulation), settings).unwrap();
+        consumer.subscribe(["flights"]).unwrap();
+        take(&mut consumer, 20).await;
+        assert_eq!(consumer.committed(&[flights(0), flights(1)]).await.unwrap(), []);
+        consumer.commit_offsets([(flights(0), Offset(4))]).await.unwrap();
+        let committed = consumer.committed(&[flights(0), flights(1)]).await.unwrap();
+        assert_eq!(committed, [(flights(0), Offset(4))]);
+        consumer.commit().await.unwrap();
+        let committed = consumer.committed(&[flights(0), flights(1)]).await.unwrap();
+        assert_eq!(committed, [(flights(0), Offset(10)), (flights(1), Offset(10))]);
+    });
+}
+
+#[test]
+fn a_commit_in_the_background_waits_for_nothing_is_done_all_the_same_and_tells_who_asks() {
+    simulation::run(1, |simulation| async move {
+        let cluster = FakeCluster::new(1);
+        let id = topic(&cluster, 1, 10);
+        let settings = ConsumerSettings { auto_commit: None, ..earliest("g") };
+        let mut consumer = Consumer::new(&cluster.client(&simulation), settings).unwrap();
+        consumer.subscribe(["flights"]).unwrap();
+        take(&mut consumer, 10).await;
+        let begun = tokio::time::Instant::now();
+        drop(consumer.commit_async());
+        assert!(begun.elapsed().is_zero());
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        assert_eq!(cluster.lock().group.committed[&at(id, 0)].offset, Offset(10));
+
+        append(&cluster, at(id, 0), 1);
+        take(&mut consumer, 1).await;
+        consumer.commit_async().await.unwrap();
+        assert_eq!(cluster.lock().group.committed[&at(id, 0)].offset, Offset(11));
+        cluster.change(|state| state.group.members.clear());
+        assert_eq!(consumer.commit_async().await.unwrap_err().code(), Some(ErrorCode::UnknownMemberId));
+    });
+}
+
+#[test]
 fn reading_ahead_is_bounded() {
     simulation::run(1, |simulation| async move {
         let cluster = FakeCluster::new(1);

@@ -250,6 +250,37 @@ fn a_batch_lingers_for_more_records_unless_it_is_full_or_flushed() {
 }
 
 #[test]
+fn a_flush_ends_when_the_fate_of_all_that_was_sent_before_is_decided_and_waits_for_nothing_later() {
+    simulation::run(7, |run| async move {
+        let cluster = FakeCluster::new(1);
+        let topic = cluster.topic("t", 2);
+        let settings = ProducerSettings { linger: Duration::from_secs(5), ..small() };
+        let producer = cluster.client(&run).producer(settings).await.unwrap();
+        producer.send(ProducerRecord::to("t").partition(0).value("first")).await.unwrap().await.unwrap();
+        cluster.change(|state| state.latency = Duration::from_millis(300));
+        let before = send_all(&producer, "t", 0..500).await;
+        let begun = Instant::now();
+        let (flushed, later) = tokio::join!(
+            async {
+                producer.flush().await;
+                begun.elapsed()
+            },
+            async {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+                producer.send(ProducerRecord::to("t").partition(1).value("later")).await.unwrap()
+            },
+        );
+        assert!(before.iter().all(|delivery| matches!(delivery.now(), Some(Ok(_)))));
+        assert!(flushed >= Duration::from_millis(300) && flushed < Duration::from_secs(4), "{flushed:?}");
+        assert!(later.now().is_none(), "it lingers");
+        producer.flush().await;
+        assert!(later.now().unwrap().is_ok());
+        assert_eq!(cluster.values(at(topic, 1)), ["later"]);
+        producer.flush().await;
+    });
+}
+
+#[test]
 fn records_without_a_key_spread_and_those_with_one_stay() {
     simulation::run(8, |run| async move {
         let cluster = FakeCluster::new(3);
