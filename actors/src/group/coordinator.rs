@@ -18,7 +18,7 @@ use super::modern::{ConsumerGroup, Decision, Group, Notice, Surroundings};
 use super::records::{GroupRecord, encode};
 use super::release::{Answers, Release, Waits};
 use super::request::{GroupRequest, Reply};
-use super::supervisor::SupervisorMessage;
+use super::supervision::SupervisorMessage;
 use crate::error::{ErrorCode, Refusal};
 use crate::events::{
     GroupBroken, GroupRetargeted, InvariantBroken, MemberJoined, MemberLeft, OffsetsForgotten,

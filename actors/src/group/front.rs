@@ -14,7 +14,8 @@ use super::message::{
     OffsetFetch,
 };
 use super::request::{GroupRequest, Reply};
-use super::supervisor::{GroupSupervisor, SupervisorMessage, not_coordinator};
+use super::supervision::SupervisorMessage;
+use super::supervisor::{GroupSupervisor, not_coordinator};
 use crate::error::{ErrorCode, Refusal};
 use crate::ids::{LeaderEpoch, NodeId};
 

@@ -21,6 +21,7 @@ pub mod records;
 mod release;
 mod request;
 pub mod settings;
+mod supervision;
 mod supervisor;
 pub mod topics;
 

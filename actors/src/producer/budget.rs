@@ -7,7 +7,14 @@ use std::time::Duration;
 
 use tokio::sync::{Notify, Semaphore};
 
-use super::delivery::ProduceError;
+/// Why there is no memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum NoMemory {
+    /// It was used up for as long as was waited.
+    UsedUp,
+    /// Nobody gets any more.
+    Closed,
+}
 
 /// Who has to wait for memory waits until this share of all of it is free, but only for so long.
 ///
@@ -46,7 +53,7 @@ impl Budget {
     }
 
     /// Waits for memory.
-    pub(super) async fn take(&self, bytes: usize, within: Duration) -> Result<(), ProduceError> {
+    pub(super) async fn take(&self, bytes: usize, within: Duration) -> Result<(), NoMemory> {
         self.waiting.fetch_add(1, Ordering::Relaxed);
         let _waits = Waits(&self.waiting);
         if self.step_bytes > bytes {
@@ -59,15 +66,15 @@ impl Budget {
         self.acquire(bytes, within).await
     }
 
-    async fn acquire(&self, bytes: usize, within: Duration) -> Result<(), ProduceError> {
+    async fn acquire(&self, bytes: usize, within: Duration) -> Result<(), NoMemory> {
         let asking = self.memory.acquire_many(u32::try_from(bytes).unwrap_or(u32::MAX));
         match tokio::time::timeout(within, asking).await {
             Ok(Ok(permits)) => {
                 permits.forget();
                 Ok(())
             }
-            Ok(Err(_closed)) => Err(ProduceError::Closed),
-            Err(_) => Err(ProduceError::BufferFull(within)),
+            Ok(Err(_closed)) => Err(NoMemory::Closed),
+            Err(_) => Err(NoMemory::UsedUp),
         }
     }
 

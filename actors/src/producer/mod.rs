@@ -32,6 +32,7 @@ pub use partitioner::{Choice, DefaultPartitioner, Partitioner, RoundRobin, Topic
 pub use record::ProducerRecord;
 pub use settings::ProducerSettings;
 
+use self::budget::NoMemory;
 use self::router::{Router, Signals, Stop, Wake};
 use self::topics::{Topic, Topics};
 use crate::client::{Client, ClientError};
@@ -102,7 +103,11 @@ impl Producer {
         let queue = topic.route(&record, bytes, topics.settings.batch_bytes, &client.world.random)?;
         if !topics.budget.try_take(bytes) {
             self.wake();
-            topics.budget.take(bytes, topics.settings.max_block).await?;
+            let within = topics.settings.max_block;
+            topics.budget.take(bytes, within).await.map_err(|why| match why {
+                NoMemory::UsedUp => ProduceError::BufferFull(within),
+                NoMemory::Closed => ProduceError::Closed,
+            })?;
         }
         let timestamp_ms = record.timestamp_ms.unwrap_or_else(|| client.world.clock.wall_ms());
         let added = queue.add(&record, timestamp_ms, bytes).ok_or(ProduceError::Closed)?;

@@ -1,6 +1,7 @@
 //! Writes into a batch what its broker, or its producer at a retry, decides: in place, nothing is encoded again.
 
-use super::header::{BatchError, BatchHeader, BatchProblem, HEADER_BYTES, checksum};
+use super::header::{BatchHeader, HEADER_BYTES, checksum};
+use super::problem::{BatchError, BatchProblem};
 use crate::ids::{LeaderEpoch, Offset};
 use crate::record::builder::ProducerStamp;
 

@@ -2,7 +2,8 @@
 
 use bytes::Bytes;
 
-use super::header::{BatchError, BatchHeader, BatchProblem, verify_checksum};
+use super::header::{BatchHeader, verify_checksum};
+use super::problem::{BatchError, BatchProblem};
 
 /// One whole batch and its header.
 #[derive(Clone, Debug, PartialEq, Eq)]

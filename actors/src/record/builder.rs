@@ -2,7 +2,8 @@
 
 use bytes::{BufMut, Bytes, BytesMut};
 
-use super::compress::{Codec, Compression};
+use super::codec::Codec;
+use super::compress::Compression;
 use super::header::{Attributes, HEADER_BYTES, NO_TIMESTAMP, UNCOUNTED_BYTES, checksum};
 use super::read::Header;
 use super::varint;

@@ -8,20 +8,22 @@
 mod assign;
 mod batches;
 mod builder;
-pub mod compress;
+mod codec;
+mod compress;
 mod header;
 pub mod key_hash;
+mod problem;
 mod read;
 mod varint;
 
 pub use assign::{assign, assign_producer, set_append_time};
 pub use batches::{Batch, Batches, batches, whole_batches};
 pub use builder::{BatchBuilder, Full, Packed, ProducerStamp, record_bytes};
-pub use compress::{Codec, Compression};
+pub use codec::Codec;
+pub use compress::Compression;
 pub(crate) use header::add_sequence;
-pub use header::{
-    Attributes, BatchError, BatchHeader, BatchProblem, HEADER_BYTES, NO_TIMESTAMP, verify_checksum,
-};
+pub use header::{Attributes, BatchHeader, HEADER_BYTES, NO_TIMESTAMP, verify_checksum};
+pub use problem::{BatchError, BatchProblem};
 pub use read::{Header, MAX_UNPACKED_BYTES, Record, Records, records};
 
 #[cfg(test)]

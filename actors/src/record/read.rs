@@ -3,8 +3,9 @@
 use bytes::Bytes;
 
 use super::batches::Batch;
-use super::compress::Codec;
-use super::header::{BatchError, BatchProblem, HEADER_BYTES};
+use super::codec::Codec;
+use super::header::HEADER_BYTES;
+use super::problem::{BatchError, BatchProblem};
 use super::varint;
 use crate::ids::Offset;
 use crate::topic_config::TimestampType;

@@ -9,9 +9,9 @@ use millstream_transport::message::{Answer, BodyMismatch, Message};
 use millstream_transport::peer::{Answering, Caller, Endpoint, Fault, FaultCode, Handlers, Lane};
 use serde::{Deserialize, Serialize};
 
+use super::Quorum;
 use super::storage::lock;
 use super::wire::{Question, QuorumWire, Reply, Request, Unanswered};
-use super::{Quorum, voters};
 use crate::ids::NodeId;
 
 /// A [`Question`], as it travels. Its bytes are a body: entries may be large.
@@ -128,13 +128,11 @@ impl QuorumDoor {
         lock(&self.quorum).clone()
     }
 
-    /// What the endpoint is to serve: questions of nodes, and what operators ask.
-    #[must_use]
-    pub fn handlers(&self) -> Handlers {
+    /// Takes the questions of other voters.
+    pub(super) fn questions(&self) -> Handlers {
         let door = self.clone();
         Handlers::new()
             .on_nodes(move |caller: &Caller, message, answering| door.take(caller, &message, answering))
-            .and(voters::handlers(self))
     }
 
     fn take(&self, caller: &Caller, message: &QuorumQuestion, answering: Answering<QuorumQuestion>) {

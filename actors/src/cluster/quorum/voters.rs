@@ -11,8 +11,16 @@ use crate::cluster::message::voters::{
 };
 use crate::error::{ErrorCode, Refusal};
 
+impl QuorumDoor {
+    /// What the endpoint is to serve: questions of nodes, and what operators ask.
+    #[must_use]
+    pub fn handlers(&self) -> Handlers {
+        self.questions().and(of_operators(self))
+    }
+}
+
 /// Handlers of the kinds 257 to 259, for clients and nodes.
-pub(super) fn handlers(door: &QuorumDoor) -> Handlers {
+fn of_operators(door: &QuorumDoor) -> Handlers {
     let handlers = Handlers::new();
     let handlers = on(handlers, door, |quorum, _: DescribeQuorum| async move { Ok(quorum.describe()) });
     let handlers = on(handlers, door, |quorum, asked: AddVoter| async move {

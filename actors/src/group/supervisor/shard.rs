@@ -9,7 +9,6 @@ use ractor::{Actor, ActorId, ActorRef};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
-use super::SupervisorMessage;
 use crate::error::{ErrorCode, Refusal};
 use crate::events::{CoordinatorPanicked, GroupLoadFailed, GroupsLoaded};
 use crate::group::coordinator::{CoordinatorMessage, GroupCoordinator, Shown, Start, reading_back};
@@ -17,6 +16,7 @@ use crate::group::doors::{Leadership, Replay};
 use crate::group::message::GroupState;
 use crate::group::modern::Group;
 use crate::group::request::GroupRequest;
+use crate::group::supervision::SupervisorMessage;
 use crate::ids::LeaderEpoch;
 
 /// How long a load that failed waits before the next, at first; it doubles up to [`LOAD_AGAIN_MOST_MS`].

@@ -8,7 +8,6 @@ use ractor::ActorRef;
 
 use super::super::append::{ProducerLimits, ProducerTable};
 use super::super::replica::producers_of;
-use super::slots::Slot;
 use super::{State, SupervisorMessage};
 use crate::ids::{LeaderEpoch, PartitionId};
 use crate::image::{Doubt, DoubtCause, ReportedDoubt};
@@ -121,7 +120,7 @@ impl State {
                 say(Ok(opened));
                 continue;
             }
-            let Some(directory) = self.directory_for(partition, slot) else {
+            let Some(directory) = self.directory_for(partition, slot.directory.as_ref()) else {
                 let directory =
                     self.parts.directories.first().map(|directory| directory.path().to_path_buf());
                 say(Err(LogError::Closed { directory: directory.unwrap_or_default() }));
@@ -137,10 +136,14 @@ impl State {
 
     /// Where the log lies; for a new one the directory that the image names, or that with the fewest replicas of those
     /// that work.
-    fn directory_for(&self, partition: PartitionId, slot: &Slot) -> Option<Arc<LogDirectory>> {
+    fn directory_for(
+        &self,
+        partition: PartitionId,
+        known: Option<&Arc<LogDirectory>>,
+    ) -> Option<Arc<LogDirectory>> {
         let works = |directory: &&Arc<LogDirectory>| matches!(directory.health(), DirectoryHealth::Well);
         let has = |directory: &&Arc<LogDirectory>| directory.logs().contains(&partition);
-        let known = slot.directory.as_ref().or_else(|| self.parts.directories.iter().find(has));
+        let known = known.or_else(|| self.parts.directories.iter().find(has));
         if let Some(known) = known {
             return Some(known).filter(works).cloned();
         }
@@ -153,8 +156,8 @@ impl State {
         }
         let count = |directory: &&Arc<LogDirectory>| {
             let id = directory.id();
-            let here = |slot: &&Slot| slot.directory.as_ref().is_some_and(|of| of.id() == id);
-            self.slots.values().filter(here).count()
+            let directories = self.slots.values().filter_map(|slot| slot.directory.as_ref());
+            directories.filter(|of| of.id() == id).count()
         };
         self.parts.directories.iter().filter(works).min_by_key(count).cloned()
     }
