@@ -16,12 +16,18 @@ use crate::ids::{LeaderEpoch, NodeId, Offset};
 /// How long until a refused opening is tried again.
 const REOPEN_AFTER: Duration = Duration::from_millis(100);
 
+/// How often one that streams and is not in the in-sync set tells what it has, though nothing is new: a leader proposes
+/// only who has spoken since it saw the set without him, and may see that later than this replica does.
+const SPEAK_AGAIN_AFTER: Duration = Duration::from_millis(500);
+
 /// A replica that follows, in one epoch.
 #[derive(Clone, Debug)]
 pub struct Follower {
     epoch: LeaderEpoch,
     leader: Option<NodeId>,
     phase: Phase,
+    /// When it speaks again, while it streams outside the set.
+    speaks_at: Option<Duration>,
 }
 
 /// Where a follower stands with its leader.
@@ -60,7 +66,7 @@ pub enum Admission {
 
 impl Follower {
     pub(super) fn new(epoch: LeaderEpoch, leader: Option<NodeId>) -> Self {
-        Self { epoch, leader, phase: Phase::Leaderless }
+        Self { epoch, leader, phase: Phase::Leaderless, speaks_at: None }
     }
 
     /// The epoch.
@@ -147,11 +153,24 @@ impl Follower {
         }
     }
 
+    /// Whether it is to tell what it has though nothing is new.
+    pub(super) fn speaks_again(&mut self, now: Duration, is_in_sync: bool) -> bool {
+        let outside = self.phase == Phase::Streaming && !is_in_sync;
+        let speaks = outside && self.speaks_at.is_some_and(|at| at <= now);
+        if !outside {
+            self.speaks_at = None;
+        } else if speaks || self.speaks_at.is_none() {
+            self.speaks_at = Some(now + SPEAK_AGAIN_AFTER);
+        }
+        speaks
+    }
+
     /// When time alone makes it act.
     pub(super) fn due(&self) -> Option<Duration> {
         match self.phase {
             Phase::Pausing { until } | Phase::Leaving { until } => Some(until),
-            Phase::Leaderless | Phase::Opening | Phase::Cutting | Phase::Streaming => None,
+            Phase::Streaming => self.speaks_at,
+            Phase::Leaderless | Phase::Opening | Phase::Cutting => None,
         }
     }
 }

@@ -38,6 +38,7 @@ pub struct InSyncSet {
     proposed: Option<(u64, BTreeSet<Member>)>,
     lingering: BTreeSet<Member>,
     unsettled: bool,
+    refused: bool,
     attempts: u64,
     not_before: Duration,
 }
@@ -52,6 +53,7 @@ impl InSyncSet {
             proposed: None,
             lingering: BTreeSet::new(),
             unsettled: false,
+            refused: false,
             attempts: 0,
             not_before: Duration::ZERO,
         }
@@ -82,10 +84,11 @@ impl InSyncSet {
         self.counted().any(|counted| counted == member)
     }
 
-    /// Whether an attempt is under way or may still come into force.
+    /// Whether nothing is under way, nothing may still come into force, and nothing was refused that may have to be
+    /// tried again.
     #[must_use]
     pub fn is_settled(&self) -> bool {
-        self.proposed.is_none() && !self.unsettled
+        self.proposed.is_none() && !self.unsettled && !self.refused
     }
 
     /// Takes a newer set from the image. All attempts on older versions are void with it.
@@ -102,8 +105,11 @@ impl InSyncSet {
     /// Starts an attempt at `desired`, if there is something to change and none is under way. From here on its
     /// additions count. The number tells it from others.
     pub fn propose(&mut self, now: Duration, desired: BTreeSet<Member>) -> Option<u64> {
-        let nothing_to_do = desired == self.committed && !self.unsettled;
-        if nothing_to_do || self.proposed.is_some() || now < self.not_before {
+        if self.proposed.is_some() || now < self.not_before {
+            return None;
+        }
+        self.refused = false;
+        if desired == self.committed && !self.unsettled {
             return None;
         }
         self.attempts += 1;
@@ -127,7 +133,10 @@ impl InSyncSet {
             ChangeOutcome::Committed { set_version } => {
                 self.adopt(set_version, members);
             }
-            ChangeOutcome::Refused => self.not_before = now + RETRY_AFTER,
+            ChangeOutcome::Refused => {
+                self.refused = true;
+                self.not_before = now + RETRY_AFTER;
+            }
             ChangeOutcome::Unknown => {
                 self.lingering.extend(members);
                 self.unsettled = true;
@@ -168,6 +177,17 @@ mod tests {
         let attempt = set.propose(NOW, of(&[1, 2])).unwrap();
         set.settle(NOW, attempt, ChangeOutcome::Refused);
         assert_eq!(counted(&set), [1]);
+    }
+
+    #[test]
+    fn a_refused_change_is_not_settled_before_it_was_looked_at_again() {
+        let mut set = InSyncSet::new(4, of(&[1]));
+        let attempt = set.propose(NOW, of(&[1, 2])).unwrap();
+        set.settle(NOW, attempt, ChangeOutcome::Refused);
+        assert_eq!(set.propose(NOW, of(&[1])), None);
+        assert!(!set.is_settled(), "what is wanted now may be something else after the pause");
+        assert_eq!(set.propose(NOW + RETRY_AFTER, of(&[1])), None);
+        assert!(set.is_settled());
     }
 
     #[test]

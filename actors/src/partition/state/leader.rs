@@ -168,17 +168,44 @@ impl Leader {
         high_watermark: &mut HighWatermark,
         effects: &mut Vec<Effect>,
     ) {
-        self.count(log, high_watermark, effects);
+        self.consider(now, *high_watermark);
+        self.count(now, log, high_watermark, effects);
         if let Some(attempt) = self.set.propose(now, self.desired(now, settings, *high_watermark)) {
             if let Some(change) = self.change(attempt) {
                 effects.push(Effect::Propose(change));
             }
-            self.count(log, high_watermark, effects);
+            self.count(now, log, high_watermark, effects);
         }
     }
 
-    fn count(&self, log: LogFacts, high_watermark: &mut HighWatermark, effects: &mut Vec<Effect>) {
+    /// Followers outside the set that are near are waited for, before the high watermark moves away from them.
+    fn consider(&mut self, now: Duration, high_watermark: HighWatermark) {
+        let level = self.level(high_watermark);
+        let set = &self.set;
+        for follower in self.followers.values_mut() {
+            if set.may_contain(follower.member) {
+                follower.has_come_in();
+            } else {
+                follower.consider(now, level);
+            }
+        }
+    }
+
+    /// What a follower needs to have to come into the set.
+    fn level(&self, high_watermark: HighWatermark) -> Offset {
+        high_watermark.value().max(self.epoch_start)
+    }
+
+    fn count(
+        &self,
+        now: Duration,
+        log: LogFacts,
+        high_watermark: &mut HighWatermark,
+        effects: &mut Vec<Effect>,
+    ) {
         let ends = self.set.counted().map(|member| self.durable_end_of(member, log));
+        let awaited = self.followers.values().filter(|follower| follower.is_awaited(now));
+        let ends = ends.chain(awaited.map(|follower| Some(follower.durable_end)));
         let ends = ends.chain([Some(log.durable_end)]);
         if high_watermark.count(ends) {
             effects.push(Effect::HighWatermark(high_watermark.value()));
@@ -197,7 +224,7 @@ impl Leader {
     fn desired(&self, now: Duration, settings: &Settings, high_watermark: HighWatermark) -> BTreeSet<Member> {
         let staying =
             self.set.committed().iter().copied().filter(|member| self.stays(now, *member, settings));
-        let level = high_watermark.value().max(self.epoch_start);
+        let level = self.level(high_watermark);
         let caught_up = self.followers.values().filter(|follower| {
             // A member of the set holds the high watermark down itself: it is judged by how long it is behind.
             !self.set.committed().contains(&follower.member)

@@ -161,8 +161,18 @@ impl ReplicaState {
                 }
             }
         }
-        if let Role::Leader(leader) = &mut self.role {
-            leader.refresh(now, &self.settings, self.log, &mut self.high_watermark, &mut effects);
+        match &mut self.role {
+            Role::Leader(leader) => {
+                leader.refresh(now, &self.settings, self.log, &mut self.high_watermark, &mut effects);
+            }
+            Role::Follower(follower) => {
+                let is_in_sync =
+                    self.assignment.as_ref().is_none_or(|assigned| assigned.in_sync.contains(&self.me));
+                if follower.speaks_again(now, is_in_sync) {
+                    effects.push(Effect::Report(follower.epoch(), self.log.durable_end));
+                }
+            }
+            Role::Offline(_) => {}
         }
         effects
     }
@@ -300,7 +310,8 @@ impl ReplicaState {
                 }
             }
             Role::Follower(follower) => {
-                if follower.due().is_some_and(|due| due <= now) {
+                let is_due = follower.due().is_some_and(|due| due <= now);
+                if is_due && follower.phase() != Phase::Streaming {
                     follower.open(now, self.log, self.damaged_from.is_some(), effects);
                 }
             }

@@ -5,6 +5,15 @@ use std::time::Duration;
 
 use crate::ids::{Member, Offset};
 
+/// A follower outside the set that is no longer behind than this is near enough to be waited for.
+const NEAR: Duration = Duration::from_secs(1);
+
+/// The longest that the high watermark waits for one that is near.
+const WAIT: Duration = Duration::from_millis(500);
+
+/// How long nobody waits again for one that did not come in that time.
+const NOT_AGAIN_WITHIN: Duration = Duration::from_secs(3);
+
 /// What a leader knows of one follower in its epoch.
 #[derive(Clone, Debug)]
 pub struct Progress {
@@ -14,8 +23,12 @@ pub struct Progress {
     pub durable_end: Offset,
     /// It lacks something since then; `None` if it lacks nothing.
     behind_since: Option<Duration>,
-    /// The leader's end when the follower last reported, and when that was.
+    /// An end that the leader's log had, and when: the follower was level with that time once it has come so far.
     mark: (Offset, Duration),
+    /// Whether it has come as far as a mark since it joined.
+    has_been_level: bool,
+    /// The high watermark waits for it until then, or did.
+    awaited_until: Option<Duration>,
     /// Its log ended before the high watermark when it came: it lost what it had reported (rule 4).
     pub regressed: bool,
     /// It has spoken since its session began and since the controller took it out of the set, if it did. One that
@@ -28,7 +41,16 @@ impl Progress {
     #[must_use]
     pub fn joined(now: Duration, member: Member, durable_end: Offset, leader_end: Offset) -> Self {
         let behind_since = (durable_end < leader_end).then_some(now);
-        Self { member, durable_end, behind_since, mark: (leader_end, now), regressed: false, speaks: true }
+        Self {
+            member,
+            durable_end,
+            behind_since,
+            mark: (leader_end, now),
+            has_been_level: false,
+            awaited_until: None,
+            regressed: false,
+            speaks: true,
+        }
     }
 
     /// The leader's log has grown from `old_end`.
@@ -40,17 +62,42 @@ impl Progress {
 
     /// The follower has so much on disk.
     ///
-    /// Under load it never has everything. Having what the leader had when it last reported means that it was level
-    /// at that time.
+    /// Under load it never has everything, nor what the leader had at its last report: batches are on their way and in
+    /// the next sync. So a mark stays until it is reached, and only then another is set.
     pub fn reported(&mut self, now: Duration, durable_end: Offset, leader_end: Offset) {
         self.speaks = true;
         self.durable_end = self.durable_end.max(durable_end);
-        if self.durable_end >= leader_end {
-            self.behind_since = None;
-        } else if self.durable_end >= self.mark.0 {
-            self.behind_since = self.behind_since.max(Some(self.mark.1));
+        if self.durable_end < self.mark.0 {
+            return;
         }
+        self.has_been_level = true;
+        let level = self.durable_end >= leader_end;
+        self.behind_since = if level { None } else { self.behind_since.max(Some(self.mark.1)) };
         self.mark = (leader_end, now);
+    }
+
+    /// Begins to wait for this follower, outside the set, to reach `level`, if it is near.
+    ///
+    /// Under load the high watermark is always a little ahead of a follower that it does not wait for, however well that
+    /// one keeps up: it would never be let in.
+    pub fn consider(&mut self, now: Duration, level: Offset) {
+        let lacks = self.speaks && self.durable_end < level;
+        let near = self.has_been_level && self.lag(now) <= NEAR;
+        let rested = self.awaited_until.is_none_or(|until| until + NOT_AGAIN_WITHIN <= now);
+        if lacks && near && rested {
+            self.awaited_until = Some(now + WAIT);
+        }
+    }
+
+    /// It is in the set, or about to be: should it ever leave, it may be waited for again.
+    pub fn has_come_in(&mut self) {
+        self.awaited_until = None;
+    }
+
+    /// Whether the high watermark waits for it, though it is outside the set.
+    #[must_use]
+    pub fn is_awaited(&self, now: Duration) -> bool {
+        self.speaks && self.awaited_until.is_some_and(|until| now < until)
     }
 
     /// For how long it has been behind.
@@ -127,6 +174,36 @@ mod tests {
             follower.reported(ms(step * 10), Offset(end), Offset(end + 1));
         }
         assert!(follower.lag(ms(10_000)) <= ms(30), "{:?}", follower.lag(ms(10_000)));
+    }
+
+    #[test]
+    fn a_follower_several_reports_behind_under_load_is_not_behind_for_long() {
+        let mut follower = Progress::joined(ms(0), member(2), Offset(0), Offset(5));
+        for step in 1..10_000_u64 {
+            let end = i64::try_from(step).unwrap();
+            follower.reported(ms(step * 10), Offset(end), Offset(end + 5));
+            assert!(follower.lag(ms(step * 10)) <= ms(120), "{:?} at {step}", follower.lag(ms(step * 10)));
+        }
+    }
+
+    #[test]
+    fn a_near_follower_is_awaited_for_a_while_and_not_soon_again() {
+        let mut follower = Progress::joined(ms(0), member(2), Offset(0), Offset(5));
+        follower.consider(ms(1), Offset(5));
+        assert!(!follower.is_awaited(ms(1)), "it may be anywhere");
+        follower.reported(ms(10), Offset(5), Offset(8));
+        follower.consider(ms(10), Offset(7));
+        assert!(follower.is_awaited(ms(10)));
+        assert!(!follower.is_awaited(ms(510)));
+        follower.reported(ms(520), Offset(8), Offset(10));
+        follower.consider(ms(520), Offset(9));
+        assert!(!follower.is_awaited(ms(521)));
+        follower.reported(ms(3_600), Offset(10), Offset(12));
+        follower.consider(ms(3_600), Offset(11));
+        assert!(!follower.is_awaited(ms(3_600)), "it is not near any more");
+        follower.reported(ms(3_700), Offset(12), Offset(13));
+        follower.consider(ms(3_700), Offset(13));
+        assert!(follower.is_awaited(ms(3_700)));
     }
 
     #[test]

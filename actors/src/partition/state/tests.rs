@@ -272,3 +272,64 @@ fn a_follower_that_has_not_reached_the_start_of_the_epoch_does_not_join() {
     let effects = state.step(ms(2), Input::Reported(LeaderEpoch(2), member(2), Offset(10)));
     assert_eq!(proposal(&effects).unwrap().members, [member(1), member(2), member(3)]);
 }
+
+/// Under load a follower outside the set reports everything just after the other member has, and so always after the
+/// high watermark has moved on.
+#[test]
+fn a_follower_that_keeps_up_a_step_behind_the_other_member_comes_into_the_set() {
+    let mut state = replica(0, 0);
+    let two = [member(1), member(3)];
+    state.step(ms(0), Input::Assigned(assignment(2, Some(member(1)), &two, 1)));
+    state.step(ms(0), joined(member(3), 0));
+    state.step(ms(1), Input::LogChanged(facts(2, 2)));
+    state.step(ms(1), Input::Reported(LeaderEpoch(2), member(3), Offset(2)));
+    assert_eq!(proposal(&state.step(ms(1), joined(member(2), 0))), None);
+    let mut held = 0;
+    for step in 1..100_u64 {
+        let (now, end) = (ms(step * 10), i64::try_from(step).unwrap());
+        state.step(now, Input::LogChanged(facts(end + 2, end + 1)));
+        state.step(now, Input::Reported(LeaderEpoch(2), member(3), Offset(end + 1)));
+        held += u64::from(state.high_watermark().value() < Offset(end + 1));
+        let effects = state.step(now, Input::Reported(LeaderEpoch(2), member(2), Offset(end)));
+        if let Some(change) = proposal(&effects) {
+            assert_eq!(change.members, [member(1), member(2), member(3)]);
+            assert!(held <= 3, "acknowledgements waited for {held} reports");
+            return;
+        }
+    }
+    panic!("never proposed");
+}
+
+#[test]
+fn a_refused_change_is_proposed_again_though_nothing_else_happens() {
+    let mut state = leader_of_three(4, 4);
+    let two = [member(1), member(3)];
+    state.step(ms(0), Input::Assigned(assignment(2, Some(member(1)), &two, 2)));
+    state.step(ms(1), joined(member(3), 4));
+    let change = proposal(&state.step(ms(1), joined(member(2), 4))).unwrap();
+    state.step(ms(2), Input::Settled(LeaderEpoch(2), change.attempt, ChangeOutcome::Refused));
+    let mut now = ms(2);
+    while let Some(tick) = state.wants_tick(now) {
+        assert!(tick > now);
+        now = tick;
+        if let Some(again) = proposal(&state.step(now, Input::Tick)) {
+            assert_eq!(again.members, [member(1), member(2), member(3)]);
+            return;
+        }
+    }
+    panic!("nobody looks again");
+}
+
+#[test]
+fn a_follower_outside_the_set_speaks_again_and_again_until_it_is_in() {
+    let mut state = replica(6, 6);
+    state.step(ms(0), Input::Assigned(assignment(3, Some(member(2)), &[member(2)], 1)));
+    state.step(ms(1), Input::Accepted(LeaderEpoch(3), Offset(6)));
+    let mut now = ms(1);
+    for _ in 0..3 {
+        now = state.wants_tick(now).unwrap();
+        assert_eq!(state.step(now, Input::Tick), [Effect::Report(LeaderEpoch(3), Offset(6))]);
+    }
+    state.step(now, Input::Assigned(assignment(3, Some(member(2)), &[member(1), member(2)], 2)));
+    assert_eq!(state.wants_tick(now), None);
+}
