@@ -1,11 +1,14 @@
 //! Which seeds a scenario runs from, and what is said of one that fails.
 
+use std::any::Any;
 use std::cell::RefCell;
 use std::future::Future;
+use std::io::Write;
 use std::ops::Range;
-use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Once;
-use std::time::Duration;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
 
 use millstream_transport::world::simulation::{Simulation, run_within};
 
@@ -50,33 +53,87 @@ where
     output
 }
 
-/// Runs a scenario from each of these seeds, or from those of `MILLSTREAM_SEEDS` (`a..b`); says of the first that fails
+/// Runs a scenario from each of these seeds, or from those that the environment asks for; says of the first that fails
 /// how to run it again.
+///
+/// `MILLSTREAM_SEEDS=7..9` asks for these seeds. `MILLSTREAM_SEED_SECONDS=20` asks for as many as 20 seconds of real time
+/// allow, one at least, from `MILLSTREAM_SEEDS=7..` on or from the first of the scenario's own.
 ///
 /// # Panics
 /// If the scenario fails from one of the seeds.
+#[expect(clippy::disallowed_methods, reason = "real time is what the machine spends on scenarios")]
 pub fn over_seeds<Scenario, F>(name: &str, seeds: Range<u64>, scenario: Scenario)
 where
     Scenario: Fn(Simulation) -> F,
     F: Future<Output = ()>,
 {
-    for seed in asked().unwrap_or(seeds) {
+    let asked = Asked::from_environment(seeds);
+    let (mut ran, started) = (0, Instant::now());
+    for seed in asked.seeds.clone() {
         if let Err(failure) = catch_unwind(AssertUnwindSafe(|| run_seed(seed, &scenario))) {
-            let next = seed + 1;
-            let replay = format!(
-                "MILLSTREAM_SEEDS={seed}..{next} cargo test -p millstream-tests --test simulation {name}"
-            );
-            match failure.downcast_ref::<String>() {
-                Some(text) => panic!("seed {seed} fails; replay it with\n    {replay}\n{text}"),
-                None => resume_unwind(failure),
-            }
+            panic!("seed {seed} fails; replay it with\n    {}\n{}", replay(name, seed), text(&*failure));
         }
+        ran += 1;
+        if asked.time.is_some_and(|time| started.elapsed() >= time) {
+            break;
+        }
+    }
+    if asked.time.is_some() {
+        let (first, took) = (asked.seeds.start, started.elapsed().as_secs_f64());
+        let all = RAN.fetch_add(ran, Ordering::Relaxed) + ran;
+        // Past the test harness, which keeps what a test that passes prints.
+        let told = writeln!(
+            std::io::stderr(),
+            "{name}: {ran} seeds from {first} on in {took:.0} s; {all} runs of all scenarios so far"
+        );
+        told.expect("standard error can be written to");
     }
 }
 
-fn asked() -> Option<Range<u64>> {
-    let text = std::env::var("MILLSTREAM_SEEDS").ok()?;
-    let (first, end) = text.split_once("..").expect("MILLSTREAM_SEEDS is of the form 0..100");
-    let number = |text: &str| text.trim().parse().expect("MILLSTREAM_SEEDS is of the form 0..100");
-    Some(number(first)..number(end))
+/// Runs of all scenarios so far, where they run by time.
+static RAN: AtomicU64 = AtomicU64::new(0);
+
+/// The one command that runs a scenario from a seed again.
+fn replay(name: &str, seed: u64) -> String {
+    let (next, profile) = (seed + 1, if cfg!(debug_assertions) { "" } else { "--release " });
+    format!(
+        "MILLSTREAM_SEEDS={seed}..{next} cargo test {profile}-p millstream-tests --test simulation -- {name}"
+    )
+}
+
+/// What a panic says.
+fn text(failure: &(dyn Any + Send)) -> &str {
+    let text = failure.downcast_ref::<String>().map(String::as_str);
+    text.or_else(|| failure.downcast_ref::<&str>().copied()).unwrap_or("it panicked without words")
+}
+
+/// Which seeds, and for how long.
+struct Asked {
+    seeds: Range<u64>,
+    time: Option<Duration>,
+}
+
+impl Asked {
+    fn from_environment(seeds: Range<u64>) -> Self {
+        let time = std::env::var("MILLSTREAM_SEED_SECONDS").ok().map(|text| {
+            let seconds = text.trim().parse().expect("MILLSTREAM_SEED_SECONDS is a number of seconds");
+            Duration::from_secs(seconds)
+        });
+        let form = "MILLSTREAM_SEEDS is of the form 0..100, or 0.. where there is a time";
+        let asked = std::env::var("MILLSTREAM_SEEDS").ok().map(|text| {
+            let (first, end) = text.split_once("..").expect(form);
+            let end = match end.trim() {
+                "" => u64::MAX,
+                end => end.parse().expect(form),
+            };
+            first.trim().parse().expect(form)..end
+        });
+        let seeds = match (asked, time) {
+            (Some(asked), _) => asked,
+            (None, Some(_)) => seeds.start..u64::MAX,
+            (None, None) => seeds,
+        };
+        assert!(seeds.end < u64::MAX || time.is_some(), "{form}");
+        Self { seeds, time }
+    }
 }
