@@ -210,6 +210,11 @@ impl Load {
         in_sync(&self.client, &self.settings.topic, usize::try_from(self.settings.replicas)?).await
     }
 
+    /// Reads the first records of every partition from whoever leads it.
+    pub async fn read_the_beginning(&self) -> Outcome {
+        reading::beginning(&self.client, &self.settings.topic).await
+    }
+
     /// Stops producing, waits until all that was acknowledged is read, reads the whole topic once more, and checks it
     /// all. An error says which promise is broken.
     pub async fn finish(self) -> Outcome<Report> {

@@ -89,6 +89,31 @@ pub(super) async fn everything(
     read
 }
 
+/// Records of each partition that are read when its beginning is.
+const BEGINNING: usize = 500;
+
+/// Reads the first records of every partition, in one go each.
+pub(super) async fn beginning(client: &Client, name: &str) -> Outcome {
+    let view = client.admin().describe_topic(name).await?;
+    for partition in view.partition_ids() {
+        let mut consumer = Consumer::new(client, ConsumerSettings::default())?;
+        consumer.assign([(TopicPartition::new(name, partition.index), SeekTo::Beginning)]).await?;
+        let mut read = 0;
+        let reading = async {
+            while read < BEGINNING {
+                if let ConsumerEvent::Records(fetched) = consumer.next().await? {
+                    read += fetched.records().count();
+                }
+            }
+            Outcome::Ok(())
+        };
+        let done: Outcome = tokio::time::timeout(PATIENCE, reading).await?;
+        consumer.close().await;
+        done?;
+    }
+    Ok(())
+}
+
 fn tags(fetched: &Fetched, topic: TopicId) -> Outcome<Vec<(PartitionId, Offset, Tag)>> {
     let partition = PartitionId { topic, index: fetched.partition.partition };
     let mut found = Vec::new();

@@ -13,6 +13,9 @@ use super::{OFFSETS, PATIENCE, SimulatedCluster, TOPIC, until};
 use crate::checker::check;
 use crate::history::{History, Sent, Tag};
 
+/// What a disk holds unless a scenario makes it smaller.
+pub(super) const CAPACITY_BYTES: u64 = 1 << 40;
+
 impl SimulatedCluster {
     /// Ends all faults and starts every node that does not run, or whose log directory has failed.
     pub async fn heal(&mut self) {
@@ -21,6 +24,7 @@ impl SimulatedCluster {
         self.network.delay(Duration::from_millis(1)..=Duration::from_millis(3));
         for node in self.nodes() {
             let disk = self.disk(node);
+            self.free_disk(node);
             disk.fail_nothing();
             disk.slow(Duration::from_millis(1)..=Duration::from_millis(2));
             if self.node(node).is_some() && !self.lives(node) {

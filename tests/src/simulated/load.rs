@@ -15,7 +15,7 @@ use millstream_actors::ids::{Offset, PartitionId, TopicId};
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-use super::{GROUP, SimulatedCluster, TOPIC};
+use super::{GROUP, SimulatedCluster, TOPIC, until};
 use crate::history::{History, Sent, Tag};
 
 /// How much work.
@@ -50,8 +50,8 @@ pub(super) struct Shared {
     stop_producing: Cell<bool>,
     stop_reading: Cell<bool>,
     stopping: Notify,
-    last_acknowledged: Cell<Instant>,
-    longest_gap: Cell<Duration>,
+    /// By partition: the latest acknowledgement, and the longest time between two.
+    gaps: RefCell<BTreeMap<PartitionId, (Instant, Duration)>>,
     topic: TopicId,
 }
 
@@ -62,8 +62,10 @@ impl Shared {
 
     fn ended(&self, partition: PartitionId, tag: Tag, sent: Sent) {
         if matches!(sent, Sent::Acknowledged(_)) {
-            let gap = self.last_acknowledged.replace(Instant::now()).elapsed();
-            self.longest_gap.set(self.longest_gap.get().max(gap));
+            let mut gaps = self.gaps.borrow_mut();
+            let (last, longest) = gaps.entry(partition).or_insert((Instant::now(), Duration::ZERO));
+            *longest = last.elapsed().max(*longest);
+            *last = Instant::now();
         }
         self.history.borrow_mut().sent(partition, tag, sent);
     }
@@ -94,7 +96,7 @@ impl Load {
     /// Makes the topic and sets the clients to work.
     pub async fn start(cluster: &mut SimulatedCluster, settings: LoadSettings) -> Self {
         let client = cluster.client();
-        let topic = cluster.make_topic(&client, settings.partitions).await;
+        let topic = cluster.make_topic(&client, TOPIC, settings.partitions).await;
         let shared = Rc::new(Shared {
             history: RefCell::default(),
             by_group: RefCell::default(),
@@ -102,11 +104,11 @@ impl Load {
             stop_producing: Cell::new(false),
             stop_reading: Cell::new(false),
             stopping: Notify::new(),
-            last_acknowledged: Cell::new(Instant::now()),
-            longest_gap: Cell::new(Duration::ZERO),
+            gaps: RefCell::default(),
             topic,
         });
         let mut load = Self { client, shared, settings, producers: Vec::new(), readers: Vec::new() };
+        load.forget_gaps();
         load.start_readers(cluster).await;
         for id in 1..=settings.producers {
             let client = cluster.client();
@@ -144,16 +146,25 @@ impl Load {
         self.shared.history.borrow().acknowledged()
     }
 
-    /// The longest time so far in which nothing was acknowledged.
+    /// The longest time so far in which nothing of one partition was acknowledged.
     #[must_use]
     pub fn longest_gap(&self) -> Duration {
-        self.shared.longest_gap.get().max(self.shared.last_acknowledged.get().elapsed())
+        let gaps = self.shared.gaps.borrow();
+        gaps.values().map(|(last, longest)| last.elapsed().max(*longest)).max().unwrap_or_default()
     }
 
     /// Measures gaps anew.
     pub fn forget_gaps(&self) {
-        self.shared.longest_gap.set(Duration::ZERO);
-        self.shared.last_acknowledged.set(Instant::now());
+        let partitions = (0..self.settings.partitions).map(|index| self.shared.partition(index));
+        let now = Instant::now();
+        self.shared.gaps.replace(partitions.map(|partition| (partition, (now, Duration::ZERO))).collect());
+    }
+
+    /// Waits until every partition acknowledges again, from now on.
+    pub async fn flows(&self) {
+        let since = Instant::now();
+        let all = || self.shared.gaps.borrow().values().all(|(last, _)| *last > since);
+        until("every partition acknowledges", all).await;
     }
 
     /// Records that the group has read, each counted once.

@@ -3,6 +3,8 @@
 //! A machine is an address on the simulated network and a simulated disk; both outlive the node that runs on it. The
 //! harness panics where a node cannot do what every scenario takes for granted: that is the failure of the scenario.
 
+mod disks;
+mod faults;
 mod finish;
 mod load;
 mod replicas;
@@ -26,6 +28,7 @@ use millstream_transport::wire::SimulatedNetwork;
 use millstream_transport::world::simulation::Simulation;
 use millstream_transport::world::{SimulatedDisk, World};
 
+pub use faults::Role;
 pub use load::{Load, LoadSettings};
 pub use seeds::{over_seeds, run_seed};
 
@@ -61,33 +64,60 @@ pub struct SimulatedCluster {
     network: SimulatedNetwork,
     authority: ClusterAuthority,
     machines: BTreeMap<NodeId, Machine>,
+    offsets_partitions: i32,
     clients: u8,
+}
+
+/// What a cluster is made of.
+#[derive(Clone, Copy, Debug)]
+pub struct Shape {
+    /// Its nodes, numbered from 1.
+    pub nodes: u8,
+    /// The first so many of them vote.
+    pub voters: u8,
+    /// Partitions of the topic of committed offsets: few, so that a scenario spends its time on others.
+    pub offsets_partitions: i32,
+}
+
+impl Shape {
+    /// So many nodes, all of them voters.
+    #[must_use]
+    pub const fn voters(nodes: u8) -> Self {
+        Self { nodes, voters: nodes, offsets_partitions: 2 }
+    }
 }
 
 impl SimulatedCluster {
     /// Starts nodes 1 to `nodes`, all of them voters, and waits until they are ready.
     pub async fn start(simulation: &Simulation, nodes: u8) -> Self {
-        let network = SimulatedNetwork::new(simulation.seed_of("network"));
-        let scratch = World::simulated(simulation, &SimulatedDisk::new(simulation.seed_of("authority")));
-        let authority =
-            ClusterAuthority::create(&scratch.clock, &scratch.random).expect("an authority can be made");
-        let voters: Vec<_> = (1..=nodes).map(|id| format!("{id}@{}:{PORT}", address(0, id))).collect();
-        let machines = (1..=nodes)
-            .map(|id| {
-                let disk = SimulatedDisk::new(simulation.seed_of(&format!("disk {id}")));
-                let node = NodeId(id.into());
-                let credentials =
-                    authority.issue_node(node, &[]).expect("a certificate can be made for a node");
-                let settings = settings(id, &voters.join(","));
-                (node, Machine { address: address(0, id), disk, settings, credentials, node: None })
-            })
-            .collect();
-        let mut cluster = Self { simulation: simulation.clone(), network, authority, machines, clients: 0 };
+        let mut cluster = Self::prepare(simulation, Shape::voters(nodes));
         for node in cluster.nodes() {
             cluster.restart(node).await;
         }
         cluster.until_ready().await;
         cluster
+    }
+
+    /// The machines of a cluster, of which none runs a node yet.
+    #[must_use]
+    pub fn prepare(simulation: &Simulation, shape: Shape) -> Self {
+        let network = SimulatedNetwork::new(simulation.seed_of("network"));
+        let scratch = World::simulated(simulation, &SimulatedDisk::new(simulation.seed_of("authority")));
+        let authority =
+            ClusterAuthority::create(&scratch.clock, &scratch.random).expect("an authority can be made");
+        let voters: Vec<_> = (1..=shape.voters).map(|id| format!("{id}@{}:{PORT}", address(0, id))).collect();
+        let machines = (1..=shape.nodes)
+            .map(|id| {
+                let disk = SimulatedDisk::new(simulation.seed_of(&format!("disk {id}")));
+                let node = NodeId(id.into());
+                let credentials =
+                    authority.issue_node(node, &[]).expect("a certificate can be made for a node");
+                let settings = settings(id, &voters.join(","), shape.offsets_partitions);
+                (node, Machine { address: address(0, id), disk, settings, credentials, node: None })
+            })
+            .collect();
+        let offsets_partitions = shape.offsets_partitions;
+        Self { simulation: simulation.clone(), network, authority, machines, offsets_partitions, clients: 0 }
     }
 
     /// The nodes' numbers, whether they run or not.
@@ -157,26 +187,6 @@ impl SimulatedCluster {
         machine.node = Some(started.unwrap_or_else(|error| panic!("node {node} does not start: {error}")));
     }
 
-    /// Ends a node as `kill -9` does: what it wrote stays in the page cache.
-    pub fn kill(&mut self, node: NodeId) {
-        self.machine(node).disk.kill();
-        self.bury(node);
-    }
-
-    /// Ends a node as a power cut does: what it had not synced is lost, or torn.
-    pub fn cut_power(&mut self, node: NodeId) {
-        self.machine(node).disk.cut_power();
-        self.bury(node);
-    }
-
-    /// Ends a node whose disk is dead.
-    fn bury(&mut self, node: NodeId) {
-        self.network.unbind_host(self.machine(node).address);
-        if let Some(dead) = self.machine_mut(node).node.take() {
-            actix_rt::spawn(dead.abandon());
-        }
-    }
-
     /// Stops a node cleanly.
     pub async fn stop(&mut self, node: NodeId) {
         let stopping = self.machine_mut(node).node.take().expect("the node runs");
@@ -193,15 +203,6 @@ impl SimulatedCluster {
             stopped.unwrap_or_else(|error| panic!("node {node} does not stop cleanly: {error}"));
             self.network.unbind_host(self.address(node));
         }
-    }
-
-    /// Cuts nodes off from all others, in both directions. Clients reach everybody.
-    pub fn cut_off(&self, nodes: &[NodeId]) {
-        let addresses = |wanted: bool| -> Vec<IpAddr> {
-            let machines = self.machines.iter().filter(|(id, _)| nodes.contains(id) == wanted);
-            machines.map(|(_, machine)| machine.address).collect()
-        };
-        self.network.partition(&[&addresses(true), &addresses(false)]);
     }
 
     /// Waits until all nodes that run are ready.
@@ -228,12 +229,12 @@ impl SimulatedCluster {
         Client::over(world, link, ClientSettings::new(nodes)).expect("the client's settings are right")
     }
 
-    /// Makes [`TOPIC`], with three replicas of each partition, or as many as there are nodes.
-    pub async fn make_topic(&self, client: &Client, partitions: i32) -> TopicId {
+    /// Makes a topic, with three replicas of each partition, or as many as there are nodes.
+    pub async fn make_topic(&self, client: &Client, name: &str, partitions: i32) -> TopicId {
         let replicas = self.machines.len().min(3);
         let in_sync = replicas.min(2).to_string();
         let topic = CreateTopic {
-            name: TOPIC.to_owned(),
+            name: name.to_owned(),
             partitions: Some(partitions),
             replication_factor: Some(i16::try_from(replicas).unwrap_or(i16::MAX)),
             config: BTreeMap::from([("min.insync.replicas".to_owned(), in_sync)]),
@@ -261,15 +262,12 @@ impl SimulatedCluster {
 
     /// Who coordinates [`GROUP`].
     pub async fn coordinator(&self, client: &Client) -> NodeId {
-        leader_of(client, OFFSETS, coordinator_partition(GROUP, OFFSETS_PARTITIONS)).await
+        leader_of(client, OFFSETS, coordinator_partition(GROUP, self.offsets_partitions)).await
     }
 }
 
 /// The topic of committed offsets.
-const OFFSETS: &str = "__consumer_offsets";
-
-/// Its partitions: few, so that a scenario spends its time on others.
-const OFFSETS_PARTITIONS: i32 = 2;
+pub const OFFSETS: &str = "__consumer_offsets";
 
 async fn leader_of(client: &Client, topic: &str, partition: i32) -> NodeId {
     let index = usize::try_from(partition).expect("partitions are counted from 0");
@@ -299,13 +297,13 @@ fn address(network: u8, host: u8) -> IpAddr {
     Ipv4Addr::new(10, 0, network, host).into()
 }
 
-fn settings(id: u8, voters: &str) -> Settings {
+fn settings(id: u8, voters: &str, offsets_partitions: i32) -> Settings {
     let wanted = [
         ("node.id", id.to_string()),
         ("data.dir", DATA.to_owned()),
         ("quic.listen", format!("{}:{PORT}", address(0, id))),
         ("quorum.voters", voters.to_owned()),
-        ("offsets.topic.num.partitions", OFFSETS_PARTITIONS.to_string()),
+        ("offsets.topic.num.partitions", offsets_partitions.to_string()),
     ];
     wanted.iter().fold(Settings::default(), |settings, (name, value)| {
         settings.set(name, value).unwrap_or_else(|error| panic!("{error}"))
