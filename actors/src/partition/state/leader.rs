@@ -107,8 +107,12 @@ impl Leader {
         if stale || member.node == self.me.node || !self.replicas.contains(&member.node) {
             return false;
         }
-        let reported_before = known.filter(|known| known.member == member).map(|known| known.durable_end);
+        let before = known.filter(|known| known.member == member);
+        let reported_before = before.map(|known| known.durable_end);
         let mut progress = Progress::joined(now, member, durable_end.min(end), log.end);
+        if let Some(before) = before {
+            progress = progress.again(before);
+        }
         progress.regressed =
             end < high_watermark.max(reported_before.unwrap_or(Offset::ZERO)) && self.set.may_contain(member);
         self.followers.insert(member.node, progress);

@@ -53,6 +53,19 @@ impl Progress {
         }
     }
 
+    /// It had joined before, in the same life: what it lacked then and lacks still, it has lacked since then. So one that
+    /// comes again and again and cannot write, for want of space, is behind all the while.
+    #[must_use]
+    pub fn again(mut self, before: &Self) -> Self {
+        let (leader_end, now) = self.mark;
+        if self.behind_since.is_some() && before.behind_since.is_some() {
+            self.behind_since = before.behind_since;
+        }
+        self.mark = before.mark;
+        self.reported(now, self.durable_end, leader_end);
+        self
+    }
+
     /// The leader's log has grown from `old_end`.
     pub fn leader_appended(&mut self, now: Duration, old_end: Offset) {
         if self.behind_since.is_none() && self.durable_end >= old_end {
@@ -213,6 +226,17 @@ mod tests {
         follower.reported(ms(200), Offset(6), Offset(50));
         follower.reported(ms(300), Offset(7), Offset(90));
         assert_eq!(follower.lag(ms(1100)), ms(1000));
+    }
+
+    #[test]
+    fn a_follower_that_comes_again_and_again_and_gets_no_further_is_behind_all_the_while() {
+        let mut follower = Progress::joined(ms(0), member(2), Offset(5), Offset(9));
+        for at in [300, 600, 900] {
+            follower = Progress::joined(ms(at), member(2), Offset(5), Offset(9)).again(&follower);
+        }
+        assert_eq!(follower.lag(ms(1000)), ms(1000));
+        let level = Progress::joined(ms(1000), member(2), Offset(9), Offset(9)).again(&follower);
+        assert_eq!(level.lag(ms(1000)), ms(0));
     }
 
     #[test]
