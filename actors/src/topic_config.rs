@@ -112,12 +112,15 @@ impl TopicConfig {
             "min.insync.replicas" => self.min_insync_replicas = between(value, 1, 1000)?,
             "message.timestamp.type" => self.timestamp_type = timestamp_type(value)?,
             "cleanup.policy" => (self.compact, self.delete) = cleanup_policy(value)?,
-            "unclean.leader.election.enable" => self.unclean_leader_election = truth(value)?,
+            UNCLEAN_LEADER_ELECTION => self.unclean_leader_election = truth(value)?,
             _ => return Err(format!("there is no such setting; did you mean {}?", nearest(name))),
         }
         Ok(())
     }
 }
+
+/// The name of [`TopicConfig::unclean_leader_election`].
+pub const UNCLEAN_LEADER_ELECTION: &str = "unclean.leader.election.enable";
 
 /// The names of all settings that a topic has.
 pub const NAMES: [&str; 12] = [
@@ -132,7 +135,7 @@ pub const NAMES: [&str; 12] = [
     "min.insync.replicas",
     "message.timestamp.type",
     "cleanup.policy",
-    "unclean.leader.election.enable",
+    UNCLEAN_LEADER_ELECTION,
 ];
 
 fn nearest(name: &str) -> &'static str {

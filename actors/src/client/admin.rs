@@ -10,7 +10,7 @@ use super::error::ClientError;
 use super::link::{Asks, LinkError, Target};
 use super::view::{TopicPartition, TopicView};
 use super::{Client, Tries};
-use crate::cluster::message::{AlterTopicConfig, CreatePartitions, CreateTopic, DeleteTopic};
+use crate::cluster::message::{AlterTopicConfig, CreatePartitions, CreateTopic, DeleteTopic, ElectReplica};
 use crate::error::Refusal;
 use crate::group::message::{
     CommittedOffset, DeleteGroup, DescribeGroup, GroupDescription, GroupState, ListGroups, OffsetCommit,
@@ -58,6 +58,12 @@ impl Admin {
         changes: BTreeMap<String, Option<String>>,
     ) -> Result<(), ClientError> {
         self.client.ask_any("changing a topic", AlterTopicConfig { name: name.into(), changes }).await
+    }
+
+    /// Elects a replica for a partition that has no leader: records that it lacks are lost. Refused, with what is known
+    /// of all replicas, unless it is confirmed.
+    pub async fn elect_replica(&self, election: ElectReplica) -> Result<(), ClientError> {
+        self.client.ask_any("electing a replica", election).await
     }
 
     /// A topic's partitions, replicas and settings.

@@ -11,7 +11,7 @@ use millstream_transport::message::Message;
 
 use crate::cluster::message::voters::{AddVoter, DescribeQuorum, RemoveVoter};
 use crate::cluster::message::{
-    AlterTopicConfig, CreatePartitions, CreateTopic, DeleteTopic, InitProducerId, Metadata,
+    AlterTopicConfig, CreatePartitions, CreateTopic, DeleteTopic, ElectReplica, InitProducerId, Metadata,
 };
 use crate::group::message::{
     DeleteGroup, DescribeGroup, FindCoordinator, GroupHeartbeat, ListGroups, OffsetCommit, OffsetFetch,
@@ -70,6 +70,7 @@ pub trait Cluster:
     + Asks<DeleteTopic>
     + Asks<CreatePartitions>
     + Asks<AlterTopicConfig>
+    + Asks<ElectReplica>
     + Asks<InitProducerId>
     + Asks<Produce>
     + Asks<Fetch>

@@ -9,8 +9,12 @@
 //!   beyond doubt stays in it (rules 4 and 5);
 //! - where none is beyond doubt, all members are waited for, within a bound, and the greatest (epoch, end) leads.
 
+mod decided;
+
 use std::collections::BTreeSet;
 use std::sync::Arc;
+
+pub(super) use decided::decided;
 
 use crate::ids::{LeaderEpoch, Member, NodeId, Offset, PartitionId};
 use crate::image::{
@@ -152,6 +156,8 @@ fn doubtful(doubt: Option<Doubt>, has_disk: bool) -> Standing {
     match doubt {
         Some(doubt) if doubt.cause == DoubtCause::DirectoryFailed => Standing::Broken,
         _ if !has_disk => Standing::Lost(empty),
+        // It is there, and about to say how far its log reaches.
+        Some(doubt) if !doubt.is_told() => Standing::Dead,
         Some(doubt) if doubt.cause == DoubtCause::EndsEarly => Standing::Lost(doubt),
         Some(doubt) => Standing::InDoubt(doubt),
         None => Standing::Lost(empty),
@@ -170,17 +176,17 @@ fn greatest(
     if !any_whole && topic.config.flush_policy == FlushPolicy::Sync {
         return None;
     }
+    // Of two that reach equally far, the one whose disk is the one it was.
     let reach = |(member, standing): &(Member, Standing)| match standing {
-        Standing::InDoubt(doubt) | Standing::Lost(doubt) => Some((doubt.last_epoch, doubt.end, *member)),
+        Standing::InDoubt(doubt) => Some(((doubt.last_epoch, doubt.end, true), *member)),
+        Standing::Lost(doubt) => Some(((doubt.last_epoch, doubt.end, false), *member)),
         _ => None,
     };
     let reaches: Vec<_> = standings.iter().filter_map(reach).collect();
-    let (epoch, end) = reaches.iter().map(|(epoch, end, _)| (*epoch, *end)).max()?;
+    let most = reaches.iter().map(|(reach, _)| *reach).max()?;
     let equals = |node: &NodeId| {
-        reaches
-            .iter()
-            .find(|(e, o, member)| (*e, *o) == (epoch, end) && member.node == *node)
-            .map(|found| found.2)
+        let furthest = reaches.iter().find(|(reach, member)| *reach == most && member.node == *node);
+        furthest.map(|(_, member)| *member)
     };
     let member = partition.replicas.iter().find_map(equals)?;
     present(nodes, member.node, Some(member))

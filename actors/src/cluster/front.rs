@@ -16,7 +16,7 @@ use tokio::time::{Instant, timeout, timeout_at};
 use super::controller::ControllerHandle;
 use super::message::nodes::{ClientAnswer, ClientRequest};
 use super::message::{
-    AlterTopicConfig, CreatePartitions, CreateTopic, DeleteTopic, Metadata, MetadataAnswer,
+    AlterTopicConfig, CreatePartitions, CreateTopic, DeleteTopic, ElectReplica, Metadata, MetadataAnswer,
 };
 use super::metadata;
 use super::peers::Peers;
@@ -176,6 +176,16 @@ impl<P: Peers> ClusterFront<P> {
     /// Changes settings.
     pub async fn alter_topic_config(&self, request: AlterTopicConfig) -> Result<(), Refusal> {
         done(self.client(ClientRequest::AlterTopicConfig(request)).await, |_| false)
+    }
+
+    /// Elects a replica for a partition that has no leader.
+    pub async fn elect_replica(&self, request: ElectReplica) -> Result<(), Refusal> {
+        let (name, index, node) = (request.topic.clone(), request.partition, request.node);
+        let answered = self.client(ClientRequest::ElectReplica(request)).await;
+        let image = self.image();
+        let partition = image.topics().named(&name).and_then(|topic| topic.partition(index));
+        let leads = partition.and_then(|state| state.leader).is_some_and(|leader| leader.node == node);
+        done(answered, |_| leads)
     }
 
     /// A producer id that nobody has had, from this node's block.

@@ -151,5 +151,23 @@ impl Message for InitProducerId {
     type Answer = Result<ProducerId, Refusal>;
 }
 
+/// An operator's word that a replica leads a partition that has no leader, although it may lack acknowledged records.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ElectReplica {
+    /// The topic's name.
+    pub topic: String,
+    /// Which partition of it.
+    pub partition: i32,
+    /// The node whose replica is to lead.
+    pub node: NodeId,
+    /// Unless it is, nothing is done, and the refusal says what is known of all replicas.
+    pub is_confirmed: bool,
+}
+
+impl Message for ElectReplica {
+    const KIND: u16 = 206;
+    type Answer = Result<(), Refusal>;
+}
+
 impl Answer for TopicId {}
 impl Answer for ProducerId {}

@@ -3,13 +3,13 @@
 use std::collections::BTreeMap;
 
 use super::message::nodes::{ClientAnswer, ClientRequest, RegisterNode, Resign};
-use super::message::{AlterTopicConfig, CreatePartitions, CreateTopic};
+use super::message::{AlterTopicConfig, CreatePartitions, CreateTopic, ElectReplica};
 use super::request::{Reply, Request};
 use super::{election, placement};
 use crate::error::{ErrorCode, Refusal};
-use crate::ids::TopicId;
+use crate::ids::{PartitionId, TopicId};
 use crate::image::{Command, Image, Outcome, PARTITIONS_MAX, Registration, Topic, check_name};
-use crate::topic_config::TopicConfig;
+use crate::topic_config::{TopicConfig, UNCLEAN_LEADER_ELECTION};
 
 /// What a topic gets where its maker does not say.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,6 +33,8 @@ pub(super) type Settle = Box<dyn FnOnce(Result<&[Outcome], Refusal>) + Send>;
 pub(super) struct Planned {
     /// To be proposed, in this order; empty where the request needs none or is refused.
     pub(super) commands: Vec<Command>,
+    /// The partition that an operator elects a leader for.
+    pub(super) decided: Option<PartitionId>,
     /// Called once with their outcomes, after the entry is decided: a refusal, too, may rest on what is in it.
     pub(super) settle: Settle,
 }
@@ -51,7 +53,9 @@ impl Planned {
         reply: Reply<T>,
         answer: impl FnOnce(&[Outcome]) -> Result<T, Refusal> + Send + 'static,
     ) -> Self {
-        Self { commands, settle: Box::new(move |outcomes| reply.send(outcomes.and_then(answer))) }
+        let settle =
+            Box::new(move |outcomes: Result<&[Outcome], Refusal>| reply.send(outcomes.and_then(answer)));
+        Self { commands, decided: None, settle }
     }
 
     fn answered<T: Send + 'static>(answer: Result<T, Refusal>, reply: Reply<T>) -> Self {
@@ -83,6 +87,15 @@ pub(super) fn plan(request: Request, image: &Image, defaults: TopicDefaults, now
             let (node, incarnation) = (request.node, request.incarnation);
             Planned::one(Command::HandOver { node, incarnation }, reply, done)
         }
+        Request::Client(ClientRequest::ElectReplica(request), reply) => {
+            match elect_replica(&request, image) {
+                Ok((partition, commands)) => Planned {
+                    decided: Some(partition),
+                    ..Planned::of(commands, reply, |outcomes| all_done(outcomes).map(|()| ClientAnswer::Done))
+                },
+                Err(refusal) => Planned::answered(Err(refusal), reply),
+            }
+        }
         Request::Client(request, reply) => match client(request, image, defaults) {
             Ok((command, answer)) => Planned::one(command, reply, move |outcome| match outcome {
                 Outcome::ProducerIds { first, count } => {
@@ -95,6 +108,20 @@ pub(super) fn plan(request: Request, image: &Image, defaults: TopicDefaults, now
         // Answered when it comes in.
         Request::Heartbeat(_, reply) => Planned::answered(Err(lost()), reply),
     }
+}
+
+fn all_done(outcomes: &[Outcome]) -> Result<(), Refusal> {
+    for outcome in outcomes {
+        match outcome {
+            Outcome::Elected { refused } => {
+                if let Some((_, refusal)) = refused.first() {
+                    return Err(refusal.clone());
+                }
+            }
+            other => done(other)?,
+        }
+    }
+    Ok(())
 }
 
 fn done(outcome: &Outcome) -> Result<(), Refusal> {
@@ -182,7 +209,26 @@ fn client(
         ClientRequest::AllocateProducerIds(count) => {
             Ok((Command::AllocateProducerIds { count }, ClientAnswer::Done))
         }
+        // Needs several commands.
+        ClientRequest::ElectReplica(_) => Err(Err(lost())),
     }
+}
+
+/// The commands of an operator's election: the topic allows an unclean one for as long as the entry takes.
+fn elect_replica(request: &ElectReplica, image: &Image) -> Result<(PartitionId, Vec<Command>), Refusal> {
+    let topic = named(image, &request.topic)?;
+    let partition = PartitionId { topic: topic.id, index: request.partition };
+    let election = election::decided(image, partition, request.node, request.is_confirmed)?;
+    let elect = Command::ElectLeaders { elections: vec![election] };
+    if topic.config.unclean_leader_election {
+        return Ok((partition, vec![elect]));
+    }
+    let allow = |value: Option<String>| {
+        let changes = BTreeMap::from([(UNCLEAN_LEADER_ELECTION.to_owned(), value)]);
+        Command::AlterTopicConfig { id: topic.id, changes }
+    };
+    let before = topic.overrides.get(UNCLEAN_LEADER_ELECTION).cloned();
+    Ok((partition, vec![allow(Some("true".to_owned())), elect, allow(before)]))
 }
 
 fn named<'a>(image: &'a Image, name: &str) -> Result<&'a Topic, Refusal> {

@@ -124,7 +124,7 @@ const INVARIANTS: &[&str] = &[
     "no_one_gets_in",
     "seed_decides",
 ];
-const ELECTIONS: &[&str] = &["clean", "nobody", "stale", "in_doubt", "unclean"];
+const ELECTIONS: &[&str] = &["clean", "nobody", "stale", "in_doubt", "unclean", "operator"];
 const RESIGNATIONS: &[&str] = &["begun_anew", "sync_lag", "damaged", "failed"];
 const LEAVING: &[&str] = &["left", "away", "replaced", "session_timeout", "rebalance_timeout"];
 const SIDES: &[&str] = &["leader", "follower"];
@@ -261,6 +261,10 @@ const LOG: &[Series] = &[
     counter("millstream_log_sync_rounds_total", "Rounds of group sync."),
     counter("millstream_log_synced_files_total", "Files synced; by rounds, how many share one."),
     counter("millstream_log_cold_read_bytes_total", "Bytes read from files, not from memory."),
+    counter(
+        "millstream_log_no_space_total",
+        "Appends refused because the disk is full, to be tried again: by leaders to producers, by followers.",
+    ),
     counter("millstream_log_directory_failures_total", "Log directories that have failed since the start."),
     gauge(
         "millstream_log_directory_failed",

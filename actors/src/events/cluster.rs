@@ -86,13 +86,28 @@ pub struct LeaderElectedInDoubt {
     pub partition: PartitionId,
     /// Who leads.
     pub leader: NodeId,
-    /// It was outside the in-sync set, and the topic allows it; else it was the greatest of those in doubt.
-    pub unclean: bool,
+    /// Why it.
+    pub why: InDoubtBecause,
+}
+
+/// Why a replica was elected that may lack acknowledged records.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum InDoubtBecause {
+    /// It was the greatest of those in doubt.
+    Greatest,
+    /// It was outside the in-sync set or had lost records, and the topic allows it.
+    Unclean,
+    /// An operator decided so.
+    Operator,
 }
 
 impl Event for LeaderElectedInDoubt {
     fn tell(&self, events: &Events) {
-        let kind = if self.unclean { "unclean" } else { "in_doubt" };
+        let kind = match self.why {
+            InDoubtBecause::Greatest => "in_doubt",
+            InDoubtBecause::Unclean => "unclean",
+            InDoubtBecause::Operator => "operator",
+        };
         events.counter("millstream_elections_total", vec![Label::new("kind", kind)]).increment(1);
         tracing::warn!(
             node = %events.node(), partition = %self.partition, leader = %self.leader, kind,

@@ -23,6 +23,8 @@ pub struct LogMetrics {
     pub synced_files: Counter,
     /// Bytes read from files, not from memory.
     pub cold_read_bytes: Counter,
+    /// Appends refused for want of space.
+    pub no_space: Counter,
 }
 
 impl LogMetrics {
@@ -36,6 +38,7 @@ impl LogMetrics {
             sync_rounds: events.counter("millstream_log_sync_rounds_total", Vec::new()),
             synced_files: events.counter("millstream_log_synced_files_total", Vec::new()),
             cold_read_bytes: events.counter("millstream_log_cold_read_bytes_total", Vec::new()),
+            no_space: events.counter("millstream_log_no_space_total", Vec::new()),
         }
     }
 }

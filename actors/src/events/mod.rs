@@ -20,8 +20,8 @@ use metrics::{Counter, Gauge, Histogram, Key, Label, Level, Metadata, NoopRecord
 use crate::ids::NodeId;
 
 pub use cluster::{
-    ControllerChanged, LeaderElectedInDoubt, LeadersElected, NodeDied, NodeLive, NodeRegistered,
-    PartitionHealth, ProposalFailed, QuorumSeen,
+    ControllerChanged, InDoubtBecause, LeaderElectedInDoubt, LeadersElected, NodeDied, NodeLive,
+    NodeRegistered, PartitionHealth, ProposalFailed, QuorumSeen,
 };
 pub use group::{
     CoordinatorPanicked, GroupBroken, GroupLag, GroupLoadFailed, GroupOwnership, GroupRetargeted,

@@ -12,6 +12,7 @@ mod features;
 mod nodes;
 mod partitions;
 mod producer_ids;
+mod recovered;
 mod stored;
 mod topics;
 

@@ -33,6 +33,17 @@ pub struct Doubt {
     pub end: Offset,
 }
 
+impl Doubt {
+    /// A member that has not said yet how far its log reaches. Behind all that have.
+    pub const UNTOLD: Self = Self { cause: DoubtCause::Cut, last_epoch: LeaderEpoch(-2), end: Offset::ZERO };
+
+    /// Whether the member has said how far its log reaches.
+    #[must_use]
+    pub fn is_told(&self) -> bool {
+        self.last_epoch > Self::UNTOLD.last_epoch
+    }
+}
+
 /// A partition of a topic.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Partition {
@@ -128,7 +139,7 @@ impl Partition {
     }
 
     /// A doubt is only ever replaced by one at least as bad: recovery in a later life does not bring records back.
-    fn note(&mut self, node: NodeId, doubt: Doubt) {
+    pub(super) fn note(&mut self, node: NodeId, doubt: Doubt) {
         let cause = self.doubt(node).map_or(doubt.cause, |known| doubt.cause.max(known.cause));
         self.doubts.retain(|(doubter, _)| *doubter != node);
         self.doubts.push((node, Doubt { cause, ..doubt }));
@@ -298,7 +309,7 @@ impl Partition {
         self.counted()
     }
 
-    fn counted(mut self) -> Self {
+    pub(super) fn counted(mut self) -> Self {
         self.set_version = self.set_version.wrapping_add(1);
         self
     }

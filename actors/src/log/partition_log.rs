@@ -193,6 +193,7 @@ impl Log {
         error: &io::Error,
     ) -> LogError {
         if is_no_space(error) {
+            self.shared().metrics.no_space.increment(1);
             return LogError::NoSpace { path: path.to_path_buf(), needed };
         }
         self.shared().fail(doing, path, error)
@@ -203,10 +204,13 @@ impl Log {
         let shared = self.shared();
         let file = SegmentFile::new(self.ends.path(), base, shared.next_file_id()?, 0);
         let made = shared.files.create(file.file_id, &file.path);
-        made.map_err(|error| match is_no_space(&error) {
-            true => LogError::NoSpace { path: file.path.clone(), needed: 0 },
+        made.map_err(|error| {
+            if is_no_space(&error) {
+                shared.metrics.no_space.increment(1);
+                return LogError::NoSpace { path: file.path.clone(), needed: 0 };
+            }
             // Nothing was written: no reason to fail the whole directory.
-            false => LogError::io("make", &file.path)(error),
+            LogError::io("make", &file.path)(error)
         })?;
         self.ends.renamed(0);
         Ok(Segment { file: Arc::new(file), length: 0 })

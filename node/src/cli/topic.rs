@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 use millstream_actors::client::{Admin, Client, ClientError, TopicPartition, TopicView};
-use millstream_actors::cluster::message::CreateTopic;
+use millstream_actors::cluster::message::{CreateTopic, ElectReplica};
 use millstream_actors::error::ErrorCode;
+use millstream_actors::ids::NodeId;
 use millstream_actors::partition::message::OffsetSpec;
 
 use super::connection::{arguments, with_client};
@@ -53,6 +54,36 @@ pub(super) fn command() -> Command {
                         .help("The new number in all"),
                 ),
         )
+        .subcommand(elect_command())
+}
+
+fn elect_command() -> Command {
+    Command::new("elect")
+        .about("Let a replica lead a partition that has no leader; records that it lacks are lost")
+        .long_about(
+            "Let a replica lead a partition that has no leader. A partition is without a leader while every in-sync replica \
+             is away or has lost records. Without --unclean nothing is done, and what is known of each replica is shown. \
+             With it the replica named leads as it is: acknowledged records that it lacks are lost for good, also where \
+             another replica that has them comes back later.",
+        )
+        .arg(name())
+        .arg(
+            Arg::new("partition")
+                .long("partition")
+                .value_name("N")
+                .required(true)
+                .value_parser(value_parser!(i32).range(0..))
+                .help("Which partition"),
+        )
+        .arg(
+            Arg::new("node")
+                .long("node")
+                .value_name("NODE")
+                .required(true)
+                .value_parser(value_parser!(u32).range(1..))
+                .help("The node whose replica is to lead"),
+        )
+        .arg(flag("unclean", "Do it, although acknowledged records may be lost"))
 }
 
 fn create_command() -> Command {
@@ -112,6 +143,12 @@ pub(super) fn run(matches: &ArgMatches) -> Result<(), Failure> {
                 say(&format!("{} changed", named(matches)))
             })
         }
+        "elect" => with_client(matches, async |client| {
+            let election = to_elect(matches);
+            let done = format!("{}-{} is led by node {}", election.topic, election.partition, election.node);
+            client.admin().elect_replica(election).await?;
+            say(&done)
+        }),
         _ => with_client(matches, async |client| {
             let total = matches.get_one::<i32>("total").copied().unwrap_or(0);
             client.admin().create_partitions(named(matches), total).await?;
@@ -122,6 +159,15 @@ pub(super) fn run(matches: &ArgMatches) -> Result<(), Failure> {
 
 fn named(matches: &ArgMatches) -> &str {
     matches.get_one::<String>("name").map_or("", String::as_str)
+}
+
+fn to_elect(matches: &ArgMatches) -> ElectReplica {
+    ElectReplica {
+        topic: named(matches).to_owned(),
+        partition: matches.get_one("partition").copied().unwrap_or_default(),
+        node: NodeId(matches.get_one("node").copied().unwrap_or_default()),
+        is_confirmed: matches.get_flag("unclean"),
+    }
 }
 
 fn to_create(matches: &ArgMatches) -> Result<CreateTopic, Failure> {
@@ -286,6 +332,15 @@ mod tests {
         assert!(wrong("topic alter a").contains("nothing to change"));
         assert!(wrong("topic alter a --set x=1 --unset x").contains("both"));
         assert!(wrong("topic alter a --set x").contains("SETTING=VALUE"));
+    }
+
+    #[test]
+    fn an_election_is_confirmed_by_a_flag_only() {
+        let elects = |line: &str| to_elect(of(&parsed(line).unwrap(), "elect"));
+        let election = elects("topic elect a --partition 0 --node 3");
+        assert_eq!((election.partition, election.node, election.is_confirmed), (0, NodeId(3), false));
+        assert!(elects("topic elect a --partition 0 --node 3 --unclean").is_confirmed);
+        assert!(parsed("topic elect a --partition 0").is_err());
     }
 
     #[test]

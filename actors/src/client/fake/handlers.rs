@@ -9,8 +9,8 @@ use tokio::time::Instant;
 use super::{FakeCluster, FakePartition, State};
 use crate::client::{Asking, Asks, Cluster, LinkError, Target};
 use crate::cluster::message::{
-    AlterTopicConfig, CreatePartitions, CreateTopic, DeleteTopic, InitProducerId, Metadata, MetadataAnswer,
-    NodeAddress, PartitionMetadata, TopicMetadata,
+    AlterTopicConfig, CreatePartitions, CreateTopic, DeleteTopic, ElectReplica, InitProducerId, Metadata,
+    MetadataAnswer, NodeAddress, PartitionMetadata, TopicMetadata,
 };
 use crate::error::{ErrorCode, Refusal};
 use crate::ids::{NodeId, PartitionId, ProducerId};
@@ -190,6 +190,12 @@ impl Asks<CreatePartitions> for FakeCluster {
 impl Asks<AlterTopicConfig> for FakeCluster {
     fn ask(&self, to: &Target, _: AlterTopicConfig, _: Duration) -> Asking<Result<(), Refusal>> {
         self.answer(to, |_, _| Ok(Err(Refusal::new(ErrorCode::InvalidConfig, "not here"))))
+    }
+}
+
+impl Asks<ElectReplica> for FakeCluster {
+    fn ask(&self, to: &Target, _: ElectReplica, _: Duration) -> Asking<Result<(), Refusal>> {
+        self.answer(to, |_, _| Ok(Err(Refusal::new(ErrorCode::InvalidRequest, "not here"))))
     }
 }
 

@@ -17,7 +17,7 @@ use crate::cluster::liveness::Liveness;
 use crate::cluster::plan::{Settle, plan};
 use crate::cluster::request::Request;
 use crate::error::Refusal;
-use crate::events::{Events, LeaderElectedInDoubt, LeadersElected, NodeDied, NodeLive};
+use crate::events::{Events, InDoubtBecause, LeaderElectedInDoubt, LeadersElected, NodeDied, NodeLive};
 use crate::ids::{Incarnation, NodeId, PartitionId};
 use crate::image::{Choice, Command, Election, Image, Outcome};
 
@@ -48,6 +48,8 @@ pub(super) struct Entry {
     pub(super) commands: Vec<Command>,
     answers: Vec<(Outcomes, Settle)>,
     died: Vec<(NodeId, Duration)>,
+    /// Partitions whose leader an operator chose.
+    decided: BTreeSet<PartitionId>,
 }
 
 /// Where a request's outcomes are.
@@ -184,11 +186,18 @@ struct Draft {
     commands: Vec<Command>,
     answers: Vec<(Outcomes, Settle)>,
     died: Vec<(NodeId, Duration)>,
+    decided: BTreeSet<PartitionId>,
 }
 
 impl Draft {
     fn new(image: &Image) -> Self {
-        Self { scratch: image.clone(), commands: Vec::new(), answers: Vec::new(), died: Vec::new() }
+        Self {
+            scratch: image.clone(),
+            commands: Vec::new(),
+            answers: Vec::new(),
+            died: Vec::new(),
+            decided: BTreeSet::new(),
+        }
     }
 
     fn push(&mut self, command: Command) {
@@ -207,13 +216,15 @@ impl Draft {
             return;
         }
         let start = self.commands.len();
+        self.decided.extend(planned.decided);
         self.commands.extend(planned.commands);
         self.answers.push((Outcomes::At(start..self.commands.len()), planned.settle));
     }
 
     /// An empty entry is not proposed: what it would answer rests on nothing undecided.
     fn finish(self) -> Option<Entry> {
-        let entry = Entry { commands: self.commands, answers: self.answers, died: self.died };
+        let Self { commands, answers, died, decided, .. } = self;
+        let entry = Entry { commands, answers, died, decided };
         if entry.commands.is_empty() {
             entry.settle(&[]);
             return None;
@@ -252,7 +263,8 @@ impl Entry {
                 (Command::ElectLeaders { elections }, Outcome::Elected { refused }) => {
                     for election in elections {
                         let stale = refused.iter().any(|(id, _)| *id == election.partition);
-                        tell_election(election, stale, &mut elected, events);
+                        let decided = self.decided.contains(&election.partition);
+                        tell_election(election, (stale, decided), &mut elected, events);
                     }
                 }
                 _ => {}
@@ -262,7 +274,12 @@ impl Entry {
     }
 }
 
-fn tell_election(election: &Election, stale: bool, elected: &mut LeadersElected, events: &Events) {
+fn tell_election(
+    election: &Election,
+    (stale, decided): (bool, bool),
+    elected: &mut LeadersElected,
+    events: &Events,
+) {
     match &election.choice {
         _ if stale => elected.stale += 1,
         Choice::Keep { .. } => {}
@@ -271,7 +288,11 @@ fn tell_election(election: &Election, stale: bool, elected: &mut LeadersElected,
         Choice::Alone { leader, unclean } => events.emit(LeaderElectedInDoubt {
             partition: election.partition,
             leader: leader.node,
-            unclean: *unclean,
+            why: match unclean {
+                true if decided => InDoubtBecause::Operator,
+                true => InDoubtBecause::Unclean,
+                false => InDoubtBecause::Greatest,
+            },
         }),
     }
 }

@@ -420,3 +420,48 @@ fn an_outcome_says_which_elections_came_too_late() {
     let outcome = apply(&mut image, Command::ElectLeaders { elections: vec![early] });
     assert!(matches!(outcome, Outcome::Elected { refused } if refused.len() == 1));
 }
+
+fn tell(image: &mut Image, node: u32, life: u64, epoch: i32, end: i64) {
+    let doubts = vec![reported(id(), doubt(DoubtCause::Cut, epoch, end))];
+    done(image, Command::ReportDoubts { node: NodeId(node), incarnation: Incarnation(life), doubts });
+}
+
+#[test]
+fn after_a_recovery_of_the_quorum_the_log_that_reaches_furthest_leads_whatever_the_set_says_of_it() {
+    let mut image = three().recovered();
+    assert_eq!(judge(&image, false), Verdict::Stands, "nobody has said anything");
+    tell(&mut image, 1, 1, 4, 90);
+    tell(&mut image, 2, 1, 5, 80);
+    assert_eq!(judge(&image, false), Verdict::Waits, "node 3 may reach further");
+    tell(&mut image, 3, 1, 5, 70);
+    settle(&mut image);
+    assert_eq!((leader(&image), in_sync(&image)), (Some(2), vec![2]));
+}
+
+#[test]
+fn after_a_recovery_of_the_quorum_the_one_log_that_was_not_lost_leads_also_where_it_is_empty() {
+    let mut image = three().recovered();
+    emptied(&mut image, 1, 2);
+    emptied(&mut image, 2, 2);
+    restart(&mut image, 3, 2, Vec::new());
+    tell(&mut image, 3, 2, -1, 0);
+    settle(&mut image);
+    assert_eq!((leader(&image), in_sync(&image)), (Some(3), vec![3]));
+}
+
+#[test]
+fn an_operator_elects_what_is_left_and_is_told_first_what_that_is() {
+    let mut image = three();
+    shrink(&mut image, &[1]);
+    emptied(&mut image, 1, 2);
+    settle(&mut image);
+    assert_eq!(leader(&image), None);
+    let ask = |image: &Image, node, confirmed| decided(image, id(), NodeId(node), confirmed);
+    let told = ask(&image, 2, false).unwrap_err().text;
+    assert!(told.contains("node 1: was in sync, and has lost its log"), "{told}");
+    assert!(told.contains("node 2: was not in sync, it lacks records"), "{told}");
+    assert!(ask(&image, 9, true).unwrap_err().text.contains("node 9 cannot lead"));
+    let chosen = ask(&image, 2, true).unwrap();
+    assert_eq!(chosen.choice, Choice::Alone { leader: member(2, 1), unclean: true });
+    assert!(ask(&three(), 2, true).unwrap_err().text.contains("node 1 leads"));
+}

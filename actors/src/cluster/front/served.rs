@@ -10,14 +10,14 @@ use crate::cluster::message::nodes::{
     AlterInSync, ClientRequest, HandOver, NodeHeartbeat, RegisterNode, ReportDoubts, Resign,
 };
 use crate::cluster::message::{
-    AlterTopicConfig, CreatePartitions, CreateTopic, DeleteTopic, InitProducerId, Metadata,
+    AlterTopicConfig, CreatePartitions, CreateTopic, DeleteTopic, ElectReplica, InitProducerId, Metadata,
 };
 use crate::cluster::peers::Peers;
 use crate::cluster::request::{Reply, ToController};
 use crate::ids::NodeId;
 
 impl<P: Peers> ClusterFront<P> {
-    /// Handlers of the kinds 200 to 205 for clients and nodes, and of 250 to 256 for nodes: a node speaks for itself only.
+    /// Handlers of the kinds 200 to 206 for clients and nodes, and of 250 to 256 for nodes: a node speaks for itself only.
     #[must_use]
     pub fn handlers(&self) -> Handlers {
         let handlers = Handlers::new();
@@ -35,6 +35,8 @@ impl<P: Peers> ClusterFront<P> {
         });
         let handlers =
             self.on(handlers, |front, _: InitProducerId| async move { front.init_producer_id().await });
+        let handlers = self
+            .on(handlers, |front, request: ElectReplica| async move { front.elect_replica(request).await });
         let handlers = self.pass(handlers, |message: &RegisterNode| Some(message.node));
         let handlers = self.pass(handlers, |message: &NodeHeartbeat| Some(message.node));
         let handlers = self.pass(handlers, |message: &AlterInSync| Some(message.node));

@@ -6,7 +6,7 @@
 use millstream_transport::message::{Answer, Message};
 use serde::{Deserialize, Serialize};
 
-use super::{AlterTopicConfig, CreatePartitions, CreateTopic, DeleteTopic};
+use super::{AlterTopicConfig, CreatePartitions, CreateTopic, DeleteTopic, ElectReplica};
 use crate::error::Refusal;
 use crate::ids::{DirectoryId, Incarnation, LeaderEpoch, NodeId, PartitionId, ProducerId, TopicId};
 use crate::image::{InSyncChange, ReportedDoubt};
@@ -165,6 +165,8 @@ pub enum ClientRequest {
     AlterTopicConfig(AlterTopicConfig),
     /// A block of so many producer ids, for the node to give out.
     AllocateProducerIds(u32),
+    /// As it came.
+    ElectReplica(ElectReplica),
 }
 
 /// What became of a [`ClientRequest`].
@@ -231,6 +233,7 @@ mod tests {
         let grow = CreatePartitions { name: "a".to_owned(), total: 9 };
         let alter =
             AlterTopicConfig { name: "a".to_owned(), changes: BTreeMap::from([("b".to_owned(), None)]) };
+        let elect = ElectReplica { topic: "a".to_owned(), partition: 2, node: NodeId(3), is_confirmed: true };
         vec![
             hex(&register),
             hex(&NodeHeartbeat { node, incarnation, image_version: 300 }),
@@ -243,6 +246,7 @@ mod tests {
             hex(&ClientRequest::CreatePartitions(grow)),
             hex(&ClientRequest::AlterTopicConfig(alter)),
             hex(&ClientRequest::AllocateProducerIds(1000)),
+            hex(&ClientRequest::ElectReplica(elect)),
         ]
     }
 

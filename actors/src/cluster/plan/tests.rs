@@ -1,6 +1,8 @@
 use super::*;
 use crate::cluster::message::DeleteTopic;
-use crate::image::fixture::{done, live_nodes, settings, three, topic};
+use crate::image::fixture::{
+    apply, directory, done, live_nodes, registration, settings, state, three, topic, unfence,
+};
 
 fn topic_request(name: &str, partitions: Option<i32>, factor: Option<i16>) -> CreateTopic {
     CreateTopic { name: name.to_owned(), partitions, replication_factor: factor, config: BTreeMap::new() }
@@ -96,4 +98,34 @@ fn a_wrong_setting_is_refused_with_its_name() {
     let refusal = refused(&three(), request);
     assert_eq!(refusal.code, ErrorCode::InvalidConfig);
     assert!(refusal.text.contains("segment.bytes=5"), "{refusal}");
+}
+
+#[test]
+fn an_operators_election_needs_no_setting_of_the_topic_and_leaves_none() {
+    let mut image = three();
+    let id = PartitionId { topic: topic(1), index: 0 };
+    for node in [1, 2, 3] {
+        let mut registration = registration(node, 2);
+        registration.directories = vec![directory(node + 10)];
+        done(&mut image, Command::RegisterNode(registration));
+        done(&mut image, unfence(node, 2));
+    }
+    let nobody = crate::image::fixture::election(&image, id, crate::image::Choice::Nobody);
+    done(&mut image, nobody);
+    let request = ElectReplica {
+        topic: "topic-1".to_owned(),
+        partition: 0,
+        node: crate::ids::NodeId(2),
+        is_confirmed: true,
+    };
+    let (reply, mut answer) = Reply::channel();
+    let request = Request::Client(ClientRequest::ElectReplica(request), reply);
+    let planned = plan(request, &image, TopicDefaults::default(), 0);
+    assert_eq!(planned.decided, Some(id));
+    let outcomes: Vec<Outcome> =
+        planned.commands.into_iter().map(|command| apply(&mut image, command)).collect();
+    (planned.settle)(Ok(&outcomes));
+    assert_eq!(answer.try_recv().unwrap(), Ok(ClientAnswer::Done));
+    assert_eq!(state(&image, id).leader.map(|leader| leader.node.0), Some(2));
+    assert!(image.topics().get(topic(1)).unwrap().overrides.is_empty());
 }

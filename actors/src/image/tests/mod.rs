@@ -2,4 +2,5 @@ mod applied;
 mod deltas;
 pub(crate) mod fixture;
 mod properties;
+mod recovered;
 mod snapshots;
