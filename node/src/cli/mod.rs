@@ -14,6 +14,7 @@ mod produce;
 mod progress;
 mod quantity;
 mod quorum;
+mod recovery;
 mod settings;
 mod signals;
 mod table;

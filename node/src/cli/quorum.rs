@@ -1,4 +1,5 @@
-//! `millstream quorum`: shows who votes on the cluster's metadata, and changes it live.
+//! `millstream quorum`: shows who votes on the cluster's metadata, and changes it live; what is done on the disk of a node
+//! that does not run is in [`recovery`](super::recovery).
 
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 use millstream_actors::cluster::message::voters::QuorumDescription;
@@ -6,7 +7,7 @@ use millstream_actors::ids::NodeId;
 
 use super::connection::{arguments, with_client};
 use super::table::Table;
-use super::{Failure, say};
+use super::{Failure, recovery, say};
 
 pub(super) fn command() -> Command {
     arguments(Command::new("quorum"))
@@ -32,6 +33,8 @@ pub(super) fn command() -> Command {
                     .help("No learner either: for a node that does not come back"),
             ),
         )
+        .subcommand(recovery::inspect_command())
+        .subcommand(recovery::recover_command())
 }
 
 fn node() -> Arg {
@@ -46,6 +49,11 @@ pub(super) fn run(matches: &ArgMatches) -> Result<(), Failure> {
     let Some((command, matches)) = matches.subcommand() else {
         return Err("no such command; see millstream quorum --help".into());
     };
+    match command {
+        "inspect" => return recovery::inspect(matches),
+        "recover" => return recovery::recover(matches),
+        _ => {}
+    }
     with_client(matches, async |client| {
         let admin = client.admin();
         let node = || NodeId(matches.get_one("node").copied().unwrap_or_default());

@@ -48,6 +48,7 @@ use super::groups::{LeaderEnds, PartitionLease, confirming, offsets_topic};
 use super::health::NodeState;
 use super::incarnation;
 use super::native::{self, LateService};
+use super::reach::ReachReport;
 use super::replication::{links, sessions};
 use super::tree::{Fatal, Tree};
 use super::vigil::{DirectoryVigil, superseded};
@@ -59,6 +60,12 @@ const PRODUCE_MEMORY_BYTES: usize = 128 << 20;
 
 /// How often the voters are looked at.
 const VOTERS_INTERVAL: Duration = Duration::from_millis(500);
+
+/// Where in its data directory a node's log directory is.
+pub(crate) const LOG_DIRECTORY: &str = "log";
+
+/// Where in its data directory a node's quorum directory is.
+pub(crate) const QUORUM_DIRECTORY: &str = "quorum";
 
 /// What a node is put together from.
 pub(super) struct Ingredients {
@@ -162,6 +169,14 @@ impl Running {
             front: front.clone(),
         };
         tasks.push(tokio::spawn(vigil.run()));
+        let reach = ReachReport {
+            node: config.node_id,
+            incarnation,
+            directory: Arc::clone(&disk.directory),
+            images: images.clone(),
+            front: front.clone(),
+        };
+        tasks.push(tokio::spawn(reach.run()));
         let partitions = Front::new(found.clone(), Budget::new(PRODUCE_MEMORY_BYTES));
         let parts = GroupParts {
             world: &world,
@@ -205,7 +220,7 @@ impl Running {
 
     /// What is looked at when the metrics of this node are read.
     pub(super) fn vitals(&self, events: &Events) -> NodeVitals {
-        let disk = (Arc::clone(&self.world.disk), self.config.data_dir.join("log"));
+        let disk = (Arc::clone(&self.world.disk), self.config.data_dir.join(LOG_DIRECTORY));
         NodeVitals::new(events, self.endpoint.counters(), disk, Arc::clone(&self.state))
     }
 
@@ -303,7 +318,7 @@ async fn open_disk(world: &World, config: &NodeConfig, events: &Events) -> Resul
         tail: TailBudget::new(usize::try_from(config.tail_cache_bytes).unwrap_or(usize::MAX)),
         ..DirectorySettings::default()
     };
-    let path: PathBuf = config.data_dir.join("log");
+    let path: PathBuf = config.data_dir.join(LOG_DIRECTORY);
     let directory = LogDirectory::open(world, &path, settings, events.clone())?;
     // After the lock of the log directory is held: two processes never draw the same.
     let incarnation = incarnation::draw(world, &config.data_dir).map_err(failed)?;
@@ -328,7 +343,7 @@ fn start_endpoint(
 fn quorum_settings(config: &NodeConfig) -> QuorumSettings {
     let voters = config.voters.iter().map(|voter| (voter.node, voter.address.clone())).collect();
     QuorumSettings::new(
-        config.data_dir.join("quorum"),
+        config.data_dir.join(QUORUM_DIRECTORY),
         config.node_id,
         config.quic_advertised.clone(),
         voters,

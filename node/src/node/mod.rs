@@ -8,6 +8,7 @@ mod groups;
 mod health;
 mod incarnation;
 mod native;
+mod reach;
 mod replication;
 mod simulated;
 mod thread;
@@ -15,6 +16,7 @@ mod tree;
 mod vigil;
 mod vitals;
 
+pub(crate) use assembly::{LOG_DIRECTORY, QUORUM_DIRECTORY};
 pub use error::StartError;
 pub use simulated::SimulatedNode;
 pub use thread::{Node, StopError};

@@ -2,7 +2,8 @@
 //!
 //! `storage` keeps log, vote and snapshot in a directory of its own; `network` carries openraft's questions over a
 //! [`QuorumWire`]; `prevote` decides when to stand for election, `leadership` does it and says who leads; `membership`
-//! bears the cluster, takes in learners and puts a member with a new directory into its old place.
+//! bears the cluster, takes in learners and puts a member with a new directory into its old place; `recovery` makes one
+//! survivor's directory the whole quorum, when an operator says that the other voters are lost.
 
 mod answer;
 #[cfg(test)]
@@ -12,6 +13,7 @@ mod membership;
 mod network;
 mod peers;
 mod prevote;
+mod recovery;
 mod settings;
 mod storage;
 #[cfg(test)]
@@ -42,6 +44,7 @@ use crate::ids::NodeId;
 pub use membership::{ChangeError, Role, Seated};
 pub use peers::{PeerWire, QuorumDoor, QuorumQuestion, QuorumReply};
 pub use prevote::Timings;
+pub use recovery::{EntryId, RecoveryError, Survivor, finish_recovery};
 pub use settings::{Limits, QuorumSettings};
 pub use storage::OpenError;
 pub use types::{Seat, VoterId};

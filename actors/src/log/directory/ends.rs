@@ -193,6 +193,13 @@ impl ReplicaEnds {
         (state.end, state.end_epoch, state.end_file) = (end, epoch, file_id);
     }
 
+    /// The leader epoch of the log's last batch, as far as there is one, and where the log ends.
+    pub(in crate::log) fn reach(&self) -> (LeaderEpoch, Offset) {
+        let state = self.lock();
+        let epoch = if state.end == Offset::ZERO { LeaderEpoch(-1) } else { state.end_epoch };
+        (epoch, state.end)
+    }
+
     pub(in crate::log) fn set_log_start(&self, start: Offset) {
         self.lock().entry.log_start = start;
     }

@@ -15,6 +15,7 @@ pub(super) mod open_files;
 mod shared;
 pub(super) mod table;
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -30,7 +31,7 @@ use super::recover::{self, Recovery};
 use super::sync::Syncer;
 use super::tail::TailBudget;
 use crate::events::Events;
-use crate::ids::{DirectoryId, PartitionId, TopicId};
+use crate::ids::{DirectoryId, LeaderEpoch, Offset, PartitionId, TopicId};
 use crate::topic_config::TopicConfig;
 
 /// How a directory is used.
@@ -118,6 +119,12 @@ impl LogDirectory {
     #[must_use]
     pub fn logs(&self) -> Vec<PartitionId> {
         self.shared.partitions()
+    }
+
+    /// How far each of them reaches: the leader epoch of its last batch, -1 without one, and where it ends.
+    #[must_use]
+    pub fn reaches(&self) -> BTreeMap<PartitionId, (LeaderEpoch, Offset)> {
+        self.shared.replicas().iter().map(|ends| (ends.partition, ends.reach())).collect()
     }
 
     /// Bytes free on the disk, and bytes in all.

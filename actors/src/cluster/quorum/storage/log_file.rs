@@ -96,24 +96,7 @@ impl LogFile {
         latch: &Latch,
     ) -> Result<(Self, Found), OpenError> {
         let [first, second] = NAMES.map(|name| Space::open(disk, &directory.join(name), reserve, latch));
-        let (first, second) = (first?, second?);
-        let (head, current, other) = match (read_head(&first)?, read_head(&second)?) {
-            (Some(one), Some(two)) if one.generation > two.generation => (one, first, second),
-            (_, Some(two)) => (two, second, first),
-            (Some(one), None) => (one, first, second),
-            (None, None) => {
-                return Err(OpenError::corrupt(
-                    first.path(),
-                    "neither of the two log files has a valid head",
-                ));
-            }
-        };
-        if head.superseded {
-            return Err(OpenError::corrupt(
-                other.path(),
-                "its head is damaged, and the other file's is out of date",
-            ));
-        }
+        let (head, current, other) = in_use(first?, second?)?;
         let mark = read_mark(&current, head.generation)?;
         let (entries, end) = read_entries(&current, &head, mark.as_ref())?;
         let mut file = Self {
@@ -131,6 +114,16 @@ impl LogFile {
         file.rewrite(file.purged, &payloads).map_err(|error| file.open_error(&error))?;
         let found = Found { purged: file.purged, committed: file.committed, entries };
         Ok((file, found))
+    }
+
+    /// Reads the log and changes nothing.
+    pub(crate) fn look(disk: &dyn Disk, directory: &Path, latch: &Latch) -> Result<Found, OpenError> {
+        let [first, second] = NAMES.map(|name| Space::look(disk, &directory.join(name), latch));
+        let (head, current, _) = in_use(first?, second?)?;
+        let mark = read_mark(&current, head.generation)?;
+        let (entries, _) = read_entries(&current, &head, mark.as_ref())?;
+        let committed = mark.and_then(|mark| mark.committed);
+        Ok(Found { purged: head.purged, committed, entries })
     }
 
     fn open_error(&self, error: &WriteError) -> OpenError {
@@ -214,6 +207,25 @@ fn frames_at(generation: u64, start: u64, payloads: &[Vec<u8>]) -> Result<(Vec<u
     }
     let end = start + frames.len() as u64;
     Ok((frames, end))
+}
+
+/// Which of the two files is in use, by its head; then the other.
+fn in_use(first: Space, second: Space) -> Result<(Head, Space, Space), OpenError> {
+    let (head, current, other) = match (read_head(&first)?, read_head(&second)?) {
+        (Some(one), Some(two)) if one.generation > two.generation => (one, first, second),
+        (_, Some(two)) => (two, second, first),
+        (Some(one), None) => (one, first, second),
+        (None, None) => {
+            return Err(OpenError::corrupt(first.path(), "neither of the two log files has a valid head"));
+        }
+    };
+    if head.superseded {
+        return Err(OpenError::corrupt(
+            other.path(),
+            "its head is damaged, and the other file's is out of date",
+        ));
+    }
+    Ok((head, current, other))
 }
 
 fn read_head(space: &Space) -> Result<Option<Head>, OpenError> {

@@ -12,6 +12,7 @@ mod failure;
 mod frame;
 mod log_file;
 mod log_store;
+mod remade;
 mod snapshot_file;
 mod space;
 mod state_machine;
@@ -37,6 +38,7 @@ use crate::ids::NodeId;
 pub(crate) use self::failure::Latch;
 pub use self::failure::OpenError;
 pub(crate) use self::log_store::{LogStore, lock};
+pub(crate) use self::remade::{Kept, Remade, finish};
 
 const IDENTITY: [u8; 4] = *b"MSQI";
 const IDENTITY_NAME: &str = "identity";
@@ -107,14 +109,10 @@ fn open_files(disk: &dyn Disk, place: &Place, new: &Identity, latch: &Latch) -> 
     let reserve = place.reserve_bytes;
     let identity = directory.join(IDENTITY_NAME);
     if !disk.exists(&identity).map_err(OpenError::io(&identity))? {
+        remade::check_none_waits(disk, directory)?;
         return make_files(disk, place, new, latch);
     }
-    let file = disk.open(&identity, OpenMode::Read).map_err(OpenError::io(&identity))?;
-    let mut page = vec![0; usize::try_from(PAGE_BYTES).unwrap_or_default()];
-    let read = file.read_at(&mut page, 0).map_err(OpenError::io(&identity))?;
-    page.truncate(read);
-    let kept: Identity =
-        decode_page(IDENTITY, &page).map_err(|error| OpenError::corrupt(&identity, error))?;
+    let kept = read_identity(disk, directory)?;
     if kept.node != new.node {
         let found = format!("it belongs to node {}, and this is node {}", kept.node, new.node);
         return Err(OpenError::Io { path: identity, source: std::io::Error::other(found) });
@@ -125,6 +123,15 @@ fn open_files(disk: &dyn Disk, place: &Place, new: &Identity, latch: &Latch) -> 
         vote: VoteFile::open(disk, directory, latch)?,
         snapshot: SnapshotFile::open(disk, directory, reserve, latch)?,
     })
+}
+
+fn read_identity(disk: &dyn Disk, directory: &Path) -> Result<Identity, OpenError> {
+    let path = directory.join(IDENTITY_NAME);
+    let file = disk.open(&path, OpenMode::Read).map_err(OpenError::io(&path))?;
+    let mut page = vec![0; usize::try_from(PAGE_BYTES).unwrap_or_default()];
+    let read = file.read_at(&mut page, 0).map_err(OpenError::io(&path))?;
+    page.truncate(read);
+    decode_page(IDENTITY, &page).map_err(|error| OpenError::corrupt(&path, error))
 }
 
 /// Makes the directory. Until `identity` has its name, the next start makes everything anew.

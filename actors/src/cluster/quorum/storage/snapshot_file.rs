@@ -57,7 +57,21 @@ impl SnapshotFile {
         latch: &Latch,
     ) -> Result<(Self, Option<Whole>), OpenError> {
         let [first, second] = NAMES.map(|name| Space::open(disk, &directory.join(name), reserve, latch));
-        let (first, second) = (first?, second?);
+        let mut file = Self::in_use(first?, second?)?;
+        let found = file.read()?;
+        if let Some((meta, bytes)) = &found {
+            file.write(meta, bytes).map_err(|error| file.open_error(&error))?;
+        }
+        Ok((file, found))
+    }
+
+    /// Reads the snapshot and changes nothing.
+    pub(crate) fn look(disk: &dyn Disk, directory: &Path, latch: &Latch) -> Result<Option<Whole>, OpenError> {
+        let [first, second] = NAMES.map(|name| Space::look(disk, &directory.join(name), latch));
+        Self::in_use(first?, second?)?.read()
+    }
+
+    fn in_use(first: Space, second: Space) -> Result<Self, OpenError> {
         let (head, current, other) = match (read_head(&first)?, read_head(&second)?) {
             (Some(one), Some(two)) if one.generation > two.generation => (one, first, second),
             (_, Some(two)) => (two, second, first),
@@ -75,12 +89,7 @@ impl SnapshotFile {
                 "its head is damaged, and the other file's is out of date",
             ));
         }
-        let mut file = Self { current, other, head };
-        let found = file.read()?;
-        if let Some((meta, bytes)) = &found {
-            file.write(meta, bytes).map_err(|error| file.open_error(&error))?;
-        }
-        Ok((file, found))
+        Ok(Self { current, other, head })
     }
 
     fn open_error(&self, error: &WriteError) -> OpenError {

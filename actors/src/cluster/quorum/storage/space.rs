@@ -51,6 +51,12 @@ impl Space {
         Ok(space)
     }
 
+    /// Opens the file to look at it only.
+    pub(crate) fn look(disk: &dyn Disk, path: &Path, latch: &Latch) -> Result<Self, OpenError> {
+        let file = disk.open(path, OpenMode::Read).map_err(OpenError::io(path))?;
+        Ok(Self { path: path.into(), file, allocated: 0, latch: latch.clone() })
+    }
+
     pub(crate) fn path(&self) -> &Path {
         &self.path
     }

@@ -42,22 +42,15 @@ impl VoteFile {
         latch: &Latch,
     ) -> Result<(Self, Option<Vote>), OpenError> {
         let space = Space::open(disk, &directory.join(NAME), 2 * PAGE_BYTES, latch)?;
-        let mut latest: Option<Slot> = None;
-        for position in [0, PAGE_BYTES] {
-            match decode_page::<Slot>(MAGIC, &space.read_page(position)?) {
-                Ok(slot) if latest.as_ref().is_none_or(|other| slot.sequence > other.sequence) => {
-                    latest = Some(slot)
-                }
-                Ok(_) | Err(PageError::Invalid) => {}
-                Err(newer) => return Err(OpenError::corrupt(space.path(), newer)),
-            }
-        }
-        let Some(latest) = latest else {
-            return Err(OpenError::corrupt(space.path(), "neither of its two pages is valid"));
-        };
+        let latest = latest(&space)?;
         let mut file = Self { space, sequence: latest.sequence };
         file.write(latest.vote).map_err(|error| file.open_error(&error))?;
         Ok((file, latest.vote))
+    }
+
+    /// Reads the vote and changes nothing.
+    pub(crate) fn look(disk: &dyn Disk, directory: &Path, latch: &Latch) -> Result<Option<Vote>, OpenError> {
+        latest(&Space::look(disk, &directory.join(NAME), latch)?).map(|slot| slot.vote)
     }
 
     fn open_error(&self, error: &WriteError) -> OpenError {
@@ -76,4 +69,18 @@ impl VoteFile {
         self.sequence = sequence;
         self.space.write(&page, copy)
     }
+}
+
+fn latest(space: &Space) -> Result<Slot, OpenError> {
+    let mut latest: Option<Slot> = None;
+    for position in [0, PAGE_BYTES] {
+        match decode_page::<Slot>(MAGIC, &space.read_page(position)?) {
+            Ok(slot) if latest.as_ref().is_none_or(|other| slot.sequence > other.sequence) => {
+                latest = Some(slot)
+            }
+            Ok(_) | Err(PageError::Invalid) => {}
+            Err(newer) => return Err(OpenError::corrupt(space.path(), newer)),
+        }
+    }
+    latest.ok_or_else(|| OpenError::corrupt(space.path(), "neither of its two pages is valid"))
 }

@@ -136,7 +136,7 @@ pub(super) struct Cluster {
     pub(super) quorums: BTreeMap<u32, Quorum>,
     pub(super) notebooks: BTreeMap<u32, Notebook>,
     pub(super) limits: Limits,
-    founders: Vec<u32>,
+    pub(super) founders: Vec<u32>,
     hub: Arc<Mutex<Hub>>,
 }
 

@@ -5,6 +5,7 @@ mod faults;
 mod harness;
 mod members;
 mod quic;
+mod recovery;
 
 use std::time::Duration;
 
