@@ -1,8 +1,11 @@
-//! Do real processes keep the promises when they are killed, paused, ended, emptied, damaged?
+//! Do real processes keep the promises when they are killed, paused, ended, emptied, damaged, cut off, out of space?
 
 mod disks;
 mod kills;
 mod pauses;
+mod space;
+mod splits;
+mod voters;
 
 use millstream_tests::Outcome;
 use millstream_tests::disks::same_bytes;
@@ -18,9 +21,13 @@ const GAP_BOUND: std::time::Duration = std::time::Duration::from_secs(5);
 const FLOW: i64 = 50;
 
 #[expect(clippy::print_stderr, reason = "figures for whoever runs the tests")]
+fn tell(line: &str) {
+    eprintln!("{line}");
+}
+
 fn check_gap(what: &str, report: &Report) -> Outcome {
     let gap = report.longest_gap;
-    eprintln!("{what}: {} acknowledged, longest gap {} ms", report.acknowledged, gap.as_millis());
+    tell(&format!("{what}: {} acknowledged, longest gap {} ms", report.acknowledged, gap.as_millis()));
     if gap >= GAP_BOUND {
         return Err(format!("{what}: no acknowledgement for {} ms", gap.as_millis()).into());
     }

@@ -189,7 +189,13 @@ impl Load {
 
     /// Waits until so many more records are acknowledged on every partition.
     pub async fn acknowledges(&self, more: i64) -> Outcome {
-        let before = self.notes().acknowledged_upto.clone();
+        self.acknowledges_on(|_| true, more).await
+    }
+
+    /// Waits until so many more records are acknowledged on these partitions.
+    pub async fn acknowledges_on(&self, chosen: impl Fn(i32) -> bool, more: i64) -> Outcome {
+        let mut before = self.notes().acknowledged_upto.clone();
+        before.retain(|partition, _| chosen(partition.index));
         until("acknowledgements on every partition", async || {
             let notes = self.notes();
             let grown = |(partition, upto): (&PartitionId, &Offset)| {
@@ -198,6 +204,14 @@ impl Load {
             Ok(before.iter().all(grown).then_some(()))
         })
         .await
+    }
+
+    /// The longest time without an acknowledgement on one of these partitions, also one that lasts.
+    #[must_use]
+    pub fn longest_gap(&self, chosen: impl Fn(i32) -> bool) -> Duration {
+        let notes = self.notes();
+        let gaps = notes.gaps.iter().filter(|(partition, _)| chosen(partition.index));
+        gaps.map(|(_, (last, longest))| (*longest).max(last.elapsed())).max().unwrap_or_default()
     }
 
     /// Gaps in acknowledgements count from here.

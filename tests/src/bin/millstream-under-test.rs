@@ -1,4 +1,5 @@
-//! A node in a process of its own, for tests that kill it: `millstream-under-test --config FILE`.
+//! A node in a process of its own, for tests that kill it: `millstream-under-test --config FILE`. With anything else it
+//! is the program `millstream` itself, for tests of its commands.
 //!
 //! Prints a line when it is ready, stops cleanly on SIGTERM, and ends at once when its standard input does: so that no
 //! node outlives the test that started it, however that one ends.
@@ -15,6 +16,9 @@ use tokio::signal::unix::{SignalKind, signal};
 
 #[expect(clippy::print_stderr, reason = "a program tells its user why it ends")]
 fn main() -> ExitCode {
+    if std::env::args_os().nth(1).is_none_or(|first| first != "--config") {
+        return millstream::cli::run(std::env::args_os());
+    }
     std::thread::spawn(end_with_the_test);
     match run() {
         Ok(()) => ExitCode::SUCCESS,

@@ -1,9 +1,6 @@
 //! One process.
 
-use std::ffi::OsString;
-use std::fs::OpenOptions;
-use std::path::Path;
-use std::process::{self, Command, ExitStatus, Stdio};
+use std::process::{self, ChildStderr, ChildStdout, Command, ExitStatus};
 
 use rustix::process::{Pid, Signal, kill_process};
 
@@ -11,20 +8,18 @@ use crate::Outcome;
 
 /// A process that is ended and reaped when this is dropped.
 #[derive(Debug)]
-pub(super) struct Child(process::Child);
+pub struct Child(process::Child);
 
 impl Child {
-    /// Starts it; its output goes behind what is in `log`. Its standard input stays open as long as this lives.
-    pub(super) fn start(program: &Path, arguments: &[OsString], log: &Path) -> Outcome<Self> {
-        let log = OpenOptions::new().create(true).append(true).open(log)?;
-        let child = Command::new(program)
-            .args(arguments)
-            .stdin(Stdio::piped())
-            .stdout(log.try_clone()?)
-            .stderr(log)
-            .spawn()
-            .map_err(|error| format!("{}: {error}", program.display()))?;
-        Ok(Self(child))
+    /// Starts it. A standard input that is a pipe stays open as long as this lives.
+    pub(super) fn start(command: &mut Command) -> Outcome<Self> {
+        let started = command.spawn();
+        Ok(Self(started.map_err(|error| format!("{}: {error}", command.get_program().display()))?))
+    }
+
+    /// Its outputs, once, where they are pipes.
+    pub(super) fn outputs(&mut self) -> (Option<ChildStdout>, Option<ChildStderr>) {
+        (self.0.stdout.take(), self.0.stderr.take())
     }
 
     pub(super) fn pid(&self) -> u32 {
@@ -36,7 +31,7 @@ impl Child {
     }
 
     /// How it ended, if it has.
-    pub(super) fn ended(&mut self) -> Outcome<Option<ExitStatus>> {
+    pub fn ended(&mut self) -> Outcome<Option<ExitStatus>> {
         Ok(self.0.try_wait()?)
     }
 

@@ -2,22 +2,29 @@
 
 mod address;
 mod child;
+mod commands;
 pub mod http;
+mod namespace;
+mod network;
+mod small_disk;
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fmt::Write as _;
-use std::fs;
+use std::fs::{self, OpenOptions};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::process::ExitStatus;
+use std::process::{Command, ExitStatus, Stdio};
 
 use millstream::certificates::{CertificateFolder, LOCAL_CLIENT};
 use millstream::{Client, ClientSettings, Clock, NodeId, Random};
 use rustix::process::Signal;
 
 use self::address::Address;
-use self::child::Child;
+pub use self::child::Child;
+pub use self::namespace::{NotAllowed, left_out};
+pub use self::network::{Network, OUTSIDE};
+pub use self::small_disk::SmallDisk;
 use crate::{Outcome, until};
 
 /// Lines of each node's log that are shown when a test fails.
@@ -30,7 +37,17 @@ pub struct ProcessCluster {
     program: PathBuf,
     directory: tempfile::TempDir,
     address: Address,
+    surroundings: Surroundings,
     nodes: BTreeMap<u32, Child>,
+}
+
+/// What the nodes of a cluster are put into; by default the machine as it is.
+#[derive(Debug, Default)]
+pub struct Surroundings {
+    /// A network of its own for each node.
+    pub network: Option<Network>,
+    /// Small disks for the data directories of these nodes.
+    pub small_disks: BTreeMap<u32, SmallDisk>,
 }
 
 /// Whose turn it is to have processes.
@@ -40,7 +57,16 @@ impl ProcessCluster {
     /// Starts `nodes` processes of `program`, all of them voters, with these settings beside the necessary ones, and
     /// waits until all are ready.
     pub async fn start(program: &Path, nodes: u32, settings: &[(&str, &str)]) -> Outcome<Self> {
-        let mut cluster = Self::prepare(program, nodes, settings)?;
+        Self::start_in(Surroundings::default(), program, nodes, settings).await
+    }
+
+    async fn start_in(
+        surroundings: Surroundings,
+        program: &Path,
+        nodes: u32,
+        settings: &[(&str, &str)],
+    ) -> Outcome<Self> {
+        let mut cluster = Self::prepare_in(surroundings, program, nodes, settings)?;
         for id in 1..=nodes {
             cluster.start_node(id)?;
         }
@@ -52,11 +78,21 @@ impl ProcessCluster {
 
     /// Certificates and configuration files, and no process yet.
     pub fn prepare(program: &Path, nodes: u32, settings: &[(&str, &str)]) -> Outcome<Self> {
+        Self::prepare_in(Surroundings::default(), program, nodes, settings)
+    }
+
+    fn prepare_in(
+        surroundings: Surroundings,
+        program: &Path,
+        nodes: u32,
+        settings: &[(&str, &str)],
+    ) -> Outcome<Self> {
         let directory = tempfile::Builder::new().prefix("millstream-test-").tempdir()?;
         let address = Address::reserve()?;
         let certificates = CertificateFolder::new(directory.path().join("certs"));
         let authority = certificates.authority(&Clock::real(), &Random::real())?;
-        let cluster = Self { program: program.to_owned(), directory, address, nodes: BTreeMap::new() };
+        let (program, nodes_up) = (program.to_owned(), BTreeMap::new());
+        let cluster = Self { program, directory, address, surroundings, nodes: nodes_up };
         let voters: Vec<_> = (1..=nodes).map(|id| format!("{id}@{}", cluster.quic(id))).collect();
         for id in 1..=nodes {
             certificates.issue_node(&authority, NodeId(id), &["localhost".to_owned()])?;
@@ -64,7 +100,7 @@ impl ProcessCluster {
             let mut text = format!(
                 "node.id = {id}\nnode.cores = 1\ndata.dir = {:?}\nquic.listen = \"{}\"\nhttp.listen = \"{}\"\n\
                  quorum.voters = {:?}\ntls.authority = {:?}\ntls.certificate = {:?}\ntls.key = {:?}\n",
-                cluster.data_dir(id),
+                cluster.own_data_dir(id),
                 cluster.quic(id),
                 cluster.http(id),
                 voters.join(","),
@@ -90,9 +126,23 @@ impl ProcessCluster {
         settings: &[(&str, &str)],
         test: impl AsyncFnOnce(&mut Self) -> Outcome,
     ) {
+        Self::run_in(Surroundings::default(), program, nodes, settings, test).await;
+    }
+
+    /// As [`run`](Self::run), in these surroundings.
+    ///
+    /// # Panics
+    /// If the test fails.
+    pub async fn run_in(
+        surroundings: Surroundings,
+        program: &str,
+        nodes: u32,
+        settings: &[(&str, &str)],
+        test: impl AsyncFnOnce(&mut Self) -> Outcome,
+    ) {
         // One cluster of processes at a time: several would starve each other's heartbeats on a small machine.
         let _turn = TURN.lock().await;
-        let mut cluster = match Self::start(Path::new(program), nodes, settings).await {
+        let mut cluster = match Self::start_in(surroundings, Path::new(program), nodes, settings).await {
             Ok(cluster) => cluster,
             Err(error) => panic!("the cluster does not start: {error}"),
         };
@@ -105,10 +155,25 @@ impl ProcessCluster {
 
     /// Starts a node's process, for the first time or again.
     pub fn start_node(&mut self, id: u32) -> Outcome {
-        let arguments = [OsString::from("--config"), self.config_file(id).into_os_string()];
-        let child = Child::start(&self.program, &arguments, &self.log_file(id))?;
-        self.nodes.insert(id, child);
+        let log = OpenOptions::new().create(true).append(true).open(self.log_file(id))?;
+        let mut command = self.command_beside(id);
+        command.arg("--config").arg(self.config_file(id));
+        command.stdin(Stdio::piped()).stdout(log.try_clone()?).stderr(log);
+        self.nodes.insert(id, Child::start(&mut command)?);
         Ok(())
+    }
+
+    /// The program, in the surroundings of a node.
+    fn command_beside(&self, id: u32) -> Command {
+        let Surroundings { network, small_disks } = &self.surroundings;
+        let mut words: Vec<OsString> = Vec::new();
+        words.extend(network.iter().flat_map(|network| network.prefix(id)));
+        words.extend(small_disks.get(&id).map(SmallDisk::prefix).unwrap_or_default());
+        words.push(self.program.clone().into_os_string());
+        let mut words = words.into_iter();
+        let mut command = Command::new(words.next().unwrap_or_default());
+        command.args(words);
+        command
     }
 
     /// Starts a node again and waits until it is ready.
@@ -195,19 +260,40 @@ impl ProcessCluster {
     /// Where nodes and clients reach a node.
     #[must_use]
     pub fn quic(&self, id: u32) -> SocketAddr {
-        self.address.port(2 * id)
+        self.port(id, 2 * id)
     }
 
     /// Where a node serves metrics and health.
     #[must_use]
     pub fn http(&self, id: u32) -> SocketAddr {
-        self.address.port(2 * id + 1)
+        self.port(id, 2 * id + 1)
+    }
+
+    fn port(&self, id: u32, number: u32) -> SocketAddr {
+        let mut address = self.address.port(number);
+        if let Some(network) = &self.surroundings.network {
+            address.set_ip(network.ip(id));
+        }
+        address
+    }
+
+    /// What the nodes were put into.
+    #[must_use]
+    pub const fn surroundings(&self) -> &Surroundings {
+        &self.surroundings
     }
 
     /// A node's data directory.
     #[must_use]
     pub fn data_dir(&self, id: u32) -> PathBuf {
-        self.directory.path().join(format!("node-{id}"))
+        let own = self.own_data_dir(id);
+        self.surroundings.small_disks.get(&id).map_or(own.clone(), |disk| disk.seen_from_outside(&own))
+    }
+
+    /// A node's data directory as the node itself finds it.
+    fn own_data_dir(&self, id: u32) -> PathBuf {
+        let disk = self.surroundings.small_disks.get(&id).map(|disk| disk.path().join("data"));
+        disk.unwrap_or_else(|| self.directory.path().join(format!("node-{id}")))
     }
 
     /// A node's log directory.

@@ -1,0 +1,35 @@
+//! Commands of the program, run beside the nodes as an operator runs them.
+
+use std::fs::{self, File};
+use std::path::PathBuf;
+use std::process::ExitStatus;
+
+use super::{Child, ProcessCluster};
+use crate::{Outcome, until};
+
+impl ProcessCluster {
+    /// Starts a command where a node runs, with this input; what it says goes into the file given back with it.
+    pub fn start_command(&self, beside: u32, arguments: &[&str], input: &str) -> Outcome<(Child, PathBuf)> {
+        let name = format!("{}-beside-{beside}", arguments.first().ok_or("which command?")?);
+        let (from, to) = (self.directory.path().join(format!("{name}.in")), self.directory.path().join(name));
+        fs::write(&from, input)?;
+        let said = File::create(&to)?;
+        let mut command = self.command_beside(beside);
+        command.args(arguments).stdin(File::open(&from)?).stdout(said.try_clone()?).stderr(said);
+        Ok((Child::start(&mut command)?, to))
+    }
+
+    /// Runs a command where a node runs, to its end: how it ended, and what it said.
+    pub async fn run_command(&self, beside: u32, arguments: &[&str]) -> Outcome<(ExitStatus, String)> {
+        let (mut child, said) = self.start_command(beside, arguments, "")?;
+        let status = until("the end of a command", async || child.ended()).await?;
+        Ok((status, fs::read_to_string(&said)?))
+    }
+
+    /// What every command that speaks to the cluster has behind it, to speak to this node.
+    #[must_use]
+    pub fn to_node(&self, id: u32) -> [String; 4] {
+        let certificates = self.directory.path().join("certs").display().to_string();
+        ["--bootstrap".to_owned(), self.quic(id).to_string(), "--certs".to_owned(), certificates]
+    }
+}
