@@ -281,13 +281,13 @@ fn a_follower_that_keeps_up_a_step_behind_the_other_member_comes_into_the_set() 
     let two = [member(1), member(3)];
     state.step(ms(0), Input::Assigned(assignment(2, Some(member(1)), &two, 1)));
     state.step(ms(0), joined(member(3), 0));
-    state.step(ms(1), Input::LogChanged(facts(2, 2)));
+    state.step(ms(1), Input::LogChanged(grown(2, 2)));
     state.step(ms(1), Input::Reported(LeaderEpoch(2), member(3), Offset(2)));
     assert_eq!(proposal(&state.step(ms(1), joined(member(2), 0))), None);
     let mut held = 0;
     for step in 1..100_u64 {
         let (now, end) = (ms(step * 10), i64::try_from(step).unwrap());
-        state.step(now, Input::LogChanged(facts(end + 2, end + 1)));
+        state.step(now, Input::LogChanged(grown(end + 2, end + 1)));
         state.step(now, Input::Reported(LeaderEpoch(2), member(3), Offset(end + 1)));
         held += u64::from(state.high_watermark().value() < Offset(end + 1));
         let effects = state.step(now, Input::Reported(LeaderEpoch(2), member(2), Offset(end)));
