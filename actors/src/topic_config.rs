@@ -49,6 +49,15 @@ pub struct TopicConfig {
     pub compact: bool,
     /// `cleanup.policy` contains `delete`.
     pub delete: bool,
+    /// `delete.retention.ms`: how long a tombstone is kept after it was first cleaned.
+    pub delete_retention_ms: u64,
+    /// `min.cleanable.dirty.ratio`, in millionths: a log is cleaned when more of it than this was not cleaned before.
+    pub min_cleanable_dirty_ppm: u32,
+    /// `min.compaction.lag.ms`: a record is not cleaned before it is so old.
+    pub min_compaction_lag_ms: u64,
+    /// `max.compaction.lag.ms`: a record is cleaned when it is so old, however little of the log is dirty; `None` for no
+    /// bound.
+    pub max_compaction_lag_ms: Option<u64>,
     /// `unclean.leader.election.enable`.
     pub unclean_leader_election: bool,
 }
@@ -68,6 +77,10 @@ impl Default for TopicConfig {
             timestamp_type: TimestampType::CreateTime,
             compact: false,
             delete: true,
+            delete_retention_ms: 24 * 60 * 60 * 1000,
+            min_cleanable_dirty_ppm: 500_000,
+            min_compaction_lag_ms: 0,
+            max_compaction_lag_ms: None,
             unclean_leader_election: false,
         }
     }
@@ -113,6 +126,12 @@ impl TopicConfig {
             "message.timestamp.type" => self.timestamp_type = timestamp_type(value)?,
             "cleanup.policy" => (self.compact, self.delete) = cleanup_policy(value)?,
             UNCLEAN_LEADER_ELECTION => self.unclean_leader_election = truth(value)?,
+            "delete.retention.ms" => self.delete_retention_ms = between(value, 0, i64::MAX.unsigned_abs())?,
+            "min.cleanable.dirty.ratio" => self.min_cleanable_dirty_ppm = ratio(value)?,
+            "min.compaction.lag.ms" => {
+                self.min_compaction_lag_ms = between(value, 0, i64::MAX.unsigned_abs())?
+            }
+            "max.compaction.lag.ms" => self.max_compaction_lag_ms = bounded(value)?,
             _ => return Err(format!("there is no such setting; did you mean {}?", nearest(name))),
         }
         Ok(())
@@ -123,7 +142,7 @@ impl TopicConfig {
 pub const UNCLEAN_LEADER_ELECTION: &str = "unclean.leader.election.enable";
 
 /// The names of all settings that a topic has.
-pub const NAMES: [&str; 12] = [
+pub const NAMES: [&str; 16] = [
     "flush.policy",
     "flush.messages",
     "flush.ms",
@@ -136,6 +155,10 @@ pub const NAMES: [&str; 12] = [
     "message.timestamp.type",
     "cleanup.policy",
     UNCLEAN_LEADER_ELECTION,
+    "delete.retention.ms",
+    "min.cleanable.dirty.ratio",
+    "min.compaction.lag.ms",
+    "max.compaction.lag.ms",
 ];
 
 fn nearest(name: &str) -> &'static str {
@@ -171,6 +194,22 @@ fn cleanup_policy(value: &str) -> Result<(bool, bool), String> {
         }
     }
     Ok((compact, delete))
+}
+
+/// A part of a whole, in millionths.
+fn ratio(value: &str) -> Result<u32, String> {
+    let wrong = || "must be a number from 0 to 1 with at most six digits behind the point".to_owned();
+    let (whole, part) = value.split_once('.').unwrap_or((value, ""));
+    if !part.bytes().all(|byte| byte.is_ascii_digit()) || part.len() > 6 {
+        return Err(wrong());
+    }
+    let whole: u32 = whole.parse().map_err(|_| wrong())?;
+    let part: u32 = format!("{part:0<6}").parse().map_err(|_| wrong())?;
+    whole
+        .checked_mul(1_000_000)
+        .and_then(|ppm| ppm.checked_add(part))
+        .filter(|ppm| *ppm <= 1_000_000)
+        .ok_or_else(wrong)
 }
 
 fn truth(value: &str) -> Result<bool, String> {
@@ -228,6 +267,19 @@ mod tests {
         assert!(error.to_string().contains("1048576"), "{error}");
         assert!(one("flush.policy", "never").is_err());
         assert!(one("min.insync.replicas", "0").is_err());
+    }
+
+    #[test]
+    fn a_ratio_is_read_exactly() {
+        let ratio =
+            |value| one("min.cleanable.dirty.ratio", value).map(|config| config.min_cleanable_dirty_ppm);
+        let read = [("0.5", 500_000), ("0", 0), ("1", 1_000_000), ("1.0", 1_000_000), ("0.000001", 1)];
+        for (value, ppm) in read {
+            assert_eq!(ratio(value).unwrap(), ppm, "{value}");
+        }
+        for wrong in ["1.000001", "-0.5", "0.0000001", "half", "0.5e1", ".", "0.+5"] {
+            assert!(ratio(wrong).is_err(), "{wrong}");
+        }
     }
 
     #[test]

@@ -3,6 +3,7 @@
 mod calm;
 mod catching_up;
 mod clients;
+mod compaction;
 mod disks;
 mod kills;
 mod mixture;

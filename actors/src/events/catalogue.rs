@@ -284,6 +284,19 @@ const LOG: &[Series] = &[
     ),
     counter("millstream_log_truncations_total", "Times the end of a log was cut off."),
     counter("millstream_log_corruptions_total", "Corrupt places found in logs; they are not served."),
+    counter(
+        "millstream_log_cleaner_cleaned_bytes_total",
+        "Bytes of compacted logs that were written anew, as they were before.",
+    ),
+    histogram("millstream_log_cleaner_seconds", "Time of one cleaning of one compacted log."),
+    gauge(
+        "millstream_log_cleaner_dirty_ratio_max",
+        "How much of the dirtiest compacted log was not cleaned when it was last looked at, 0 to 1.",
+    ),
+    counter(
+        "millstream_log_cleaner_failures_total",
+        "Cleanings of compacted logs that failed; the log stays as it was.",
+    ),
 ];
 
 /// Consumer groups; a group is told by the node that coordinates it.

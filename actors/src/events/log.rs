@@ -3,7 +3,7 @@
 use std::fmt;
 use std::path::Path;
 
-use metrics::{Counter, Histogram};
+use metrics::{Counter, Gauge, Histogram};
 
 use super::{Event, Events};
 use crate::ids::{Offset, PartitionId};
@@ -25,6 +25,12 @@ pub struct LogMetrics {
     pub cold_read_bytes: Counter,
     /// Appends refused for want of space.
     pub no_space: Counter,
+    /// Bytes of compacted logs that were written anew, as they were before.
+    pub cleaned_bytes: Counter,
+    /// Time of one cleaning of one log, its pauses included.
+    pub clean_seconds: Histogram,
+    /// How much of the dirtiest compacted log was not cleaned yet, 0 to 1.
+    pub cleaner_dirty_ratio_max: Gauge,
 }
 
 impl LogMetrics {
@@ -39,6 +45,9 @@ impl LogMetrics {
             synced_files: events.counter("millstream_log_synced_files_total", Vec::new()),
             cold_read_bytes: events.counter("millstream_log_cold_read_bytes_total", Vec::new()),
             no_space: events.counter("millstream_log_no_space_total", Vec::new()),
+            cleaned_bytes: events.counter("millstream_log_cleaner_cleaned_bytes_total", Vec::new()),
+            clean_seconds: events.histogram("millstream_log_cleaner_seconds", Vec::new()),
+            cleaner_dirty_ratio_max: events.gauge("millstream_log_cleaner_dirty_ratio_max", Vec::new()),
         }
     }
 }
@@ -123,6 +132,47 @@ impl Event for LogTruncated {
         events.counter("millstream_log_truncations_total", Vec::new()).increment(1);
         tracing::info!(
             node = %events.node(), partition = %self.partition, from = %self.from, to = %self.to, "log truncated"
+        );
+    }
+}
+
+/// A compacted log was cleaned.
+#[derive(Debug)]
+pub struct LogCleaned {
+    /// The partition.
+    pub partition: PartitionId,
+    /// It is clean below this offset.
+    pub upto: Offset,
+    /// Bytes read, those of dirty segments twice.
+    pub read_bytes: u64,
+    /// Bytes that were kept.
+    pub written_bytes: u64,
+}
+
+impl Event for LogCleaned {
+    fn tell(&self, events: &Events) {
+        tracing::info!(
+            node = %events.node(), partition = %self.partition, upto = %self.upto, read_bytes = self.read_bytes,
+            written_bytes = self.written_bytes, "log cleaned"
+        );
+    }
+}
+
+/// A compacted log could not be cleaned. It is as it was, and tried again.
+#[derive(Debug)]
+pub struct CleaningFailed<'a> {
+    /// The partition.
+    pub partition: PartitionId,
+    /// Why.
+    pub cause: &'a str,
+}
+
+impl Event for CleaningFailed<'_> {
+    fn tell(&self, events: &Events) {
+        events.counter("millstream_log_cleaner_failures_total", Vec::new()).increment(1);
+        tracing::warn!(
+            node = %events.node(), partition = %self.partition, cause = self.cause,
+            "log could not be cleaned; it stays as it was until the next try"
         );
     }
 }

@@ -28,7 +28,9 @@ pub use group::{
     GroupsLoaded, MemberJoined, MemberLeft, OffsetsForgotten,
 };
 pub use invariants::InvariantBroken;
-pub use log::{CorruptionFound, DirectoryFailed, LogMetrics, LogRecovered, LogTruncated};
+pub use log::{
+    CleaningFailed, CorruptionFound, DirectoryFailed, LogCleaned, LogMetrics, LogRecovered, LogTruncated,
+};
 pub use quorum::{QuorumFailed, QuorumLeaderChanged, QuorumMetrics};
 pub use replication::{ReplicationMetrics, SessionLost, SessionNotOpened, SessionSide};
 

@@ -117,13 +117,18 @@ impl Log {
         if length == 0 {
             return Ok(false);
         }
-        let age = self.active.began_ms.map(|began| self.shared().clock.wall_ms().saturating_sub(began));
-        let is_old = age.is_some_and(|age| u64::try_from(age).is_ok_and(|age| age >= self.config.segment_ms));
+        let is_old = self.active_is_old();
         let is_full = length + bytes > self.config.segment_bytes;
         if is_old || is_full {
             self.roll()?;
         }
         Ok(is_old || is_full)
+    }
+
+    /// Whether the active segment has been that for as long as one may be.
+    pub(super) fn active_is_old(&self) -> bool {
+        let age = self.active.began_ms.map(|began| self.shared().clock.wall_ms().saturating_sub(began));
+        age.is_some_and(|age| u64::try_from(age).is_ok_and(|age| age >= self.config.segment_ms))
     }
 
     /// Ends the index and gives back what was reserved ahead.

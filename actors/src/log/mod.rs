@@ -12,6 +12,7 @@
 
 mod append;
 mod batches;
+mod compact;
 mod directory;
 mod epochs;
 mod error;
@@ -27,6 +28,7 @@ mod tail;
 mod truncate;
 
 pub use append::Appended;
+pub use compact::{Cleaned, CleanerSettings, Cleaning, CleaningTurn, Prepared, Replaced, Stepped};
 pub use directory::{DirectoryHealth, DirectorySettings, LogDirectory};
 pub use epochs::Epochs;
 pub use error::LogError;
@@ -37,6 +39,9 @@ pub use recover::{Doubt, Recovery};
 pub use segment::ColdRead;
 pub use sync::{SyncDone, Syncer};
 pub use tail::TailBudget;
+
+#[cfg(test)]
+pub(crate) use compact::fixture as cleaning;
 
 #[cfg(test)]
 mod tests;

@@ -4,13 +4,14 @@ use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
+use super::compact::{CleaningState, CompactConfig};
 use super::directory::ends::ReplicaEnds;
 use super::directory::table::flags;
 use super::directory::{LogDirectory, Shared};
 use super::epochs::{EpochCache, Epochs};
 use super::error::{LogError, is_no_space};
 use super::producers::Snapshots;
-use super::segment::{Active, Segment, SegmentFile};
+use super::segment::{Active, Name, Segment, SegmentFile};
 use super::sync::SyncDone;
 use super::tail::TailCache;
 use crate::ids::{LeaderEpoch, Offset, PartitionId};
@@ -38,6 +39,8 @@ pub struct Log {
     pub(super) damage: Option<LogError>,
     /// Recovery has come to its end.
     pub(super) recovered: bool,
+    /// What is known of the last cleaning.
+    pub(super) cleaning: CleaningState,
 }
 
 /// The settings of a topic that concern its logs.
@@ -48,17 +51,24 @@ pub(super) struct LogConfig {
     pub(super) retention_bytes: Option<u64>,
     pub(super) retention_ms: Option<u64>,
     pub(super) delete: bool,
+    pub(super) compact: Option<CompactConfig>,
     pub(super) policy: FlushPolicy,
 }
 
 impl LogConfig {
     pub(super) fn of(config: &TopicConfig) -> Self {
+        let compact = CompactConfig::of(config);
         Self {
             segment_bytes: config.segment_bytes.into(),
-            segment_ms: config.segment_ms,
+            segment_ms: match compact {
+                // Nothing of the active segment is cleaned: it must end in time.
+                Some(compact) => config.segment_ms.min(compact.lag_max_ms.unwrap_or(u64::MAX)),
+                None => config.segment_ms,
+            },
             retention_bytes: config.retention_bytes,
             retention_ms: config.retention_ms,
             delete: config.delete,
+            compact,
             policy: config.flush_policy,
         }
     }
@@ -147,6 +157,9 @@ impl Log {
     /// Takes changed settings of the topic.
     pub fn reconfigure(&mut self, config: &TopicConfig) {
         self.config = LogConfig::of(config);
+        if self.config.compact.is_none() {
+            self.shared().cleaner.forget(self.partition, &self.shared().metrics);
+        }
         self.note_policy();
     }
 
@@ -202,7 +215,7 @@ impl Log {
     /// A new, empty segment that begins at `base`.
     pub(super) fn create_segment(&self, base: Offset) -> Result<Segment, LogError> {
         let shared = self.shared();
-        let file = SegmentFile::new(self.ends.path(), base, shared.next_file_id()?, 0);
+        let file = SegmentFile::new(self.ends.path(), Name::plain(base, shared.next_file_id()?), 0);
         let made = shared.files.create(file.file_id, &file.path);
         made.map_err(|error| {
             if is_no_space(&error) {
@@ -247,6 +260,7 @@ impl Drop for Log {
             // A hint: without it the next start reads a little more.
             let _ = self.active.flush(&*disk, &path);
         }
+        self.shared().cleaner.forget(self.partition, &self.shared().metrics);
         self.ends.give_back();
     }
 }

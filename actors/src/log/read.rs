@@ -145,7 +145,8 @@ impl Log {
                 return false;
             }
             // What lies below the log's start is no longer part of it.
-            if header.max_timestamp_ms >= timestamp_ms && header.next_offset() > self.start {
+            let has_records = header.count > 0 && header.next_offset() > self.start;
+            if header.max_timestamp_ms >= timestamp_ms && has_records {
                 found = Some(*header);
             }
             found.is_none()

@@ -17,6 +17,7 @@ use millstream_transport::world::{Disk, DiskFile, OpenMode};
 use self::files::Files;
 use self::scan::{Ending, Known, Scan};
 use super::batches::remove_if_there;
+use super::compact::CleaningState;
 use super::directory::LogDirectory;
 use super::directory::ends::{Arrival, ReplicaEnds};
 use super::directory::table::{Entry, flags};
@@ -113,6 +114,7 @@ pub(super) fn recover(
         damage: scan.damage.clone(),
         ends,
         recovered: false,
+        cleaning: CleaningState::default(),
     };
     log.settle(&entry, doubts, scan)
 }

@@ -14,7 +14,8 @@ impl Log {
     /// The files go when a table with the new log start is on disk, within a second or so.
     pub fn retain(&mut self, now_ms: i64, high_watermark: Offset) -> Result<usize, LogError> {
         self.check_writable()?;
-        if self.active_is_expired(now_ms) && self.end <= high_watermark {
+        let is_expired = self.active_is_expired(now_ms) && self.end <= high_watermark;
+        if is_expired || self.active_waits_to_be_cleaned() {
             match self.roll() {
                 // It goes another time: deleting needs no space.
                 Ok(()) | Err(LogError::NoSpace { .. }) => {}
@@ -70,7 +71,7 @@ impl Log {
             shared.indexes.forget(segment.file.file_id);
             // What it has unsynced stays so: until the table is on disk, all that follows rests on it.
         }
-        shared.retire(gone.iter().flat_map(|segment| [segment.file.path.clone(), segment.file.index_path()]));
+        shared.retire(gone.into_iter().map(|segment| segment.file));
         self.directory.syncer().table_wanted();
     }
 
@@ -94,6 +95,12 @@ impl Log {
         let footer = segment.index(self.shared())?.footer;
         let newest = footer.map_or(NO_TIMESTAMP, |footer| footer.max_timestamp);
         Ok(is_past(newest, retention_ms, now_ms))
+    }
+
+    /// Nothing of the active segment is cleaned, and a partition that takes no more would stay as it is for ever.
+    fn active_waits_to_be_cleaned(&self) -> bool {
+        let has_batches = self.segments.last().is_some_and(|segment| segment.length > 0);
+        self.config.compact.is_some() && has_batches && self.active_is_old()
     }
 
     fn active_is_expired(&self, now_ms: i64) -> bool {

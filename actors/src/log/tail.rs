@@ -125,6 +125,14 @@ impl TailCache {
         Some(taken)
     }
 
+    /// What lies below `upto` stands otherwise in the log now.
+    pub(super) fn forget_below(&self, upto: Offset) {
+        let mut tail = lock(&self.chunks);
+        while tail.chunks.front().is_some_and(|chunk| chunk.next <= upto) {
+            tail.chunks.pop_front();
+        }
+    }
+
     /// The log was cut to end at `end`.
     pub(super) fn truncate_to(&self, end: Offset) {
         let mut tail = lock(&self.chunks);

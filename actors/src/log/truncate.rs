@@ -41,6 +41,7 @@ impl Log {
         let segment = self.segments.get(place).cloned();
         let segment = segment.ok_or(LogError::OutOfRange { asked: to, start: self.start, end: self.end })?;
         let cut = self.find_cut(&segment, to)?;
+        self.cleaning.interrupt();
         Arc::make_mut(&mut self.epochs).truncate_to(cut.end);
         self.lower_ends(None, cut.end)?;
         let cut_file = self.cut_files(place, &segment, cut.position);
@@ -56,6 +57,7 @@ impl Log {
         let from = self.end;
         // The only step that may be refused comes first.
         let fresh = self.create_segment(start)?;
+        self.cleaning.interrupt();
         Arc::make_mut(&mut self.epochs).truncate_to(Offset(i64::MIN));
         self.lower_ends(Some(fresh.file.file_id), start)?;
         let old = std::mem::replace(&mut self.segments, vec![fresh.clone()]);
@@ -144,6 +146,7 @@ impl Log {
         let shared = Arc::clone(self.shared());
         self.end = cut.end;
         self.damage = None;
+        self.cleaning.cut_to(cut.end);
         self.tail.truncate_to(cut.end);
         segment.file.write_from(cut.position);
         shared.indexes.forget(segment.file.file_id);

@@ -4,10 +4,10 @@ use bytes::{BufMut, Bytes, BytesMut};
 
 use super::codec::Codec;
 use super::compress::Compression;
-use super::header::{Attributes, HEADER_BYTES, NO_TIMESTAMP, UNCOUNTED_BYTES, checksum};
+use super::header::{Attributes, BatchHeader, HEADER_BYTES, NO_TIMESTAMP};
 use super::read::Header;
 use super::varint;
-use crate::ids::ProducerId;
+use crate::ids::{LeaderEpoch, Offset, ProducerId};
 
 /// Bytes that a batch begins with, where nobody says better.
 const FIRST_BYTES: usize = 1 << 10;
@@ -104,18 +104,8 @@ impl BatchBuilder {
         if used.saturating_add(needed) > limit || self.count == i32::MAX {
             return Err(Full { needed, used, limit });
         }
-        self.bytes.reserve(needed);
-        varint::put(&mut self.bytes, as_i64(body));
-        self.bytes.put_i8(0);
-        varint::put(&mut self.bytes, delta);
-        varint::put(&mut self.bytes, i64::from(self.count));
-        put_field(&mut self.bytes, key);
-        put_field(&mut self.bytes, value);
-        varint::put(&mut self.bytes, as_i64(headers.len()));
-        for header in headers {
-            put_field(&mut self.bytes, Some(&header.name));
-            put_field(&mut self.bytes, header.value.as_deref());
-        }
+        let record = Encoded { timestamp_delta: delta, offset_delta: self.count, key, value, headers };
+        record.put(&mut self.bytes, body);
         let offset_delta = self.count;
         self.count = offset_delta.saturating_add(1);
         self.max_timestamp_ms = self.max_timestamp_ms.max(timestamp_ms);
@@ -182,27 +172,55 @@ impl Packed {
     /// Writes the header, with the producer's stamp and the checksum.
     #[must_use]
     pub fn seal(mut self, stamp: Option<ProducerStamp>) -> Bytes {
-        let length = self.bytes.len().saturating_sub(UNCOUNTED_BYTES);
         let stamp = stamp.unwrap_or(ProducerStamp { id: ProducerId(-1), epoch: -1, base_sequence: -1 });
-        let mut header = self.bytes.get_mut(..HEADER_BYTES).unwrap_or_default();
-        header.put_i64(0);
-        header.put_i32(i32::try_from(length).unwrap_or(i32::MAX));
-        header.put_i32(-1);
-        header.put_i8(2);
-        header.put_u32(0);
-        header.put_i16(Attributes::with_codec(self.codec).0);
-        header.put_i32(self.count.saturating_sub(1));
-        header.put_i64(self.base_timestamp_ms);
-        header.put_i64(self.max_timestamp_ms);
-        header.put_i64(stamp.id.0);
-        header.put_i16(stamp.epoch);
-        header.put_i32(stamp.base_sequence);
-        header.put_i32(self.count);
-        let computed = checksum(&self.bytes);
-        if let Some(field) = self.bytes.get_mut(17..21) {
-            field.copy_from_slice(&computed.to_be_bytes());
-        }
+        let header = BatchHeader {
+            base_offset: Offset(0),
+            length: 0,
+            leader_epoch: LeaderEpoch(-1),
+            checksum: 0,
+            attributes: Attributes::with_codec(self.codec),
+            last_offset_delta: self.count.saturating_sub(1),
+            base_timestamp_ms: self.base_timestamp_ms,
+            max_timestamp_ms: self.max_timestamp_ms,
+            producer_id: stamp.id.0,
+            producer_epoch: stamp.epoch,
+            base_sequence: stamp.base_sequence,
+            count: self.count,
+        };
+        header.seal(&mut self.bytes);
         self.bytes.freeze()
+    }
+}
+
+/// A record as it stands in a batch.
+pub(super) struct Encoded<'a> {
+    pub(super) timestamp_delta: i64,
+    pub(super) offset_delta: i32,
+    pub(super) key: Option<&'a [u8]>,
+    pub(super) value: Option<&'a [u8]>,
+    pub(super) headers: &'a [Header],
+}
+
+impl Encoded<'_> {
+    /// Bytes of it behind its length.
+    pub(super) fn body_bytes(&self) -> usize {
+        body_bytes(self.timestamp_delta, self.offset_delta, self.key, self.value, self.headers)
+    }
+
+    /// Appends it; `body` is what [`Self::body_bytes`] says.
+    pub(super) fn put(&self, out: &mut BytesMut, body: usize) {
+        out.reserve(body.saturating_add(varint::length(as_i64(body))));
+        varint::put(out, as_i64(body));
+        out.put_i8(0);
+        varint::put(out, self.timestamp_delta);
+        varint::put(out, i64::from(self.offset_delta));
+        put_field(out, self.key);
+        put_field(out, self.value);
+        varint::put(out, as_i64(self.headers.len()));
+        for header in self.headers {
+            put_field(out, Some(&header.name));
+            put_field(out, header.value.as_deref());
+        }
     }
 }
 
@@ -244,7 +262,7 @@ fn as_i64(length: usize) -> i64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::record::{Batch, BatchHeader};
+    use crate::record::Batch;
 
     #[test]
     fn a_batch_is_full_before_it_passes_its_limit() {

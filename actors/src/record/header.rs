@@ -6,12 +6,12 @@
 //! 12 leader epoch i32        | 35 max timestamp i64     | 57 count i32
 //! 16 magic i8 = 2            | 43 producer id i64       | 61 records, compressed together
 //! 17 checksum u32 (crc32c of all behind it)
-//! 21 attributes i16
+//! 21 attributes i16: codec 0-2, append time 3, transactional 4, control 5, delete horizon 6
 //! ```
 
 use std::fmt;
 
-use bytes::Buf;
+use bytes::{Buf, BufMut};
 use crc_fast::CrcAlgorithm;
 
 use super::codec::Codec;
@@ -45,6 +45,7 @@ impl Attributes {
     const APPEND_TIME: i16 = 0b1000;
     const TRANSACTIONAL: i16 = 0b1_0000;
     const CONTROL: i16 = 0b10_0000;
+    const DELETE_HORIZON: i16 = 0b100_0000;
 
     /// The attributes of a client's batch with this codec.
     #[must_use]
@@ -74,6 +75,24 @@ impl Attributes {
     #[must_use]
     pub const fn is_transactional(self) -> bool {
         self.0 & Self::TRANSACTIONAL != 0
+    }
+
+    /// The base timestamp is the time from which on the batch's tombstones may go (KIP-534).
+    #[must_use]
+    pub const fn has_delete_horizon(self) -> bool {
+        self.0 & Self::DELETE_HORIZON != 0
+    }
+
+    /// The same, with the base timestamp being the delete horizon.
+    #[must_use]
+    pub const fn with_delete_horizon(self) -> Self {
+        Self(self.0 | Self::DELETE_HORIZON)
+    }
+
+    /// The same of a batch without records: nothing is compressed, no tombstone waits.
+    #[must_use]
+    pub const fn of_none(self) -> Self {
+        Self(self.0 & !(Self::CODEC | Self::DELETE_HORIZON))
     }
 
     /// Written by a broker about transactions, not by a client.
@@ -190,6 +209,49 @@ impl BatchHeader {
     #[must_use]
     pub const fn next_offset(&self) -> Offset {
         self.last_offset().plus(1)
+    }
+
+    /// When its tombstones may go, once compaction has set that (KIP-534).
+    #[must_use]
+    pub fn delete_horizon_ms(&self) -> Option<i64> {
+        self.attributes.has_delete_horizon().then_some(self.base_timestamp_ms)
+    }
+
+    /// About when its first record was written: after compaction the base timestamp may be another time, or none.
+    #[must_use]
+    pub const fn written_ms(&self) -> i64 {
+        let is_other = self.count == 0 || self.attributes.has_delete_horizon();
+        if is_other { self.max_timestamp_ms } else { self.base_timestamp_ms }
+    }
+
+    /// Stands for offsets whose records compaction has removed, and for nothing else.
+    #[must_use]
+    pub fn is_hole(&self) -> bool {
+        self.count == 0 && self.producer().is_none() && !self.attributes.is_control()
+    }
+
+    /// Writes the header into `batch`, which has room for it before its records: with the length of all that and the
+    /// checksum that belongs to it.
+    pub(super) fn seal(self, batch: &mut [u8]) {
+        let length = batch.len().saturating_sub(UNCOUNTED_BYTES);
+        let mut header = batch.get_mut(..HEADER_BYTES).unwrap_or_default();
+        header.put_i64(self.base_offset.0);
+        header.put_i32(i32::try_from(length).unwrap_or(i32::MAX));
+        header.put_i32(self.leader_epoch.0);
+        header.put_i8(MAGIC);
+        header.put_u32(0);
+        header.put_i16(self.attributes.0);
+        header.put_i32(self.last_offset_delta);
+        header.put_i64(self.base_timestamp_ms);
+        header.put_i64(self.max_timestamp_ms);
+        header.put_i64(self.producer_id);
+        header.put_i16(self.producer_epoch);
+        header.put_i32(self.base_sequence);
+        header.put_i32(self.count);
+        let computed = checksum(batch);
+        if let Some(field) = batch.get_mut(17..21) {
+            field.copy_from_slice(&computed.to_be_bytes());
+        }
     }
 
     /// The idempotent producer that wrote it, if one did.

@@ -2,7 +2,8 @@
 //! and at the consumer.
 //!
 //! A broker reads the 61 bytes of a batch's header, checks the checksum, and patches two fields that the checksum does
-//! not cover. Only clients build batches and take records out of them. Nothing here allocates by a number that came
+//! not cover. Only clients build batches and take records out of them, and compaction, which leaves
+//! some out. Nothing here allocates by a number that came
 //! with the bytes before that number was held against the bytes left.
 
 mod assign;
@@ -14,6 +15,7 @@ mod header;
 pub mod key_hash;
 mod problem;
 mod read;
+mod retain;
 mod varint;
 
 pub use assign::{assign, assign_producer, set_append_time};
@@ -25,6 +27,7 @@ pub(crate) use header::add_sequence;
 pub use header::{Attributes, BatchHeader, HEADER_BYTES, NO_TIMESTAMP, verify_checksum};
 pub use problem::{BatchError, BatchProblem};
 pub use read::{Header, MAX_UNPACKED_BYTES, Record, Records, records};
+pub(crate) use retain::{empty, hole, retain};
 
 #[cfg(test)]
 mod golden;

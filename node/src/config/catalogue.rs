@@ -224,7 +224,21 @@ pub const SETTINGS: &[Setting] = &[
         whole(100, DAY_MS, "ms"),
         "30000",
         AtRestart,
-        "How often old segments are looked for.",
+        "How often old segments are looked for, and compacted logs with something to clean.",
+    ),
+    setting(
+        "log.cleaner.dedupe.buffer.size",
+        whole(1 << 20, 1 << 40, "bytes"),
+        "67108864",
+        AtRestart,
+        "Memory for the keys of the one compacted log that is being cleaned, 24 bytes each. More keys take several cleanings.",
+    ),
+    setting(
+        "log.cleaner.io.max.bytes.per.second",
+        whole(1 << 16, 1 << 40, "bytes per second"),
+        "67108864",
+        AtRestart,
+        "How fast compacted logs are cleaned, read and written bytes together.",
     ),
     // Replication.
     setting(

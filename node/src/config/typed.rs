@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use millstream_actors::ids::NodeId;
+use millstream_actors::log::CleanerSettings;
 use millstream_actors::topic_config::TopicConfig;
 
 use super::{ConfigError, Settings};
@@ -54,6 +55,7 @@ pub struct NodeConfig {
     pub tail_cache_bytes: u64,
     pub open_files: usize,
     pub retention_check_interval: Duration,
+    pub cleaner: CleanerSettings,
     pub replica_lag_max: Duration,
     pub leader_sync_lag_max: Duration,
     pub offsets_partitions: i32,
@@ -107,6 +109,10 @@ impl NodeConfig {
             tail_cache_bytes: reader.number("log.tail.cache.bytes")?,
             open_files: reader.number("log.open.files.max")?,
             retention_check_interval: reader.duration_ms("log.retention.check.interval.ms")?,
+            cleaner: CleanerSettings {
+                dedupe_bytes: reader.number("log.cleaner.dedupe.buffer.size")?,
+                bytes_per_second: reader.number("log.cleaner.io.max.bytes.per.second")?,
+            },
             replica_lag_max: reader.duration_ms("replica.lag.time.max.ms")?,
             leader_sync_lag_max: reader.duration_ms("leader.sync.lag.max.ms")?,
             offsets_partitions: reader.number("offsets.topic.num.partitions")?,

@@ -316,6 +316,7 @@ async fn open_disk(world: &World, config: &NodeConfig, events: &Events) -> Resul
     let settings = DirectorySettings {
         open_files: config.open_files,
         tail: TailBudget::new(usize::try_from(config.tail_cache_bytes).unwrap_or(usize::MAX)),
+        cleaner: config.cleaner,
         ..DirectorySettings::default()
     };
     let path: PathBuf = config.data_dir.join(LOG_DIRECTORY);

@@ -186,7 +186,7 @@ async fn waiting_since(
         let Ok(answer) = peer.ask(Lane::Data, fetch, ASK_WITHIN).await else { break };
         for (partition, fetched) in answer.parts {
             let first = fetched.ok().and_then(|fetched| whole_batches(&fetched.batches).next()?.ok());
-            waiting.extend(first.map(|batch| (partition, batch.header.base_timestamp_ms)));
+            waiting.extend(first.map(|batch| (partition, batch.header.written_ms())));
         }
     }
     waiting

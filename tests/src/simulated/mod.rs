@@ -29,6 +29,7 @@ use millstream_transport::world::simulation::Simulation;
 use millstream_transport::world::{SimulatedDisk, World};
 
 pub use faults::Role;
+pub use finish::compacted;
 pub use load::{Load, LoadSettings};
 pub use seeds::{over_seeds, run_seed};
 
@@ -90,7 +91,12 @@ impl Shape {
 impl SimulatedCluster {
     /// Starts nodes 1 to `nodes`, all of them voters, and waits until they are ready.
     pub async fn start(simulation: &Simulation, nodes: u8) -> Self {
-        let mut cluster = Self::prepare(simulation, Shape::voters(nodes));
+        Self::start_with(simulation, nodes, &[]).await
+    }
+
+    /// The same with these settings on all nodes.
+    pub async fn start_with(simulation: &Simulation, nodes: u8, given: &[(&str, &str)]) -> Self {
+        let mut cluster = Self::prepare_with(simulation, Shape::voters(nodes), given);
         for node in cluster.nodes() {
             cluster.restart(node).await;
         }
@@ -101,6 +107,10 @@ impl SimulatedCluster {
     /// The machines of a cluster, of which none runs a node yet.
     #[must_use]
     pub fn prepare(simulation: &Simulation, shape: Shape) -> Self {
+        Self::prepare_with(simulation, shape, &[])
+    }
+
+    fn prepare_with(simulation: &Simulation, shape: Shape, given: &[(&str, &str)]) -> Self {
         let network = SimulatedNetwork::new(simulation.seed_of("network"));
         let scratch = World::simulated(simulation, &SimulatedDisk::new(simulation.seed_of("authority")));
         let authority =
@@ -112,7 +122,7 @@ impl SimulatedCluster {
                 let node = NodeId(id.into());
                 let credentials =
                     authority.issue_node(node, &[]).expect("a certificate can be made for a node");
-                let settings = settings(id, &voters.join(","), shape.offsets_partitions);
+                let settings = settings(id, &voters.join(","), shape.offsets_partitions, given);
                 (node, Machine { address: address(0, id), disk, settings, credentials, node: None })
             })
             .collect();
@@ -262,7 +272,12 @@ impl SimulatedCluster {
 
     /// Who coordinates [`GROUP`].
     pub async fn coordinator(&self, client: &Client) -> NodeId {
-        leader_of(client, OFFSETS, coordinator_partition(GROUP, self.offsets_partitions)).await
+        self.coordinator_of(client, GROUP).await
+    }
+
+    /// Who coordinates a group.
+    pub async fn coordinator_of(&self, client: &Client, group: &str) -> NodeId {
+        leader_of(client, OFFSETS, coordinator_partition(group, self.offsets_partitions)).await
     }
 }
 
@@ -297,7 +312,7 @@ fn address(network: u8, host: u8) -> IpAddr {
     Ipv4Addr::new(10, 0, network, host).into()
 }
 
-fn settings(id: u8, voters: &str, offsets_partitions: i32) -> Settings {
+fn settings(id: u8, voters: &str, offsets_partitions: i32, given: &[(&str, &str)]) -> Settings {
     let wanted = [
         ("node.id", id.to_string()),
         ("data.dir", DATA.to_owned()),
@@ -305,7 +320,8 @@ fn settings(id: u8, voters: &str, offsets_partitions: i32) -> Settings {
         ("quorum.voters", voters.to_owned()),
         ("offsets.topic.num.partitions", offsets_partitions.to_string()),
     ];
-    wanted.iter().fold(Settings::default(), |settings, (name, value)| {
-        settings.set(name, value).unwrap_or_else(|error| panic!("{error}"))
+    let given = given.iter().map(|(name, value)| (*name, (*value).to_owned()));
+    wanted.into_iter().chain(given).fold(Settings::default(), |settings, (name, value)| {
+        settings.set(name, &value).unwrap_or_else(|error| panic!("{error}"))
     })
 }

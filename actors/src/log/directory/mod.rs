@@ -25,6 +25,7 @@ use millstream_transport::world::{DirectoryLock, World};
 pub use self::health::DirectoryHealth;
 pub(super) use self::meta::read_small;
 pub(super) use self::shared::{Shared, TABLE_EVERY};
+use super::compact::{CleanerSettings, CleaningTurn};
 use super::error::LogError;
 use super::partition_log::Log;
 use super::recover::{self, Recovery};
@@ -45,6 +46,8 @@ pub struct DirectorySettings {
     pub tail: TailBudget,
     /// A log with so many unsynced bytes is synced though nobody asked, so that recovery has no more to scan.
     pub unsynced_bytes_max: u64,
+    /// How compacted topics are cleaned.
+    pub cleaner: CleanerSettings,
 }
 
 impl Default for DirectorySettings {
@@ -54,6 +57,7 @@ impl Default for DirectorySettings {
             sync_threads: 16,
             tail: TailBudget::new(64 << 20),
             unsynced_bytes_max: 512 << 20,
+            cleaner: CleanerSettings::default(),
         }
     }
 }
@@ -139,6 +143,17 @@ impl LogDirectory {
     #[must_use]
     pub fn syncer(&self) -> &Syncer {
         &self.syncer
+    }
+
+    /// Waits until no other log of the directory is being cleaned; first come, first served.
+    pub fn cleaning_turn(&self) -> impl Future<Output = CleaningTurn> + Send + use<> {
+        self.shared.cleaner.turn()
+    }
+
+    /// How compacted topics are cleaned here.
+    #[must_use]
+    pub fn cleaner_settings(&self) -> CleanerSettings {
+        self.settings.cleaner
     }
 
     /// Opens the partition's log, a new one where there is none, after recovery of what was not synced. Blocks.

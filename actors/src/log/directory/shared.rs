@@ -12,8 +12,9 @@ use millstream_transport::world::{Clock, Disk, World};
 use tokio::time::Instant;
 
 use super::super::batches::remove_if_there;
+use super::super::compact::Cleaner;
 use super::super::error::LogError;
-use super::super::segment::{self, IndexCache};
+use super::super::segment::{IndexCache, Name, SegmentFile};
 use super::ends::{Arrival, ReplicaEnds};
 use super::health::Health;
 use super::open_files::OpenFiles;
@@ -40,6 +41,7 @@ pub(in crate::log) struct Shared {
     pub(in crate::log) health: Health,
     pub(in crate::log) files: OpenFiles,
     pub(in crate::log) indexes: IndexCache,
+    pub(in crate::log) cleaner: Cleaner,
     pub(in crate::log) metrics: LogMetrics,
     pub(in crate::log) events: Events,
     replicas: Mutex<BTreeMap<PartitionId, Arc<ReplicaEnds>>>,
@@ -53,8 +55,8 @@ pub(in crate::log) struct Shared {
     granted_file_ids: AtomicU64,
     root_changes: AtomicU64,
     root_synced: Mutex<u64>,
-    /// Segments that the next table no longer needs.
-    retired: Mutex<Vec<PathBuf>>,
+    /// Segments that the next table no longer needs, and those that somebody still reads.
+    retired: Mutex<Vec<Arc<SegmentFile>>>,
 }
 
 struct Writer {
@@ -81,6 +83,7 @@ impl Shared {
             health,
             files,
             indexes: IndexCache::default(),
+            cleaner: Cleaner::new(world.random.clone()),
             metrics: LogMetrics::new(&events),
             events,
             replicas: Mutex::default(),
@@ -166,9 +169,9 @@ impl Shared {
             return Ok(());
         }
         for file in self.disk.list(path)? {
-            if let Some((_, file_id)) = segment::parse_name(&file) {
-                self.files.forget(file_id);
-                self.indexes.forget(file_id);
+            if let Some(name) = Name::of(&file) {
+                self.files.forget(name.file_id);
+                self.indexes.forget(name.file_id);
             }
         }
         // Under another name first: half a log must not be taken for one.
@@ -218,7 +221,7 @@ impl Shared {
         drop(writer);
         written
             .map_err(|error| self.health.fail("write the table of durable ends in", &self.path, &error))?;
-        self.remove(&retired)
+        self.bury(retired)
     }
 
     /// Writes the last table of this life.
@@ -284,13 +287,27 @@ impl Shared {
     }
 
     /// These segments go when a table is on disk that tells of a later log start.
-    pub(in crate::log) fn retire(&self, paths: impl IntoIterator<Item = PathBuf>) {
-        lock(&self.retired).extend(paths);
+    pub(in crate::log) fn retire(&self, files: impl IntoIterator<Item = Arc<SegmentFile>>) {
+        lock(&self.retired).extend(files);
     }
 
-    fn remove(&self, retired: &[PathBuf]) -> Result<(), LogError> {
-        for path in retired {
-            remove_if_there(&*self.disk, path).map_err(|error| self.health.fail("remove", path, &error))?;
+    /// Removes segments that are not part of their log any more. One that is being read goes with a later table: who
+    /// opened it late would take it for lost.
+    pub(in crate::log) fn bury(&self, gone: Vec<Arc<SegmentFile>>) -> Result<(), LogError> {
+        for file in gone {
+            // New readers come by the log only, which does not have it any more: a count of one stays one.
+            if Arc::strong_count(&file) > 1 {
+                self.retire([file]);
+                self.want_table();
+                continue;
+            }
+            // A late reader may have opened it again.
+            self.files.forget(file.file_id);
+            self.indexes.forget(file.file_id);
+            for path in [&file.index_path(), &file.path] {
+                remove_if_there(&*self.disk, path)
+                    .map_err(|error| self.health.fail("remove", path, &error))?;
+            }
         }
         Ok(())
     }

@@ -12,9 +12,8 @@ use super::super::directory::{Shared, read_small};
 use super::super::epochs::EpochCache;
 use super::super::error::LogError;
 use super::super::producers::{self, Snapshots};
-use super::super::segment::{self, Segment, SegmentFile};
+use super::super::segment::{Name, Segment, SegmentFile};
 use super::EPOCHS_FILE;
-use crate::ids::Offset;
 
 /// A file of epochs larger than this is none.
 const EPOCHS_BYTES_MAX: u64 = 64 << 20;
@@ -37,22 +36,29 @@ impl Files {
         let mut named = Vec::new();
         let mut snapshots = Snapshots::default();
         for file in disk.list(path).map_err(LogError::io("list", path))? {
-            match segment::parse_name(&file) {
-                Some(segment) => named.push(segment),
+            match Name::of(&file) {
+                Some(name) => named.push(name),
+                None if Name::is_unfinished(&file) => {
+                    remove_if_there(disk, &file).map_err(LogError::io("remove", &file))?;
+                }
                 None => snapshots.0.extend(producers::parse_name(&file)),
             }
         }
         let (kept, leftover) = sort_out(named, entry);
-        for (base, file_id) in leftover {
-            let gone = SegmentFile::new(path, base, file_id, 0);
+        if kept.iter().any(|name| name.cleaned.is_some()) && !leftover.is_empty() {
+            // What a cleaned file takes the place of must not go before its own name is certain to stay.
+            disk.sync_directory(path).map_err(LogError::io("sync the names in", path))?;
+        }
+        for name in leftover {
+            let gone = SegmentFile::new(path, name, 0);
             let removed =
                 remove_if_there(disk, &gone.index_path()).and_then(|()| remove_if_there(disk, &gone.path));
             removed.map_err(LogError::io("remove", &gone.path))?;
             ends.renamed(0);
         }
         let mut segments = Vec::new();
-        for (base, file_id) in kept {
-            let file = SegmentFile::new(path, base, file_id, u64::MAX);
+        for name in kept {
+            let file = SegmentFile::new(path, name, u64::MAX);
             let opened = disk.open(&file.path, OpenMode::Read).and_then(|opened| opened.length());
             let length = opened.map_err(LogError::io("look at", &file.path))?;
             segments.push(Segment { file: Arc::new(file), length });
@@ -82,26 +88,30 @@ impl Files {
     }
 }
 
-/// A segment by its name: base offset and file id.
-type Named = (Offset, u64);
-
 /// Which segments make the log, and which were on their way in or out when the last life ended.
 ///
-/// File ids grow with the base offsets, but for a reset: it makes a segment first, with the greatest id; then the table
-/// tells that id; then the others go.
-fn sort_out(mut named: Vec<Named>, entry: &Entry) -> (Vec<Named>, Vec<Named>) {
-    named.sort_unstable();
+/// A cleaned segment is the log's in place of those that it was made of. Of the others file ids grow with the base
+/// offsets, but for a reset: it makes a segment first, with the greatest id; then the table tells that id; then the
+/// others go.
+fn sort_out(mut named: Vec<Name>, entry: &Entry) -> (Vec<Name>, Vec<Name>) {
+    named.sort_unstable_by_key(|name| (name.base, name.file_id));
     let mut leftover = Vec::new();
-    let told = named.iter().copied().find(|(_, id)| *id == entry.file_id);
-    if let Some((base, told)) = told {
+    let cleaned: Vec<Name> = named.iter().copied().filter(|name| name.cleaned.is_some()).collect();
+    leftover.extend(named.extract_if(.., |name| cleaned.iter().any(|newer| newer.replaces(name))));
+    let told = named.iter().copied().find(|name| name.file_id == entry.file_id);
+    if let Some(told) = told {
         // Told: what was there before is not part of the log any more.
-        leftover.extend(named.extract_if(.., |(other, id)| *other >= base && *id < told));
+        leftover.extend(named.extract_if(.., |name| name.base >= told.base && name.file_id < told.file_id));
     }
     let all = named.clone();
-    let was_reset_to = |(base, id): Named| all.iter().any(|(other, lesser)| *other >= base && *lesser < id);
-    leftover.extend(named.extract_if(.., |segment| was_reset_to(*segment)));
+    let was_reset_to = |name: &Name| {
+        // A cleaned one is never begun by a reset, and younger than those that follow it.
+        name.cleaned.is_none()
+            && all.iter().any(|other| other.base >= name.base && other.file_id < name.file_id)
+    };
+    leftover.extend(named.extract_if(.., |name| was_reset_to(name)));
     // Segments whose successor begins at or below the log's start were let go.
-    let let_go = named.iter().skip(1).take_while(|(next, _)| *next <= entry.log_start).count();
+    let let_go = named.iter().skip(1).take_while(|next| next.base <= entry.log_start).count();
     leftover.extend(named.drain(..let_go));
     (named, leftover)
 }

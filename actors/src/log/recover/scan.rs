@@ -10,7 +10,7 @@ use super::super::directory::table::{Entry, flags};
 use super::super::epochs::EpochCache;
 use super::super::error::LogError;
 use super::super::partition_log::LogConfig;
-use super::super::segment::{Active, Footer, Index, IndexEntry, NO_TIMESTAMP, Segment};
+use super::super::segment::{Active, Footer, Index, IndexEntry, Segment, start_of};
 use crate::ids::{LeaderEpoch, Offset};
 use crate::record::BatchHeader;
 
@@ -261,10 +261,6 @@ fn sure_point(
         }
     }
     Ok(start_of(segment))
-}
-
-fn start_of(segment: &Segment) -> IndexEntry {
-    IndexEntry { offset: segment.file.base, position: 0, max_timestamp: NO_TIMESTAMP }
 }
 
 fn first_timestamp(segment: &Segment, file: &dyn DiskFile) -> Result<Option<i64>, LogError> {

@@ -1,11 +1,12 @@
 //! Segments: files of record batches as they came, each with a sparse index beside it.
 //!
-//! `<base offset, 20 digits>.<file id, hexadecimal>.log` holds whole batches and nothing else. The last segment of a log
-//! is active: batches are appended to it, and its index is in memory and written out in blocks. All others are sealed.
+//! A [`Name`] says which offsets a file is for; it holds whole batches and nothing else. The last segment of a log is
+//! active: batches are appended to it, and its index is in memory and written out in blocks. All others are sealed.
 
 mod active;
 mod cold;
 mod index;
+mod name;
 mod sealed;
 
 use std::path::{Path, PathBuf};
@@ -16,6 +17,8 @@ pub(super) use self::active::Active;
 pub use self::cold::ColdRead;
 pub(super) use self::cold::Start;
 pub(super) use self::index::{Footer, Index, IndexCache, IndexEntry, NO_TIMESTAMP};
+pub(super) use self::name::{Cleaned, Name};
+pub(super) use self::sealed::start_of;
 use super::directory::Shared;
 use super::error::LogError;
 use crate::events::CorruptionFound;
@@ -26,6 +29,8 @@ use crate::ids::Offset;
 pub(super) struct SegmentFile {
     pub(super) base: Offset,
     pub(super) file_id: u64,
+    /// What the cleaner made of it, if it did.
+    pub(super) cleaned: Option<Cleaned>,
     pub(super) path: PathBuf,
     /// Bytes from this position on were written by this process, out of batches that it had checked.
     written_from: AtomicU64,
@@ -56,12 +61,12 @@ pub(super) struct Segment {
 }
 
 impl SegmentFile {
-    pub(super) fn new(directory: &Path, base: Offset, file_id: u64, written_from: u64) -> Self {
-        let path = directory.join(format!("{:020}.{file_id:x}.log", base.0));
+    pub(super) fn new(directory: &Path, name: Name, written_from: u64) -> Self {
         Self {
-            base,
-            file_id,
-            path,
+            base: name.base,
+            file_id: name.file_id,
+            cleaned: name.cleaned,
+            path: directory.join(name.to_string()),
             written_from: AtomicU64::new(written_from),
             seen: Mutex::default(),
             corrupt: OnceLock::new(),
@@ -127,14 +132,4 @@ impl SegmentFile {
         }
         LogError::Corrupt { segment: self.path.clone(), position, offset, found: found.into() }
     }
-}
-
-/// Base offset and file id of a segment of this name.
-pub(super) fn parse_name(path: &Path) -> Option<(Offset, u64)> {
-    let name = path.file_name()?.to_str()?.strip_suffix(".log")?;
-    let (base, file_id) = name.split_once('.')?;
-    if base.len() != 20 || !base.bytes().all(|byte| byte.is_ascii_digit()) {
-        return None;
-    }
-    Some((Offset(base.parse().ok()?), u64::from_str_radix(file_id, 16).ok()?))
 }

@@ -25,7 +25,7 @@ pub(super) enum Found {
 }
 
 /// The beginning of a segment.
-pub(super) fn start_of(segment: &Segment) -> IndexEntry {
+pub(in crate::log) fn start_of(segment: &Segment) -> IndexEntry {
     IndexEntry { offset: segment.file.base, position: 0, max_timestamp: NO_TIMESTAMP }
 }
 

@@ -221,7 +221,7 @@ fn a_log_deleted_while_its_sync_is_under_way_does_not_fail_the_directory() {
         drop(log);
         let work = ends.begin();
         directory.delete_log(partition(0)).unwrap();
-        let ended = crate::log::sync::perform(directory.shared(), &ends, &work);
+        let ended = sync::perform(directory.shared(), &ends, &work);
         assert!(matches!(ended, Err(LogError::Closed { .. })), "{ended:?}");
         append(&mut other, 1, 0, 700);
         assert_eq!(synced(&other).await.unwrap(), Offset(1));

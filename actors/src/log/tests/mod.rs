@@ -1,5 +1,8 @@
 //! Logs as wholes, on the machine's disk and on one that loses what was not synced.
 
+mod cleaned;
+mod cleaning;
+mod disturbed;
 mod faults;
 mod life;
 mod power;

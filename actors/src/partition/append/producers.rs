@@ -192,6 +192,14 @@ impl ProducerTable {
         self.keep_bound();
     }
 
+    /// The last offset of each producer's last batch that ends at or below `end`, as far as it is remembered: from these
+    /// the table can be made again when all behind `end` is gone.
+    #[must_use]
+    pub fn last_batches(&self, end: Offset) -> BTreeMap<ProducerId, Offset> {
+        let last = |entry: &Entry| entry.spans.iter().map(|span| span.last_offset).rfind(|last| *last < end);
+        self.producers.iter().filter_map(|(id, entry)| Some((*id, last(entry)?))).collect()
+    }
+
     /// Forgets producers that have been silent for too long; tells how many.
     pub fn expire(&mut self, now_ms: i64) -> usize {
         let before = self.len();

@@ -104,6 +104,10 @@ fn origin(header: &BatchHeader) -> Result<(), Fault> {
         let text = "a control batch, which only brokers write".to_owned();
         return Err(Fault::Told(ErrorCode::InvalidRecord, text));
     }
+    if header.attributes.has_delete_horizon() {
+        let text = "a batch with a delete horizon, which only compaction sets".to_owned();
+        return Err(Fault::Told(ErrorCode::InvalidRecord, text));
+    }
     if header.attributes.is_transactional() {
         let text = "part of a transaction; there are none yet: send it without".to_owned();
         return Err(Fault::Told(ErrorCode::InvalidRequest, text));
@@ -221,6 +225,7 @@ mod tests {
         assert_eq!(code(patched(16, &[1]), &config), Some(ErrorCode::InvalidRecord));
         assert_eq!(code(patched(22, &[7]), &config), Some(ErrorCode::UnsupportedCompressionType));
         assert_eq!(code(patched(22, &[0b10_0011]), &config), Some(ErrorCode::InvalidRecord));
+        assert_eq!(code(patched(22, &[0b100_0011]), &config), Some(ErrorCode::InvalidRecord));
         assert_eq!(code(patched(22, &[0b01_0011]), &config), Some(ErrorCode::InvalidRequest));
         assert_eq!(code(patched(23, &7_i32.to_be_bytes()), &config), Some(ErrorCode::InvalidRecord));
         assert_eq!(code(patched(43, &7_i64.to_be_bytes()), &config), Some(ErrorCode::InvalidRecord));
@@ -254,10 +259,16 @@ mod tests {
     }
 
     #[test]
-    fn a_compacted_topic_takes_no_record_without_a_key() {
+    fn a_compacted_topic_takes_no_record_without_a_key_and_no_batch_as_compaction_leaves_them() {
         let config = TopicConfig { compact: true, ..TopicConfig::default() };
         assert_eq!(code(batch(None, NOW_MS), &config), Some(ErrorCode::InvalidRecord));
         assert_eq!(code(batch(Some(b"k"), NOW_MS), &config), None);
+        let whole = Batch::parse(batch(Some(b"k"), NOW_MS).into()).unwrap();
+        let kept: Vec<_> = records(&whole, 10_000).unwrap().map(Result::unwrap).take(2).collect();
+        let fewer = crate::record::retain(&whole, &kept, None).unwrap();
+        assert_eq!(code(fewer.to_vec(), &config), Some(ErrorCode::InvalidRecord));
+        let none = crate::record::empty(&whole.header);
+        assert_eq!(code(none.to_vec(), &config), Some(ErrorCode::InvalidRecord));
     }
 
     #[test]

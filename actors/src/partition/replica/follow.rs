@@ -1,7 +1,7 @@
 //! The follower's side of replication: what the leader says is checked, appended, synced and reported.
 
 use actix::Handler;
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 
 use super::super::following::{FromLeader, Opening, Told};
 use super::super::state::truncate::cut_point;
@@ -10,7 +10,7 @@ use super::Replica;
 use crate::events::partition::FeedRejected;
 use crate::ids::{LeaderEpoch, Offset};
 use crate::log::LogError;
-use crate::record::{BatchHeader, batches};
+use crate::record::{BatchHeader, batches, hole, verify_checksum};
 
 impl Handler<FromLeader> for Replica {
     type Result = ();
@@ -50,6 +50,7 @@ impl Replica {
     }
 
     fn replicate(&mut self, epoch: LeaderEpoch, bytes: &Bytes) {
+        let bytes = &rest_of_hole(bytes, self.state.log().end);
         let base = match BatchHeader::parse(bytes) {
             Ok(header) => header.base_offset,
             Err(error) => return self.reject(epoch, &error.to_string()),
@@ -99,6 +100,21 @@ impl Replica {
     }
 }
 
+/// A leader whose log is compacted may have one batch for offsets of which this log has some already: what is left of it
+/// begins where the log ends. Other batches are never joined, so their bounds are the same everywhere.
+fn rest_of_hole(bytes: &Bytes, end: Offset) -> Bytes {
+    let Ok(header) = BatchHeader::parse(bytes) else { return bytes.clone() };
+    let total_bytes = header.total_bytes();
+    let holds_end = header.base_offset < end && end < header.next_offset();
+    if !header.is_hole() || !holds_end || verify_checksum(bytes).is_err() {
+        return bytes.clone();
+    }
+    let mut rest =
+        BytesMut::from(hole(end, header.last_offset(), header.leader_epoch, header.max_timestamp_ms));
+    rest.extend_from_slice(bytes.get(total_bytes..).unwrap_or_default());
+    rest.freeze()
+}
+
 /// Checks that batches are whole, undamaged, without a gap, and of epochs that can be.
 fn check(
     bytes: &Bytes,
@@ -112,9 +128,9 @@ fn check(
         let batch = batch.map_err(|error| error.to_string())?;
         batch.verify_checksum().map_err(|error| error.to_string())?;
         let header = batch.header;
-        // Compaction leaves holes, so a batch may begin later than the one before it ends.
-        if header.base_offset < next {
-            return Err(format!("offset {} comes after {next}", header.base_offset));
+        // Where compaction removed batches, one without records stands for them.
+        if header.base_offset != next {
+            return Err(format!("offset {} stands where {next} belongs", header.base_offset));
         }
         if header.leader_epoch < least || header.leader_epoch > epoch {
             return Err(format!("epoch {} stands behind {least}, in epoch {epoch}", header.leader_epoch));
@@ -125,4 +141,33 @@ fn check(
         whole.push(batch.bytes);
     }
     Ok((whole, headers))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_a_hole_that_begins_before_the_logs_end_the_rest_is_taken() {
+        let wide = hole(Offset(10), Offset(29), LeaderEpoch(2), 7);
+        let bytes = Bytes::from([&wide[..], &hole(Offset(30), Offset(30), LeaderEpoch(3), 7)[..]].concat());
+        assert_eq!(rest_of_hole(&bytes, Offset(10)), bytes);
+        let rest = rest_of_hole(&bytes, Offset(25));
+        let (_, headers) = check(&rest, Offset(25), LeaderEpoch(3), Some(LeaderEpoch(2))).unwrap();
+        let spans: Vec<_> =
+            headers.iter().map(|h| (h.base_offset.0, h.next_offset().0, h.leader_epoch.0)).collect();
+        assert_eq!(spans, [(25, 30, 2), (30, 31, 3)]);
+        assert_eq!(rest_of_hole(&bytes, Offset(30)), bytes, "another one's turn");
+        let mut damaged = bytes.to_vec();
+        damaged[40] ^= 1;
+        assert_eq!(rest_of_hole(&damaged.clone().into(), Offset(25)), damaged, "for the check to find");
+    }
+
+    #[test]
+    fn a_gap_between_batches_is_refused() {
+        let gap =
+            [hole(Offset(0), Offset(4), LeaderEpoch(0), 0), hole(Offset(6), Offset(9), LeaderEpoch(0), 0)];
+        let refused = check(&gap.concat().into(), Offset(0), LeaderEpoch(0), None).unwrap_err();
+        assert_eq!(refused, "offset 6 stands where 5 belongs");
+    }
 }

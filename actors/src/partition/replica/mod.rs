@@ -4,6 +4,7 @@
 //! are synchronous. After every message the replica *settles*: what was gathered is written, answers that have become
 //! due are given, the timer is set.
 
+mod clean;
 mod fetch;
 mod follow;
 mod lead;

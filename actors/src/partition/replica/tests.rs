@@ -27,6 +27,8 @@ use crate::partition::state::{InSyncChange, ResignReason};
 use crate::record::{BatchBuilder, Compression, ProducerStamp, batches};
 use crate::topic_config::TopicConfig;
 
+mod compacted;
+
 #[derive(Debug, Default)]
 struct Watcher(Mutex<Vec<String>>);
 

@@ -1,4 +1,5 @@
-//! What a replica does for its log now and then: syncs of `os` topics, keeping the high watermark, retention.
+//! What a replica does for its log now and then: syncs of `os` topics, keeping the high watermark, retention,
+//! and that a compacted log is cleaned.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -23,6 +24,8 @@ pub(super) struct Upkeep {
     flush_ms: Option<u64>,
     /// Whether the high watermark was confirmed when it was last looked at.
     pub(super) confirmed: bool,
+    /// The log is being cleaned, or waits for its turn.
+    pub(super) is_cleaning: bool,
 }
 
 impl Upkeep {
@@ -35,6 +38,7 @@ impl Upkeep {
             sync_at: None,
             flush_ms: None,
             confirmed: false,
+            is_cleaning: false,
         }
     }
 
@@ -135,6 +139,7 @@ impl Replica {
             self.step(Input::LogChanged(self.facts()));
             self.wake_feeds();
         }
+        self.look_whether_to_clean();
     }
 
     /// The log was cut: what is known of producers is what is still in it.

@@ -12,7 +12,7 @@ const MEMBERS: usize = 5;
 const TOPICS: [&str; 3] = ["t0", "t1", "t2"];
 
 #[derive(Clone, Debug)]
-enum Step {
+pub(super) enum Step {
     Subscribe { member: usize, topics: Vec<usize>, is_static: bool },
     Beat { member: usize, gives_up: bool, answer_lost: bool },
     Leave { member: usize, comes_back: bool },
@@ -22,7 +22,7 @@ enum Step {
     TakeOver,
 }
 
-fn any_step() -> impl Strategy<Value = Step> {
+pub(super) fn any_step() -> impl Strategy<Value = Step> {
     let member = 0..MEMBERS;
     prop_oneof![
         4 => (member.clone(), proptest::collection::vec(0..3usize, 1..3), any::<bool>())
@@ -54,19 +54,19 @@ struct Client {
     unsaid_topics: bool,
 }
 
-struct Play {
-    bench: Bench,
+pub(super) struct Play {
+    pub(super) bench: Bench,
     clients: Vec<Client>,
     lives: usize,
 }
 
 impl Play {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         let bench = Bench::new(&[("t0", 3), ("t1", 4)]);
         Self { bench, clients: vec![Client::default(); MEMBERS], lives: 0 }
     }
 
-    fn perform(&mut self, step: &Step) {
+    pub(super) fn perform(&mut self, step: &Step) {
         match step {
             Step::Subscribe { member, topics, is_static } => self.subscribe(*member, topics, *is_static),
             Step::Beat { member, gives_up, answer_lost } => self.beat(*member, *gives_up, *answer_lost),

@@ -1,3 +1,4 @@
+mod compaction;
 mod histories;
 mod offsets;
 
@@ -6,7 +7,7 @@ use std::collections::BTreeSet;
 use super::*;
 use crate::error::ErrorCode;
 use crate::group::fakes::{FakeTopics, beating, joining};
-use crate::group::records::{CurrentAssignment, decode, encode};
+use crate::group::records::{CurrentAssignment, LogRecord, decode, encode};
 use crate::ids::PartitionId;
 
 /// A group, its surroundings, and everything it wrote.
@@ -16,6 +17,8 @@ pub(super) struct Bench {
     pub(super) settings: GroupSettings,
     pub(super) now_ms: u64,
     pub(super) written: usize,
+    /// The records, as they go to the log.
+    log: Vec<LogRecord>,
     /// The group as its records tell it, by way of their bytes.
     read_back: Group,
 }
@@ -27,7 +30,15 @@ impl Bench {
         let around =
             Surroundings { now: Now { monotonic_ms: 0, wall_ms: 0 }, topics: &topics, settings: &settings };
         let machine = ConsumerGroup::new("g".into(), Group::default(), &around);
-        Self { machine, topics, settings, now_ms: 0, written: 0, read_back: Group::default() }
+        Self {
+            machine,
+            topics,
+            settings,
+            now_ms: 0,
+            written: 0,
+            log: Vec::new(),
+            read_back: Group::default(),
+        }
     }
 
     pub(super) fn decide<A>(
@@ -44,6 +55,7 @@ impl Bench {
             let (_, read) = decode(&encoded.key, encoded.value.as_deref()).unwrap().unwrap();
             assert_eq!(read, record);
             self.read_back.replay(encoded.timestamp_ms, read);
+            self.log.push(encoded);
         }
         decision.answer.map_err(|refusal| refusal.code)
     }

@@ -1,0 +1,127 @@
+//! A compacted partition: cleaned while it is written to and read.
+
+use super::*;
+use crate::record::{MAX_UNPACKED_BYTES, records};
+
+/// Segments are closed after a second, and cleaned at the next look.
+fn compacted() -> TopicConfig {
+    TopicConfig {
+        compact: true,
+        delete: false,
+        segment_ms: 1000,
+        min_cleanable_dirty_ppm: 10_000,
+        ..TopicConfig::default()
+    }
+}
+
+fn keyed(key: u64, value: u64, stamp: Option<ProducerStamp>) -> Bytes {
+    let mut builder = BatchBuilder::new(1 << 20, Compression::NONE);
+    builder
+        .push(NOW_MS, Some(format!("key {key}").as_bytes()), Some(format!("{value}").as_bytes()), &[])
+        .unwrap();
+    builder.finish(stamp)
+}
+
+/// The records from the start on, and how many; none may be missing at the end.
+async fn read(node: &Node) -> (BTreeMap<Bytes, Bytes>, usize) {
+    let (mut values, mut count, mut next) = (BTreeMap::new(), 0, 0);
+    loop {
+        let fetched = node.fetch(next, 0).await.unwrap();
+        for batch in batches(&fetched.batches) {
+            let batch = batch.unwrap();
+            for record in records(&batch, MAX_UNPACKED_BYTES).unwrap() {
+                let record = record.unwrap();
+                values.insert(record.key.unwrap(), record.value.unwrap());
+                count += 1;
+            }
+            next = batch.header.next_offset().0;
+        }
+        if next >= fetched.high_watermark.0 {
+            return (values, count);
+        }
+    }
+}
+
+#[test]
+fn old_records_of_a_key_go_while_new_ones_come_and_are_read() {
+    simulate(|simulation, disk| async move {
+        let node = Node::start(&simulation, &disk, 1);
+        node.lead_with(1, compacted()).await;
+        let mut last = BTreeMap::new();
+        let mut fewest = usize::MAX;
+        for value in 0..1500_u64 {
+            let key = value % 7;
+            node.produce(Acks::All, keyed(key, value, None)).await.unwrap();
+            last.insert(Bytes::from(format!("key {key}")), Bytes::from(format!("{value}")));
+            tokio::time::sleep(Duration::from_millis(150)).await;
+            if value % 50 == 0 {
+                let (values, count) = read(&node).await;
+                assert_eq!(values, last);
+                fewest = fewest.min(count * 100 / usize::try_from(value + 1).unwrap());
+            }
+        }
+        assert!(fewest < 50, "never less than {fewest}% were left");
+        node.stop().await;
+        let node = Node::start(&simulation, &disk, 2);
+        node.lead_with(2, compacted()).await;
+        assert_eq!(read(&node).await.0, last);
+    });
+}
+
+#[test]
+fn a_producer_goes_on_where_it_was_though_its_records_and_the_snapshots_are_gone() {
+    simulate(|simulation, disk| async move {
+        let node = Node::start(&simulation, &disk, 1);
+        node.lead_with(1, compacted()).await;
+        let stamp = |base_sequence| Some(ProducerStamp { id: ProducerId(7), epoch: 0, base_sequence });
+        for sequence in 0..3 {
+            node.produce(Acks::All, keyed(1, 1, stamp(sequence))).await.unwrap();
+        }
+        node.produce(Acks::All, keyed(1, 2, None)).await.unwrap();
+        tokio::time::sleep(Duration::from_secs(300)).await;
+        assert_eq!(read(&node).await.1, 1, "cleaned");
+        node.stop().await;
+        let log = disk.disk().list(Path::new("/data")).unwrap();
+        for file in log
+            .iter()
+            .filter(|path| path.extension().is_none())
+            .flat_map(|path| disk.disk().list(path))
+            .flatten()
+        {
+            if file.extension().is_some_and(|ending| ending == "producers") {
+                disk.disk().remove_file(&file).unwrap();
+            }
+        }
+        let node = Node::start(&simulation, &disk, 2);
+        node.lead_with(2, compacted()).await;
+        let again = node.produce(Acks::All, keyed(1, 1, stamp(2))).await.unwrap();
+        assert_eq!(again.base_offset, Offset(2), "known again");
+        let refused = node.produce(Acks::All, keyed(1, 1, stamp(9))).await.unwrap_err();
+        assert_eq!(refused.code, ErrorCode::OutOfOrderSequenceNumber);
+        node.produce(Acks::All, keyed(1, 1, stamp(3))).await.unwrap();
+    });
+}
+
+#[test]
+fn a_partition_that_is_stopped_under_a_cleaning_is_whole_when_it_comes_again() {
+    simulate(|simulation, disk| async move {
+        for pause in 0..12 {
+            let node = Node::start(&simulation, &disk, 1 + pause);
+            node.lead_with(i32::try_from(1 + pause).unwrap(), compacted()).await;
+            for value in 0..40 {
+                node.produce(Acks::All, keyed(value % 3, value, None)).await.unwrap();
+                tokio::time::sleep(Duration::from_millis(70)).await;
+            }
+            // The look for something to clean comes once a minute.
+            tokio::time::sleep(Duration::from_millis(57_000 + 2 * pause)).await;
+            node.stop().await;
+        }
+        let node = Node::start(&simulation, &disk, 50);
+        node.lead_with(50, compacted()).await;
+        let (values, _) = read(&node).await;
+        let last = [(0, 39), (1, 37), (2, 38)];
+        let last =
+            last.map(|(key, value)| (Bytes::from(format!("key {key}")), Bytes::from(format!("{value}"))));
+        assert_eq!(values, BTreeMap::from(last));
+    });
+}
