@@ -15,7 +15,7 @@ mod without_controller;
 use std::time::Duration;
 
 use millstream::NodeId;
-use millstream_tests::simulated::{Load, Role, SimulatedCluster, TOPIC};
+use millstream_tests::simulated::{Load, Role, SimulatedCluster, TOPIC, tell};
 
 /// The longest that a partition may be without acknowledgements when one node dies.
 const FAIL_OVER: Duration = Duration::from_secs(1);
@@ -39,7 +39,7 @@ async fn each_role_in_turn(
     let client = load.client().clone();
     for role in Role::ALL {
         let node = cluster.in_role(&client, role).await;
-        println!("the {role:?}, node {node}, ends");
+        tell(&format!("the {role:?}, node {node}, ends"));
         load.forget_gaps();
         end(cluster, node);
         run_without_gap(load, Duration::from_secs(3), FAIL_OVER).await;
@@ -54,6 +54,6 @@ async fn comes_back(cluster: &mut SimulatedCluster, load: &Load, node: NodeId) {
     cluster.restart(node).await;
     cluster.until_in_sync(&client, &[TOPIC]).await;
     let took = since.elapsed();
-    println!("node {node} was in sync again after {took:?}");
+    tell(&format!("node {node} was in sync again after {took:?}"));
     assert!(took < CAUGHT_UP, "node {node} was in sync again only after {took:?}");
 }

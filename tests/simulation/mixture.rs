@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use millstream::NodeId;
-use millstream_tests::simulated::{Load, LoadSettings, OFFSETS, SimulatedCluster, TOPIC, over_seeds};
+use millstream_tests::simulated::{Load, LoadSettings, OFFSETS, SimulatedCluster, TOPIC, over_seeds, tell};
 use rand::rngs::SmallRng;
 use rand::seq::IndexedRandom;
 use rand::{Rng, SeedableRng};
@@ -96,7 +96,7 @@ fn any_one_failure_at_a_time_heals_and_loses_nothing() {
             let fault = *FAULTS.choose(&mut rng).expect("there are faults");
             let node = *cluster.nodes().choose(&mut rng).expect("there are nodes");
             let lasts = Duration::from_millis(rng.random_range(10..4000));
-            println!("{fault:?} on node {node} for {lasts:?}");
+            tell(&format!("{fault:?} on node {node} for {lasts:?}"));
             strike(&mut cluster, fault, node, &mut rng).await;
             load.run(lasts).await;
             cluster.heal().await;

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use millstream::NodeId;
-use millstream_tests::simulated::{Load, LoadSettings, Role, SimulatedCluster, over_seeds};
+use millstream_tests::simulated::{Load, LoadSettings, Role, SimulatedCluster, over_seeds, tell};
 use millstream_transport::world::simulation::Simulation;
 use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
@@ -30,7 +30,7 @@ async fn for_a_while(
     wrong: impl Fn(&SimulatedCluster, NodeId),
 ) {
     let node = cluster.in_role(&load.client().clone(), role).await;
-    println!("the {role:?}, node {node}");
+    tell(&format!("the {role:?}, node {node}"));
     load.forget_gaps();
     wrong(cluster, node);
     load.run(Duration::from_secs(5)).await;

@@ -31,7 +31,7 @@ use millstream_transport::world::{SimulatedDisk, World};
 pub use faults::Role;
 pub use finish::compacted;
 pub use load::{Load, LoadSettings};
-pub use seeds::{over_seeds, run_seed};
+pub use seeds::{over_seeds, run_seed, tell};
 
 /// Where a node keeps its data, on its own disk.
 const DATA: &str = "/data";

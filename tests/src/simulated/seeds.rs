@@ -93,6 +93,12 @@ where
 /// Runs of all scenarios so far, where they run by time.
 static RAN: AtomicU64 = AtomicU64::new(0);
 
+/// Says what happens in a scenario: shown where it fails.
+#[expect(clippy::print_stdout, reason = "the test harness keeps it, and shows it with a failure")]
+pub fn tell(what: &str) {
+    println!("{what}");
+}
+
 /// The one command that runs a scenario from a seed again.
 fn replay(name: &str, seed: u64) -> String {
     let (next, profile) = (seed + 1, if cfg!(debug_assertions) { "" } else { "--release " });
