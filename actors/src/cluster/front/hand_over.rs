@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use millstream_transport::world::watch;
-use tokio::time::timeout_at;
+use tokio::time::{timeout, timeout_at};
 
 use super::ClusterFront;
 use crate::cluster::message::nodes::HandOver;
@@ -13,6 +13,13 @@ use crate::cluster::peers::Peers;
 use crate::error::Refusal;
 use crate::ids::{Incarnation, NodeId, PartitionId};
 use crate::image::{Image, NodeState};
+
+/// How long the controller's node stays for nodes that are stopped together with it, which could decide nothing until
+/// another controller is elected.
+const STAYS_FOR_OTHERS: Duration = Duration::from_millis(100);
+
+/// How long a node whose hand-over is decided waits to see it: a quorum that is stopped meanwhile does not show it.
+const SHOWN_WITHIN: Duration = Duration::from_millis(250);
 
 impl<P: Peers> ClusterFront<P> {
     /// Hands this node's leaderships over before it stops: waits until its image shows that it leads only what nobody
@@ -23,17 +30,24 @@ impl<P: Peers> ClusterFront<P> {
         incarnation: Incarnation,
         within: Duration,
     ) -> Result<Vec<PartitionId>, Refusal> {
-        tokio::select! {
+        let handed = tokio::select! {
             biased;
             () = self.nobody_left() => Ok(led_by(&self.image(), self.parts().me)),
             handed = self.leave(incarnation, within) => handed,
+        };
+        let is_controller = *self.parts().leadership.borrow() == Some(self.parts().me);
+        if is_controller {
+            // Ends earlier when all others are leaving, too.
+            let _ = timeout(STAYS_FOR_OTHERS, self.nobody_left()).await;
         }
+        handed
     }
 
     async fn leave(&self, incarnation: Incarnation, within: Duration) -> Result<Vec<PartitionId>, Refusal> {
         let deadline = self.parts().clock.now() + within;
         let node = self.parts().me;
         self.send(HandOver { node, incarnation }, deadline).await.answer?;
+        let deadline = deadline.min(self.parts().clock.now() + SHOWN_WITHIN);
         let mut images = self.parts().images.clone();
         loop {
             let image = Arc::clone(&images.borrow_and_update());

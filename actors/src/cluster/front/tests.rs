@@ -157,6 +157,26 @@ async fn a_node_hands_over_and_learns_what_nobody_else_can_lead() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn the_controller_stays_for_those_that_are_stopped_with_it_and_no_longer() {
+    let (cluster, _agents) = running().await;
+    let begun = Instant::now();
+    let hand_over = |node: u32| cluster.fronts[&node].hand_over(Incarnation(1), Duration::from_secs(5));
+    let (first, second, third) = tokio::join!(
+        hand_over(1),
+        async {
+            pass(30).await;
+            hand_over(2).await
+        },
+        async {
+            pass(60).await;
+            hand_over(3).await
+        }
+    );
+    assert!(first.is_ok() && second.is_ok() && third.is_ok());
+    assert!((60..90).contains(&begun.elapsed().as_millis()), "{:?}", begun.elapsed());
+}
+
+#[tokio::test(start_paused = true)]
 async fn the_last_node_of_a_stopping_cluster_waits_for_nobody() {
     let (cluster, _agents) = running().await;
     cluster.fronts[&1].create_topic(named("flights")).await.unwrap();
