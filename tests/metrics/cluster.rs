@@ -188,7 +188,8 @@ fn tell_a_cluster_that_is_well(scrapes: &Scrapes) -> Outcome {
 /// The lag is measured now and then: waits for it.
 async fn lag_is_told(cluster: &ProcessCluster) -> Outcome {
     let lag = "millstream_group_lag_seconds";
-    until("the lag of the group", async || Ok(values(&scrape_all(cluster).await?, lag).next().map(drop))).await
+    until("the lag of the group", async || Ok(values(&scrape_all(cluster).await?, lag).next().map(drop)))
+        .await
 }
 
 #[tokio::test]

@@ -267,9 +267,10 @@ fn a_flush_ends_when_the_fate_of_all_that_was_sent_before_is_decided_and_waits_f
             },
             async {
                 tokio::time::sleep(Duration::from_millis(10)).await;
-                producer.send(ProducerRecord::to("t").partition(1).value("later")).await.unwrap()
+                Some(producer.send(ProducerRecord::to("t").partition(1).value("later")).await.unwrap())
             },
         );
+        let later = later.unwrap();
         assert!(before.iter().all(|delivery| matches!(delivery.now(), Some(Ok(_)))));
         assert!(flushed >= Duration::from_millis(300) && flushed < Duration::from_secs(4), "{flushed:?}");
         assert!(later.now().is_none(), "it lingers");
