@@ -73,12 +73,25 @@ fn end() -> impl Strategy<Value = End> {
 #[derive(Default)]
 struct Written {
     records: BTreeMap<i64, Record>,
+    /// All that was ever appended at an offset. What was not durable when a life ended may be any of it: a cut that was
+    /// not synced may be undone with the power, and what it took away be there again.
+    appended: BTreeMap<i64, Vec<Record>>,
     durable: i64,
     epoch: i32,
     bytes: u8,
 }
 
 impl Written {
+    /// A new life begins with this log.
+    fn found_again(&mut self, log: &Log) {
+        self.records.split_off(&log.end().0);
+        for record in records_in(log).into_iter().filter(|record| record.offset.0 >= self.durable) {
+            let offset = record.offset.0;
+            assert!(self.appended.get(&offset).is_some_and(|known| known.contains(&record)), "{record:?}");
+            self.records.insert(offset, record);
+        }
+    }
+
     /// What a reader makes of the first `end` offsets.
     fn folded(&self, end: i64) -> BTreeMap<Bytes, Record> {
         fold(self.records.range(..end).map(|(_, record)| record.clone()))
@@ -160,6 +173,7 @@ impl Life {
                 value: value.map(Bytes::copy_from_slice),
                 headers: Vec::new(),
             };
+            written.appended.entry(base + at).or_default().push(record.clone());
             written.records.insert(base + at, record);
         }
         append_stamped(&mut self.log, written.epoch, Codec::ALL[codec], None, &keyed).is_ok()
@@ -196,7 +210,7 @@ async fn live(
     let (log, recovery) = directory.open_log(partition(0), &compacted()).unwrap();
     assert!(recovery.damage.is_none(), "{recovery:?}");
     assert!(log.end().0 >= written.durable, "{:?} of {} durable", log.end(), written.durable);
-    written.records.split_off(&log.end().0);
+    written.found_again(&log);
     written.epoch += 1;
     let mut life = Life { log, under_way: None };
     life.check(written);
