@@ -97,11 +97,9 @@ impl Driver {
         let far = Instant::now() + Duration::from_secs(3600);
         let heartbeat = self.membership.is_some() && !self.is_heartbeating && !self.is_out;
         let heartbeat = if heartbeat { self.heartbeat_at } else { far };
-        [Some(heartbeat), self.application_overdue_at(), self.commit_at]
-            .into_iter()
-            .flatten()
-            .min()
-            .unwrap_or(far)
+        // While a heartbeat is under way nothing is done about it, so there is nothing to wake for.
+        let overdue = self.application_overdue_at().filter(|_| !self.is_heartbeating);
+        [Some(heartbeat), overdue, self.commit_at].into_iter().flatten().min().unwrap_or(far)
     }
 
     fn follow_subscription(&mut self) {

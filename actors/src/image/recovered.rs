@@ -36,10 +36,9 @@ impl Partition {
         let mut next = self.clone();
         next.leader = None;
         next.leader_epoch = LeaderEpoch(next.leader_epoch.0.saturating_add(EPOCHS));
+        // Those in doubt too: they may have led since, by a decision that is lost.
         for member in &self.in_sync {
-            if self.doubt(member.node).is_none() {
-                next.note(member.node, Doubt::UNTOLD);
-            }
+            next.note(member.node, Doubt::UNTOLD);
         }
         next.counted()
     }

@@ -4,6 +4,7 @@ use std::io::IoSlice;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use millstream_transport::world::DiskFile;
 
 use super::batches;
 use super::error::LogError;
@@ -49,9 +50,9 @@ impl Log {
         }
         let rolled = self.roll_if_due(checked.bytes)?;
         self.note_epochs(&checked.headers)?;
-        let position = self.write(&buffers, checked.bytes)?;
+        let (position, writer) = self.write(&buffers, checked.bytes)?;
         let base = self.end;
-        self.note_written(&checked, position)?;
+        self.note_written(&checked, position, &writer)?;
         let mut from = base;
         for (buffer, next) in buffers.into_iter().zip(checked.nexts) {
             if next > from {
@@ -159,7 +160,7 @@ impl Log {
     }
 
     /// The one write.
-    fn write(&mut self, buffers: &[Bytes], bytes: u64) -> Result<u64, LogError> {
+    fn write(&mut self, buffers: &[Bytes], bytes: u64) -> Result<(u64, Arc<dyn DiskFile>), LogError> {
         let Segment { file, length } = self.active_segment()?.clone();
         let shared = Arc::clone(self.shared());
         let writer = shared.files.to_write(file.file_id, &file.path);
@@ -172,10 +173,15 @@ impl Log {
         let slices: Vec<IoSlice<'_>> = buffers.iter().map(|buffer| IoSlice::new(buffer)).collect();
         let written = writer.write_at(&slices, length);
         written.map_err(|error| self.refused("write to", &file.path, bytes, &error))?;
-        Ok(length)
+        Ok((length, writer))
     }
 
-    fn note_written(&mut self, checked: &Checked, position: u64) -> Result<(), LogError> {
+    fn note_written(
+        &mut self,
+        checked: &Checked,
+        position: u64,
+        writer: &Arc<dyn DiskFile>,
+    ) -> Result<(), LogError> {
         let mut at = position;
         for header in &checked.headers {
             self.active.note(at, header);
@@ -189,7 +195,7 @@ impl Log {
         segment.length = at;
         let (file_id, index_path) = (segment.file.file_id, segment.file.index_path());
         let epoch = checked.headers.last().map_or(LeaderEpoch::default(), |header| header.leader_epoch);
-        let unsynced = self.ends.appended(self.end, epoch, file_id, checked.bytes);
+        let unsynced = self.ends.appended(self.end, epoch, (file_id, writer), checked.bytes);
         if unsynced >= self.directory.settings().unsynced_bytes_max {
             self.directory.syncer().request(&self.ends, None);
         }

@@ -256,13 +256,7 @@ pub(super) fn perform(shared: &Shared, ends: &ReplicaEnds, work: &Work) -> Resul
         shared.metrics.synced_files.increment(1);
     }
     if work.names() {
-        match shared.disk.sync_directory(ends.path()) {
-            // A deleted replica has no names to lose.
-            Err(_) if ends.is_removed() => {
-                return Err(LogError::Closed { directory: ends.path().to_path_buf() });
-            }
-            synced => synced.map_err(|error| shared.fail("sync the names in", ends.path(), &error))?,
-        }
+        shared.sync_names(ends)?;
     }
     shared.sync_root_names(work.root_change())?;
     shared.metrics.sync_seconds.record(shared.clock.now().duration_since(started));

@@ -10,7 +10,7 @@ use super::batches::{self, Step, Walk};
 use super::error::LogError;
 use super::partition_log::Log;
 use super::recover::EPOCHS_FILE;
-use super::segment::{Active, Index, IndexEntry, Segment};
+use super::segment::{Active, Cleaned, Index, IndexEntry, Name, Segment, SegmentFile};
 use crate::events::LogTruncated;
 use crate::ids::{LeaderEpoch, Offset};
 
@@ -120,7 +120,10 @@ impl Log {
         self.remove_segments(&behind)?;
         let writer = shared.files.to_write(segment.file.file_id, &segment.file.path)?;
         self.ends.touch(segment.file.file_id, &writer);
-        writer.set_length(position)
+        writer.set_length(position)?;
+        // A sync that began meanwhile may have taken the file as it was.
+        self.ends.touch(segment.file.file_id, &writer);
+        Ok(())
     }
 
     /// Removes segments, the last first: what is left at any time has no gap.
@@ -151,6 +154,7 @@ impl Log {
         segment.file.write_from(cut.position);
         shared.indexes.forget(segment.file.file_id);
         self.active_segment_mut()?.length = cut.position;
+        self.call_dirty(&cut)?;
         let began_ms = self.active.began_ms;
         self.active = Active::new(segment.file.file_id, self.config.segment_bytes);
         self.active.resume(cut.entries, cut.max_timestamp);
@@ -159,6 +163,23 @@ impl Log {
         self.rewrite_epochs()?;
         self.remove_snapshots()?;
         self.directory.syncer().request(&self.ends, None);
+        Ok(())
+    }
+
+    /// What is written where a cleaned segment was cut was never cleaned: from there on its name calls it dirty.
+    fn call_dirty(&mut self, cut: &Cut) -> Result<(), LogError> {
+        let shared = Arc::clone(self.shared());
+        let old = Arc::clone(&self.active_segment()?.file);
+        let Some(cleaned) = old.cleaned.filter(|cleaned| cleaned.clean > cut.end) else { return Ok(()) };
+        let cleaned = Some(Cleaned { clean: cut.end, ..cleaned });
+        let name = Name { base: old.base, file_id: old.file_id, cleaned };
+        let new = SegmentFile::new(self.ends.path(), name, cut.position);
+        // A hint: the index is written anew under the new name.
+        let _ = batches::remove_if_there(&*shared.disk, &old.index_path());
+        let renamed = shared.disk.rename(&old.path, &new.path);
+        renamed.map_err(|error| shared.fail("name", &new.path, &error))?;
+        shared.sync_names(&self.ends)?;
+        self.active_segment_mut()?.file = Arc::new(new);
         Ok(())
     }
 

@@ -145,7 +145,11 @@ pub(super) fn run(matches: &ArgMatches) -> Result<(), Failure> {
         }
         "elect" => with_client(matches, async |client| {
             let election = to_elect(matches);
-            let done = format!("{}-{} is led by node {}", election.topic, election.partition, election.node);
+            let done = format!(
+                "{}-{} is led by node {}; replicas that have more stay offline until \
+                 unclean.leader.election.enable is true for the topic",
+                election.topic, election.partition, election.node
+            );
             client.admin().elect_replica(election).await?;
             say(&done)
         }),

@@ -29,10 +29,12 @@ fn every_member_is_asked_how_far_it_reaches_in_its_present_life() {
 }
 
 #[test]
-fn a_doubt_from_before_stays() {
+fn who_was_in_doubt_before_is_asked_again_and_its_cause_stays() {
     let mut image = three();
     let id = partition(1, 0);
     let doubts = vec![reported(id, doubt(DoubtCause::EndsEarly, 0, 4))];
     done(&mut image, Command::ReportDoubts { node: NodeId(2), incarnation: Incarnation(1), doubts });
-    assert_eq!(state(&image.recovered(), id).doubt(NodeId(2)), Some(doubt(DoubtCause::EndsEarly, 0, 4)));
+    let image = image.recovered();
+    let known = state(&image, id).doubt(NodeId(2)).unwrap();
+    assert_eq!((known.cause, known.is_told()), (DoubtCause::EndsEarly, false));
 }

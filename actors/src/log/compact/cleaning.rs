@@ -168,7 +168,7 @@ impl Cleaning {
 
     fn advance(&mut self) -> Result<Option<Outcome>, LogError> {
         if let Some(replaced) = self.replaced.take() {
-            replaced.settle(&self.shared, self.ends.path())?;
+            replaced.settle(&self.shared, &self.ends)?;
         }
         self.shared.health.check()?;
         if self.is_stale() {

@@ -8,6 +8,7 @@ use millstream_transport::world::{DiskFile, OpenMode};
 
 use super::super::batches;
 use super::super::directory::Shared;
+use super::super::directory::ends::ReplicaEnds;
 use super::super::error::{LogError, is_no_space};
 use super::super::segment::{Active, Cleaned, Footer, Index, Name, Segment, SegmentFile};
 use crate::ids::{LeaderEpoch, Offset};
@@ -210,9 +211,8 @@ fn discard(shared: &Shared, path: &Path) {
 
 impl Replaced {
     /// Makes the exchange durable, and removes what is not needed any more. Blocks.
-    pub(super) fn settle(self, shared: &Shared, directory: &Path) -> Result<(), LogError> {
-        let synced = shared.disk.sync_directory(directory);
-        synced.map_err(|error| shared.fail("sync the names in", directory, &error))?;
+    pub(super) fn settle(self, shared: &Shared, ends: &ReplicaEnds) -> Result<(), LogError> {
+        shared.sync_names(ends)?;
         // A hint: without it the index is made from the batches when it is needed.
         let _ = self.index.save(&*shared.disk, &self.new.index_path(), self.new.file_id);
         shared.bury(self.old)

@@ -52,6 +52,12 @@ struct Unsynced {
 }
 
 impl Unsynced {
+    fn take_in(&mut self, file_id: u64, file: &Arc<dyn DiskFile>) {
+        if !self.files.iter().any(|(id, _)| *id == file_id) {
+            self.files.push((file_id, Arc::clone(file)));
+        }
+    }
+
     fn is_empty(&self) -> bool {
         self.files.is_empty() && !self.names && self.root_change == 0
     }
@@ -220,10 +226,7 @@ impl ReplicaEnds {
 
     /// The file is about to have unsynced bytes.
     pub(in crate::log) fn touch(&self, file_id: u64, file: &Arc<dyn DiskFile>) {
-        let mut state = self.lock();
-        if !state.unsynced.files.iter().any(|(id, _)| *id == file_id) {
-            state.unsynced.files.push((file_id, Arc::clone(file)));
-        }
+        self.lock().unsynced.take_in(file_id, file);
     }
 
     /// Names in the replica's directory changed; in the root directory too where `root_change` is not 0.
@@ -234,8 +237,18 @@ impl ReplicaEnds {
     }
 
     /// Bytes were appended to a touched file. Returns how many are unsynced now.
-    pub(in crate::log) fn appended(&self, end: Offset, epoch: LeaderEpoch, file_id: u64, bytes: u64) -> u64 {
+    ///
+    /// A sync that began after the touch has taken the file with it, and knows the old end: the file belongs to the next
+    /// sync as well, and from the moment on at which the end is the new one.
+    pub(in crate::log) fn appended(
+        &self,
+        end: Offset,
+        epoch: LeaderEpoch,
+        (file_id, file): (u64, &Arc<dyn DiskFile>),
+        bytes: u64,
+    ) -> u64 {
         let mut state = self.lock();
+        state.unsynced.take_in(file_id, file);
         (state.end, state.end_epoch, state.end_file) = (end, epoch, file_id);
         state.unsynced.bytes += bytes;
         state.unsynced.bytes

@@ -318,6 +318,15 @@ impl Shared {
         self.root_changes.fetch_add(1, Ordering::SeqCst) + 1
     }
 
+    /// Syncs the names in a replica's directory.
+    pub(in crate::log) fn sync_names(&self, ends: &ReplicaEnds) -> Result<(), LogError> {
+        match self.disk.sync_directory(ends.path()) {
+            // A deleted replica has no names to lose.
+            Err(_) if ends.is_removed() => Err(LogError::Closed { directory: ends.path().to_path_buf() }),
+            synced => synced.map_err(|error| self.fail("sync the names in", ends.path(), &error)),
+        }
+    }
+
     /// Syncs the root directory, unless another thread did so since that change.
     pub(in crate::log) fn sync_root_names(&self, change: u64) -> Result<(), LogError> {
         if change == 0 {

@@ -145,6 +145,57 @@ fn the_newest_record_of_each_key_is_kept_where_it_was_with_every_codec() {
 }
 
 #[test]
+fn what_is_written_where_a_cleaned_segment_was_cut_is_cleaned_after_a_restart_too() {
+    with_log(async |simulation, disk, _, mut log| {
+        for key in ["a", "b", "c"] {
+            append_keyed(&mut log, 1, Codec::None, &[(key, VALUE)]);
+        }
+        let end = sealed(&mut log).await;
+        cleaned(clean(&mut log, end));
+        append_keyed(&mut log, 1, Codec::None, &[("d", VALUE)]);
+        log.truncate_to(Offset(1)).unwrap();
+        for _ in 0..2 {
+            append_keyed(&mut log, 2, Codec::None, &[("x", VALUE)]);
+        }
+        let end = sealed(&mut log).await;
+        let (_directory, mut log) = reopened(&simulation, &disk, log);
+        append_keyed(&mut log, 2, Codec::None, &[("y", VALUE)]);
+        synced(&log).await.unwrap();
+        assert!(log.wants_cleaning(end, 0));
+        cleaned(clean(&mut log, end));
+        assert_eq!(keys_in(&log), keys(&[(0, "a"), (2, "x"), (3, "y")]));
+    });
+}
+
+#[test]
+fn a_log_deleted_between_two_steps_of_its_cleaning_does_not_fail_the_directory() {
+    with_log(async |_, _, directory, mut log| {
+        for _ in 0..3 {
+            append_keyed(&mut log, 1, Codec::None, &[("a", VALUE)]);
+        }
+        let end = sealed(&mut log).await;
+        let mut cleaning = log.cleaning(end, |_| BTreeMap::new()).unwrap();
+        let cleaning = loop {
+            match cleaning.step() {
+                Stepped::More(next) => cleaning = next,
+                Stepped::Prepared(cleaning, prepared) => {
+                    let replaced = log.adopt(&prepared).unwrap();
+                    assert!(replaced.is_some());
+                    break cleaning.adopted(&prepared, replaced);
+                }
+                other => panic!("{other:?}"),
+            }
+        };
+        drop(log);
+        directory.delete_log(partition(0)).unwrap();
+        assert!(matches!(cleaning.step(), Stepped::Nothing));
+        let (mut other, _) = directory.open_log(partition(1), &compacted()).unwrap();
+        append_keyed(&mut other, 1, Codec::None, &[("a", VALUE)]);
+        assert_eq!(synced(&other).await.unwrap(), Offset(1));
+    });
+}
+
+#[test]
 fn a_read_within_a_hole_gets_the_hole_and_what_follows() {
     with_log(async |_, _, _, mut log| {
         for round in 0..30 {

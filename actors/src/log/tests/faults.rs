@@ -5,6 +5,8 @@ use std::time::Duration;
 use millstream_transport::world::{DiskCall, simulation};
 
 use super::*;
+use crate::ids::LeaderEpoch;
+use crate::log::directory::ends::Asked;
 
 #[test]
 fn a_directory_in_use_is_refused_with_its_holder() {
@@ -225,6 +227,28 @@ fn a_log_deleted_while_its_sync_is_under_way_does_not_fail_the_directory() {
         assert!(matches!(ended, Err(LogError::Closed { .. })), "{ended:?}");
         append(&mut other, 1, 0, 700);
         assert_eq!(synced(&other).await.unwrap(), Offset(1));
+    });
+}
+
+#[test]
+fn what_is_appended_while_a_sync_begins_belongs_to_the_next() {
+    simulation::run(7, |simulation| async move {
+        let directory = open(&simulation, &SimulatedDisk::new(7));
+        let (mut log, _) = open_log(&directory);
+        append(&mut log, 1, 0, 700);
+        synced(&log).await.unwrap();
+        // The steps of an append, with a sync that begins in their midst, as one on another thread may.
+        let segment = log.active_segment().unwrap().file.clone();
+        let writer = directory.shared().files.to_write(segment.file_id, &segment.path).unwrap();
+        log.ends.touch(segment.file_id, &writer);
+        let work = log.ends.begin();
+        log.ends.appended(Offset(2), LeaderEpoch(0), (segment.file_id, &writer), 700);
+        assert!(matches!(log.ends.ask(None), Asked::Joined));
+        let ended = log.ends.finish(work, Ok(()));
+        assert!(ended.again, "nobody would sync it before the next append");
+        assert_eq!(ended.result.unwrap(), Offset(1));
+        let work = log.ends.begin();
+        assert_eq!(log.ends.finish(work, Ok(())).result.unwrap(), Offset(2));
     });
 }
 

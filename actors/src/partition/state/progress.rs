@@ -61,6 +61,7 @@ impl Progress {
         if self.behind_since.is_some() && before.behind_since.is_some() {
             self.behind_since = before.behind_since;
         }
+        self.awaited_until = before.awaited_until;
         self.mark = before.mark;
         self.reported(now, self.durable_end, leader_end);
         self

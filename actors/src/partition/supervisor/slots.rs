@@ -1,6 +1,7 @@
 //! One place for each partition that the image has on this node.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use actix::Addr;
 use ractor::ActorRef;
@@ -19,6 +20,10 @@ use crate::image::assignment::Assignment;
 use crate::kinds::REPLICA;
 use crate::log::{LogDirectory, LogError};
 use crate::supervision::Deaths;
+
+/// How often a log that is still open is tried to be removed, and how long after the last try.
+const DELETE_TRIES: u32 = 100;
+const DELETE_AGAIN_AFTER: Duration = Duration::from_millis(50);
 
 /// A partition's place on this node.
 #[derive(Debug)]
@@ -116,7 +121,17 @@ impl State {
             // Off this thread: removing large files may take a while.
             let threads = self.world.threads.clone();
             tokio::spawn(async move {
-                let removed = threads.run_blocking(move || directory.delete_log(partition)).await;
+                let mut tries_left = DELETE_TRIES;
+                let removed = loop {
+                    let directory = Arc::clone(&directory);
+                    let removed = threads.run_blocking(move || directory.delete_log(partition)).await;
+                    tries_left -= 1;
+                    if !matches!(removed, Err(LogError::AlreadyOpen { .. })) || tries_left == 0 {
+                        break removed;
+                    }
+                    // Its replica has stopped and is about to be dropped, on another thread.
+                    tokio::time::sleep(DELETE_AGAIN_AFTER).await;
+                };
                 if let Err(error) = removed {
                     tracing::warn!(%partition, %error, "a log that is not needed any more could not be removed");
                 }
