@@ -6,7 +6,7 @@ use bytes::{Bytes, BytesMut};
 
 use super::error::LogError;
 use super::partition_log::Log;
-use super::segment::{ColdRead, NO_TIMESTAMP, Segment, Start};
+use super::segment::{ColdRead, NO_TIMESTAMP, Segment, Start, start_of};
 use crate::ids::Offset;
 use crate::record::{self, Batch, BatchHeader};
 
@@ -96,11 +96,17 @@ impl Log {
                 continue;
             }
             let base = segment.file.base;
+            if base >= self.end {
+                // Behind damage that the start has found: not in the log.
+                break;
+            }
             let entry = match next {
+                // Damaged: an index cannot be made of it.
+                Some(next) if next.file.base > self.end => start_of(segment),
                 Some(_) => segment.index(shared)?.before(from, base),
                 None => self.active.index().before(from, base),
             };
-            let end = next.map_or(self.end, |next| next.file.base);
+            let end = next.map_or(self.end, |next| next.file.base.min(self.end));
             segment.each_header(shared, &*segment.open(shared)?, entry, false, |_, header| {
                 if header.next_offset() > from && header.base_offset < end {
                     see(header);
