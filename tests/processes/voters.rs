@@ -49,8 +49,12 @@ async fn a_cluster_goes_on_from_the_one_voter_that_is_left_with_all_that_it_ackn
             // They come back before the operator has done anything, and decide nothing.
             cluster.start_node(id)?;
         }
-        let refused = quorum(cluster, 1, &["recover"], false).await?;
-        says(&refused, "is in use by process")?;
+        // It may take a moment until it has its directory.
+        until("node 1 holds its directory", async || {
+            let refused = quorum(cluster, 1, &["recover"], false).await?;
+            Ok(refused.contains("is in use by process").then_some(()))
+        })
+        .await?;
         let said = quorum(cluster, 3, &["recover"], true).await?;
         says(&said, "Nothing was done.")?;
         let last = last_entry(&said)?;
