@@ -27,12 +27,6 @@ const CAUGHT_UP: Duration = Duration::from_secs(5);
 async fn run_without_gap(load: &Load, time: Duration, most: Duration) {
     load.run(time).await;
     let gap = load.longest_gap();
-    if gap >= most && std::env::var_os("MILLSTREAM_SEED_SECONDS").is_some() {
-        // Over many seeds times are told, and promises of safety fail: how often a time is missed is for a benchmark.
-        return tell(&format!(
-            "SLOW: a partition had no acknowledgement for {gap:?}, and {most:?} is the most"
-        ));
-    }
     assert!(gap < most, "a partition had no acknowledgement for {gap:?}");
 }
 

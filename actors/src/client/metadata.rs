@@ -1,6 +1,6 @@
 //! Keeps a client's view of the cluster fresh: one request waits at some node until that node knows something newer.
 //!
-//! Nobody asks on a timer. When a node refuses with "not the leader", its refusal may be ahead of the view, so
+//! Nobody asks on a timer. A node that is cut off from the others lets go of who waits at it, who then asks another. When a node refuses with "not the leader", its refusal may be ahead of the view, so
 //! [`MetadataCache::refresh`] asks another node at once, as the one that is waited at may be cut off.
 
 use std::collections::BTreeSet;
@@ -296,7 +296,12 @@ impl Poll {
             self.next_node();
             return;
         };
-        self.told = Some((asked.clone(), answer.version));
+        if self.newer_than(&asked).is_some_and(|known| answer.version <= known) {
+            // Nothing new in all the time, or a node that hears no controller and lets go of those who wait.
+            self.next_node();
+        } else {
+            self.told = Some((asked.clone(), answer.version));
+        }
         if answer.version > self.shared.view.borrow().version {
             self.last_asked = None;
         }

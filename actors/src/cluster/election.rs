@@ -108,16 +108,23 @@ pub fn verdict(nodes: &Nodes, topic: &Topic, partition: &Partition, waited_out: 
         Some(_) if away && !waited_out => None,
         greatest => greatest.map(|leader| Choice::Alone { leader, unclean: false }),
     };
+    // After a recovery of the quorum all members are in doubt until their nodes have come and told: the first to come is
+    // not to lead with what it happens to have, whatever the topic would put up with.
+    let untold = partition.in_sync.iter().any(|member| is_untold(partition, *member)) && !waited_out;
     let unclean = || {
         let leader = unclean(nodes, topic, partition)?;
         Some(Choice::Alone { leader, unclean: true })
     };
-    match chosen.or_else(unclean) {
+    match chosen.or_else(|| if untold { None } else { unclean() }) {
         Some(choice) => Verdict::Elect(choice),
         None if partition.leader.is_some() => Verdict::Elect(Choice::Nobody),
-        None if greatest.is_some() => Verdict::Waits,
+        None if greatest.is_some() || (untold && topic.config.unclean_leader_election) => Verdict::Waits,
         None => Verdict::Stands,
     }
+}
+
+fn is_untold(partition: &Partition, member: Member) -> bool {
+    partition.doubt(member.node).is_some_and(|doubt| !doubt.is_told())
 }
 
 /// Some member is ready: all that are not ready or about to be leave the set; the leader stays if it is ready.

@@ -43,6 +43,8 @@ pub struct FrontSettings {
     pub waiters_max: usize,
     /// The longest that a client may wait for a newer image.
     pub wait_max: Duration,
+    /// After so long without a known controller nobody waits here for a newer image.
+    pub news_lost_after: Duration,
 }
 
 impl Default for FrontSettings {
@@ -54,6 +56,7 @@ impl Default for FrontSettings {
             producer_id_block: 1000,
             waiters_max: 10_000,
             wait_max: Duration::from_secs(60),
+            news_lost_after: Duration::from_millis(500),
         }
     }
 }
@@ -135,18 +138,36 @@ impl<P: Peers> ClusterFront<P> {
         if let (Some(known), Ok(_place)) = (request.newer_than, self.0.waiters.try_acquire()) {
             let wait = Duration::from_millis(request.max_wait_ms.into()).min(self.parts().settings.wait_max);
             let first = Arc::clone(&image);
-            let until = self.parts().clock.now() + wait;
+            let over = self.wait_over(wait);
+            tokio::pin!(over);
             while image.version() <= known
                 || (image.version() > first.version() && !metadata::differs(&first, &image, names))
             {
-                if !matches!(timeout_at(until, images.changed()).await, Ok(Ok(()))) {
-                    break;
+                tokio::select! {
+                    biased;
+                    changed = images.changed() => if changed.is_err() { break },
+                    () = &mut over => break,
                 }
                 image = Arc::clone(&images.borrow_and_update());
             }
         }
         let controller = *self.parts().leadership.borrow();
         metadata::answer(&image, controller, names)
+    }
+
+    /// Returns after this time, and soon after no controller is known: a node that is cut off hears no news, and who
+    /// waits for some is to ask another.
+    async fn wait_over(&self, wait: Duration) {
+        let until = self.parts().clock.now() + wait;
+        let mut leadership = self.parts().leadership.clone();
+        loop {
+            let is_led = leadership.borrow_and_update().is_some();
+            let lost_at = self.parts().clock.now() + self.parts().settings.news_lost_after;
+            let wake_at = if is_led { until } else { until.min(lost_at) };
+            if !matches!(timeout_at(wake_at, leadership.changed()).await, Ok(Ok(()))) {
+                return;
+            }
+        }
     }
 
     /// Makes a topic; its id.

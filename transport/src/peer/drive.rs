@@ -1,20 +1,24 @@
 //! Drives the dialling side of one lane: dials when there is something to send, sends, reads answers, dials again.
 
+use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
 use quinn::{Connection, SendStream};
+use tokio::sync::broadcast::error::RecvError;
 use tokio::time::sleep;
 
+use super::Lane;
 use super::dial::{DialledLink, dial};
 use super::endpoint::Shared;
 use super::error::{AskError, Fault, FaultCode, code, end, explain, is_goodbye};
 use super::links::{Direction, LinkChange, LinkEvent};
 use super::outbox::{Batch, Opened, Opening, Outbox};
 use super::reader::{FrameReader, ReadFailure};
-use super::session::PeerLane;
+use super::session::{PeerLane, Target};
 use super::stream::Channel;
 use crate::frame::{Form, Frame};
+use crate::identity::Holder;
 
 /// A link that lived so long was a good one: the next dial needs not hold back.
 const GOOD_LIFE: Duration = Duration::from_secs(1);
@@ -26,9 +30,21 @@ pub(super) async fn drive(lane: Arc<PeerLane>) {
         let mut failures = 0_u32;
         loop {
             wait_for_work(&lane).await;
+            let mut arrival = Box::pin(arrives(&lane));
             let started = lane.shared.world.clock.now();
-            match dial(&lane.shared, &lane.target, lane.lane).await {
-                Ok(link) => Box::pin(live(&lane, link)).await,
+            let dialled = tokio::select! {
+                biased;
+                dialled = dial(&lane.shared, &lane.target, lane.lane) => dialled,
+                () = &mut arrival => {
+                    failures = 0;
+                    continue;
+                }
+            };
+            match dialled {
+                Ok(link) => {
+                    Box::pin(live(&lane, link)).await;
+                    arrival.set(arrives(&lane));
+                }
                 Err(reason) => {
                     lane.outbox.fail_all(|| AskError::Unreachable {
                         peer: lane.outbox.peer.clone(),
@@ -37,7 +53,11 @@ pub(super) async fn drive(lane: Arc<PeerLane>) {
                 }
             }
             failures = if started.elapsed() >= GOOD_LIFE { 1 } else { failures.saturating_add(1) };
-            back_off(&lane.shared, failures).await;
+            tokio::select! {
+                biased;
+                () = arrival => failures = 0,
+                () = back_off(&lane.shared, failures) => {}
+            }
         }
     };
     tokio::select! {
@@ -52,6 +72,34 @@ async fn wait_for_work(lane: &PeerLane) {
     while !lane.outbox.has_work() && !lane.is_wanted() {
         lane.outbox.filled().await;
     }
+}
+
+/// Returns when the node has come by itself: it is there, so a dial that began before is begun anew and none is held back.
+///
+/// Never for this node itself: its own dials come to it.
+fn arrives(lane: &PeerLane) -> impl Future<Output = ()> + use<> {
+    let own = &lane.shared.config.credentials.identity().holder;
+    let awaited = match lane.target {
+        Target::Node(node) if *own != Holder::Node(node) => Some(node),
+        Target::Node(_) | Target::Address(_) => None,
+    };
+    let mut news = lane.shared.links.listen();
+    async move {
+        while awaited.is_some() {
+            match news.recv().await {
+                Ok(event) if Some(event.node) == awaited && is_arrival(&event) => return,
+                Ok(_) | Err(RecvError::Lagged(_)) => {}
+                Err(RecvError::Closed) => break,
+            }
+        }
+        std::future::pending().await
+    }
+}
+
+fn is_arrival(event: &LinkEvent) -> bool {
+    event.lane == Lane::Control
+        && event.direction == Direction::Accepted
+        && matches!(event.change, LinkChange::Up { .. })
 }
 
 /// Waits before the next dial: longer after each failure, between half and all of it; not at all once an address changed.

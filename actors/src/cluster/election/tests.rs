@@ -465,3 +465,11 @@ fn an_operator_elects_what_is_left_and_is_told_first_what_that_is() {
     assert_eq!(chosen.choice, Choice::Alone { leader: member(2, 1), unclean: true });
     assert!(ask(&three(), 2, true).unwrap_err().text.contains("node 1 leads"));
 }
+
+#[test]
+fn after_a_recovery_of_the_quorum_not_even_an_unclean_topic_is_led_by_the_first_to_come() {
+    let mut image = three_with(&[("unclean.leader.election.enable", "true")]).recovered();
+    restart(&mut image, 2, 2, vec![]);
+    assert_eq!(judge(&image, false), Verdict::Waits);
+    assert!(matches!(judge(&image, true), Verdict::Elect(Choice::Alone { unclean: true, .. })));
+}

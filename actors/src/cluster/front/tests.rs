@@ -117,6 +117,26 @@ async fn who_waits_for_a_newer_image_is_told_of_what_it_asked_for_at_once_and_of
 }
 
 #[tokio::test(start_paused = true)]
+async fn who_waits_where_no_controller_is_known_is_let_go_soon_but_not_for_a_short_election() {
+    let (cluster, _agents) = running().await;
+    let front = &cluster.fronts[&2];
+    let version = front.image().version();
+    let begun = Instant::now();
+    let (seen, ()) = tokio::join!(front.metadata(all(Some(version), 5_000)), async {
+        pass(100).await;
+        cluster.quorum.lead(None);
+        pass(300).await;
+        cluster.quorum.lead(Some(3));
+        pass(1_000).await;
+        cluster.quorum.lead(None);
+    });
+    assert_eq!((seen.version, begun.elapsed().as_millis()), (front.image().version(), 1_900));
+    let begun = Instant::now();
+    front.metadata(all(Some(seen.version), 5_000)).await;
+    assert_eq!(begun.elapsed().as_millis(), 500, "who comes later waits no longer");
+}
+
+#[tokio::test(start_paused = true)]
 async fn more_than_so_many_waiters_are_answered_at_once() {
     let (cluster, _agents) = running().await;
     let front = &cluster.fronts[&2];

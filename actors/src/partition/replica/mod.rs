@@ -143,6 +143,8 @@ pub struct Replica {
     left_set: bool,
     tally: Tally,
     clean: bool,
+    /// What recovery found, until the topic's name is known to tell it with.
+    untold: Option<LogError>,
 }
 
 /// What this replica counts for in the node's gauges.
@@ -191,6 +193,7 @@ impl Replica {
             left_set: false,
             tally: Tally::default(),
             clean: false,
+            untold: parts.damage,
         }
     }
 

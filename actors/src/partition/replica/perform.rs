@@ -78,6 +78,9 @@ impl Replica {
     /// The image says something of this partition.
     pub(super) fn assigned(&mut self, assignment: Assignment) {
         self.topic = assignment.topic.clone();
+        if let Some(found) = self.untold.take() {
+            self.tell_damage(self.log.end(), &found.to_string());
+        }
         let policy = assignment.config.flush_policy;
         self.log.reconfigure(&assignment.config);
         self.upkeep.configured();
@@ -112,10 +115,14 @@ impl Replica {
 
     pub(super) fn damage_found(&mut self, from: Offset, found: &str) {
         if self.state.damaged_from().is_none_or(|known| from < known) {
-            let (topic, partition) = (self.topic.as_ref(), self.partition);
-            self.shared.events.emit(DamageFound { topic, partition, from, found });
+            self.tell_damage(from, found);
         }
         self.step(Input::Damaged(from));
+    }
+
+    fn tell_damage(&self, from: Offset, found: &str) {
+        let (topic, partition) = (self.topic.as_ref(), self.partition);
+        self.shared.events.emit(DamageFound { topic, partition, from, found });
     }
 
     fn high_watermark_moved(&mut self) {

@@ -11,8 +11,11 @@ const NEAR: Duration = Duration::from_secs(1);
 /// The longest that the high watermark waits for one that is near.
 const WAIT: Duration = Duration::from_millis(500);
 
-/// How long nobody waits again for one that did not come in that time.
+/// How long nobody waits again for one that did not come in that time, at first: twice as long after each wait in vain.
 const NOT_AGAIN_WITHIN: Duration = Duration::from_secs(3);
+
+/// So often that time is doubled at most: to a little more than three minutes.
+const DOUBLINGS_MAX: u32 = 6;
 
 /// What a leader knows of one follower in its epoch.
 #[derive(Clone, Debug)]
@@ -29,6 +32,9 @@ pub struct Progress {
     has_been_level: bool,
     /// The high watermark waits for it until then, or did.
     awaited_until: Option<Duration>,
+    /// How often it was waited for since it last came in: one with a slow disk would hold up all acknowledgements again
+    /// and again.
+    waits: u32,
     /// Its log ended before the high watermark when it came: it lost what it had reported (rule 4).
     pub regressed: bool,
     /// It has spoken since its session began and since the controller took it out of the set, if it did. One that
@@ -48,6 +54,7 @@ impl Progress {
             mark: (leader_end, now),
             has_been_level: false,
             awaited_until: None,
+            waits: 0,
             regressed: false,
             speaks: true,
         }
@@ -62,6 +69,7 @@ impl Progress {
             self.behind_since = before.behind_since;
         }
         self.awaited_until = before.awaited_until;
+        self.waits = before.waits;
         self.mark = before.mark;
         self.reported(now, self.durable_end, leader_end);
         self
@@ -97,15 +105,18 @@ impl Progress {
     pub fn consider(&mut self, now: Duration, level: Offset) {
         let lacks = self.speaks && self.durable_end < level;
         let near = self.has_been_level && self.lag(now) <= NEAR;
-        let rested = self.awaited_until.is_none_or(|until| until + NOT_AGAIN_WITHIN <= now);
+        let rest = NOT_AGAIN_WITHIN * (1 << self.waits.saturating_sub(1).min(DOUBLINGS_MAX));
+        let rested = self.awaited_until.is_none_or(|until| until + rest <= now);
         if lacks && near && rested {
             self.awaited_until = Some(now + WAIT);
+            self.waits += 1;
         }
     }
 
     /// It is in the set, or about to be: should it ever leave, it may be waited for again.
     pub fn has_come_in(&mut self) {
         self.awaited_until = None;
+        self.waits = 0;
     }
 
     /// Whether the high watermark waits for it, though it is outside the set.
@@ -218,6 +229,26 @@ mod tests {
         follower.reported(ms(3_700), Offset(12), Offset(13));
         follower.consider(ms(3_700), Offset(13));
         assert!(follower.is_awaited(ms(3_700)));
+    }
+
+    #[test]
+    fn a_follower_awaited_in_vain_is_awaited_ever_less_often_until_it_comes_in() {
+        let mut follower = Progress::joined(ms(0), member(2), Offset(5), Offset(5));
+        let mut began = Vec::new();
+        for at in (0..120_000_u64).step_by(100) {
+            let end = i64::try_from(at).unwrap();
+            follower.reported(ms(at), Offset(end), Offset(end + 5));
+            let before = follower.is_awaited(ms(at));
+            follower.consider(ms(at), Offset(end + 3));
+            if !before && follower.is_awaited(ms(at)) {
+                began.push(at);
+            }
+        }
+        let rests: Vec<u64> = began.windows(2).map(|two| two[1] - two[0] - 500).collect();
+        assert_eq!(rests, [3_000, 6_000, 12_000, 24_000, 48_000]);
+        follower.has_come_in();
+        follower.consider(ms(120_000), Offset(120_003));
+        assert!(follower.is_awaited(ms(120_000)));
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! Opening the logs of a node's replicas: before it registers, so that it can say which it doubts, and later one by one.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use millstream_transport::world::World;
@@ -9,7 +9,7 @@ use ractor::ActorRef;
 use super::super::append::{ProducerLimits, ProducerTable};
 use super::super::replica::producers_of;
 use super::{State, SupervisorMessage};
-use crate::ids::{LeaderEpoch, PartitionId};
+use crate::ids::{LeaderEpoch, Offset, PartitionId};
 use crate::image::{Doubt, DoubtCause, ReportedDoubt};
 use crate::log::{DirectoryHealth, Log, LogDirectory, LogError, Recovery};
 use crate::topic_config::TopicConfig;
@@ -28,26 +28,49 @@ pub(super) struct OpenedLog {
 
 /// The logs found on the disks of a node when it started, recovered.
 #[derive(Debug, Default)]
-pub struct RecoveredLogs(BTreeMap<PartitionId, OpenedLog>);
+pub struct RecoveredLogs {
+    opened: BTreeMap<PartitionId, OpenedLog>,
+    /// Those that could not be: their replicas are in doubt, and are tried again like any that died.
+    unopened: BTreeSet<PartitionId>,
+}
 
 impl RecoveredLogs {
     /// The replicas that are in doubt (rule 5), for the node's registration.
     #[must_use]
     pub fn doubts(&self) -> Vec<ReportedDoubt> {
-        let doubted = self.0.iter().filter(|(_, opened)| opened.recovery.in_doubt);
-        doubted.map(|(partition, opened)| doubt_of(*partition, opened)).collect()
+        let doubted = self.opened.iter().filter(|(_, opened)| opened.recovery.in_doubt);
+        let doubted = doubted.map(|(partition, opened)| doubt_of(*partition, opened));
+        let broken =
+            Doubt { cause: DoubtCause::DirectoryFailed, last_epoch: LeaderEpoch(-1), end: Offset::ZERO };
+        let broken = self.unopened.iter().map(|id| ReportedDoubt { partition: *id, doubt: broken });
+        doubted.chain(broken).collect()
     }
 
-    /// How many there are.
+    /// How many could be opened.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.0.len()
+        self.opened.len()
     }
 
     /// Whether there is none.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.opened.is_empty()
+    }
+
+    fn add(&mut self, partition: PartitionId, opened: Result<OpenedLog, LogError>) -> Result<(), LogError> {
+        match opened {
+            Ok(opened) => {
+                self.opened.insert(partition, opened);
+            }
+            // An older program, which is to stop: it would take this node's replicas out of their sets one after another.
+            Err(error @ LogError::NewerFormat { .. }) => return Err(error),
+            Err(error) => {
+                tracing::error!(%partition, %error, "a log cannot be opened; the node starts without this replica");
+                self.unopened.insert(partition);
+            }
+        }
+        Ok(())
     }
 }
 
@@ -62,7 +85,10 @@ fn doubt_of(partition: PartitionId, opened: &OpenedLog) -> ReportedDoubt {
 }
 
 /// Opens all logs of these directories, several at a time. `config` tells the settings of a partition's topic as far
-/// as they are known before the quorum is.
+/// as they are known before the quorum is. A log that cannot be opened is one replica's failure, told by its doubt.
+///
+/// # Errors
+/// [`LogError::NewerFormat`] where a later version of this program wrote a log.
 pub async fn recover(
     world: &World,
     directories: &[Arc<LogDirectory>],
@@ -73,7 +99,7 @@ pub async fn recover(
     for directory in directories {
         waiting.extend(directory.logs().into_iter().map(|partition| (Arc::clone(directory), partition)));
     }
-    let mut recovered = BTreeMap::new();
+    let mut recovered = RecoveredLogs::default();
     let mut rest = waiting.into_iter().map(|(directory, partition)| {
         let (config, now_ms) = (config(partition), world.clock.wall_ms());
         let threads = world.threads.clone();
@@ -85,10 +111,10 @@ pub async fn recover(
     let mut running = futures::stream::FuturesUnordered::new();
     running.extend(rest.by_ref().take(OPENING_MAX));
     while let Some((partition, opened)) = futures::StreamExt::next(&mut running).await {
-        recovered.insert(partition, opened?);
+        recovered.add(partition, opened)?;
         running.extend(rest.next());
     }
-    Ok(RecoveredLogs(recovered))
+    Ok(recovered)
 }
 
 fn open(
@@ -116,7 +142,7 @@ impl State {
                 let opened = Box::new(opened);
                 let _ = actor.cast(SupervisorMessage::LogOpened { partition, life, opened });
             };
-            if let Some(opened) = self.recovered.0.remove(&partition) {
+            if let Some(opened) = self.recovered.opened.remove(&partition) {
                 say(Ok(opened));
                 continue;
             }

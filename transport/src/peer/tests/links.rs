@@ -112,6 +112,28 @@ fn after_a_cut_has_healed_the_next_message_gets_through() {
 }
 
 #[test]
+fn who_comes_by_itself_is_dialled_at_once_however_long_it_was_away() {
+    for seed in 1..10 {
+        run(seed, |simulation| async move {
+            let town = Town::new(simulation);
+            let one = town.node(1);
+            let mut events = one.endpoint.links();
+            let peer = one.endpoint.peer(NodeId(2));
+            let trying = tokio::spawn(async move {
+                while peer.ask(Lane::Control, echo(0, 10), 5 * SECOND).await.is_err() {}
+            });
+            tokio::time::sleep(30 * SECOND + Duration::from_millis(seed * 83)).await;
+            let two = town.node(2);
+            meet(&two, 1, Lane::Control).await;
+            let came = Instant::now();
+            next(&mut events, Lane::Control, Direction::Dialled).await;
+            trying.await.unwrap();
+            assert!(came.elapsed() < Duration::from_millis(100), "{:?}", came.elapsed());
+        });
+    }
+}
+
+#[test]
 fn dials_in_vain_come_less_and_less_often() {
     run(1, |simulation| async move {
         let town = Town::new(simulation);

@@ -117,6 +117,8 @@ fn open_files(disk: &dyn Disk, place: &Place, new: &Identity, latch: &Latch) -> 
         let found = format!("it belongs to node {}, and this is node {}", kept.node, new.node);
         return Err(OpenError::Io { path: identity, source: std::io::Error::other(found) });
     }
+    // A recovery that did not come to its end would otherwise be finished much later, with what is old by then.
+    remade::discard(disk, directory)?;
     Ok(Files {
         directory: kept.directory,
         log: LogFile::open(disk, directory, reserve, latch)?,

@@ -2,7 +2,7 @@
 //!
 //! The new directory is made whole beside the old one, under [`WAITING`], and takes its name when it is synced; the old
 //! one is kept under a name of its own. What is cut short before is made anew, what is cut short between the two renames
-//! is finished by the next recovery; until then the node does not start.
+//! is finished by the next recovery; until then the node does not start. A start with the old one discards what waits.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -65,10 +65,8 @@ impl Remade {
         directory: &Path,
         aside: &str,
     ) -> Result<PathBuf, OpenError> {
+        discard(disk, directory)?;
         let waiting = beside(directory, WAITING);
-        if disk.exists(&waiting).map_err(OpenError::io(&waiting))? {
-            disk.remove_directory(&waiting).map_err(OpenError::io(&waiting))?;
-        }
         self.make(disk, &waiting)?;
         let aside = beside(directory, aside);
         disk.rename(directory, &aside).map_err(OpenError::io(directory))?;
@@ -96,6 +94,16 @@ impl Remade {
         let VoterId { node, directory: uuid } = self.me;
         write_identity(disk, directory, &Identity { node, directory: uuid })
     }
+}
+
+/// Removes what waits to take the directory's name.
+pub(super) fn discard(disk: &dyn Disk, directory: &Path) -> Result<(), OpenError> {
+    let waiting = beside(directory, WAITING);
+    if disk.exists(&waiting).map_err(OpenError::io(&waiting))? {
+        disk.remove_directory(&waiting).map_err(OpenError::io(&waiting))?;
+        sync_name(disk, directory)?;
+    }
+    Ok(())
 }
 
 /// Gives a directory that waits its name; false where none does.

@@ -1,9 +1,10 @@
 //! An operator's recovery of a quorum whose majority is lost.
 
+use std::io::IoSlice;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use millstream_transport::world::World;
+use millstream_transport::world::{OpenMode, World};
 use tokio::time::sleep;
 
 use super::harness::{Cluster, DIRECTORY, Notebook, with};
@@ -181,5 +182,21 @@ fn a_recovery_cut_short_is_finished_by_the_next_and_no_node_starts_before() {
         cluster.start(3).await;
         cluster.write(&[3], "1").await;
         assert_eq!(cluster.agreed(&[3]).await, numbers(2));
+    });
+}
+
+#[test]
+fn what_a_recovery_cut_short_left_is_discarded_by_the_next_start_with_the_directory_as_it_was() {
+    with(6, &ALL, |mut cluster| async move {
+        cluster.write(&ALL, "0").await;
+        cluster.stop(3).await;
+        let (disk, waiting) = (cluster.disk(3).disk(), Path::new("/data/quorum.recovered"));
+        disk.create_directories(waiting).unwrap();
+        let file = disk.open(&waiting.join("half"), OpenMode::CreateNew).unwrap();
+        file.write_at(&[IoSlice::new(b"made")], 0).unwrap();
+        cluster.start(3).await;
+        assert!(!disk.exists(waiting).unwrap());
+        cluster.write(&ALL, "1").await;
+        assert_eq!(cluster.agreed(&ALL).await, numbers(2));
     });
 }
