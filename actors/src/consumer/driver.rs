@@ -306,7 +306,7 @@ impl Driver {
 }
 
 /// Commits; an error of one partition is an error of all. A member whose epoch has just moved on commits with the new
-/// one, once its heartbeat has learned it.
+/// one, once its heartbeat has learned it. One commit at a time: what is sent again never overtakes a later one.
 pub(super) async fn commit(
     coordinator: &Coordinator,
     shared: &Shared,
@@ -317,6 +317,9 @@ pub(super) async fn commit(
     if offsets.is_empty() {
         return Ok(());
     }
+    let what = "waiting for an earlier commit";
+    let late = |_| ClientError::TimedOut { what: what.to_owned(), within, last: None };
+    let _turn = tokio::time::timeout(within, shared.commits.lock()).await.map_err(late)?;
     loop {
         let Some(message) = shared.commit_message(offsets.clone()) else { return Ok(()) };
         let left = until.saturating_duration_since(Instant::now());

@@ -21,6 +21,8 @@ pub(super) struct Shared {
     state: Mutex<State>,
     rest: Mutex<Rest>,
     ended: watch::Sender<bool>,
+    /// Whose turn it is to commit.
+    pub(super) commits: tokio::sync::Mutex<()>,
     /// Wakes the task.
     pub(super) to_driver: Notify,
     /// Wakes the application.
@@ -73,6 +75,7 @@ impl Shared {
             state: Mutex::default(),
             rest: Mutex::default(),
             ended: watch::Sender::new(false),
+            commits: tokio::sync::Mutex::default(),
             to_driver: Notify::new(),
             to_application: Notify::new(),
         }

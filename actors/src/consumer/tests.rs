@@ -366,6 +366,27 @@ fn a_commit_in_the_background_waits_for_nothing_is_done_all_the_same_and_tells_w
 }
 
 #[test]
+fn a_commit_that_is_tried_again_does_not_overtake_a_later_one() {
+    simulation::run(1, |simulation| async move {
+        let cluster = FakeCluster::new(1);
+        let id = topic(&cluster, 1, 10);
+        let settings = ConsumerSettings { auto_commit: None, ..earliest("g") };
+        let mut consumer = Consumer::new(&cluster.client(&simulation), settings).unwrap();
+        consumer.subscribe(["flights"]).unwrap();
+        take(&mut consumer, 10).await;
+        cluster.change(|state| state.group.refusals = vec![ErrorCode::CoordinatorLoadInProgress]);
+        let (earlier, later) = tokio::join!(
+            consumer.commit_offsets([(flights(0), Offset(4))]),
+            consumer.commit_offsets([(flights(0), Offset(5))]),
+        );
+        earlier.unwrap();
+        later.unwrap();
+        let offsets: Vec<i64> = cluster.lock().group.commits.iter().map(|commit| commit.2).collect();
+        assert_eq!((offsets, cluster.lock().group.committed[&at(id, 0)].offset), (vec![4, 5], Offset(5)));
+    });
+}
+
+#[test]
 fn reading_ahead_is_bounded() {
     simulation::run(1, |simulation| async move {
         let cluster = FakeCluster::new(1);

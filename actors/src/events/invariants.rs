@@ -23,12 +23,11 @@ impl Event for InvariantBroken<'_> {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, debug_assertions))]
 mod tests {
     use super::*;
 
     #[test]
-    #[cfg(debug_assertions)]
     #[should_panic(expected = "one_answer is broken: two answers")]
     fn a_broken_promise_ends_a_debug_build() {
         Events::uncounted().emit(InvariantBroken { invariant: Invariant::OneAnswer, found: "two answers" });

@@ -78,7 +78,7 @@ pub const SETTINGS: &[Setting] = &[
         Kind::Address,
         "",
         AtRestart,
-        "The address told to others; empty for quic.listen. Port 0 stands for the port that quic.listen got. Names are \
+        "The address told to others; empty for quic.listen, which must then be one that others can reach. Port 0 stands for the port that quic.listen got. Names are \
          resolved again at every dial.",
     ),
     setting(

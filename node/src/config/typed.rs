@@ -79,10 +79,8 @@ impl NodeConfig {
     pub fn new(settings: &Settings) -> Result<Self, ConfigError> {
         let reader = Reader(settings);
         let quic_listen = reader.socket("quic.listen")?;
-        let advertised = settings.value("quic.advertised");
+        let advertised = reader.advertised()?;
         let node_id = NodeId(reader.number("node.id")?);
-        let advertised =
-            if advertised.is_empty() { settings.value("quic.listen") } else { advertised }.to_owned();
         let lease = reader.duration_ms("liveness.lease.ms")?;
         let dead_after = reader.duration_ms("liveness.dead.ms")?;
         if dead_after <= lease {
@@ -159,6 +157,20 @@ impl Reader<'_> {
             .ok()
             .and_then(|mut addresses| addresses.next())
             .ok_or_else(|| self.wrong(name, "is not an address of this machine (host:port)"))
+    }
+
+    /// What others are told: an address at which this node can be reached from elsewhere.
+    fn advertised(&self) -> Result<String, ConfigError> {
+        let names = ["quic.advertised", "quic.listen"];
+        let name = names.into_iter().find(|name| !self.0.value(name).is_empty()).unwrap_or("quic.listen");
+        let address = self.0.value(name);
+        if address.parse::<SocketAddr>().is_ok_and(|address| address.ip().is_unspecified()) {
+            return Err(self.wrong(
+                name,
+                "is every address of this machine and none that others can reach it at: set quic.advertised to one",
+            ));
+        }
+        Ok(address.to_owned())
     }
 
     fn tls(&self) -> Result<Option<TlsFiles>, ConfigError> {
@@ -260,6 +272,16 @@ mod tests {
         assert_eq!(told(&[("quic.listen", "0.0.0.0:0"), ("quic.advertised", "host:0")]), both("host:4711"));
         assert_eq!(told(&[("quic.listen", "0.0.0.0:0"), ("quic.advertised", "host:9")]), both("host:9"));
         assert_eq!(told(&[("quic.listen", "127.0.0.1:10")]), both("127.0.0.1:10"));
+    }
+
+    #[test]
+    fn an_address_that_nobody_can_reach_is_not_told_to_others() {
+        for (listen, advertised) in [("0.0.0.0:9092", ""), ("[::]:9092", ""), ("127.0.0.1:1", "0.0.0.0:2")] {
+            let error = with(&[("quic.listen", listen), ("quic.advertised", advertised)]).unwrap_err();
+            assert!(error.to_string().contains("set quic.advertised"), "{error}");
+        }
+        let config = with(&[("quic.listen", "0.0.0.0:9092"), ("quic.advertised", "node-1:9092")]).unwrap();
+        assert_eq!(config.quic_advertised, "node-1:9092");
     }
 
     #[test]
