@@ -6,7 +6,7 @@ use millstream::Client;
 use millstream_actors::ids::PartitionId;
 use millstream_tests::disks::{batches, same_bytes};
 use millstream_tests::load::{self, Load, LoadSettings};
-use millstream_tests::process::{ProcessCluster, SmallDisk, Surroundings, http, left_out};
+use millstream_tests::process::{ProcessCluster, SmallDisk, Surroundings, left_out};
 use millstream_tests::{Outcome, until};
 
 use crate::{FLOW, PROGRAM};
@@ -34,10 +34,8 @@ async fn on_the_small_disk(client: &Client) -> Outcome<(BTreeSet<i32>, BTreeSet<
 
 /// How often the node has refused an append for want of space.
 async fn refusals(cluster: &ProcessCluster, id: u32) -> Outcome<f64> {
-    let scrape = http::get(cluster.http(id), "/metrics").await?;
-    let mut lines = scrape.lines().filter_map(|line| line.strip_prefix("millstream_log_no_space_total"));
-    let value = lines.find_map(|rest| rest.rsplit(' ').next()).ok_or("refusals are not counted")?;
-    Ok(value.parse()?)
+    let counted = cluster.series(id, "millstream_log_no_space_total").await?;
+    counted.ok_or_else(|| "refusals are not counted".into())
 }
 
 fn disk(cluster: &ProcessCluster) -> Outcome<&SmallDisk> {

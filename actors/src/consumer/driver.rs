@@ -36,6 +36,8 @@ enum Ended {
     Requests(Results),
     Heartbeat(Result<GroupHeartbeatAnswer, ClientError>),
     Committed(Result<(), ClientError>),
+    /// What was read of these partitions is committed, or could not be: now they may be given up.
+    LetGo(BTreeSet<PartitionId>, Result<(), ClientError>),
     /// The group was told that this member leaves, or could not be told.
     Left,
 }
@@ -47,6 +49,10 @@ pub(super) struct Driver {
     work: FuturesUnordered<Work>,
     heartbeat_at: Instant,
     is_heartbeating: bool,
+    /// Commits of this task that are under way.
+    committing: usize,
+    /// Another member has taken its instance's place: it is in the group no more.
+    is_fenced: bool,
     /// Out of the group because the application takes no events.
     is_out: bool,
     commit_at: Option<Instant>,
@@ -65,6 +71,8 @@ impl Driver {
             work: FuturesUnordered::new(),
             heartbeat_at: Instant::now(),
             is_heartbeating: false,
+            committing: 0,
+            is_fenced: false,
             is_out: false,
             nameless: BTreeSet::new(),
         }
@@ -95,7 +103,7 @@ impl Driver {
 
     fn wake_at(&self) -> Instant {
         let far = Instant::now() + Duration::from_secs(3600);
-        let heartbeat = self.membership.is_some() && !self.is_heartbeating && !self.is_out;
+        let heartbeat = self.membership.is_some() && !self.is_heartbeating && !self.is_out && !self.is_fenced;
         let heartbeat = if heartbeat { self.heartbeat_at } else { far };
         // While a heartbeat is under way nothing is done about it, so there is nothing to wake for.
         let overdue = self.application_overdue_at().filter(|_| !self.is_heartbeating);
@@ -125,23 +133,34 @@ impl Driver {
         if let_go.is_empty() {
             return;
         }
-        // The commit goes ahead of the heartbeat on the same ordered way to the coordinator.
         let processed: Vec<_> =
             let_go.iter().filter_map(|(partition, offset)| Some((*partition, (*offset)?))).collect();
+        if self.commit_at.is_some() && !processed.is_empty() {
+            // Who reads on begins where this commit says: the partitions are given up only when it has ended.
+            let partitions = let_go.into_keys().collect();
+            let commit = self.commit(processed);
+            return self.work.push(Box::pin(async move { Ended::LetGo(partitions, commit.await) }));
+        }
         membership.gave_up(let_go.into_keys());
         self.heartbeat_at = Instant::now();
-        if self.commit_at.is_some() && !processed.is_empty() {
-            self.work.push(self.commit(processed));
-        }
     }
 
-    fn commit(&self, offsets: Vec<(PartitionId, Offset)>) -> Work {
+    /// A commit that this task starts by itself; what is committed is not committed again.
+    fn commit(
+        &mut self,
+        offsets: Vec<(PartitionId, Offset)>,
+    ) -> impl Future<Output = Result<(), ClientError>> + Send + use<> {
+        self.committing += 1;
         let (coordinator, shared) = (self.fetcher.coordinator.clone(), Arc::clone(&self.shared));
         let within = self.fetcher.client.settings.request_timeout;
-        Box::pin(async move {
-            let Some(coordinator) = coordinator else { return Ended::Committed(Ok(())) };
-            Ended::Committed(commit(&coordinator, &shared, offsets, within).await)
-        })
+        async move {
+            let Some(coordinator) = coordinator else { return Ok(()) };
+            let committed = commit(&coordinator, &shared, offsets.clone(), within).await;
+            if committed.is_ok() {
+                shared.note_committed(offsets);
+            }
+            committed
+        }
     }
 
     fn name_assigned(&mut self, view: &View) {
@@ -198,7 +217,8 @@ impl Driver {
     fn start_heartbeat(&mut self) {
         let Some(membership) = &mut self.membership else { return };
         let is_idle = membership.epoch() == 0 && membership.subscription() == &Subscription::default();
-        if self.is_heartbeating || self.is_out || is_idle || Instant::now() < self.heartbeat_at {
+        let is_silent = self.is_heartbeating || self.is_out || self.is_fenced;
+        if is_silent || is_idle || Instant::now() < self.heartbeat_at {
             return;
         }
         self.is_heartbeating = true;
@@ -215,9 +235,14 @@ impl Driver {
             return;
         }
         self.commit_at = Some(Instant::now() + interval);
+        // What is under way is committed already, or with the next interval.
+        if self.committing > 0 {
+            return;
+        }
         let processed = self.shared.processed_not_committed();
         if !processed.is_empty() {
-            self.work.push(self.commit(processed));
+            let commit = self.commit(processed);
+            self.work.push(Box::pin(async move { Ended::Committed(commit.await) }));
         }
     }
 
@@ -225,10 +250,23 @@ impl Driver {
         match ended {
             Ended::Requests(results) => self.requests_ended(results),
             Ended::Heartbeat(result) => self.heartbeat_ended(result),
-            // Tried again with the next interval; a lost membership is told by the heartbeat.
-            Ended::Committed(Err(error)) => tracing::warn!(%error, "offsets were not committed"),
-            Ended::Committed(Ok(())) => {}
+            Ended::Committed(result) => self.committed(&result),
+            Ended::LetGo(partitions, result) => {
+                self.committed(&result);
+                if let Some(membership) = &mut self.membership {
+                    membership.gave_up(partitions);
+                    self.heartbeat_at = Instant::now();
+                }
+            }
             Ended::Left => self.is_heartbeating = false,
+        }
+    }
+
+    fn committed(&mut self, result: &Result<(), ClientError>) {
+        self.committing -= 1;
+        if let Err(error) = result {
+            // Tried again with the next interval; a lost membership is told by the heartbeat.
+            tracing::warn!(%error, "offsets were not committed");
         }
     }
 
@@ -269,7 +307,15 @@ impl Driver {
                     membership.unanswered();
                     return;
                 };
-                if membership.refused(code) {
+                let is_lost = membership.refused(code);
+                if code == ErrorCode::FencedInstanceId {
+                    // Another has its place and reads its partitions; it would only be fenced again.
+                    membership.begin_anew();
+                    self.is_fenced = true;
+                    self.nameless.clear();
+                    self.shared.state().lose_all(true);
+                    self.shared.fail(error);
+                } else if is_lost {
                     self.nameless.clear();
                     self.shared.state().lose_all(true);
                     self.shared.to_application.notify_one();

@@ -163,16 +163,17 @@ impl Shared {
     /// What is processed and was not committed before, by this consumer.
     pub(super) fn processed_not_committed(&self) -> Vec<(PartitionId, Offset)> {
         let state = self.state();
-        let mut rest = self.rest();
-        let mut fresh = Vec::new();
-        for (partition, reading) in state.readings() {
-            if let Some(offset) = reading.processed
-                && rest.committed.insert(partition, offset) != Some(offset)
-            {
-                fresh.push((partition, offset));
-            }
-        }
-        fresh
+        let rest = self.rest();
+        let fresh = state.readings().filter_map(|(partition, reading)| {
+            let offset = reading.processed?;
+            (rest.committed.get(&partition) != Some(&offset)).then_some((partition, offset))
+        });
+        fresh.collect()
+    }
+
+    /// These were committed.
+    pub(super) fn note_committed(&self, offsets: Vec<(PartitionId, Offset)>) {
+        self.rest().committed.extend(offsets);
     }
 
     /// All positions.

@@ -387,6 +387,49 @@ fn a_commit_that_is_tried_again_does_not_overtake_a_later_one() {
 }
 
 #[test]
+fn what_could_not_be_committed_is_committed_with_the_next_interval_and_at_the_end() {
+    simulation::run(1, |simulation| async move {
+        let cluster = FakeCluster::new(1);
+        let id = topic(&cluster, 1, 10);
+        cluster.change(|state| state.group.heartbeat_interval_ms = 60_000);
+        let interval = Duration::from_secs(1);
+        let settings = ConsumerSettings { auto_commit: Some(interval), ..earliest("g") };
+        let mut consumer = Consumer::new(&cluster.client(&simulation), settings).unwrap();
+        consumer.subscribe(["flights"]).unwrap();
+        take(&mut consumer, 10).await;
+        cluster.change(|state| state.group.refusals = vec![ErrorCode::UnknownServerError]);
+        let asking = tokio::time::timeout(5 * interval / 2, async {
+            loop {
+                consumer.next().await.unwrap();
+            }
+        });
+        assert!(asking.await.is_err());
+        assert_eq!(cluster.lock().group.committed[&at(id, 0)].offset, Offset(10));
+    });
+}
+
+#[test]
+fn a_consumer_closed_during_a_commit_commits_the_last_offsets_all_the_same_and_soon() {
+    simulation::run(1, |simulation| async move {
+        let cluster = FakeCluster::new(1);
+        let id = topic(&cluster, 1, 10);
+        cluster.change(|state| state.latency = Duration::from_millis(80));
+        let settings = ConsumerSettings { auto_commit: Some(Duration::from_millis(100)), ..earliest("g") };
+        let mut consumer = Consumer::new(&cluster.client(&simulation), settings).unwrap();
+        consumer.subscribe(["flights"]).unwrap();
+        take(&mut consumer, 10).await;
+        for _ in 0..20 {
+            append(&cluster, at(id, 0), 1);
+            take(&mut consumer, 1).await;
+        }
+        let begun = tokio::time::Instant::now();
+        consumer.close().await;
+        assert!(begun.elapsed() < Duration::from_secs(1), "{:?}", begun.elapsed());
+        assert_eq!(cluster.lock().group.committed[&at(id, 0)].offset, Offset(30));
+    });
+}
+
+#[test]
 fn reading_ahead_is_bounded() {
     simulation::run(1, |simulation| async move {
         let cluster = FakeCluster::new(1);

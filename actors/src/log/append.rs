@@ -88,7 +88,7 @@ impl Log {
             end: self.end,
             found: found.into(),
         };
-        let (mut end, mut epoch) = (self.end, self.epochs.last());
+        let (mut end, mut epoch) = (self.end, self.epochs().last_written());
         let mut checked = Checked { bytes: 0, headers: Vec::new(), nexts: Vec::new(), end };
         for buffer in buffers {
             for header in batches::headers(buffer) {
@@ -147,10 +147,19 @@ impl Log {
 
     /// The file of epochs is written before the first batch of an epoch, so that this cannot fail in between.
     fn note_epochs(&mut self, headers: &[BatchHeader]) -> Result<(), LogError> {
+        self.note_all(headers.iter().map(|header| (header.leader_epoch, header.base_offset)))
+    }
+
+    /// Notes which epochs begin where. What is not on disk is not known either: else the first batch of an epoch would be
+    /// written before the file knows of it, and be taken for damage at the next start.
+    pub(super) fn note_all(
+        &mut self,
+        begun: impl Iterator<Item = (LeaderEpoch, Offset)>,
+    ) -> Result<(), LogError> {
         let before = Arc::clone(&self.epochs);
         let mut is_new = false;
-        for header in headers.iter().filter(|header| before.last() != Some(header.leader_epoch)) {
-            is_new |= Arc::make_mut(&mut self.epochs).begin(header.leader_epoch, header.base_offset);
+        for (epoch, start) in begun.filter(|(epoch, _)| before.last() != Some(*epoch)) {
+            is_new |= Arc::make_mut(&mut self.epochs).go_on(epoch, start);
         }
         let saved = if is_new { self.save_epochs() } else { Ok(()) };
         if saved.is_err() {

@@ -30,6 +30,13 @@ impl Epochs<'_> {
         self.cache.last()
     }
 
+    /// The epoch of the last record; `None` where there is none.
+    #[must_use]
+    pub fn last_written(&self) -> Option<LeaderEpoch> {
+        let written = self.cache.entries.iter().rev().find(|(_, start)| *start < self.end);
+        written.map(|(epoch, _)| *epoch)
+    }
+
     /// The greatest epoch of this log that is not greater than `epoch`, and where it ends: the offset at which the next
     /// epoch begins, or the end of the log. `None` if all of this log's epochs are greater.
     #[must_use]
@@ -73,6 +80,18 @@ impl EpochCache {
         self.entries.retain(|(_, begun)| *begun < start);
         self.entries.push((epoch, start));
         true
+    }
+
+    /// Notes that the log, which ends at `end`, goes on in `epoch`. True if that was not known.
+    ///
+    /// An epoch in which nothing was written leaves no trace, not even where an earlier one goes on: a replica that led
+    /// without an append follows one that still has records of the epoch before.
+    pub(super) fn go_on(&mut self, epoch: LeaderEpoch, end: Offset) -> bool {
+        if self.entries.last() == Some(&(epoch, end)) {
+            return false;
+        }
+        let forgotten = self.truncate_to(end);
+        self.begin(epoch, end) || forgotten
     }
 
     /// The log was cut to end at `end`. True if an epoch went with it.
@@ -148,6 +167,18 @@ mod tests {
         let mut cache = cache();
         assert!(cache.begin(LeaderEpoch(8), Offset(20)));
         assert_eq!(end(&cache, 7), Some((5, 20)));
+    }
+
+    #[test]
+    fn an_earlier_epoch_goes_on_where_a_later_one_wrote_nothing() {
+        let mut cache = cache();
+        assert!(cache.begin(LeaderEpoch(9), Offset(30)));
+        let epochs = Epochs { cache: &cache, end: Offset(30) };
+        assert_eq!((epochs.last(), epochs.last_written()), (Some(LeaderEpoch(9)), Some(LeaderEpoch(7))));
+        assert!(cache.go_on(LeaderEpoch(7), Offset(30)), "the later one is to be forgotten on disk, too");
+        assert_eq!((cache.last(), cache.epoch_of(Offset(30))), (Some(LeaderEpoch(7)), Some(LeaderEpoch(7))));
+        assert!(!cache.go_on(LeaderEpoch(7), Offset(31)));
+        assert_eq!(Epochs { cache: &EpochCache::default(), end: Offset(0) }.last_written(), None);
     }
 
     #[test]

@@ -120,7 +120,7 @@ impl Log {
     /// Notes that a leader epoch begins at the end of the log, before anything is appended in it.
     pub fn begin_epoch(&mut self, epoch: LeaderEpoch) -> Result<(), LogError> {
         self.shared().health.check()?;
-        if Arc::make_mut(&mut self.epochs).begin(epoch, self.end) { self.save_epochs() } else { Ok(()) }
+        self.note_all(std::iter::once((epoch, self.end)))
     }
 
     /// Makes all that is appended by now durable, and tells `done` the durable end, which may be further.
@@ -215,7 +215,7 @@ impl Log {
     /// A new, empty segment that begins at `base`.
     pub(super) fn create_segment(&self, base: Offset) -> Result<Segment, LogError> {
         let shared = self.shared();
-        let file = SegmentFile::new(self.ends.path(), Name::plain(base, shared.next_file_id()?), 0);
+        let file = SegmentFile::new(self.ends.path(), Name::plain(base, shared.next_file_id()?));
         let made = shared.files.create(file.file_id, &file.path);
         made.map_err(|error| {
             if is_no_space(&error) {

@@ -215,7 +215,7 @@ impl Log {
             });
             cut.map_err(|error| shared.fail("cut", &last.file.path, &error))?;
             last.length = position;
-            last.file.write_from(position);
+            last.file.was_cut();
             self.active.space.forget();
             scan.stale_index = true;
         }

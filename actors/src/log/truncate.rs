@@ -151,7 +151,7 @@ impl Log {
         self.damage = None;
         self.cleaning.cut_to(cut.end);
         self.tail.truncate_to(cut.end);
-        segment.file.write_from(cut.position);
+        segment.file.was_cut();
         shared.indexes.forget(segment.file.file_id);
         self.active_segment_mut()?.length = cut.position;
         self.call_dirty(&cut)?;
@@ -173,7 +173,7 @@ impl Log {
         let Some(cleaned) = old.cleaned.filter(|cleaned| cleaned.clean > cut.end) else { return Ok(()) };
         let cleaned = Some(Cleaned { clean: cut.end, ..cleaned });
         let name = Name { base: old.base, file_id: old.file_id, cleaned };
-        let new = SegmentFile::new(self.ends.path(), name, cut.position);
+        let new = SegmentFile::new(self.ends.path(), name);
         // A hint: the index is written anew under the new name.
         let _ = batches::remove_if_there(&*shared.disk, &old.index_path());
         let renamed = shared.disk.rename(&old.path, &new.path);

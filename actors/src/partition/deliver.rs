@@ -96,7 +96,9 @@ impl Deliveries {
             parked.place.join().expire();
         }
         self.parked.retain(|parked| parked.place.join().is_open());
-        self.refresh();
+        // One that waits for another part to be looked at first is answered by that: there is nothing to wake for.
+        self.soonest =
+            self.parked.iter().map(|parked| parked.deadline).filter(|deadline| *deadline > now).min();
     }
 
     /// When the next one's time is up.

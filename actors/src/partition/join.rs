@@ -84,6 +84,8 @@ struct Fetching {
     unvisited: usize,
     waiting: usize,
     refused: bool,
+    /// Its time is up.
+    expired: bool,
     bytes: usize,
     min_bytes: usize,
     answer: Option<Box<dyn FnOnce(FetchAnswer) + Send>>,
@@ -113,6 +115,7 @@ impl FetchJoin {
             unvisited,
             waiting: 0,
             refused: false,
+            expired: false,
             bytes: 0,
             min_bytes,
             answer: Some(Box::new(answer)),
@@ -170,16 +173,16 @@ impl FetchJoin {
         visit.waits && state.answer.is_some()
     }
 
-    /// The time is up: the answer is what there is.
+    /// The time is up: the answer is what there is, once every part has looked.
     pub fn expire(&self) {
         let mut state = self.lock();
-        if state.unvisited == 0 {
-            state.finish();
-        }
+        state.expired = true;
+        self.finish_if_done(&mut state);
     }
 
     fn finish_if_done(&self, state: &mut MutexGuard<'_, Fetching>) {
-        let satisfied = state.bytes >= state.min_bytes || state.refused || state.waiting == 0;
+        let enough = state.bytes >= state.min_bytes || state.refused;
+        let satisfied = enough || state.expired || state.waiting == 0;
         if state.unvisited == 0 && satisfied {
             state.finish();
         }

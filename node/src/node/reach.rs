@@ -1,12 +1,14 @@
 //! Tells the controller how far this node's logs reach, where it waits for that: after an operator's recovery of the
-//! quorum no in-sync set is believed before its members have said so.
+//! quorum no in-sync set is believed before its members have said so, and a log that could not be opened at the start
+//! reaches nobody knows how far until it can.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
 use millstream_actors::cluster::front::ClusterFront;
 use millstream_actors::cluster::message::nodes::ReportDoubts;
-use millstream_actors::ids::{Incarnation, LeaderEpoch, NodeId, Offset};
+use millstream_actors::ids::{Incarnation, LeaderEpoch, NodeId, Offset, PartitionId};
 use millstream_actors::image::{Doubt, DoubtCause, Image, ReportedDoubt};
 use millstream_actors::log::LogDirectory;
 use millstream_transport::peer::Endpoint;
@@ -37,7 +39,7 @@ impl ReachReport {
         loop {
             let image = Arc::clone(&self.images.borrow_and_update());
             let untold = self.untold(&image);
-            if untold.is_empty() {
+            if untold.is_empty() && image.untold(self.node, self.incarnation).next().is_none() {
                 if self.images.changed().await.is_err() {
                     return;
                 }
@@ -59,8 +61,11 @@ impl ReachReport {
             return Vec::new();
         }
         let reaches = self.directory.reaches();
+        let unopened: BTreeSet<PartitionId> =
+            self.directory.logs().into_iter().filter(|partition| !reaches.contains_key(partition)).collect();
         let nothing = (LeaderEpoch(-1), Offset::ZERO);
         asked
+            .filter(|partition| !unopened.contains(partition))
             .map(|partition| {
                 let (last_epoch, end) = reaches.get(&partition).copied().unwrap_or(nothing);
                 ReportedDoubt { partition, doubt: Doubt { cause: DoubtCause::Cut, last_epoch, end } }

@@ -73,7 +73,30 @@ impl ProcessCluster {
         for id in 1..=nodes {
             cluster.wait_ready(id).await?;
         }
+        cluster.wait_all_live(nodes).await?;
         Ok(cluster)
+    }
+
+    /// Waits until the controller hears of so many nodes: topics made before would leave the others out.
+    async fn wait_all_live(&self, nodes: u32) -> Outcome {
+        until("all nodes live", async || {
+            for id in self.running() {
+                let live = self.series(id, "millstream_cluster_live_nodes").await?;
+                if live == Some(f64::from(nodes)) {
+                    return Ok(Some(()));
+                }
+            }
+            Ok(None)
+        })
+        .await
+    }
+
+    /// The value of a series without labels but the node's own; `None` where the node does not tell it.
+    pub async fn series(&self, id: u32, name: &str) -> Outcome<Option<f64>> {
+        let scrape = http::get(self.http(id), "/metrics").await?;
+        let is_it = |line: &&str| line.strip_prefix(name).is_some_and(|rest| rest.starts_with(['{', ' ']));
+        let value = scrape.lines().find(is_it).and_then(|line| line.rsplit(' ').next());
+        Ok(value.map(str::parse).transpose()?)
     }
 
     /// Certificates and configuration files, and no process yet.

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures::StreamExt;
 use tokio::time::Instant;
 
 use super::{Driver, Ended, LEAVE_WITHIN, commit};
@@ -65,9 +66,27 @@ impl Driver {
         }));
     }
 
+    /// Lets commits under way end: nobody else would drive them, and the last one waits for its turn.
+    async fn settle_commits(&mut self) {
+        let settled = async {
+            while self.committing > 0 {
+                match self.work.next().await {
+                    Some(ended @ (Ended::Committed(_) | Ended::LetGo(..))) => self.ended(ended),
+                    Some(_) => {}
+                    None => return,
+                }
+            }
+        };
+        if tokio::time::timeout(LEAVE_WITHIN, settled).await.is_err() {
+            // Given up, they give their turn up.
+            self.work.clear();
+        }
+    }
+
     /// Commits what was processed and leaves the group.
     pub(super) async fn leave(&mut self) {
         let Some(coordinator) = self.fetcher.coordinator.clone() else { return };
+        self.settle_commits().await;
         if self.commit_at.is_some() {
             let processed = self.shared.processed_not_committed();
             if let Err(error) = commit(&coordinator, &self.shared, processed, LEAVE_WITHIN).await {

@@ -174,7 +174,7 @@ impl Output {
         let Self { base, file_id, directory, path, flushed: length, index, inputs, .. } = *self;
         let name = Name { base, file_id, cleaned: Some(Cleaned { next, clean: clean.min(next) }) };
         // This process made every byte of it out of batches that it had checked.
-        let file = Arc::new(SegmentFile::new(&directory, name, 0));
+        let file = Arc::new(SegmentFile::new(&directory, name));
         let max_timestamp = index.max_timestamp();
         let mut index = index.into_index();
         index.footer = Some(Footer { length, next_offset: next, max_timestamp });

@@ -152,6 +152,11 @@ impl ReplicaEnds {
         !std::mem::replace(&mut self.lock().owned, true)
     }
 
+    /// Whether it has an owner: its log is open.
+    pub(in crate::log) fn is_taken(&self) -> bool {
+        self.lock().owned
+    }
+
     /// The replica is about to be deleted: what it had unsynced does not matter any more.
     pub(in crate::log) fn remove(&self) {
         let mut state = self.lock();

@@ -125,10 +125,12 @@ impl LogDirectory {
         self.shared.partitions()
     }
 
-    /// How far each of them reaches: the leader epoch of its last batch, -1 without one, and where it ends.
+    /// How far each of them reaches that is open: the leader epoch of its last batch, -1 without one, and where it ends.
     #[must_use]
     pub fn reaches(&self) -> BTreeMap<PartitionId, (LeaderEpoch, Offset)> {
-        self.shared.replicas().iter().map(|ends| (ends.partition, ends.reach())).collect()
+        let replicas = self.shared.replicas();
+        let open = replicas.iter().filter(|ends| ends.is_taken());
+        open.map(|ends| (ends.partition, ends.reach())).collect()
     }
 
     /// Bytes free on the disk, and bytes in all.

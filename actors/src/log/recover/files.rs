@@ -50,7 +50,7 @@ impl Files {
             disk.sync_directory(path).map_err(LogError::io("sync the names in", path))?;
         }
         for name in leftover {
-            let gone = SegmentFile::new(path, name, 0);
+            let gone = SegmentFile::new(path, name);
             let removed =
                 remove_if_there(disk, &gone.index_path()).and_then(|()| remove_if_there(disk, &gone.path));
             removed.map_err(LogError::io("remove", &gone.path))?;
@@ -58,7 +58,7 @@ impl Files {
         }
         let mut segments = Vec::new();
         for name in kept {
-            let file = SegmentFile::new(path, name, u64::MAX);
+            let file = SegmentFile::new(path, name);
             let opened = disk.open(&file.path, OpenMode::Read).and_then(|opened| opened.length());
             let length = opened.map_err(LogError::io("look at", &file.path))?;
             segments.push(Segment { file: Arc::new(file), length });

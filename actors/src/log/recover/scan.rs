@@ -236,7 +236,6 @@ impl Resumed<'_> {
                 Step::Bad(text) => break Scanned::Bad { position: walk.position, offset: walk.offset, text },
             }
         };
-        segment.file.note_verified(self.start.position, walk.position);
         // What the file of the index knows beyond, of batches that are gone, must not come to count for others.
         self.stale_index.set(index.footer.is_some() || !active.index().entries.starts_with(&index.entries));
         active.began_ms = first_timestamp(segment, file)?.map(|first| first.min(shared.clock.wall_ms()));

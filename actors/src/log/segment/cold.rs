@@ -39,7 +39,8 @@ pub struct ColdRead {
 impl ColdRead {
     /// Reads. Whole batches from the one that holds the offset asked for; the first comes whole whatever its size.
     ///
-    /// What was not written by this process is checked before it is given out. Blocks.
+    /// Every batch is checked before it is given out, whoever wrote it and however often it was read: a disk may spoil
+    /// what it once had right. Blocks.
     pub fn run(self) -> Result<Bytes, LogError> {
         let file = self.segment.open(&self.shared)?;
         let (position, first) = self.find(&*file)?;
@@ -52,13 +53,13 @@ impl ColdRead {
         buffer.truncate(read);
         if is_beyond {
             // Unless its offsets are what is wrong with it.
-            self.verify(&buffer, position, batches::length(&first))?;
+            self.verify(&buffer, position)?;
             return Ok(Bytes::new());
         }
         let (length, next) = self.whole_batches(&buffer, position, &first)?;
         buffer.truncate(length);
         let length = u64::try_from(length).unwrap_or(0);
-        self.verify(&buffer, position, length)?;
+        self.verify(&buffer, position)?;
         self.segment.file.remember(next, position + length);
         self.shared.metrics.cold_read_bytes.increment(length);
         Ok(buffer.freeze())
@@ -119,11 +120,8 @@ impl ColdRead {
         Ok((length, next))
     }
 
-    fn verify(&self, bytes: &[u8], position: u64, length: u64) -> Result<(), LogError> {
+    fn verify(&self, bytes: &[u8], position: u64) -> Result<(), LogError> {
         let file = &self.segment.file;
-        if !file.needs_verification(position, position + length) {
-            return Ok(());
-        }
         let mut rest = bytes;
         let mut at = position;
         for header in batches::headers(bytes).map_while(Result::ok) {
@@ -138,7 +136,6 @@ impl ColdRead {
             rest = others;
             at += batches::length(&header);
         }
-        file.note_verified(position, position + length);
         Ok(())
     }
 }

@@ -10,7 +10,6 @@ mod name;
 mod sealed;
 
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 pub(super) use self::active::Active;
@@ -32,8 +31,6 @@ pub(super) struct SegmentFile {
     /// What the cleaner made of it, if it did.
     pub(super) cleaned: Option<Cleaned>,
     pub(super) path: PathBuf,
-    /// Bytes from this position on were written by this process, out of batches that it had checked.
-    written_from: AtomicU64,
     seen: Mutex<Seen>,
     /// Set when the first corruption in it was told.
     corrupt: OnceLock<()>,
@@ -42,8 +39,6 @@ pub(super) struct SegmentFile {
 /// What readers have found out.
 #[derive(Debug, Default)]
 struct Seen {
-    /// Checksums of the batches in this range have been verified.
-    verified: (u64, u64),
     /// Where readers that go through the segment in order will go on: offset and position.
     next: [(Offset, u64); READERS],
     newest: usize,
@@ -61,13 +56,12 @@ pub(super) struct Segment {
 }
 
 impl SegmentFile {
-    pub(super) fn new(directory: &Path, name: Name, written_from: u64) -> Self {
+    pub(super) fn new(directory: &Path, name: Name) -> Self {
         Self {
             base: name.base,
             file_id: name.file_id,
             cleaned: name.cleaned,
             path: directory.join(name.to_string()),
-            written_from: AtomicU64::new(written_from),
             seen: Mutex::default(),
             corrupt: OnceLock::new(),
         }
@@ -78,29 +72,9 @@ impl SegmentFile {
         self.path.with_extension("index")
     }
 
-    /// The batches from here on are this process's own.
-    pub(super) fn write_from(&self, position: u64) {
-        self.written_from.fetch_min(position, Ordering::SeqCst);
-        let mut seen = self.seen();
-        seen.verified.1 = seen.verified.1.min(position);
-        seen.next = Default::default();
-    }
-
-    /// Batches in this range were found well.
-    pub(super) fn note_verified(&self, from: u64, to: u64) {
-        let mut seen = self.seen();
-        let (known_from, known_to) = seen.verified;
-        seen.verified = if from <= known_to && to >= known_from && known_to > known_from {
-            (known_from.min(from), known_to.max(to))
-        } else {
-            (from, to)
-        };
-    }
-
-    fn needs_verification(&self, from: u64, to: u64) -> bool {
-        let written_from = self.written_from.load(Ordering::SeqCst);
-        let (verified_from, verified_to) = self.seen().verified;
-        from < written_from && !(verified_from <= from && to.min(written_from) <= verified_to)
+    /// The file was cut: nobody goes on reading where he was.
+    pub(super) fn was_cut(&self) {
+        self.seen().next = Default::default();
     }
 
     /// A reader that goes on at `offset` will find it at `position`.

@@ -109,7 +109,6 @@ impl Segment {
             active.note(position, header);
             true
         })?;
-        self.file.note_verified(0, self.length);
         let max_timestamp = active.max_timestamp();
         let mut index = active.into_index();
         index.footer = Some(Footer { length: self.length, next_offset, max_timestamp });

@@ -73,6 +73,51 @@ fn a_full_disk_refuses_and_heals() {
 }
 
 #[test]
+fn an_epoch_that_began_on_a_full_disk_is_known_at_the_next_start() {
+    simulation::run(7, |simulation| async move {
+        let disk = SimulatedDisk::new(7);
+        let directory = open(&simulation, &disk);
+        let (mut log, _) = open_log(&directory);
+        let mut kept = append(&mut log, 2, 0, 100).to_vec();
+        synced(&log).await.unwrap();
+        disk.set_full(true);
+        let refused = log.begin_epoch(LeaderEpoch(3)).unwrap_err();
+        assert!(refused.is_retriable(), "{refused}");
+        assert_eq!(log.epochs().last(), Some(LeaderEpoch(0)), "what is not on disk is not known");
+        disk.set_full(false);
+        kept.extend_from_slice(&append(&mut log, 1, 3, 100));
+        assert_eq!(synced(&log).await.unwrap(), Offset(3));
+        drop((log, directory));
+        disk.kill();
+        let directory = open(&simulation, &disk);
+        let (log, recovery) = open_log(&directory);
+        assert!(recovery.damage.is_none() && recovery.doubt.is_none(), "{recovery:?}");
+        assert_eq!(read_all(&log).unwrap(), kept);
+        assert_eq!(log.epochs().epoch_of(Offset(2)), Some(LeaderEpoch(3)));
+    });
+}
+
+#[test]
+fn a_log_that_led_without_an_append_takes_records_of_the_epoch_before() {
+    simulation::run(8, |simulation| async move {
+        let disk = SimulatedDisk::new(8);
+        let directory = open(&simulation, &disk);
+        let (mut log, _) = open_log(&directory);
+        let mut kept = append(&mut log, 2, 4, 100).to_vec();
+        log.begin_epoch(LeaderEpoch(5)).unwrap();
+        assert_eq!(log.epochs().last_written(), Some(LeaderEpoch(4)));
+        kept.extend_from_slice(&append(&mut log, 1, 4, 100));
+        synced(&log).await.unwrap();
+        drop((log, directory));
+        disk.kill();
+        let directory = open(&simulation, &disk);
+        let (log, recovery) = open_log(&directory);
+        assert!(recovery.damage.is_none(), "{recovery:?}");
+        assert_eq!(read_all(&log).unwrap(), kept);
+    });
+}
+
+#[test]
 fn a_failed_sync_fails_the_directory_and_its_bytes_are_not_believed_after_a_restart() {
     simulation::run(2, |simulation| async move {
         let disk = SimulatedDisk::new(2);
@@ -160,6 +205,25 @@ fn a_flipped_bit_below_the_durable_end_is_found_and_never_served() {
         assert_eq!(log.truncate_to(bad).unwrap(), bad);
         (bad.0..20).for_each(|_| drop(append(&mut log, 1, 0, 700)));
         assert_eq!(read_all(&log).unwrap(), batches.concat());
+    });
+}
+
+#[test]
+fn a_bit_that_flips_under_a_running_node_is_found_though_it_was_read_well_before() {
+    simulation::run(9, |simulation| async move {
+        let disk = SimulatedDisk::new(9);
+        let world = World::simulated(&simulation, &disk);
+        let settings = DirectorySettings { tail: TailBudget::new(0), ..DirectorySettings::default() };
+        let directory = LogDirectory::open(&world, Path::new(ROOT), settings, Events::uncounted()).unwrap();
+        let (mut log, _) = open_log(&directory);
+        let batches: Vec<Bytes> = (0..20).map(|_| append(&mut log, 1, 0, 700)).collect();
+        synced(&log).await.unwrap();
+        assert_eq!(read_all(&log).unwrap(), batches.concat());
+        let sealed = files(&world, Path::new(ROOT), ".log")[1].clone();
+        disk.flip_bit(&sealed, 761 + 300, 3).unwrap();
+        let bad = Offset(log.segments[1].file.base.0 + 1);
+        let found = log.read(bad, log.end(), 1).unwrap_err();
+        assert!(matches!(found, LogError::Corrupt { offset, .. } if offset == bad), "{found}");
     });
 }
 

@@ -370,7 +370,7 @@ fn facts_of(log: &Log, policy: FlushPolicy) -> LogFacts {
             FlushPolicy::Sync => log.durable_end(),
             FlushPolicy::Os => end,
         },
-        last_epoch: log.epochs().last(),
+        last_epoch: log.epochs().last_written(),
     }
 }
 

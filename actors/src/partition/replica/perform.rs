@@ -105,7 +105,9 @@ impl Replica {
         let (from, high_watermark) = (self.log.end(), self.state.high_watermark().value());
         let cut = if whole { self.log.reset_to(to) } else { self.log.truncate_to(to).map(drop) };
         if let Err(error) = cut {
-            return self.log_failed(&error);
+            self.log_failed(&error);
+            // Where it failed for want of space, say, it is asked for and tried again after a pause.
+            return self.step(Input::Interrupted(self.state.epoch()));
         }
         let (topic, partition) = (self.topic.as_ref(), self.partition);
         self.shared.events.emit(Truncated { topic, partition, from, to, high_watermark });

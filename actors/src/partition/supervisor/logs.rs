@@ -9,7 +9,7 @@ use ractor::ActorRef;
 use super::super::append::{ProducerLimits, ProducerTable};
 use super::super::replica::producers_of;
 use super::{State, SupervisorMessage};
-use crate::ids::{LeaderEpoch, Offset, PartitionId};
+use crate::ids::{LeaderEpoch, PartitionId};
 use crate::image::{Doubt, DoubtCause, ReportedDoubt};
 use crate::log::{DirectoryHealth, Log, LogDirectory, LogError, Recovery};
 use crate::topic_config::TopicConfig;
@@ -40,10 +40,9 @@ impl RecoveredLogs {
     pub fn doubts(&self) -> Vec<ReportedDoubt> {
         let doubted = self.opened.iter().filter(|(_, opened)| opened.recovery.in_doubt);
         let doubted = doubted.map(|(partition, opened)| doubt_of(*partition, opened));
-        let broken =
-            Doubt { cause: DoubtCause::DirectoryFailed, last_epoch: LeaderEpoch(-1), end: Offset::ZERO };
-        let broken = self.unopened.iter().map(|id| ReportedDoubt { partition: *id, doubt: broken });
-        doubted.chain(broken).collect()
+        // How far such a log reaches is told once it could be opened.
+        let untold = self.unopened.iter().map(|id| ReportedDoubt { partition: *id, doubt: Doubt::UNTOLD });
+        doubted.chain(untold).collect()
     }
 
     /// How many could be opened.

@@ -7,6 +7,7 @@ use ractor::ActorRef;
 use super::super::controller_link::Altered;
 use super::super::state::{self, ChangeOutcome};
 use super::{State, SupervisorMessage};
+use crate::error::{ErrorCode, Refusal};
 use crate::ids::{LeaderEpoch, PartitionId};
 use crate::image::InSyncChange;
 
@@ -53,17 +54,42 @@ impl State {
         let Some(under_way) = self.proposals.under_way.take() else { return };
         let outcomes: Option<BTreeMap<_, _>> = altered.map(|results| results.into_iter().collect());
         for (partition, (epoch, attempt)) in under_way {
-            let outcome = match outcomes.as_ref().and_then(|outcomes| outcomes.get(&partition)) {
-                Some(Ok(set_version)) => ChangeOutcome::Committed { set_version: *set_version },
-                Some(Err(refusal)) => {
-                    tracing::debug!(%partition, %refusal, "a change of the in-sync set was refused");
-                    ChangeOutcome::Refused
-                }
-                None => ChangeOutcome::Unknown,
-            };
+            let told = outcomes.as_ref().and_then(|outcomes| outcomes.get(&partition));
+            let outcome = outcome(partition, told);
             if let Some(slot) = self.slots.get(&partition) {
                 slot.inbox.put(|completions| completions.settled = Some((epoch, attempt, outcome)));
             }
         }
+    }
+}
+
+/// What became of a change, by what the controller said of it.
+fn outcome(partition: PartitionId, told: Option<&Result<u32, Refusal>>) -> ChangeOutcome {
+    match told {
+        Some(Ok(set_version)) => ChangeOutcome::Committed { set_version: *set_version },
+        // The set is another one by now: perhaps by this very change, asked for once before, whose answer was lost. It
+        // counts until the image shows which.
+        Some(Err(refusal)) if refusal.code == ErrorCode::InvalidUpdateVersion => ChangeOutcome::Unknown,
+        Some(Err(refusal)) => {
+            tracing::debug!(%partition, %refusal, "a change of the in-sync set was refused");
+            ChangeOutcome::Refused
+        }
+        None => ChangeOutcome::Unknown,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ids::TopicId;
+
+    #[test]
+    fn a_change_that_may_have_been_made_by_an_attempt_whose_answer_was_lost_is_not_taken_for_refused() {
+        let partition = PartitionId { topic: TopicId(uuid::Uuid::nil()), index: 0 };
+        let refused = |code| outcome(partition, Some(&Err(Refusal::new(code, "by the test's wish"))));
+        assert_eq!(refused(ErrorCode::InvalidUpdateVersion), ChangeOutcome::Unknown);
+        assert_eq!(refused(ErrorCode::IneligibleReplica), ChangeOutcome::Refused);
+        assert_eq!(outcome(partition, None), ChangeOutcome::Unknown);
+        assert_eq!(outcome(partition, Some(&Ok(7))), ChangeOutcome::Committed { set_version: 7 });
     }
 }
