@@ -2,7 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-/// Kafka's error codes, those in use. The numbers are the protocol's.
+/// Kafka's error codes, those in use. The numbers are the protocol's; new ones stand at the end, because between nodes a
+/// code is told by its place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[repr(i16)]
 pub enum ErrorCode {
@@ -114,6 +115,12 @@ pub enum ErrorCode {
     GroupMaxSizeReached = 81,
     /// Members of the group subscribe to the topic.
     GroupSubscribedToTopic = 86,
+    /// The member's protocols do not go with the group's.
+    InconsistentGroupProtocol = 23,
+    /// The session timeout is not in the coordinator's bounds.
+    InvalidSessionTimeout = 26,
+    /// The member is to join again with the id that it is given here.
+    MemberIdRequired = 79,
 }
 
 impl ErrorCode {

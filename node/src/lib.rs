@@ -8,6 +8,7 @@ pub mod certificates;
 pub mod cli;
 pub mod config;
 pub mod http;
+mod kafka;
 pub mod node;
 pub mod telemetry;
 

@@ -3,6 +3,7 @@
 pub mod checker;
 pub mod disks;
 pub mod history;
+pub mod kafka;
 pub mod load;
 pub mod process;
 pub mod simulated;

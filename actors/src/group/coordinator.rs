@@ -5,12 +5,16 @@
 //! back; those who wait are told to try again. An answer that needs no records is from memory, and given only while
 //! the lease on the partition holds or is confirmed (rule 8).
 
+mod classic;
+
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::{Mutex, PoisonError};
 
 use ractor::{Actor, ActorProcessingErr, ActorRef};
 
+use super::classic::{ClassicGroup, Committer};
+use super::classic_part::ClassicPart;
 use super::doors::Leadership;
 use super::lag::LagWatch;
 use super::message::GroupState;
@@ -54,36 +58,26 @@ impl fmt::Debug for CoordinatorMessage {
 }
 
 /// What others may see of a group without asking its coordinator.
-#[derive(Debug)]
-pub(super) struct Shown(AtomicU8);
+#[derive(Debug, Default)]
+pub(super) struct Shown(Mutex<Option<ShownGroup>>);
+
+/// A group in a list of groups.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ShownGroup {
+    /// Where it stands.
+    pub state: GroupState,
+    /// The protocol type of a group of the classic protocol.
+    pub classic: Option<Arc<str>>,
+}
 
 impl Shown {
-    pub(super) fn new() -> Arc<Self> {
-        Arc::new(Self(AtomicU8::new(Self::NOTHING)))
+    fn set(&self, group: Option<ShownGroup>) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = group;
     }
 
-    const NOTHING: u8 = 0;
-
-    fn set(&self, state: Option<GroupState>) {
-        let number = match state {
-            None => Self::NOTHING,
-            Some(GroupState::Empty) => 1,
-            Some(GroupState::Assigning) => 2,
-            Some(GroupState::Reconciling) => 3,
-            Some(GroupState::Stable) => 4,
-        };
-        self.0.store(number, Ordering::Relaxed);
-    }
-
-    /// The group's state; `None` while there is no such group.
-    pub(super) fn state(&self) -> Option<GroupState> {
-        match self.0.load(Ordering::Relaxed) {
-            1 => Some(GroupState::Empty),
-            2 => Some(GroupState::Assigning),
-            3 => Some(GroupState::Reconciling),
-            4 => Some(GroupState::Stable),
-            _ => None,
-        }
+    /// `None` while there is no such group.
+    pub(super) fn group(&self) -> Option<ShownGroup> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
 
@@ -138,6 +132,8 @@ impl Actor for GroupCoordinator {
 /// The actor's state.
 pub(super) struct Coordinator {
     machine: ConsumerGroup,
+    /// The group as one of the classic protocol, if it is one.
+    classic: Option<ClassicPart>,
     answers: Answers,
     lag: LagWatch,
     /// The request last taken.
@@ -157,9 +153,27 @@ impl Coordinator {
         let (topics, settings) = (leadership.topics(), leadership.settings());
         let around = Surroundings { now: leadership.now(), topics: &*topics, settings: &settings };
         let lag = LagWatch::of(&id);
-        let machine = ConsumerGroup::new(id, group, &around);
+        let written = group.classic.clone();
+        let machine = ConsumerGroup::new(Arc::clone(&id), group, &around);
         let (answers, taken, wakes_ms, is_broken) = (Answers::default(), 0, None, false);
-        Self { machine, answers, lag, taken, wakes_ms, is_broken, leadership, supervisor, myself, shown }
+        let classic = None;
+        let mut coordinator = Self {
+            machine,
+            classic,
+            answers,
+            lag,
+            taken,
+            wakes_ms,
+            is_broken,
+            leadership,
+            supervisor,
+            myself,
+            shown,
+        };
+        if written.is_some() {
+            coordinator.begin_classic(written);
+        }
+        coordinator
     }
 
     fn take(&mut self, message: CoordinatorMessage) {
@@ -178,6 +192,9 @@ impl Coordinator {
             CoordinatorMessage::Tick => {
                 self.wakes_ms = None;
                 self.decide(None, ConsumerGroup::tick);
+                let has_offsets = !self.machine.group().offsets.is_empty();
+                self.decide_classic(ClassicGroup::tick);
+                self.decide_classic(|group, around| group.forget(around, has_offsets));
             }
             // One that only believes to be the owner would tell a second, older lag beside the owner's.
             CoordinatorMessage::MeasureLag if self.leadership.lease.holds() => {
@@ -190,16 +207,44 @@ impl Coordinator {
     fn serve(&mut self, request: GroupRequest) {
         match request {
             GroupRequest::Heartbeat { request, host, reply } => {
+                if let Some(refusal) = self.refuses_modern() {
+                    return reply.give(Err(refusal));
+                }
                 self.decide(Some(reply), |machine, around| machine.heartbeat(around, &host, &request));
+                if self.machine.group().classic.is_none() {
+                    self.classic = None;
+                }
             }
-            GroupRequest::Commit { request, reply } => {
-                self.decide(Some(reply), |machine, around| machine.commit(around, &request));
+            GroupRequest::Commit { request, committer, reply } => {
+                if self.classic.is_none() {
+                    return self.decide(Some(reply), |machine, around| machine.commit(around, &request));
+                }
+                let committer = committer.unwrap_or_else(|| Committer {
+                    version: i16::MAX,
+                    member: request.member.as_str().into(),
+                    generation: request.member_epoch,
+                    instance: None,
+                });
+                match self.check_classic_commit(&committer) {
+                    Ok(()) => {
+                        self.decide(Some(reply), |machine, around| machine.commit_checked(around, &request));
+                    }
+                    Err(refusal) => reply.give(Err(refusal)),
+                }
             }
+            GroupRequest::Classic { request, .. } => self.serve_classic(request),
             GroupRequest::DeleteOffsets { request, reply } => {
                 self.decide(Some(reply), |machine, around| machine.delete_offsets(around, &request));
             }
             GroupRequest::Delete { request, reply } => {
+                // A member that was promised an id is on its way.
+                if let Some(refusal) = self.has_promised() {
+                    return reply.give(Err(refusal));
+                }
                 self.decide(Some(reply), |machine, around| machine.delete(around, &request));
+                if self.machine.group().is_nothing() {
+                    self.classic = None;
+                }
             }
             GroupRequest::Fetch { request, reply } => {
                 self.decide(Some(reply), |machine, around| {
@@ -259,7 +304,17 @@ impl Coordinator {
     }
 
     fn settle(&mut self, number: u64, result: Result<(), Refusal>) {
-        let Some(refusal) = self.answers.settle(number, result) else { return };
+        let is_committed = result.is_ok();
+        let token = self.classic.as_mut().and_then(|classic| classic.records.remove(&number));
+        let settled = self.answers.settle(number, result);
+        if let Some(token) = token
+            && is_committed
+        {
+            self.decide_classic(|group, around| group.committed(around, token));
+        }
+        let Some(refusal) = settled else { return };
+        // Who waits is told to try again when this coordinator is gone.
+        self.classic = None;
         self.is_broken = true;
         let group = self.machine.id();
         self.leadership.doors.events.emit(GroupBroken { group, refusal: &refusal });
@@ -294,8 +349,9 @@ impl Coordinator {
         if self.is_broken {
             return;
         }
-        let is_nothing = self.machine.group().is_nothing();
-        self.shown.set((!is_nothing).then(|| self.machine.state()));
+        let is_classic_nothing = self.classic.as_ref().is_none_or(ClassicPart::is_nothing);
+        let is_nothing = self.machine.group().is_nothing() && is_classic_nothing;
+        self.shown.set((!is_nothing).then(|| self.shown_group()));
         let (partition, group) = (self.leadership.partition, self.machine.id());
         if is_nothing && self.answers.is_empty() {
             let actor = self.myself.get_id();
@@ -303,7 +359,8 @@ impl Coordinator {
                 SupervisorMessage::Vacant { partition, group: Arc::clone(group), actor, taken: self.taken };
             let _supervisor_ended = self.supervisor.cast(told);
         }
-        let next_ms = self.machine.next_deadline_ms();
+        let classic_ms = self.classic.as_ref().and_then(|classic| classic.group.wake_at());
+        let next_ms = classic_ms.unwrap_or(u64::MAX).min(self.machine.next_deadline_ms());
         if self.wakes_ms.is_none_or(|wakes_ms| next_ms < wakes_ms) {
             self.wakes_ms = Some(next_ms);
             let told = SupervisorMessage::Deadline { partition, group: Arc::clone(group), at_ms: next_ms };

@@ -8,12 +8,17 @@ use millstream_transport::message::Message;
 use ractor::{Actor, ActorCell, ActorRef, SpawnErr};
 use tokio::sync::{Semaphore, oneshot};
 
+use super::classic::{
+    ClassicDescription, Committer, EachLeft, Heartbeat, JoinGroup, LeaveGroup, SyncGroup, Synced,
+};
+pub use super::classic_part::JoinAnswer;
+pub use super::coordinator::ShownGroup;
 use super::doors::{GroupDoors, OwnershipLease};
 use super::message::{
     DeleteGroup, DescribeGroup, FindCoordinator, GroupHeartbeat, ListGroups, OffsetCommit, OffsetDelete,
     OffsetFetch,
 };
-use super::request::{GroupRequest, Reply};
+use super::request::{ClassicRequest, GroupRequest, Reply};
 use super::supervision::SupervisorMessage;
 use super::supervisor::{GroupSupervisor, not_coordinator};
 use crate::error::{ErrorCode, Refusal};
@@ -87,6 +92,14 @@ impl GroupFront {
         &self,
         wrap: impl FnOnce(Reply<Result<T, Refusal>>) -> SupervisorMessage,
     ) -> BoxFuture<'static, Result<T, Refusal>> {
+        self.place(wrap).map(Result::flatten).boxed()
+    }
+
+    /// The same for any answer.
+    fn place<T: Send + 'static>(
+        &self,
+        wrap: impl FnOnce(Reply<T>) -> SupervisorMessage,
+    ) -> BoxFuture<'static, Result<T, Refusal>> {
         let Ok(place) = Arc::clone(&self.places).try_acquire_owned() else {
             let text = "as many requests of groups wait here as may; try again later";
             return std::future::ready(Err(Refusal::new(ErrorCode::ThrottlingQuotaExceeded, text))).boxed();
@@ -95,7 +108,7 @@ impl GroupFront {
         self.tell(wrap(Reply::new(to, place)));
         let ended = "the coordinator ended before it answered; find it again and ask again";
         let refusal = Refusal::new(ErrorCode::CoordinatorNotAvailable, ended);
-        from.map(move |answer| answer.unwrap_or(Err(refusal))).boxed()
+        from.map(move |answer| answer.map_err(|_| refusal)).boxed()
     }
 
     fn ask_group<T: Send + 'static>(
@@ -115,6 +128,70 @@ impl GroupFront {
         check_name(group)?;
         let partitions = self.doors.coordinators.partitions().ok_or_else(|| not_coordinator(0))?;
         Ok(coordinator_partition(group, partitions))
+    }
+}
+
+/// The classic protocol: what Kafka's clients ask through their own listener.
+impl GroupFront {
+    /// A member joins. Answered when all have joined: it may take as long as the longest rebalance timeout.
+    pub fn join(&self, group: &str, request: JoinGroup) -> BoxFuture<'static, JoinAnswer> {
+        let asking = self.ask_as(group, |reply| ClassicRequest::Join { request, reply });
+        asking.map(|answer| answer.unwrap_or_else(|refusal| ("".into(), Err(refusal)))).boxed()
+    }
+
+    /// A member asks for its assignment.
+    pub fn sync(&self, group: &str, request: SyncGroup) -> BoxFuture<'static, Result<Synced, Refusal>> {
+        self.ask_as(group, |reply| ClassicRequest::Sync { request, reply }).map(Result::flatten).boxed()
+    }
+
+    /// A member lives.
+    pub fn classic_heartbeat(
+        &self,
+        group: &str,
+        request: Heartbeat,
+    ) -> BoxFuture<'static, Result<(), Refusal>> {
+        self.ask_as(group, |reply| ClassicRequest::Heartbeat { request, reply }).map(Result::flatten).boxed()
+    }
+
+    /// Members leave.
+    pub fn leave(&self, group: &str, request: LeaveGroup) -> BoxFuture<'static, Result<EachLeft, Refusal>> {
+        self.ask_as(group, |reply| ClassicRequest::Leave { request, reply }).map(Result::flatten).boxed()
+    }
+
+    /// The groups that this node coordinates, of both protocols.
+    pub fn list(&self) -> BoxFuture<'static, Result<Vec<(String, ShownGroup)>, Refusal>> {
+        self.ask(|reply| SupervisorMessage::List { reply })
+    }
+
+    /// Everything about a group of the classic protocol.
+    pub fn describe_classic(&self, group: &str) -> BoxFuture<'static, Result<ClassicDescription, Refusal>> {
+        self.ask_as(group, |reply| ClassicRequest::Describe { reply }).map(Result::flatten).boxed()
+    }
+
+    /// Commits offsets, from a member of either protocol or from outside.
+    pub fn commit(
+        &self,
+        request: OffsetCommit,
+        committer: Committer,
+    ) -> BoxFuture<'static, <OffsetCommit as Message>::Answer> {
+        let group = request.group.clone();
+        self.ask_group(&group, |reply| GroupRequest::Commit { request, committer: Some(committer), reply })
+    }
+
+    fn ask_as<T: Send + 'static>(
+        &self,
+        group: &str,
+        wrap: impl FnOnce(Reply<T>) -> ClassicRequest,
+    ) -> BoxFuture<'static, Result<T, Refusal>> {
+        let partition = match self.partition_of(group) {
+            Ok(partition) => partition,
+            Err(refusal) => return std::future::ready(Err(refusal)).boxed(),
+        };
+        let group = group.to_owned();
+        self.place(|reply| {
+            let request = Box::new(GroupRequest::Classic { group, request: wrap(reply) });
+            SupervisorMessage::Request { partition, request }
+        })
     }
 }
 
@@ -162,7 +239,11 @@ impl GroupMessage for GroupHeartbeat {
 
 impl GroupMessage for OffsetCommit {
     fn ask(self, front: &GroupFront, _host: &str) -> BoxFuture<'static, Self::Answer> {
-        front.ask_group(&self.group.clone(), |reply| GroupRequest::Commit { request: self, reply })
+        front.ask_group(&self.group.clone(), |reply| GroupRequest::Commit {
+            request: self,
+            committer: None,
+            reply,
+        })
     }
 }
 
@@ -174,7 +255,11 @@ impl GroupMessage for OffsetFetch {
 
 impl GroupMessage for ListGroups {
     fn ask(self, front: &GroupFront, _host: &str) -> BoxFuture<'static, Self::Answer> {
-        front.ask(|reply| SupervisorMessage::List { reply })
+        let listing = front.list();
+        let states = |listed: Vec<(String, ShownGroup)>| {
+            listed.into_iter().map(|(group, shown)| (group, shown.state)).collect()
+        };
+        listing.map(move |listed| listed.map(states)).boxed()
     }
 }
 

@@ -137,6 +137,10 @@ pub enum GroupState {
     Reconciling,
     /// Every member owns what it should.
     Stable,
+    /// Of the classic protocol: members are to join again.
+    PreparingRebalance,
+    /// Of the classic protocol: all have joined, one assigns.
+    CompletingRebalance,
 }
 
 /// Asks for everything about a group.

@@ -9,6 +9,8 @@
 //! What the rest of the node lends is in [`doors`] (log, lease, ends), [`topics`] and [`following`] (the image).
 
 pub mod assignor;
+pub mod classic;
+mod classic_part;
 mod coordinator;
 pub mod doors;
 pub mod following;

@@ -4,6 +4,8 @@ use std::fmt;
 
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
+use super::classic::{ClassicDescription, Committer, Heartbeat, JoinGroup, LeaveGroup, SyncGroup};
+use super::classic_part::{ClassicReply, JoinAnswer};
 use super::message::{
     CommittedOffset, DeleteGroup, DescribeGroup, GroupDescription, GroupHeartbeat, GroupHeartbeatAnswer,
     OffsetCommit, OffsetDelete, OffsetFetch,
@@ -34,12 +36,59 @@ pub(super) type PerPartition = Result<Vec<(PartitionId, Result<(), Refusal>)>, R
 
 /// What a group's coordinator can be asked.
 pub(super) enum GroupRequest {
-    Heartbeat { request: GroupHeartbeat, host: String, reply: Reply<Result<GroupHeartbeatAnswer, Refusal>> },
-    Commit { request: OffsetCommit, reply: Reply<PerPartition> },
-    Fetch { request: OffsetFetch, reply: Reply<Result<Vec<(PartitionId, CommittedOffset)>, Refusal>> },
-    Describe { request: DescribeGroup, reply: Reply<Result<GroupDescription, Refusal>> },
-    Delete { request: DeleteGroup, reply: Reply<Result<(), Refusal>> },
-    DeleteOffsets { request: OffsetDelete, reply: Reply<PerPartition> },
+    Heartbeat {
+        request: GroupHeartbeat,
+        host: String,
+        reply: Reply<Result<GroupHeartbeatAnswer, Refusal>>,
+    },
+    Commit {
+        request: OffsetCommit,
+        committer: Option<Committer>,
+        reply: Reply<PerPartition>,
+    },
+    Fetch {
+        request: OffsetFetch,
+        reply: Reply<Result<Vec<(PartitionId, CommittedOffset)>, Refusal>>,
+    },
+    Describe {
+        request: DescribeGroup,
+        reply: Reply<Result<GroupDescription, Refusal>>,
+    },
+    Delete {
+        request: DeleteGroup,
+        reply: Reply<Result<(), Refusal>>,
+    },
+    DeleteOffsets {
+        request: OffsetDelete,
+        reply: Reply<PerPartition>,
+    },
+    /// The requests of the classic protocol.
+    Classic {
+        group: String,
+        request: ClassicRequest,
+    },
+}
+
+/// What members and tools of the classic protocol ask.
+pub(super) enum ClassicRequest {
+    Join { request: JoinGroup, reply: Reply<JoinAnswer> },
+    Sync { request: SyncGroup, reply: Reply<Result<super::classic::Synced, Refusal>> },
+    Heartbeat { request: Heartbeat, reply: Reply<Result<(), Refusal>> },
+    Leave { request: LeaveGroup, reply: Reply<Result<super::classic::EachLeft, Refusal>> },
+    Describe { reply: Reply<Result<ClassicDescription, Refusal>> },
+}
+
+impl ClassicRequest {
+    /// Answers with a refusal.
+    pub(super) fn refuse(self, refusal: Refusal) {
+        match self {
+            Self::Join { reply, .. } => ClassicReply::Join(reply).refuse(refusal),
+            Self::Sync { reply, .. } => ClassicReply::Sync(reply).refuse(refusal),
+            Self::Leave { reply, .. } => ClassicReply::Leave(reply).refuse(refusal),
+            Self::Heartbeat { reply, .. } => reply.give(Err(refusal)),
+            Self::Describe { reply } => reply.give(Err(refusal)),
+        }
+    }
 }
 
 impl GroupRequest {
@@ -52,6 +101,7 @@ impl GroupRequest {
             Self::Describe { request, .. } => &request.group,
             Self::Delete { request, .. } => &request.group,
             Self::DeleteOffsets { request, .. } => &request.group,
+            Self::Classic { group, .. } => group,
         }
     }
 
@@ -63,6 +113,7 @@ impl GroupRequest {
             Self::Fetch { reply, .. } => reply.give(Err(refusal)),
             Self::Describe { reply, .. } => reply.give(Err(refusal)),
             Self::Delete { reply, .. } => reply.give(Err(refusal)),
+            Self::Classic { request, .. } => request.refuse(refusal),
         }
     }
 }

@@ -1,6 +1,7 @@
 //! The settings of group coordinators, by Kafka's names.
 
 use super::assignor::Assignor;
+use super::classic::ClassicSettings;
 use crate::kinds::GROUP_SUPERVISOR;
 
 /// How a node coordinates groups.
@@ -31,6 +32,8 @@ pub struct GroupSettings {
     pub offsets_retention_check_ms: u64,
     /// `group.lag.interval.ms`: how often the lag of groups is computed.
     pub lag_interval_ms: u64,
+    /// Groups of the classic protocol.
+    pub classic: ClassicSettings,
     /// Requests of one coordinator partition that may wait for their answer; more are refused.
     pub max_waiting: usize,
 }
@@ -49,6 +52,7 @@ impl Default for GroupSettings {
             offsets_retention_ms: 7 * 24 * 60 * 60 * 1_000,
             offsets_retention_check_ms: 600_000,
             lag_interval_ms: 5_000,
+            classic: ClassicSettings::default(),
             max_waiting: GROUP_SUPERVISOR.mailbox_max,
         }
     }

@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use ractor::ActorId;
 
+use super::coordinator::ShownGroup;
 use super::doors::{OwnershipLease, Replay};
-use super::message::GroupState;
 use super::request::{GroupRequest, Reply};
 use crate::error::Refusal;
 use crate::ids::LeaderEpoch;
@@ -45,5 +45,5 @@ impl fmt::Debug for SupervisorMessage {
     }
 }
 
-/// Groups and their states.
-pub(super) type Listed = Result<Vec<(String, GroupState)>, Refusal>;
+/// Groups, and how each stands.
+pub(super) type Listed = Result<Vec<(String, ShownGroup)>, Refusal>;

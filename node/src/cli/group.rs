@@ -108,6 +108,8 @@ const fn state_name(state: GroupState) -> &'static str {
         GroupState::Assigning => "assigning",
         GroupState::Reconciling => "reconciling",
         GroupState::Stable => "stable",
+        GroupState::PreparingRebalance => "preparing rebalance",
+        GroupState::CompletingRebalance => "completing rebalance",
     }
 }
 

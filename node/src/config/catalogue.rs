@@ -111,6 +111,58 @@ pub const SETTINGS: &[Setting] = &[
         "This node's certificate (PEM), made by millstream certs. Empty as for tls.authority.",
     ),
     setting("tls.key", Kind::Path, "", AtRestart, "The key of tls.certificate (PEM)."),
+    // Kafka's protocol.
+    setting(
+        "listeners",
+        Kind::Text,
+        "",
+        AtRestart,
+        "Where Kafka's clients reach this node (TCP), as PLAINTEXT://host:port with the port of quic.listen; clients are \
+         told the host and port of quic.advertised. Empty for the address of quic.listen if that is loopback, else \
+         127.0.0.1 at its port (none where that is 0); none for no such listener. Any other address than loopback needs allow.unauthenticated.",
+    ),
+    setting(
+        "allow.unauthenticated",
+        Kind::Flag,
+        "false",
+        AtRestart,
+        "Whether listeners may be open to other machines though their clients are not asked who they are.",
+    ),
+    setting(
+        "socket.request.max.bytes",
+        whole(1024, 1 << 30, "bytes"),
+        "104857600",
+        AtRestart,
+        "The longest request that a Kafka client may send.",
+    ),
+    setting(
+        "max.connections",
+        whole(1, 1 << 24, "connections"),
+        "100000",
+        AtRestart,
+        "Connections of Kafka clients in all; more are refused.",
+    ),
+    setting(
+        "max.connections.per.ip",
+        whole(1, 1 << 24, "connections"),
+        "100000",
+        AtRestart,
+        "Connections of Kafka clients from one address; more are refused.",
+    ),
+    setting(
+        "connections.max.idle.ms",
+        whole(100, DAY_MS, "ms"),
+        "600000",
+        AtRestart,
+        "A Kafka client that says nothing for so long, and waits for nothing, is disconnected.",
+    ),
+    setting(
+        "auto.create.topics.enable",
+        Kind::Flag,
+        "true",
+        AtRestart,
+        "Whether a topic that a Kafka client asks for and that does not exist is made.",
+    ),
     // The quorum.
     setting(
         "quorum.voters",

@@ -2,6 +2,7 @@
 
 pub mod catalogue;
 pub mod file;
+mod kafka;
 pub mod setting;
 mod typed;
 
@@ -9,6 +10,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 pub use file::FileError;
+pub use kafka::KafkaConfig;
 pub use typed::{NodeConfig, TlsFiles, Voter};
 
 /// Settings that a node cannot start with.

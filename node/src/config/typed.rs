@@ -9,6 +9,7 @@ use millstream_actors::ids::NodeId;
 use millstream_actors::log::CleanerSettings;
 use millstream_actors::topic_config::TopicConfig;
 
+use super::kafka::KafkaConfig;
 use super::{ConfigError, Settings};
 
 /// A first voter of the quorum.
@@ -42,6 +43,7 @@ pub struct NodeConfig {
     pub quic_listen: SocketAddr,
     pub quic_advertised: String,
     pub quic_mtu_bytes: u16,
+    pub kafka: KafkaConfig,
     pub http_listen: SocketAddr,
     pub tls: Option<TlsFiles>,
     pub voters: Vec<Voter>,
@@ -93,6 +95,7 @@ impl NodeConfig {
             shutdown_timeout: reader.duration_ms("shutdown.timeout.ms")?,
             quic_listen,
             quic_mtu_bytes: reader.number("quic.mtu.bytes")?,
+            kafka: KafkaConfig::read(&reader, quic_listen)?,
             http_listen: reader.socket("http.listen")?,
             tls: reader.tls()?,
             voters: reader.voters(node_id, &advertised)?,
@@ -134,25 +137,37 @@ impl NodeConfig {
     }
 }
 
-struct Reader<'a>(&'a Settings);
+/// Reads settings; what is wrong with one names it.
+pub(super) struct Reader<'a>(&'a Settings);
 
 impl Reader<'_> {
-    fn wrong(&self, name: &str, reason: &str) -> ConfigError {
+    pub(super) fn wrong(&self, name: &str, reason: &str) -> ConfigError {
         let value = self.0.value(name).to_owned();
         ConfigError::Value { name: name.to_owned(), value, reason: reason.to_owned() }
     }
 
-    fn number<T: std::str::FromStr>(&self, name: &str) -> Result<T, ConfigError> {
+    pub(super) fn text(&self, name: &str) -> &str {
+        self.0.value(name)
+    }
+
+    pub(super) fn flag(&self, name: &str) -> Result<bool, ConfigError> {
+        self.0.value(name).parse().map_err(|_| self.wrong(name, "must be true or false"))
+    }
+
+    pub(super) fn number<T: std::str::FromStr>(&self, name: &str) -> Result<T, ConfigError> {
         self.0.value(name).parse().map_err(|_| self.wrong(name, "is not a number that fits"))
     }
 
-    fn duration_ms(&self, name: &str) -> Result<Duration, ConfigError> {
+    pub(super) fn duration_ms(&self, name: &str) -> Result<Duration, ConfigError> {
         self.number(name).map(Duration::from_millis)
     }
 
     fn socket(&self, name: &str) -> Result<SocketAddr, ConfigError> {
-        self.0
-            .value(name)
+        self.resolve(name, self.0.value(name))
+    }
+
+    pub(super) fn resolve(&self, name: &str, address: &str) -> Result<SocketAddr, ConfigError> {
+        address
             .to_socket_addrs()
             .ok()
             .and_then(|mut addresses| addresses.next())

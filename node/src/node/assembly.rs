@@ -54,6 +54,8 @@ use super::tree::{Fatal, Tree};
 use super::vigil::{DirectoryVigil, superseded};
 use super::vitals::NodeVitals;
 use crate::config::NodeConfig;
+use crate::kafka::listener::KafkaListener;
+use crate::kafka::service::{ListenerLimits, Service};
 
 /// Produce requests under way hold at most so many bytes together.
 const PRODUCE_MEMORY_BYTES: usize = 128 << 20;
@@ -71,6 +73,8 @@ pub(crate) const QUORUM_DIRECTORY: &str = "quorum";
 pub(super) struct Ingredients {
     pub(super) world: World,
     pub(super) wire: Arc<dyn Wire>,
+    /// The socket for Kafka's clients, where they are served.
+    pub(super) kafka: Option<std::net::TcpListener>,
     pub(super) config: NodeConfig,
     pub(super) credentials: Credentials,
     pub(super) events: Events,
@@ -90,6 +94,7 @@ pub(super) struct Running {
     front: ClusterFront<Endpoint>,
     replicas: ReplicaSupervisor,
     groups: GroupFront,
+    kafka: Option<KafkaListener>,
     tasks: Vec<JoinHandle<()>>,
     tree: Tree,
     /// Says why the node cannot go on, once it cannot.
@@ -127,7 +132,7 @@ impl Running {
         ingredients.config = ingredients.config.listening_at(endpoint.local_address().port());
         let mut tasks = Vec::new();
         let council = Council::convene(&ingredients, &endpoint, &tree, &mut tasks).await?;
-        let Ingredients { world, config, events, .. } = ingredients;
+        let Ingredients { world, config, events, kafka, .. } = ingredients;
         let Council { door, quorum, controller, front, images, voters } = council;
         let identity = identity(&config, &disk);
         let found = ReplicaDirectory::default();
@@ -196,6 +201,8 @@ impl Running {
             .and(sessions(&world, &found, &events))
             .and(door.handlers());
         service.open(handlers);
+        let parts = (&world, &config, &partitions, &front, &groups, &images);
+        let kafka = kafka.map(|socket| start_kafka(socket, parts)).transpose()?;
         let state = Arc::new(NodeState::new(images, agent.health(), disk.directory.subscribe()));
         let directory = disk.directory;
         Ok(Self {
@@ -211,6 +218,7 @@ impl Running {
             front,
             replicas,
             groups,
+            kafka,
             tasks,
             tree,
             fatal,
@@ -227,6 +235,7 @@ impl Running {
     /// Ends the node cleanly: hands its leaderships over, syncs, leaves. What is not done in time is given up: the
     /// next start then recovers.
     pub(super) async fn stop(self) -> Result<(), String> {
+        drop(self.kafka);
         let within = self.config.shutdown_timeout;
         let handing_over = self.front.hand_over(self.incarnation, within / 4);
         if let Err(refusal) = handing_over.await {
@@ -251,6 +260,7 @@ impl Running {
     /// Ends the node as a kill would: nobody is told, nothing is synced. What still runs ends soon after, and can do
     /// nothing that counts where disk and network were taken away before.
     pub(super) async fn abandon(self) {
+        drop(self.kafka);
         self.endpoint.abandon();
         self.tree.stop();
         self.agent.actor().kill();
@@ -308,6 +318,37 @@ impl Council {
         });
         Ok(Self { door, quorum, controller, front, images, voters })
     }
+}
+
+type KafkaParts<'a> = (
+    &'a World,
+    &'a NodeConfig,
+    &'a Front,
+    &'a ClusterFront<Endpoint>,
+    &'a GroupFront,
+    &'a watch::Receiver<Arc<Image>>,
+);
+
+fn start_kafka(socket: std::net::TcpListener, parts: KafkaParts<'_>) -> Result<KafkaListener, StartError> {
+    let (world, config, partitions, cluster, groups, images) = parts;
+    let limits = ListenerLimits {
+        request_bytes: config.kafka.request_max_bytes,
+        idle: config.kafka.connections_idle_max,
+        connections: config.kafka.connections_max,
+        connections_per_address: config.kafka.connections_per_ip_max,
+    };
+    let service = Service {
+        world: world.clone(),
+        limits,
+        partitions: partitions.clone(),
+        cluster: cluster.clone(),
+        groups: groups.clone(),
+        images: images.clone(),
+        topic_defaults: config.topic_defaults.clone(),
+        auto_create_topics: config.kafka.auto_create_topics,
+    };
+    let address = config.kafka.listen.unwrap_or(config.quic_listen);
+    KafkaListener::start(socket, service).map_err(|error| StartError::Kafka { address, error })
 }
 
 async fn open_disk(world: &World, config: &NodeConfig, events: &Events) -> Result<Disk, StartError> {

@@ -42,6 +42,14 @@ pub enum StartError {
     /// An actor did not start.
     #[error("an actor did not start: {0}")]
     Actor(#[from] ractor::SpawnErr),
+    /// Kafka's clients cannot be served.
+    #[error("listeners: {address} cannot be listened on: {error}; another process may use the port")]
+    Kafka {
+        /// The address.
+        address: std::net::SocketAddr,
+        /// Why.
+        error: std::io::Error,
+    },
     /// Metrics or HTTP cannot be served.
     #[error("{0}")]
     Http(String),

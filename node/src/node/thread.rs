@@ -1,6 +1,6 @@
 //! A node on threads of its own, for any program.
 
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
@@ -70,10 +70,11 @@ impl Node {
         let http_listen = config.http_listen;
         let (id, events) = (config.node_id, metrics.events(config.node_id));
         let wire = RealWire::new(RealWireSettings { mtu_bytes: config.quic_mtu_bytes, ..Default::default() });
+        let kafka = kafka(&config)?;
         let (tell, told) = std::sync::mpsc::channel();
         let (end, ended) = oneshot::channel();
         let control = thread::Builder::new().name(format!("control-{id}")).spawn(move || {
-            let ingredients = Ingredients { world, wire: Arc::new(wire), config, credentials, events };
+            let ingredients = Ingredients { world, wire: Arc::new(wire), kafka, config, credentials, events };
             control(ingredients, arbiters, &tell, ended)
         });
         let control = control.map_err(StartError::Threads)?;
@@ -180,6 +181,16 @@ impl Drop for Node {
         // There is no clean end to fail at.
         let _ = self.end(End::AtOnce);
     }
+}
+
+/// The socket for Kafka's clients. Those who come while the node starts wait in its queue.
+fn kafka(config: &NodeConfig) -> Result<Option<TcpListener>, StartError> {
+    let Some(address) = config.kafka.listen else { return Ok(None) };
+    if config.kafka.is_open {
+        tracing::warn!(node = %config.node_id, %address,
+            "clients of Kafka's protocol from other machines are served without being asked who they are");
+    }
+    TcpListener::bind(address).map(Some).map_err(|error| StartError::Kafka { address, error })
 }
 
 fn control(

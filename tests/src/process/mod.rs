@@ -286,6 +286,12 @@ impl ProcessCluster {
         self.port(id, 2 * id)
     }
 
+    /// Where Kafka's clients reach a node.
+    #[must_use]
+    pub fn kafka(&self, id: u32) -> SocketAddr {
+        self.quic(id)
+    }
+
     /// Where a node serves metrics and health.
     #[must_use]
     pub fn http(&self, id: u32) -> SocketAddr {

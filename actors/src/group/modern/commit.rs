@@ -16,6 +16,10 @@ pub(super) type PerPartition = Vec<(PartitionId, Result<(), Refusal>)>;
 impl Turn<'_> {
     pub(super) fn commit(&mut self, request: &OffsetCommit) -> Result<PerPartition, Refusal> {
         self.check_committer(request)?;
+        Ok(self.commit_checked(request))
+    }
+
+    pub(super) fn commit_checked(&mut self, request: &OffsetCommit) -> PerPartition {
         let each = request.offsets.iter().map(|(partition, offset)| {
             let checked = self.check_offset(request, partition, offset).map(|topic| {
                 let value = OffsetValue {
@@ -30,7 +34,7 @@ impl Turn<'_> {
             });
             (*partition, checked)
         });
-        Ok(each.collect())
+        each.collect()
     }
 
     /// Members commit in their epoch; others only while there are no members.
@@ -125,7 +129,8 @@ impl Turn<'_> {
 
     pub(super) fn delete(&mut self, request: &DeleteGroup) -> Result<(), Refusal> {
         self.check_exists(&request.group)?;
-        let members = self.group().members.len();
+        let classic = self.group().classic.as_ref().map_or(0, |classic| classic.members.len());
+        let members = self.group().members.len() + classic;
         if members > 0 {
             let text = format!("group {} has {members} members; stop them first", request.group);
             return Err(Refusal::new(ErrorCode::NonEmptyGroup, text));
@@ -136,6 +141,21 @@ impl Turn<'_> {
 
     fn check_exists(&self, group: &str) -> Result<(), Refusal> {
         if self.group().is_nothing() { Err(not_found(group)) } else { Ok(()) }
+    }
+
+    /// Members of the other protocol have come.
+    pub(super) fn leave_classic(&mut self) {
+        if self.group().classic.is_some() {
+            self.write(GroupRecord::Classic(None));
+        }
+    }
+
+    pub(super) fn leave_modern(&mut self) {
+        let is_kept =
+            |record: &GroupRecord| matches!(record, GroupRecord::Offset { .. } | GroupRecord::Classic(_));
+        for record in self.group().tombstones().into_iter().filter(|record| !is_kept(record)) {
+            self.write(record);
+        }
     }
 
     fn end(&mut self) {
@@ -162,12 +182,11 @@ impl Turn<'_> {
         self.machine.retention_check_ms = now.monotonic_ms + settings.offsets_retention_check_ms;
         let retention_ms = i64::try_from(settings.offsets_retention_ms).unwrap_or(i64::MAX);
         self.forget(|group, topic, value| {
-            let empty_since_ms = if group.members.is_empty() { group.epoch_since_ms } else { i64::MIN };
-            let kept_from_ms = value.committed_ms.max(empty_since_ms);
+            let kept_from_ms = value.committed_ms.max(group.empty_since_ms());
             let ends_ms = value.expires_ms.unwrap_or_else(|| kept_from_ms.saturating_add(retention_ms));
-            !group.is_subscribed_to(topic) && ends_ms <= now.wall_ms
+            !group.is_subscribed_to(topic) && !group.has_classic_members() && ends_ms <= now.wall_ms
         });
-        if self.group().members.is_empty() && self.group().offsets.is_empty() {
+        if !self.group().has_members() && self.group().offsets.is_empty() {
             self.end();
         }
     }

@@ -24,6 +24,7 @@ use std::sync::Arc;
 
 pub use state::{AWAY_EPOCH, Group};
 
+use super::classic::ClassicMetadata;
 use super::message::{
     CommittedOffset, DeleteGroup, GroupDescription, GroupHeartbeat, GroupHeartbeatAnswer, GroupState,
     OffsetCommit, OffsetDelete, OffsetFetch,
@@ -201,7 +202,26 @@ impl ConsumerGroup {
         host: &str,
         request: &GroupHeartbeat,
     ) -> Decision<GroupHeartbeatAnswer> {
-        self.decide(around, |turn| turn.heartbeat(host, request))
+        self.decide(around, |turn| {
+            let answer = turn.heartbeat(host, request)?;
+            turn.leave_classic();
+            Ok(answer)
+        })
+    }
+
+    /// Takes in what was decided of it as a group of the classic protocol, to be appended by the caller.
+    pub fn note_classic(&mut self, now: Now, record: Option<ClassicMetadata>) -> GroupRecord {
+        let record = GroupRecord::Classic(record);
+        self.group.replay(now.wall_ms, record.clone());
+        record
+    }
+
+    /// It goes over to the classic protocol: what it was without members is forgotten, but for its offsets.
+    pub fn leave_modern(&mut self, around: &Surroundings<'_>) -> Decision<()> {
+        self.decide(around, |turn| {
+            turn.leave_modern();
+            Ok(())
+        })
     }
 
     /// Time went by: members that are overdue are out, offsets that are too old are forgotten.
@@ -231,6 +251,15 @@ impl ConsumerGroup {
         request: &OffsetCommit,
     ) -> Decision<Vec<(PartitionId, Result<(), Refusal>)>> {
         self.decide(around, |turn| -> Result<PerPartition, Refusal> { turn.commit(request) })
+    }
+
+    /// Commits offsets for a committer that the caller has checked.
+    pub fn commit_checked(
+        &mut self,
+        around: &Surroundings<'_>,
+        request: &OffsetCommit,
+    ) -> Decision<Vec<(PartitionId, Result<(), Refusal>)>> {
+        self.decide(around, |turn| -> Result<PerPartition, Refusal> { Ok(turn.commit_checked(request)) })
     }
 
     /// Deletes committed offsets of topics that no member subscribes to.

@@ -7,6 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use crate::group::classic::ClassicMetadata;
 use crate::group::offsets::Offsets;
 use crate::group::records::{CurrentAssignment, GroupRecord, MemberMetadata};
 use crate::group::topics::TopicShape;
@@ -32,6 +33,8 @@ pub struct Group {
     pub targets: BTreeMap<Arc<str>, BTreeSet<PartitionId>>,
     /// What members own.
     pub currents: BTreeMap<Arc<str>, CurrentAssignment>,
+    /// The group of the classic protocol that it is, or was; then it has no members, epochs and targets.
+    pub classic: Option<ClassicMetadata>,
     /// What was committed.
     pub offsets: Offsets,
     /// Who has a partition and has not given it up. From `currents`.
@@ -45,6 +48,7 @@ impl Group {
     pub fn replay(&mut self, time_ms: i64, record: GroupRecord) {
         match record {
             GroupRecord::Offset { topic, partition, value } => self.offsets.replay(&topic, partition, value),
+            GroupRecord::Classic(group) => self.classic = group,
             GroupRecord::Epoch(epoch) => {
                 self.epoch = epoch.unwrap_or_default();
                 self.epoch_since_ms = if epoch.is_some() { time_ms } else { 0 };
@@ -139,6 +143,28 @@ impl Group {
         !self.members.is_empty() && self.topics.contains_key(topic)
     }
 
+    /// Whether it has members, of either protocol.
+    #[must_use]
+    pub fn has_members(&self) -> bool {
+        !self.members.is_empty() || self.has_classic_members()
+    }
+
+    /// Whether it has members of the classic protocol: what they subscribe to is theirs to know.
+    #[must_use]
+    pub fn has_classic_members(&self) -> bool {
+        self.classic.as_ref().is_some_and(|classic| !classic.members.is_empty())
+    }
+
+    /// Since when it has no members, in milliseconds since 1970, as far as its records tell.
+    #[must_use]
+    pub fn empty_since_ms(&self) -> i64 {
+        match &self.classic {
+            _ if self.has_members() => i64::MIN,
+            Some(classic) => classic.state_since_ms.unwrap_or(i64::MIN),
+            None => self.epoch_since_ms,
+        }
+    }
+
     /// Whether no record speaks of the group any more.
     #[must_use]
     pub fn is_nothing(&self) -> bool {
@@ -149,6 +175,7 @@ impl Group {
     #[must_use]
     pub fn tombstones(&self) -> Vec<GroupRecord> {
         let mut records = self.offsets.tombstones();
+        records.extend(self.classic.iter().map(|_| GroupRecord::Classic(None)));
         records.extend(
             self.currents.keys().map(|id| GroupRecord::Current { member: Arc::clone(id), value: None }),
         );

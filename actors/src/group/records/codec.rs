@@ -5,6 +5,7 @@
 //! | key | schema | value versions |
 //! |---|---|---|
 //! | 0, 1 | OffsetCommit | 0 to 4 read, 4 written (1 where an end was set) |
+//! | 2 | GroupMetadata (classic protocol) | 0 to 4 read, 3 written |
 //! | 3 | ConsumerGroupMetadata | 0 |
 //! | 4 | ConsumerGroupPartitionMetadata | 0 |
 //! | 5 | ConsumerGroupMemberMetadata | 0 |
@@ -12,21 +13,22 @@
 //! | 7 | ConsumerGroupTargetAssignmentMember | 0 |
 //! | 8 | ConsumerGroupCurrentMemberAssignment | 0 |
 //!
-//! Others (2: groups of the classic protocol, 9 and up: other kinds of groups, 16: what patterns matched) are left
+//! Others (9 and up: other kinds of groups, 16: what patterns matched) are left
 //! alone when they are read.
 
 use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::GroupRecord;
 use super::value::{
     read_current, read_epoch, read_member, read_offset, read_target, read_topics, write_current, write_epoch,
     write_member, write_offset, write_target, write_topics,
 };
 use super::wire::{Reader, RecordError, Writer};
+use super::{GroupRecord, classic};
 
 const OFFSET: i16 = 1;
+const CLASSIC: i16 = 2;
 const EPOCH: i16 = 3;
 const TOPICS: i16 = 4;
 const MEMBER: i16 = 5;
@@ -55,6 +57,7 @@ fn encode_key(group: &str, record: &GroupRecord) -> Bytes {
     let mut out = Writer::default();
     let (kind, member) = match record {
         GroupRecord::Offset { .. } => (OFFSET, None),
+        GroupRecord::Classic(_) => (CLASSIC, None),
         GroupRecord::Epoch(_) => (EPOCH, None),
         GroupRecord::Topics(_) => (TOPICS, None),
         GroupRecord::Member { member, .. } => (MEMBER, Some(member)),
@@ -78,6 +81,7 @@ fn encode_value(record: &GroupRecord) -> Option<Bytes> {
     let mut out = Writer::default();
     match record {
         GroupRecord::Offset { value, .. } => write_offset(&mut out, value.as_ref()?),
+        GroupRecord::Classic(group) => classic::write(&mut out, group.as_ref()?),
         GroupRecord::Epoch(epoch) | GroupRecord::TargetEpoch(epoch) => write_epoch(&mut out, (*epoch)?),
         GroupRecord::Topics(topics) => write_topics(&mut out, topics.as_ref()?),
         GroupRecord::Member { value, .. } => write_member(&mut out, value.as_ref()?),
@@ -91,12 +95,13 @@ fn encode_value(record: &GroupRecord) -> Option<Bytes> {
 pub fn decode(key: &[u8], value: Option<&[u8]>) -> Result<Option<(Arc<str>, GroupRecord)>, RecordError> {
     let mut key = Reader(key);
     let kind = key.i16()?;
-    if !matches!(kind, 0 | OFFSET | EPOCH..=CURRENT) {
+    if !matches!(kind, 0 | OFFSET | CLASSIC..=CURRENT) {
         return Ok(None);
     }
     let group = key.string()?;
     let mut value = value.map(Reader);
     let record = match kind {
+        CLASSIC => GroupRecord::Classic(value.as_mut().map(classic::read).transpose()?),
         EPOCH => GroupRecord::Epoch(value.as_mut().map(read_epoch).transpose()?),
         TOPICS => GroupRecord::Topics(value.as_mut().map(read_topics).transpose()?),
         MEMBER => {

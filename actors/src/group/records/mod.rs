@@ -2,6 +2,7 @@
 //!
 //! A group's state is what its records say and nothing else; [`GroupRecord`] is one of them, decoded.
 
+mod classic;
 mod codec;
 mod value;
 mod wire;
@@ -15,6 +16,7 @@ use std::sync::Arc;
 pub use codec::{LogRecord, decode, encode};
 pub use wire::RecordError;
 
+use super::classic::ClassicMetadata;
 use super::topics::TopicShape;
 use crate::ids::{LeaderEpoch, Offset, PartitionId, TopicId};
 
@@ -30,6 +32,8 @@ pub enum GroupRecord {
         /// What was committed.
         value: Option<OffsetValue>,
     },
+    /// GroupMetadata (2): a group of the classic protocol.
+    Classic(Option<ClassicMetadata>),
     /// ConsumerGroupMetadata (3): the group's epoch.
     Epoch(Option<i32>),
     /// ConsumerGroupPartitionMetadata (4): the topics subscribed to, as of the epoch.

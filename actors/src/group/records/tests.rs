@@ -1,9 +1,11 @@
 //! Golden bytes, written out by hand from Kafka's schemas (`group-coordinator/…/common/message/*.json`).
 
+use bytes::Bytes;
 use proptest::prelude::*;
 use uuid::Uuid;
 
 use super::*;
+use crate::group::classic::ClassicMember;
 
 const TOPIC: TopicId = TopicId(Uuid::from_bytes(*b"0123456789abcdef"));
 
@@ -43,6 +45,44 @@ fn offset_commit_version_4_with_the_topics_id() {
         b"\x00\x04\x00\x00\x00\x00\x00\x00\x00\x05\xff\xff\xff\xff\x01\x00\x00\x00\x00\x00\x00\x03\xe8\x00";
     check(&offset(Some(plain)), OFFSET_KEY, Some(bytes));
     check(&offset(None), OFFSET_KEY, None);
+}
+
+#[test]
+fn a_group_of_the_classic_protocol_version_3() {
+    let member = ClassicMember {
+        member: "m".into(),
+        instance: None,
+        client_id: "c".into(),
+        client_host: "/h".into(),
+        rebalance_timeout_ms: 300,
+        session_timeout_ms: 10_000,
+        subscription: Bytes::from_static(b"su"),
+        assignment: Bytes::from_static(b"a"),
+    };
+    let group = ClassicMetadata {
+        protocol_type: "consumer".into(),
+        generation: 7,
+        protocol: Some("range".into()),
+        leader: Some("m".into()),
+        state_since_ms: Some(1_000),
+        members: vec![member],
+    };
+    let key = b"\x00\x02\x00\x01g";
+    let head =
+        b"\x00\x03\x00\x08consumer\x00\x00\x00\x07\x00\x05range\x00\x01m\x00\x00\x00\x00\x00\x00\x03\xe8";
+    let tail = b"\x00\x00\x00\x01\x00\x01m\xff\xff\x00\x01c\x00\x02/h\x00\x00\x01\x2c\x00\x00\x27\x10\x00\x00\x00\x02su\x00\x00\x00\x01a";
+    check(&GroupRecord::Classic(Some(group.clone())), key, Some(&[&head[..], tail].concat()));
+    check(&GroupRecord::Classic(None), key, None);
+    // Version 0, as the first brokers wrote it: no time, no instance, no rebalance timeout.
+    let old = b"\x00\x00\x00\x08consumer\x00\x00\x00\x07\x00\x05range\x00\x01m\x00\x00\x00\x01\x00\x01m\x00\x01c\x00\x02/h\x00\x00\x27\x10\x00\x00\x00\x02su\x00\x00\x00\x01a";
+    let members = group.members.iter().cloned();
+    let members = members.map(|member| ClassicMember { rebalance_timeout_ms: -1, ..member }).collect();
+    let expected = ClassicMetadata { state_since_ms: None, members, ..group.clone() };
+    let (_, read) = decode(key, Some(old)).unwrap().unwrap();
+    assert_eq!(read, GroupRecord::Classic(Some(expected)));
+    // Version 4 has lengths as varints, one more than they are.
+    let new = b"\x00\x04\x09consumer\x00\x00\x00\x07\x06range\x02m\x00\x00\x00\x00\x00\x00\x03\xe8\x02\x02m\x00\x02c\x03/h\x00\x00\x01\x2c\x00\x00\x27\x10\x03su\x02a\x00\x00";
+    assert_eq!(decode(key, Some(new)).unwrap().unwrap().1, GroupRecord::Classic(Some(group)));
 }
 
 #[test]
@@ -165,7 +205,7 @@ fn what_a_member_owns() {
 
 #[test]
 fn records_of_other_kinds_of_groups_are_left_alone() {
-    for kind in [2u8, 9, 10, 15, 16, 24] {
+    for kind in [9u8, 10, 15, 16, 24] {
         assert_eq!(decode(&[0, kind, 0, 1, b'g'], Some(b"whatever")), Ok(None));
     }
 }

@@ -200,7 +200,7 @@ fn read_partitions(from: &mut Reader<'_>) -> Result<BTreeSet<PartitionId>, Recor
     Ok(topics.into_iter().flatten().collect())
 }
 
-fn version(from: &mut Reader<'_>, newest: i16) -> Result<i16, RecordError> {
+pub(super) fn version(from: &mut Reader<'_>, newest: i16) -> Result<i16, RecordError> {
     let version = from.i16()?;
     if (0..=newest).contains(&version) { Ok(version) } else { Err(RecordError::Version(version)) }
 }

@@ -66,6 +66,20 @@ impl Writer {
         self.0.extend(text.bytes().take(usize::from(length.unsigned_abs())));
     }
 
+    /// As [`Self::string`]; nothing has the length -1.
+    pub(super) fn nullable(&mut self, text: Option<&str>) {
+        match text {
+            Some(text) => self.string(text),
+            None => self.i16(-1),
+        }
+    }
+
+    /// Bytes with four bytes of length.
+    pub(super) fn bytes(&mut self, bytes: &[u8]) {
+        self.i32(i32::try_from(bytes.len()).unwrap_or(i32::MAX));
+        self.0.extend(bytes);
+    }
+
     /// A string of a flexible version: its length plus one as varint.
     pub(super) fn compact_string(&mut self, text: &str) {
         self.varint(text.len() + 1);
@@ -157,6 +171,36 @@ impl<'a> Reader<'a> {
         self.text(length)
     }
 
+    pub(super) fn nullable(&mut self) -> Result<Option<Arc<str>>, RecordError> {
+        match self.i16()? {
+            -1 => Ok(None),
+            length => {
+                self.text(usize::try_from(length).map_err(|_| RecordError::Length(length.into()))?).map(Some)
+            }
+        }
+    }
+
+    pub(super) fn bytes(&mut self) -> Result<&'a [u8], RecordError> {
+        let length = self.i32()?;
+        self.take(usize::try_from(length).map_err(|_| RecordError::Length(length.into()))?)
+    }
+
+    /// Bytes of a flexible version.
+    pub(super) fn compact_bytes(&mut self) -> Result<&'a [u8], RecordError> {
+        let length = self.varint()?.checked_sub(1).ok_or(RecordError::Length(-1))?;
+        self.take(length)
+    }
+
+    /// An array with four bytes of count.
+    pub(super) fn array_of<T>(
+        &mut self,
+        read: impl FnMut(&mut Self) -> Result<T, RecordError>,
+    ) -> Result<Vec<T>, RecordError> {
+        let count = self.i32()?;
+        let count = usize::try_from(count).map_err(|_| RecordError::Length(count.into()))?;
+        self.elements(count, read)
+    }
+
     pub(super) fn compact_nullable(&mut self) -> Result<Option<Arc<str>>, RecordError> {
         match self.varint()?.checked_sub(1) {
             Some(length) => self.text(length).map(Some),
@@ -170,9 +214,17 @@ impl<'a> Reader<'a> {
 
     pub(super) fn compact_array<T>(
         &mut self,
-        mut read: impl FnMut(&mut Self) -> Result<T, RecordError>,
+        read: impl FnMut(&mut Self) -> Result<T, RecordError>,
     ) -> Result<Vec<T>, RecordError> {
         let count = self.varint()?.saturating_sub(1);
+        self.elements(count, read)
+    }
+
+    fn elements<T>(
+        &mut self,
+        count: usize,
+        mut read: impl FnMut(&mut Self) -> Result<T, RecordError>,
+    ) -> Result<Vec<T>, RecordError> {
         if count > self.0.len() {
             return Err(RecordError::Truncated(count - self.0.len()));
         }

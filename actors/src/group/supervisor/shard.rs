@@ -11,9 +11,10 @@ use tokio::time::Instant;
 
 use crate::error::{ErrorCode, Refusal};
 use crate::events::{CoordinatorPanicked, GroupLoadFailed, GroupsLoaded};
-use crate::group::coordinator::{CoordinatorMessage, GroupCoordinator, Shown, Start, reading_back};
+use crate::group::coordinator::{
+    CoordinatorMessage, GroupCoordinator, Shown, ShownGroup, Start, reading_back,
+};
 use crate::group::doors::{Leadership, Replay};
-use crate::group::message::GroupState;
 use crate::group::modern::Group;
 use crate::group::request::GroupRequest;
 use crate::group::supervision::SupervisorMessage;
@@ -147,7 +148,7 @@ impl Shard {
     }
 
     async fn start(&mut self, id: Arc<str>, group: Group) {
-        let shown = Shown::new();
+        let shown = Arc::<Shown>::default();
         let start = Start {
             id: Arc::clone(&id),
             group,
@@ -288,9 +289,9 @@ impl Shard {
         }
     }
 
-    pub(super) fn listed(&self) -> Vec<(String, GroupState)> {
-        let state = |(id, slot): (&Arc<str>, &Slot)| Some((id.to_string(), slot.shown.state()?));
-        self.groups.iter().filter_map(state).collect()
+    pub(super) fn listed(&self) -> Vec<(String, ShownGroup)> {
+        let shown = |(id, slot): (&Arc<str>, &Slot)| Some((id.to_string(), slot.shown.group()?));
+        self.groups.iter().filter_map(shown).collect()
     }
 
     /// The confirmation of the lease, if it does not hold.

@@ -1,0 +1,210 @@
+//! What the coordinator does for members of the classic protocol. Its group decides; here it is carried out.
+
+use super::super::classic::{
+    Answer, ClassicGroup, ClassicMetadata, ClassicState, Committer, Decision, Leaving, Notice, Surroundings,
+    Ticket,
+};
+use super::super::classic_part::{ClassicPart, ClassicReply, within};
+use super::super::message::GroupState;
+use super::super::modern::ConsumerGroup;
+use super::super::release::Waits;
+use super::super::request::ClassicRequest;
+use super::{Coordinator, ShownGroup, as_coordinator};
+use crate::error::{ErrorCode, Refusal};
+use crate::events::{GroupRetargeted, MemberJoined, MemberLeft};
+
+impl Coordinator {
+    pub(super) fn shown_group(&self) -> ShownGroup {
+        let Some(classic) = &self.classic else {
+            return ShownGroup { state: self.machine.state(), classic: None };
+        };
+        let state = match classic.group.state() {
+            ClassicState::Empty | ClassicState::Dead => GroupState::Empty,
+            ClassicState::PreparingRebalance => GroupState::PreparingRebalance,
+            ClassicState::CompletingRebalance => GroupState::CompletingRebalance,
+            ClassicState::Stable => GroupState::Stable,
+        };
+        let has_offsets = !self.machine.group().offsets.is_empty();
+        let described = classic.group.describe(has_offsets);
+        let protocol_type = described.map(|described| described.protocol_type).unwrap_or_default();
+        ShownGroup { state, classic: Some(protocol_type) }
+    }
+
+    /// Members of KIP-848 cannot join while there are members of the classic protocol.
+    pub(super) fn refuses_modern(&self) -> Option<Refusal> {
+        let classic = self.classic.as_ref().filter(|classic| !classic.is_nothing())?;
+        let is_empty = classic.group.state() == ClassicState::Empty && classic.is_settled();
+        (!is_empty).then(|| {
+            let text = format!(
+                "group {} has members of the classic protocol; stop them first, or join with it",
+                self.machine.id()
+            );
+            Refusal::new(ErrorCode::InconsistentGroupProtocol, text)
+        })
+    }
+
+    pub(super) fn has_promised(&self) -> Option<Refusal> {
+        let classic = self.classic.as_ref()?;
+        let has_offsets = !self.machine.group().offsets.is_empty();
+        let refusal = classic.group.check_delete(has_offsets).err()?;
+        // Whether there is such a group at all is known better where its offsets are.
+        (refusal.code != ErrorCode::GroupIdNotFound).then_some(refusal)
+    }
+
+    pub(super) fn begin_classic(&mut self, written: Option<ClassicMetadata>) {
+        let (part, decision) = ClassicPart::new(self.machine.id(), written, &self.leadership);
+        self.classic = Some(part);
+        self.carry_out(decision);
+    }
+
+    /// The group goes over to the classic protocol, if it has no members of the other.
+    fn ensure_classic(&mut self) -> Result<(), Refusal> {
+        if self.classic.is_some() {
+            return Ok(());
+        }
+        if !self.machine.group().members.is_empty() {
+            let text = format!(
+                "group {} has members of the protocol of KIP-848; stop them first, or join with it",
+                self.machine.id()
+            );
+            return Err(Refusal::new(ErrorCode::InconsistentGroupProtocol, text));
+        }
+        self.decide(None, ConsumerGroup::leave_modern);
+        self.begin_classic(None);
+        Ok(())
+    }
+
+    pub(super) fn serve_classic(&mut self, request: ClassicRequest) {
+        match request {
+            ClassicRequest::Join { request, reply } => match self.ensure_classic() {
+                Ok(()) => self.take_ticket(ClassicReply::Join(reply), |group, around, ticket| {
+                    group.join(around, ticket, &request)
+                }),
+                Err(refusal) => reply.give((request.member, Err(refusal))),
+            },
+            ClassicRequest::Sync { request, reply } => {
+                self.take_ticket(ClassicReply::Sync(reply), |group, around, ticket| {
+                    group.sync(around, ticket, &request)
+                });
+            }
+            ClassicRequest::Leave { request, reply } => {
+                self.take_ticket(ClassicReply::Leave(reply), |group, around, ticket| {
+                    group.leave(around, ticket, &request)
+                });
+            }
+            ClassicRequest::Heartbeat { request, reply } => {
+                let lives = match &mut self.classic {
+                    Some(classic) => {
+                        within(&self.leadership, |around| classic.group.heartbeat(around, &request))
+                    }
+                    None => Err(self.no_classic()),
+                };
+                self.give(move |refusal| reply.give(refusal.map_or(lives, Err)));
+            }
+            ClassicRequest::Describe { reply } => {
+                let has_offsets = !self.machine.group().offsets.is_empty();
+                let described = match &self.classic {
+                    Some(classic) => classic.group.describe(has_offsets),
+                    None => Err(Refusal::new(
+                        ErrorCode::GroupIdNotFound,
+                        format!("{:?} is no group of the classic protocol", self.machine.id()),
+                    )),
+                };
+                self.give(move |refusal| reply.give(refusal.map_or(described, Err)));
+            }
+        }
+    }
+
+    fn no_classic(&self) -> Refusal {
+        let text = format!("group {} has no members of the classic protocol; join first", self.machine.id());
+        Refusal::new(ErrorCode::UnknownMemberId, text)
+    }
+
+    pub(super) fn check_classic_commit(&mut self, committer: &Committer) -> Result<(), Refusal> {
+        let has_offsets = !self.machine.group().offsets.is_empty();
+        let Some(classic) = &mut self.classic else { return Ok(()) };
+        within(&self.leadership, |around| classic.group.check_commit(around, committer, has_offsets))
+    }
+
+    fn take_ticket(
+        &mut self,
+        reply: ClassicReply,
+        step: impl FnOnce(&mut ClassicGroup, &Surroundings<'_>, Ticket) -> Decision,
+    ) {
+        let refusal = self.no_classic();
+        let Some(classic) = &mut self.classic else { return reply.refuse(refusal) };
+        let ticket = classic.ticket(reply);
+        self.decide_classic(|group, around| step(group, around, ticket));
+    }
+
+    pub(super) fn decide_classic(
+        &mut self,
+        step: impl FnOnce(&mut ClassicGroup, &Surroundings<'_>) -> Decision,
+    ) {
+        let Some(classic) = &mut self.classic else { return };
+        let decision = within(&self.leadership, |around| step(&mut classic.group, around));
+        self.carry_out(decision);
+    }
+
+    /// Appends what was written, and gives the answers that wait for nothing written.
+    fn carry_out(&mut self, decision: Decision) {
+        let now = self.leadership.now();
+        for written in decision.records {
+            let record = self.machine.note_classic(now, written.value);
+            let number = self.answers.push(Waits::ForRecords, Box::new(|_| ()));
+            if let Some(classic) = &mut self.classic {
+                classic.records.insert(number, written.token);
+            }
+            self.start_waiting(number, Waits::ForRecords, now.wall_ms, &[record]);
+        }
+        for (ticket, answer) in decision.answers {
+            let reply = self.classic.as_mut().and_then(|classic| classic.reply(ticket));
+            if let Some(reply) = reply {
+                self.answer_classic(reply, answer);
+            }
+        }
+        self.tell_classic(decision.notices);
+    }
+
+    fn answer_classic(&mut self, reply: ClassicReply, answer: Answer) {
+        self.give(move |refusal| reply.give(answer, refusal.map(as_coordinator)));
+    }
+
+    /// Gives an answer from memory: only while the lease holds, or once it is confirmed.
+    fn give(&mut self, release: impl FnOnce(Option<Refusal>) + Send + 'static) {
+        let waits = if self.leadership.lease.holds() { Waits::No } else { Waits::ForLease };
+        let now_ms = self.leadership.now().wall_ms;
+        let number = self.answers.push(waits, Box::new(release));
+        self.start_waiting(number, waits, now_ms, &[]);
+    }
+
+    fn tell_classic(&self, notices: Vec<Notice>) {
+        let (events, group) = (&self.leadership.doors.events, &**self.machine.id());
+        for notice in notices {
+            match notice {
+                Notice::Joined { member, .. } => {
+                    events.emit(MemberJoined { group, member: &member });
+                }
+                Notice::Left { member, how, .. } => {
+                    let reason = match how {
+                        // It joins again as another: the same as one that was silent.
+                        Leaving::SyncTimeout | Leaving::SessionTimeout => "session_timeout",
+                        Leaving::RebalanceTimeout => "rebalance_timeout",
+                        Leaving::Left | Leaving::NoRoom => "left",
+                    };
+                    events.emit(MemberLeft { group, member: &member, reason });
+                }
+                Notice::Stable { generation, members } => {
+                    events.emit(GroupRetargeted {
+                        group,
+                        epoch: generation,
+                        members,
+                        partitions: 0,
+                        affected: members,
+                    });
+                }
+                other => tracing::debug!(group, ?other, "classic group"),
+            }
+        }
+    }
+}

@@ -1,0 +1,89 @@
+//! ConsumerGroupDescribe: groups of KIP-848 and their members.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use millstream_actors::error::Refusal;
+use millstream_actors::group::message::{DescribeGroup, GroupDescription, MemberDescription};
+use millstream_actors::ids::{PartitionId, TopicId};
+use millstream_actors::image::Image;
+use millstream_transport::kafka::Uuid;
+use millstream_transport::kafka::messages::consumer_group_describe::ConsumerGroupDescribeRequest;
+use millstream_transport::kafka::messages::consumer_group_describe::response::{
+    Assignment, ConsumerGroupDescribeResponse, Group, Member, TopicPartition,
+};
+
+use super::super::call::Call;
+use super::super::error::number;
+use super::super::service::Service;
+use super::list_groups::state_name;
+
+/// The type of a member of KIP-848.
+const MODERN: i8 = 1;
+
+pub(in super::super) fn serve(service: &Arc<Service>, call: Call) {
+    let body = call.body();
+    let Some((request, call)) = call.read::<ConsumerGroupDescribeRequest<'_>>(&body) else { return };
+    let groups: Vec<String> = request.group_ids.iter().map(Into::into).collect();
+    let service = Arc::clone(service);
+    actix_rt::spawn(async move {
+        let mut described = Vec::with_capacity(groups.len());
+        for group in groups {
+            let asked = DescribeGroup { group: group.clone() };
+            let answer = service.groups.handle(&call.peer.to_string(), asked).await;
+            described.push(told(&service.image(), group, answer));
+        }
+        call.answer(&ConsumerGroupDescribeResponse { groups: described.into(), ..Default::default() });
+    });
+}
+
+fn told(image: &Image, id: String, answer: Result<GroupDescription, Refusal>) -> Group<'static> {
+    match answer {
+        Ok(described) => Group {
+            group_id: id.into(),
+            group_state: state_name(described.state).into(),
+            group_epoch: described.epoch,
+            assignment_epoch: described.epoch,
+            assignor_name: described.assignor.into(),
+            members: described.members.into_iter().map(|(id, known)| member(image, id, known)).collect(),
+            ..Default::default()
+        },
+        Err(refusal) => Group {
+            error_code: number(refusal.code),
+            error_message: Some(refusal.text.into()),
+            group_id: id.into(),
+            group_state: "Dead".into(),
+            ..Default::default()
+        },
+    }
+}
+
+fn member(image: &Image, id: String, known: MemberDescription) -> Member<'static> {
+    Member {
+        member_id: id.into(),
+        instance_id: known.instance.map(Into::into),
+        member_epoch: known.epoch,
+        client_id: known.client_id.into(),
+        subscribed_topic_names: known.topics.into_iter().map(Into::into).collect(),
+        assignment: assignment(image, &known.assigned),
+        target_assignment: assignment(image, &known.target),
+        member_type: MODERN,
+        ..Default::default()
+    }
+}
+
+fn assignment(image: &Image, partitions: &[PartitionId]) -> Assignment<'static> {
+    let mut topics: BTreeMap<TopicId, Vec<i32>> = BTreeMap::new();
+    for partition in partitions {
+        topics.entry(partition.topic).or_default().push(partition.index);
+    }
+    let topics = topics.into_iter().map(|(id, partitions)| TopicPartition {
+        topic_id: Uuid(id.0.into_bytes()),
+        topic_name: image
+            .topics()
+            .get(id)
+            .map_or_else(Default::default, |topic| topic.name.to_string().into()),
+        partitions: partitions.into(),
+    });
+    Assignment { topic_partitions: topics.collect() }
+}

@@ -1,0 +1,133 @@
+//! CreateTopics.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use millstream_actors::cluster::message::CreateTopic;
+use millstream_actors::error::{ErrorCode, Refusal};
+use millstream_actors::image::{self, Image};
+use millstream_actors::topic_config::TopicConfig;
+use millstream_transport::kafka::Uuid;
+use millstream_transport::kafka::messages::create_topics::CreateTopicsRequest;
+use millstream_transport::kafka::messages::create_topics::request::Topic as Wanted;
+use millstream_transport::kafka::messages::create_topics::response::{CreateTopicsResponse, Topic};
+
+use super::super::call::Call;
+use super::super::error::{NONE, number};
+use super::super::service::Service;
+
+/// The number that leaves the choice to the cluster.
+const DEFAULT: i32 = -1;
+
+pub(in super::super) fn serve(service: &Arc<Service>, call: Call) {
+    let body = call.body();
+    let Some((request, call)) = call.read::<CreateTopicsRequest<'_>>(&body) else { return };
+    let mut seen = BTreeSet::new();
+    let names = request.topics.iter().map(|topic| topic.name.into_owned());
+    let twice: BTreeSet<String> = names.filter(|name| !seen.insert(name.clone())).collect();
+    let wishes: Vec<(String, Result<CreateTopic, Refusal>)> = request
+        .topics
+        .iter()
+        .map(|topic| (topic.name.clone().into_owned(), wish(service, &topic, &twice)))
+        .collect();
+    let (service, validate_only) = (Arc::clone(service), request.validate_only);
+    actix_rt::spawn(async move {
+        let mut topics = Vec::with_capacity(wishes.len());
+        for (name, wish) in wishes {
+            let made = match wish {
+                Ok(wish) if validate_only => validate(&service.image(), &wish),
+                Ok(wish) => service.cluster.create_topic(wish).await.map(|id| id.0),
+                Err(refusal) => Err(refusal),
+            };
+            topics.push(told(&service.image(), name, made));
+        }
+        call.answer(&CreateTopicsResponse { topics: topics.into(), ..Default::default() });
+    });
+}
+
+fn wish(service: &Service, topic: &Wanted<'_>, twice: &BTreeSet<String>) -> Result<CreateTopic, Refusal> {
+    if twice.contains(&*topic.name) {
+        let text = format!("topic {} stands twice in the request", topic.name);
+        return Err(Refusal::new(ErrorCode::InvalidRequest, text));
+    }
+    if !topic.assignments.is_empty() {
+        let text =
+            "replicas are placed by the cluster; ask for a number of partitions and a replication factor";
+        return Err(Refusal::new(ErrorCode::InvalidReplicaAssignment, text));
+    }
+    let mut config = service.topic_defaults.clone();
+    for given in topic.configs.iter() {
+        let Some(value) = given.value else {
+            let text = format!("{} has no value", given.name);
+            return Err(Refusal::new(ErrorCode::InvalidConfig, text));
+        };
+        config.insert(given.name.into_owned(), value.into_owned());
+    }
+    let partitions = match topic.num_partitions {
+        DEFAULT => None,
+        count => Some(count),
+    };
+    let replication_factor = match i32::from(topic.replication_factor) {
+        DEFAULT => None,
+        _ => Some(topic.replication_factor),
+    };
+    Ok(CreateTopic { name: topic.name.to_string(), partitions, replication_factor, config })
+}
+
+/// What would be refused at once.
+fn validate(image: &Image, wish: &CreateTopic) -> Result<uuid::Uuid, Refusal> {
+    image::check_name(&wish.name)?;
+    if image.topics().named(&wish.name).is_some() {
+        let text = format!("topic {} exists", wish.name);
+        return Err(Refusal::new(ErrorCode::TopicAlreadyExists, text));
+    }
+    let wrong = |wrong: millstream_actors::topic_config::InvalidSetting| {
+        Refusal::new(ErrorCode::InvalidConfig, format!("{} = {}: {}", wrong.name, wrong.value, wrong.reason))
+    };
+    TopicConfig::parse(&wish.config).map_err(wrong)?;
+    Ok(uuid::Uuid::nil())
+}
+
+fn told(image: &Image, name: String, made: Result<uuid::Uuid, Refusal>) -> Topic<'static> {
+    match made {
+        Ok(id) => {
+            let known = image.topics().named(&name);
+            let partitions = known.map(|topic| topic.partitions.len());
+            let replicas = known.and_then(|topic| topic.partitions.first()).map(|first| first.replicas.len());
+            Topic {
+                name: name.into(),
+                topic_id: Uuid(id.into_bytes()),
+                error_code: NONE,
+                num_partitions: partitions.and_then(|count| i32::try_from(count).ok()).unwrap_or(DEFAULT),
+                replication_factor: replicas.and_then(|count| i16::try_from(count).ok()).unwrap_or(-1),
+                configs: Some(configs(known.map(|topic| &topic.overrides))),
+                ..Default::default()
+            }
+        }
+        Err(refusal) => Topic {
+            name: name.into(),
+            error_code: number(refusal.code),
+            error_message: Some(refusal.text.into()),
+            configs: None,
+            ..Default::default()
+        },
+    }
+}
+
+fn configs<'a>(
+    overrides: Option<&BTreeMap<String, String>>,
+) -> millstream_transport::kafka::Array<
+    'a,
+    millstream_transport::kafka::messages::create_topics::response::Config<'a>,
+> {
+    use millstream_transport::kafka::messages::create_topics::response::Config;
+    /// The source of a setting that was made for this topic.
+    const OF_TOPIC: i8 = 1;
+    let told = |(name, value): (&String, &String)| Config {
+        name: name.clone().into(),
+        value: Some(value.clone().into()),
+        config_source: OF_TOPIC,
+        ..Default::default()
+    };
+    overrides.into_iter().flatten().map(told).collect()
+}

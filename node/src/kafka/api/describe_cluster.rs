@@ -1,0 +1,42 @@
+//! DescribeCluster: the nodes, from this node's image.
+
+use std::sync::Arc;
+
+use millstream_transport::kafka::ErrorCode;
+use millstream_transport::kafka::messages::describe_cluster::DescribeClusterRequest;
+use millstream_transport::kafka::messages::describe_cluster::response::{Broker, DescribeClusterResponse};
+
+use super::super::call::Call;
+use super::super::service::{Service, brokers};
+
+/// The endpoints of brokers, the only ones there are here.
+const BROKERS: i8 = 1;
+
+pub(in super::super) fn serve(service: &Arc<Service>, call: Call) {
+    let body = call.body();
+    let Some((request, call)) = call.read::<DescribeClusterRequest>(&body) else { return };
+    let image = service.image();
+    if request.endpoint_type != BROKERS {
+        return call.answer(&DescribeClusterResponse {
+            error_code: ErrorCode::UnsupportedEndpointType.code(),
+            error_message: Some("only the endpoints of brokers can be asked for".into()),
+            endpoint_type: request.endpoint_type,
+            ..Default::default()
+        });
+    }
+    let cluster_id = image.cluster().map(|id| id.to_string()).unwrap_or_default();
+    let nodes = brokers(&image).map(|broker| Broker {
+        broker_id: broker.id,
+        host: broker.host.into(),
+        port: broker.port,
+        rack: None,
+        is_fenced: false,
+    });
+    let nodes: Vec<Broker<'_>> = nodes.collect();
+    call.answer(&DescribeClusterResponse {
+        cluster_id: cluster_id.into(),
+        controller_id: nodes.first().map_or(-1, |node| node.broker_id),
+        brokers: nodes.into(),
+        ..Default::default()
+    });
+}

@@ -1,0 +1,69 @@
+//! DescribeGroups: groups of the classic protocol and their members.
+
+use std::sync::Arc;
+
+use millstream_actors::error::{ErrorCode, Refusal};
+use millstream_actors::group::classic::ClassicDescription;
+use millstream_transport::kafka::messages::describe_groups::DescribeGroupsRequest;
+use millstream_transport::kafka::messages::describe_groups::response::{
+    DescribeGroupsResponse, Group, Member,
+};
+
+use super::super::call::Call;
+use super::super::error::number;
+use super::super::service::Service;
+
+/// The state of a group that there is not.
+const DEAD: &str = "Dead";
+/// The first version in which such a group is an error.
+const NOT_FOUND_FROM: i16 = 6;
+
+pub(in super::super) fn serve(service: &Arc<Service>, call: Call) {
+    let body = call.body();
+    let Some((request, call)) = call.read::<DescribeGroupsRequest<'_>>(&body) else { return };
+    let groups: Vec<String> = request.groups.iter().map(Into::into).collect();
+    let service = Arc::clone(service);
+    actix_rt::spawn(async move {
+        let mut described = Vec::with_capacity(groups.len());
+        for group in groups {
+            let answer = service.groups.describe_classic(&group).await;
+            described.push(told(group, answer, call.version));
+        }
+        call.answer(&DescribeGroupsResponse { groups: described.into(), ..Default::default() });
+    });
+}
+
+fn told(id: String, answer: Result<ClassicDescription, Refusal>, version: i16) -> Group<'static> {
+    match answer {
+        Ok(described) => Group {
+            group_id: id.into(),
+            group_state: described.state.into(),
+            protocol_type: described.protocol_type.to_string().into(),
+            protocol_data: described.protocol.to_string().into(),
+            members: described
+                .members
+                .into_iter()
+                .map(|known| Member {
+                    member_id: known.member.to_string().into(),
+                    group_instance_id: known.instance.map(|instance| instance.to_string().into()),
+                    client_id: known.client_id.to_string().into(),
+                    client_host: known.client_host.to_string().into(),
+                    member_metadata: known.metadata.to_vec().into(),
+                    member_assignment: known.assignment.to_vec().into(),
+                })
+                .collect(),
+            ..Default::default()
+        },
+        Err(refusal) => {
+            let is_missing = refusal.code == ErrorCode::GroupIdNotFound;
+            let is_told = !is_missing || version >= NOT_FOUND_FROM;
+            Group {
+                error_code: if is_told { number(refusal.code) } else { 0 },
+                error_message: (version >= NOT_FOUND_FROM).then(|| refusal.text.into()),
+                group_id: id.into(),
+                group_state: if is_missing { DEAD.into() } else { "".into() },
+                ..Default::default()
+            }
+        }
+    }
+}

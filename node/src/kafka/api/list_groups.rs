@@ -1,0 +1,60 @@
+//! ListGroups: the groups that this node coordinates.
+
+use std::sync::Arc;
+
+use millstream_actors::error::Refusal;
+use millstream_actors::group::front::ShownGroup;
+use millstream_actors::group::message::GroupState;
+use millstream_transport::kafka::messages::list_groups::ListGroupsRequest;
+use millstream_transport::kafka::messages::list_groups::response::{Group, ListGroupsResponse};
+
+use super::super::call::Call;
+use super::super::error::number_of;
+use super::super::service::Service;
+
+/// What the members of a group of KIP-848 are.
+const CONSUMER: &str = "consumer";
+/// The types of groups.
+const MODERN: &str = "Consumer";
+const CLASSIC: &str = "Classic";
+
+pub(in super::super) fn serve(service: &Arc<Service>, call: Call) {
+    let body = call.body();
+    let Some((request, call)) = call.read::<ListGroupsRequest<'_>>(&body) else { return };
+    let states: Vec<String> = request.states_filter.iter().map(|state| state.to_lowercase()).collect();
+    let types: Vec<String> = request.types_filter.iter().map(|kind| kind.to_lowercase()).collect();
+    let listing = service.groups.list();
+    actix_rt::spawn(async move { respond(call, &states, &types, listing.await) });
+}
+
+fn respond(
+    call: Call,
+    states: &[String],
+    types: &[String],
+    listed: Result<Vec<(String, ShownGroup)>, Refusal>,
+) {
+    let is_wanted = |of: &[String], what: &str| of.is_empty() || of.contains(&what.to_lowercase());
+    let error_code = number_of(&listed);
+    let groups = listed.unwrap_or_default().into_iter();
+    let groups = groups
+        .map(|(group, shown)| Group {
+            group_id: group.into(),
+            group_state: state_name(shown.state).into(),
+            group_type: if shown.classic.is_some() { CLASSIC } else { MODERN }.into(),
+            protocol_type: shown.classic.map_or(CONSUMER.into(), |kind| kind.to_string().into()),
+        })
+        .filter(|group| is_wanted(states, &group.group_state) && is_wanted(types, &group.group_type));
+    call.answer(&ListGroupsResponse { error_code, groups: groups.collect(), ..Default::default() });
+}
+
+/// Kafka's name of a state.
+pub(super) const fn state_name(state: GroupState) -> &'static str {
+    match state {
+        GroupState::Empty => "Empty",
+        GroupState::Assigning => "Assigning",
+        GroupState::Reconciling => "Reconciling",
+        GroupState::Stable => "Stable",
+        GroupState::PreparingRebalance => "PreparingRebalance",
+        GroupState::CompletingRebalance => "CompletingRebalance",
+    }
+}

@@ -1,0 +1,200 @@
+//! Produce: appends batches, as they came, to partitions led here.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use millstream_actors::error::{ErrorCode, Refusal};
+use millstream_actors::ids::PartitionId;
+use millstream_actors::image::Image;
+use millstream_actors::partition::message::{Acks, Produce, ProduceAnswer, ProducePart, Produced};
+use millstream_transport::kafka::messages::produce::ProduceRequest;
+use millstream_transport::kafka::messages::produce::response::{
+    CurrentLeader, NodeEndpoint, PartitionResponse, ProduceResponse, TopicProduceResponse,
+};
+use millstream_transport::kafka::{Records, Uuid};
+
+use super::super::call::Call;
+use super::super::error::{NONE, number};
+use super::super::service::{Service, broker_of, topic, wire_id};
+
+/// Records of fewer bytes are copied: they would keep the whole piece of memory that was read with them.
+const COPIED_BELOW_BYTES: usize = 8 << 10;
+
+/// A topic of the request, to be told in the answer.
+struct Asked {
+    name: String,
+    id: Uuid,
+    partitions: Vec<(i32, Fate)>,
+}
+
+/// What becomes of the records of one partition.
+enum Fate {
+    /// They are given to the partition, as this part of the request.
+    Part(usize),
+    /// They are refused.
+    Refused(Refusal),
+}
+
+pub(in super::super) fn serve(service: &Arc<Service>, call: Call) {
+    let body = call.body();
+    let Some((request, call)) = call.read::<ProduceRequest<'_>>(&body) else { return };
+    let acks = match request.acks {
+        0 => Some(Acks::None),
+        1 => Some(Acks::Leader),
+        -1 => Some(Acks::All),
+        _ => None,
+    };
+    let image = service.image();
+    let (asked, parts) = split(&image, &request, &body, acks.is_some());
+    let timeout_ms = u32::try_from(request.timeout_ms).unwrap_or(0);
+    let produce = Produce { acks: acks.unwrap_or(Acks::Leader), timeout_ms, parts };
+    let answering = Arc::clone(service);
+    service.partitions.produce(produce, move |answer| {
+        if acks == Some(Acks::None) {
+            // Nobody could be told what went wrong but by the end of the connection.
+            return match first_refusal(&asked, &answer) {
+                Some(refusal) => call.end(format!("records without acknowledgement were refused: {refusal}")),
+                None => call.no_answer(),
+            };
+        }
+        respond(&answering.image(), call, &asked, &answer);
+    });
+}
+
+/// The parts of the request that can be given to partitions, and what becomes of each.
+fn split(
+    image: &Image,
+    request: &ProduceRequest<'_>,
+    body: &Bytes,
+    acks_known: bool,
+) -> (Vec<Asked>, Vec<ProducePart>) {
+    let mut parts = Vec::new();
+    let transactional = request.transactional_id.is_some();
+    let asked = request.topic_data.iter().map(|data| {
+        let id = uuid::Uuid::from_bytes(data.topic_id.0);
+        let found = topic(image, &data.name, id).map(|topic| topic.id);
+        let partitions = data.partition_data.iter().map(|partition| {
+            let topic = match found {
+                _ if !acks_known => Err(Refusal::new(ErrorCode::InvalidRequiredAcks, "acks is 0, 1 or -1")),
+                _ if transactional => Err(no_transactions()),
+                None => Err(unknown(!id.is_nil())),
+                Some(topic) => Ok(topic),
+            };
+            let topic = match topic {
+                Ok(topic) => topic,
+                Err(refusal) => return (partition.index, Fate::Refused(refusal)),
+            };
+            let batches = partition.records.as_ref().map(|records| shared(records, body)).unwrap_or_default();
+            let place = parts.len();
+            parts.push(ProducePart {
+                partition: PartitionId { topic, index: partition.index },
+                leader_epoch: None,
+                batches,
+            });
+            (partition.index, Fate::Part(place))
+        });
+        Asked { partitions: partitions.collect(), name: data.name.into_owned(), id: data.topic_id }
+    });
+    (asked.collect(), parts)
+}
+
+fn shared(records: &Records<'_>, body: &Bytes) -> Bytes {
+    if records.len() < COPIED_BELOW_BYTES {
+        return records.pieces().flatten().copied().collect();
+    }
+    records.to_shared(body)
+}
+
+fn no_transactions() -> Refusal {
+    Refusal::new(
+        ErrorCode::UnsupportedVersion,
+        "transactions are not served yet; produce without transactional.id",
+    )
+}
+
+fn unknown(by_id: bool) -> Refusal {
+    let code = if by_id { ErrorCode::UnknownTopicId } else { ErrorCode::UnknownTopicOrPartition };
+    Refusal::new(code, "no such topic is known here; refresh metadata and try again")
+}
+
+/// `None` never: an answer has as many parts as its request.
+fn outcome<'a>(fate: &'a Fate, answer: &'a ProduceAnswer) -> Option<Result<&'a Produced, &'a Refusal>> {
+    match fate {
+        Fate::Refused(refusal) => Some(Err(refusal)),
+        Fate::Part(place) => answer.parts.get(*place).map(|(_, part)| part.as_ref()),
+    }
+}
+
+fn first_refusal<'a>(asked: &'a [Asked], answer: &'a ProduceAnswer) -> Option<&'a Refusal> {
+    let fates = asked.iter().flat_map(|topic| &topic.partitions);
+    fates.filter_map(|(_, fate)| outcome(fate, answer)).find_map(Result::err)
+}
+
+fn respond(image: &Image, call: Call, asked: &[Asked], answer: &ProduceAnswer) {
+    let version = call.version;
+    let mut elsewhere = Vec::new();
+    let responses = asked.iter().map(|topic| {
+        let partitions = topic.partitions.iter().filter_map(|(index, fate)| {
+            Some(match outcome(fate, answer)? {
+                Ok(produced) => accepted(*index, produced, version),
+                Err(refusal) => {
+                    let leader = leader(image, topic, *index, refusal, &mut elsewhere);
+                    refused(*index, refusal, leader, version)
+                }
+            })
+        });
+        TopicProduceResponse {
+            partition_responses: partitions.collect(),
+            name: topic.name.as_str().into(),
+            topic_id: topic.id,
+        }
+    });
+    let responses = responses.collect();
+    let node_endpoints = elsewhere.iter().filter_map(|node| broker_of(image, *node)).map(|broker| {
+        NodeEndpoint { node_id: broker.id, host: broker.host.into(), port: broker.port, rack: None }
+    });
+    let node_endpoints = if version >= 10 { node_endpoints.collect() } else { Default::default() };
+    call.answer(&ProduceResponse { responses, node_endpoints, ..Default::default() });
+}
+
+/// Where the records of a partition led elsewhere belong (KIP-951).
+fn leader(
+    image: &Image,
+    asked: &Asked,
+    index: i32,
+    refusal: &Refusal,
+    elsewhere: &mut Vec<millstream_actors::ids::NodeId>,
+) -> CurrentLeader {
+    let is_elsewhere = matches!(refusal.code, ErrorCode::NotLeaderOrFollower | ErrorCode::FencedLeaderEpoch);
+    let found = topic(image, &asked.name, uuid::Uuid::from_bytes(asked.id.0)).filter(|_| is_elsewhere);
+    let Some(partition) = found.and_then(|topic| topic.partition(index)) else {
+        return CurrentLeader::default();
+    };
+    let Some(leader) = partition.leader else { return CurrentLeader::default() };
+    if !elsewhere.contains(&leader.node) {
+        elsewhere.push(leader.node);
+    }
+    CurrentLeader { leader_id: wire_id(leader.node), leader_epoch: partition.leader_epoch.0 }
+}
+
+fn accepted(index: i32, produced: &Produced, version: i16) -> PartitionResponse<'static> {
+    PartitionResponse {
+        index,
+        error_code: NONE,
+        base_offset: produced.base_offset.0,
+        log_append_time_ms: produced.log_append_time_ms.unwrap_or(-1),
+        log_start_offset: if version >= 5 { produced.log_start_offset.0 } else { -1 },
+        ..Default::default()
+    }
+}
+
+fn refused(index: i32, refusal: &Refusal, leader: CurrentLeader, version: i16) -> PartitionResponse<'_> {
+    PartitionResponse {
+        index,
+        error_code: number(refusal.code),
+        base_offset: -1,
+        error_message: (version >= 8).then(|| refusal.text.as_str().into()),
+        current_leader: if version >= 10 { leader } else { CurrentLeader::default() },
+        ..Default::default()
+    }
+}

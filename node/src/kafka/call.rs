@@ -1,0 +1,119 @@
+//! One request on its way through the node, and the one answer that it gets.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use actix::Addr;
+use bytes::Bytes;
+use millstream_transport::kafka::{ApiKey, DecodeError, Request, Response, encode_response};
+
+use super::connection::{Answered, Connection, Outcome};
+
+/// A request: who sent it, what it says, where its answer goes.
+#[derive(Debug)]
+pub(super) struct Call {
+    /// The API.
+    pub(super) key: ApiKey,
+    /// Its version, one that the table has.
+    pub(super) version: i16,
+    /// What the client calls itself.
+    pub(super) client_id: Option<Arc<str>>,
+    /// Where it comes from.
+    pub(super) peer: IpAddr,
+    correlation_id: i32,
+    body: Bytes,
+    responder: Responder,
+}
+
+/// The place of the answer among those of the connection. Dropped without one, it ends the connection: whoever waits in
+/// vain is to hear that.
+#[derive(Debug)]
+struct Responder {
+    connection: Addr<Connection>,
+    slot: u64,
+    answered: bool,
+}
+
+impl Responder {
+    fn send(mut self, outcome: Outcome) {
+        self.answered = true;
+        // A connection that has ended wants no answers; one that is there takes every answer it has a place for.
+        self.connection.do_send(Answered { slot: self.slot, outcome });
+    }
+}
+
+impl Drop for Responder {
+    fn drop(&mut self) {
+        if !self.answered {
+            let outcome = Outcome::End("a request was dropped without an answer".to_owned());
+            self.connection.do_send(Answered { slot: self.slot, outcome });
+        }
+    }
+}
+
+/// What a call is made of.
+#[derive(Debug)]
+pub(super) struct CallParts {
+    pub(super) key: ApiKey,
+    pub(super) version: i16,
+    pub(super) correlation_id: i32,
+    pub(super) client_id: Option<Arc<str>>,
+    pub(super) peer: IpAddr,
+    pub(super) body: Bytes,
+    pub(super) connection: Addr<Connection>,
+    pub(super) slot: u64,
+}
+
+impl Call {
+    pub(super) fn new(parts: CallParts) -> Self {
+        let CallParts { key, version, correlation_id, client_id, peer, body, connection, slot } = parts;
+        let responder = Responder { connection, slot, answered: false };
+        Self { key, version, client_id, peer, correlation_id, body, responder }
+    }
+
+    /// The bytes of the message: what was read of it borrows from them.
+    pub(super) fn body(&self) -> Bytes {
+        self.body.clone()
+    }
+
+    /// Reads the message, or ends the connection with what is wrong with it.
+    pub(super) fn read<'a, R: Request<'a>>(self, body: &'a [u8]) -> Option<(R, Self)> {
+        match R::decode(body, self.version) {
+            Ok(request) => Some((request, self)),
+            Err(error) => {
+                self.end_as_garbage(&error);
+                None
+            }
+        }
+    }
+
+    /// Answers.
+    pub(super) fn answer<'m, R: Response<'m>>(self, response: &R) {
+        let version = self.version;
+        self.answer_in(version, response);
+    }
+
+    /// Answers in another version than was asked in.
+    pub(super) fn answer_in<'m, R: Response<'m>>(self, version: i16, response: &R) {
+        let outcome = match encode_response(self.correlation_id, version, response) {
+            Ok(encoded) => Outcome::Answer(encoded),
+            Err(error) => Outcome::End(format!("an answer cannot be written: {error}")),
+        };
+        self.responder.send(outcome);
+    }
+
+    /// There is no answer to this request: a produce request with `acks=0`.
+    pub(super) fn no_answer(self) {
+        self.responder.send(Outcome::Nothing);
+    }
+
+    /// Ends the connection, as Kafka does where a request has no way to say what is wrong.
+    pub(super) fn end(self, reason: String) {
+        self.responder.send(Outcome::End(reason));
+    }
+
+    fn end_as_garbage(self, error: &DecodeError) {
+        let reason = format!("{} version {} cannot be read: {error}", self.key.api().name, self.version);
+        self.end(reason);
+    }
+}

@@ -1,0 +1,17 @@
+//! Kafka's wire protocol on TCP: every client and tool of Kafka's is one of ours.
+//!
+//! The way of a request: [`listener`] accepts and gives the connection to a core → `frames` reads → `connection`, an
+//! actor, keeps the order of answers → `dispatch` finds the API in `table` → a file of `api` translates, asks an actor,
+//! and translates back → `connection` writes. What is read of a request borrows from its frame; batches of records are
+//! slices of it on their way to the log, and slices of the log's memory on their way back.
+
+mod api;
+mod call;
+mod connection;
+mod dispatch;
+mod error;
+mod frames;
+pub(crate) mod listener;
+mod places;
+pub(crate) mod service;
+mod table;

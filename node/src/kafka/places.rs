@@ -1,0 +1,87 @@
+//! How many connections there may be: in all, and from one address.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// Counts connections.
+#[derive(Clone, Debug)]
+pub(super) struct Places(Arc<Counted>);
+
+#[derive(Debug)]
+struct Counted {
+    most: usize,
+    most_per_address: usize,
+    taken: Mutex<BTreeMap<IpAddr, usize>>,
+}
+
+/// A place that is taken. Free again when dropped.
+#[derive(Debug)]
+pub(super) struct Place {
+    counted: Arc<Counted>,
+    address: IpAddr,
+}
+
+/// Why there is no place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub(super) enum NoPlace {
+    /// There are so many connections in all.
+    #[error("there are {0} connections (max.connections)")]
+    InAll(usize),
+    /// So many of one address.
+    #[error("its address has {0} connections (max.connections.per.ip)")]
+    OfAddress(usize),
+}
+
+impl Places {
+    /// Places for `most` connections, and for `most_per_address` from one address.
+    pub(super) fn new(most: usize, most_per_address: usize) -> Self {
+        Self(Arc::new(Counted { most, most_per_address, taken: Mutex::default() }))
+    }
+
+    /// Takes one.
+    pub(super) fn take(&self, address: IpAddr) -> Result<Place, NoPlace> {
+        let mut taken = self.0.taken.lock().unwrap_or_else(PoisonError::into_inner);
+        let in_all: usize = taken.values().sum();
+        if in_all >= self.0.most {
+            return Err(NoPlace::InAll(in_all));
+        }
+        let of_address = taken.entry(address).or_default();
+        if *of_address >= self.0.most_per_address {
+            return Err(NoPlace::OfAddress(*of_address));
+        }
+        *of_address += 1;
+        Ok(Place { counted: Arc::clone(&self.0), address })
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let mut taken = self.counted.taken.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(count) = taken.get_mut(&self.address) {
+            *count -= 1;
+            if *count == 0 {
+                taken.remove(&self.address);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn places_are_bounded_in_all_and_per_address_and_free_again_when_left() {
+        let places = Places::new(3, 2);
+        let (one, two) = (IpAddr::from([10, 0, 0, 1]), IpAddr::from([10, 0, 0, 2]));
+        let first = places.take(one).unwrap();
+        let _second = places.take(one).unwrap();
+        assert_eq!(places.take(one).unwrap_err(), NoPlace::OfAddress(2));
+        let _third = places.take(two).unwrap();
+        assert_eq!(places.take(two).unwrap_err(), NoPlace::InAll(3));
+        drop(first);
+        assert_eq!(places.take(two).map(|place| place.address), Ok(two));
+        assert_eq!(places.0.taken.lock().unwrap().len(), 2);
+    }
+}

@@ -1,0 +1,88 @@
+//! What Kafka's requests are carried out with.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use millstream_actors::cluster::front::ClusterFront;
+use millstream_actors::group::front::GroupFront;
+use millstream_actors::ids::NodeId;
+use millstream_actors::image::{Image, NodeState, Topic};
+use millstream_actors::partition::front::Front;
+use millstream_transport::peer::Endpoint;
+use millstream_transport::world::{World, watch};
+
+/// Bounds of a listener.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct ListenerLimits {
+    /// The longest request.
+    pub(crate) request_bytes: usize,
+    /// A connection that says nothing for so long is closed.
+    pub(crate) idle: Duration,
+    /// Connections in all.
+    pub(crate) connections: usize,
+    /// Connections from one address.
+    pub(crate) connections_per_address: usize,
+}
+
+/// The parts of the node that answer.
+#[derive(Debug)]
+pub(crate) struct Service {
+    pub(crate) world: World,
+    pub(crate) limits: ListenerLimits,
+    pub(crate) partitions: Front,
+    pub(crate) cluster: ClusterFront<Endpoint>,
+    pub(crate) groups: GroupFront,
+    pub(crate) images: watch::Receiver<Arc<Image>>,
+    /// Settings of topics that differ from the program's own, for topics made here.
+    pub(crate) topic_defaults: BTreeMap<String, String>,
+    /// Whether a topic that is asked for and is not there is made.
+    pub(crate) auto_create_topics: bool,
+}
+
+/// A node as Kafka's clients see it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Broker {
+    pub(super) id: i32,
+    pub(super) host: String,
+    pub(super) port: i32,
+}
+
+impl Service {
+    /// The cluster as this node knows it now.
+    pub(super) fn image(&self) -> Arc<Image> {
+        Arc::clone(&self.images.borrow())
+    }
+}
+
+/// The number of a node on the wire.
+pub(super) fn wire_id(node: NodeId) -> i32 {
+    i32::try_from(node.0).unwrap_or(i32::MAX)
+}
+
+/// The nodes that are there.
+pub(super) fn brokers(image: &Image) -> impl Iterator<Item = Broker> {
+    let there = image.nodes().iter().filter(|(_, known)| known.state != NodeState::Fenced);
+    there.filter_map(|(id, known)| broker(id, &known.address))
+}
+
+/// One node, if it is there.
+pub(super) fn broker_of(image: &Image, node: NodeId) -> Option<Broker> {
+    let known = image.nodes().get(node).filter(|known| known.state != NodeState::Fenced)?;
+    broker(node, &known.address)
+}
+
+fn broker(id: NodeId, address: &str) -> Option<Broker> {
+    let (host, port) = address.rsplit_once(':')?;
+    let host = host.trim_start_matches('[').trim_end_matches(']').to_owned();
+    Some(Broker { id: wire_id(id), host, port: port.parse().ok()? })
+}
+
+/// A topic as a request names it: by name in old versions, by id in new ones.
+pub(super) fn topic<'a>(image: &'a Image, name: &str, id: uuid::Uuid) -> Option<&'a Arc<Topic>> {
+    if id.is_nil() {
+        image.topics().named(name)
+    } else {
+        image.topics().get(millstream_actors::ids::TopicId(id))
+    }
+}

@@ -1,0 +1,58 @@
+//! The one list of APIs: what is served, in which versions, by whom. ApiVersions is answered from it alone.
+
+use std::ops::RangeInclusive;
+use std::sync::Arc;
+
+use millstream_transport::kafka::ApiKey;
+
+use super::api;
+use super::call::Call;
+use super::service::Service;
+
+/// Carries a request out: it answers the call now or later.
+type Serve = fn(&Arc<Service>, Call);
+
+/// An API that is served.
+pub(super) struct Entry {
+    /// Which one.
+    pub(super) key: ApiKey,
+    /// Its versions.
+    pub(super) versions: RangeInclusive<i16>,
+    /// Its handler.
+    pub(super) serve: Serve,
+}
+
+const fn entry_of(key: ApiKey, versions: RangeInclusive<i16>, serve: Serve) -> Entry {
+    Entry { key, versions, serve }
+}
+
+/// By key.
+pub(super) static TABLE: &[Entry] = &[
+    entry_of(ApiKey::Produce, 0..=13, api::produce::serve),
+    entry_of(ApiKey::Fetch, 4..=18, api::fetch::serve),
+    entry_of(ApiKey::ListOffsets, 1..=6, api::list_offsets::serve),
+    entry_of(ApiKey::Metadata, 0..=13, api::metadata::serve),
+    entry_of(ApiKey::OffsetCommit, 2..=9, api::offset_commit::serve),
+    entry_of(ApiKey::OffsetFetch, 1..=9, api::offset_fetch::serve),
+    entry_of(ApiKey::FindCoordinator, 0..=6, api::find_coordinator::serve),
+    entry_of(ApiKey::JoinGroup, 0..=9, api::join_group::serve),
+    entry_of(ApiKey::Heartbeat, 0..=4, api::heartbeat::serve),
+    entry_of(ApiKey::LeaveGroup, 0..=5, api::leave_group::serve),
+    entry_of(ApiKey::SyncGroup, 0..=5, api::sync_group::serve),
+    entry_of(ApiKey::DescribeGroups, 0..=6, api::describe_groups::serve),
+    entry_of(ApiKey::ListGroups, 0..=5, api::list_groups::serve),
+    entry_of(ApiKey::ApiVersions, 0..=4, api::api_versions::serve),
+    entry_of(ApiKey::CreateTopics, 2..=7, api::create_topics::serve),
+    entry_of(ApiKey::DeleteTopics, 1..=6, api::delete_topics::serve),
+    entry_of(ApiKey::InitProducerId, 0..=5, api::init_producer_id::serve),
+    entry_of(ApiKey::CreatePartitions, 0..=3, api::create_partitions::serve),
+    entry_of(ApiKey::DeleteGroups, 0..=3, api::delete_groups::serve),
+    entry_of(ApiKey::DescribeCluster, 0..=2, api::describe_cluster::serve),
+    entry_of(ApiKey::ConsumerGroupHeartbeat, 0..=1, api::consumer_group_heartbeat::serve),
+    entry_of(ApiKey::ConsumerGroupDescribe, 0..=1, api::consumer_group_describe::serve),
+];
+
+/// The entry of an API, if it is served.
+pub(super) fn entry(key: ApiKey) -> Option<&'static Entry> {
+    TABLE.iter().find(|entry| entry.key == key)
+}

@@ -1,0 +1,65 @@
+//! Frames that nobody should send end their connection, and nothing else.
+
+use std::time::Duration;
+
+use millstream_tests::Outcome;
+use tokio::time::timeout;
+
+use crate::{connect, make_topic, with_node};
+
+/// What is sent, and what it is.
+const FRAMES: [(&str, &[u8]); 7] = [
+    ("a negative length", b"\xff\xff\xff\xff"),
+    ("a length that no request may have", b"\x7f\xff\xff\xff"),
+    ("a request without a header", b"\x00\x00\x00\x02\x00\x03"),
+    ("an API that there is not", b"\x00\x00\x00\x0a\x7f\x00\x00\x00\x00\x00\x00\x01\xff\xff"),
+    ("an API between nodes", b"\x00\x00\x00\x0a\x00\x34\x00\x00\x00\x00\x00\x01\xff\xff"),
+    ("a version that there is not", b"\x00\x00\x00\x0a\x00\x03\x00\x7f\x00\x00\x00\x01\xff\xff"),
+    (
+        "two thousand million topics in thirty bytes",
+        b"\x00\x00\x00\x1a\x00\x03\x00\x04\x00\x00\x00\x01\x00\x04test\x7f\xff\xff\xff\x00\x00\x00\x00\x00\x00\x00\x00",
+    ),
+];
+
+#[tokio::test]
+async fn garbage_ends_its_connection_and_harms_nobody_else() {
+    with_node(async |cluster| {
+        let mut bystander = connect(cluster).await?;
+        for (what, bytes) in FRAMES {
+            let mut connection = connect(cluster).await?;
+            connection.send_bytes(bytes).await?;
+            match timeout(Duration::from_secs(10), connection.frame()).await {
+                Ok(Ok(None)) => {}
+                other => return Err(format!("{what}: {other:?} instead of an end").into()),
+            }
+            make_topic(&mut bystander, "flights").await?;
+        }
+        Ok(())
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn requests_in_pieces_and_many_at_once_are_answered_in_order() {
+    with_node(async |cluster| -> Outcome {
+        let mut connection = connect(cluster).await?;
+        let mut all = Vec::new();
+        for correlation_id in 0..200_i32 {
+            // ApiVersions version 0: no body.
+            all.extend(b"\x00\x00\x00\x0a\x00\x12\x00\x00");
+            all.extend(correlation_id.to_be_bytes());
+            all.extend(b"\xff\xff");
+        }
+        for piece in all.chunks(13) {
+            connection.send_bytes(piece).await?;
+        }
+        for correlation_id in 0..200_i32 {
+            let frame = connection.frame().await?.ok_or("the connection was ended")?;
+            if frame.first_chunk::<4>() != Some(&correlation_id.to_be_bytes()) {
+                return Err(format!("{frame:?} instead of the answer to {correlation_id}").into());
+            }
+        }
+        Ok(())
+    })
+    .await;
+}
