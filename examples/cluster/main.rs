@@ -106,7 +106,8 @@ fn show(children: &[Child], plan: &Plan, program: &Path) {
     for child in children {
         let node = child.node;
         let (quic, http) = (plan.quic(node), plan.http(node));
-        println!("node {node}  pid {}  quic {quic}  http {http}", child.pid);
+        let kafka = plan.kafka(node).map(|address| format!("kafka {address}  ")).unwrap_or_default();
+        println!("node {node}  pid {}  {kafka}quic {quic}  http {http}", child.pid);
         println!("    {} node --config {}", quoted(program), quoted(&plan.settings_file(node)));
     }
     println!(

@@ -45,6 +45,12 @@ impl Plan {
         format!("127.0.0.1:{}", self.port(node))
     }
 
+    /// Where Kafka's clients find the node, unless they were turned away by `--set listeners=none`.
+    pub fn kafka(&self, node: u32) -> Option<String> {
+        let given = self.settings.iter().rev().find(|(name, _)| name == "listeners");
+        (given.map(|(_, value)| value.as_str()) != Some("none")).then(|| self.quic(node))
+    }
+
     pub fn http(&self, node: u32) -> String {
         format!("127.0.0.1:{}", self.port(node) + 1)
     }
@@ -172,6 +178,12 @@ mod tests {
         let plan = plan(3, &[]);
         assert_eq!((plan.quic(1), plan.http(1)), ("127.0.0.1:9092".into(), "127.0.0.1:9093".into()));
         assert_eq!((plan.quic(3), plan.http(3)), ("127.0.0.1:9112".into(), "127.0.0.1:9113".into()));
+    }
+
+    #[test]
+    fn kafkas_clients_find_a_node_at_the_port_of_quic_unless_turned_away() {
+        assert_eq!(plan(3, &[]).kafka(2), Some(plan(3, &[]).quic(2)));
+        assert_eq!(plan(3, &["listeners=none"]).kafka(2), None);
     }
 
     #[test]

@@ -165,6 +165,31 @@ async fn first_join(connection: &mut KafkaConnection) -> Outcome<Joined> {
 }
 
 #[tokio::test]
+async fn the_coordinator_is_found_in_every_version_and_transactions_are_told_that_there_is_none() {
+    with_node(async |cluster| {
+        let mut connection = connect(cluster).await?;
+        find_coordinator(&mut connection).await?;
+        for version in 0..=6 {
+            let mut found = Vec::new();
+            for key_type in if version > 0 { vec![0, 1] } else { vec![0] } {
+                let (key, keys) = if version < 4 { (GROUP, vec![]) } else { ("", vec![GROUP.into()]) };
+                let request =
+                    FindCoordinatorRequest { key: key.into(), key_type, coordinator_keys: keys.into() };
+                let frame = connection.ask(version, &request).await?;
+                let (_, response) = open_response::<FindCoordinatorResponse<'_>>(&frame, version)?;
+                let one = response.coordinators.iter().next().map(|one| (one.error_code, one.node_id));
+                found.push(one.unwrap_or((response.error_code, response.node_id)));
+            }
+            let none = (ErrorCode::InvalidRequest.code(), -1);
+            let expected = if version > 0 { vec![(0, 1), none] } else { vec![(0, 1)] };
+            expect(&format!("version {version}"), found, expected)?;
+        }
+        Ok(())
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn two_members_share_a_group_and_one_goes_on_when_the_other_leaves() {
     with_node(async |cluster| {
         let (mut one, mut two) = (connect(cluster).await?, connect(cluster).await?);

@@ -115,6 +115,7 @@ async fn mistakes_are_answered_with_kafkas_own_codes() {
             produce(&mut connection, 9, ("nowhere", Uuid::ZERO), -1, good.clone()).await?.0,
             produce(&mut connection, 13, ("", Uuid([7; 16])), -1, good).await?.0,
             produce(&mut connection, 9, ("flights", id), -1, bad.into()).await?.0,
+            produce(&mut connection, 9, ("__consumer_offsets", Uuid::ZERO), -1, batch(&["x"], 1)?).await?.0,
             fetch(&mut connection, 12, ("flights", id), 99).await?.0,
             fetch(&mut connection, 13, ("", Uuid([7; 16])), 0).await?.0,
         ];
@@ -123,6 +124,7 @@ async fn mistakes_are_answered_with_kafkas_own_codes() {
             ErrorCode::UnknownTopicOrPartition,
             ErrorCode::UnknownTopicId,
             ErrorCode::CorruptMessage,
+            ErrorCode::UnknownTopicOrPartition,
             ErrorCode::OffsetOutOfRange,
             ErrorCode::UnknownTopicId,
         ];

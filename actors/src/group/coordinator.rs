@@ -251,7 +251,11 @@ impl Coordinator {
                     from_memory(Ok(machine.fetch(around.topics, &request)))
                 });
             }
-            GroupRequest::Describe { reply, .. } => {
+            GroupRequest::Describe { request, reply } => {
+                if self.classic.as_ref().is_some_and(|classic| !classic.is_nothing()) {
+                    let text = format!("group {:?} is one of the classic protocol", request.group);
+                    return reply.give(Err(Refusal::new(ErrorCode::GroupIdNotFound, text)));
+                }
                 self.decide(Some(reply), |machine, around| from_memory(machine.describe(around.settings)));
             }
         }

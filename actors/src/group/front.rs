@@ -41,6 +41,8 @@ pub struct GroupFront {
     doors: GroupDoors,
     supervisor: ActorRef<SupervisorMessage>,
     places: Arc<Semaphore>,
+    /// For those that may wait as long as a rebalance: they leave the others their places.
+    long_places: Arc<Semaphore>,
 }
 
 /// A message to groups.
@@ -52,12 +54,13 @@ pub trait GroupMessage: Message {
 impl GroupFront {
     /// Starts the supervisor of the node's coordinators, under `parent` if there is one. On the control thread.
     pub async fn start(doors: GroupDoors, parent: Option<ActorCell>) -> Result<Self, SpawnErr> {
-        let places = Arc::new(Semaphore::new(doors.settings.borrow().max_waiting));
+        let places = || Arc::new(Semaphore::new(doors.settings.borrow().max_waiting));
+        let (places, long_places) = (places(), places());
         let started = match parent {
             Some(parent) => Actor::spawn_linked(None, GroupSupervisor, doors.clone(), parent).await,
             None => Actor::spawn(None, GroupSupervisor, doors.clone()).await,
         };
-        started.map(|(supervisor, _)| Self { doors, supervisor, places })
+        started.map(|(supervisor, _)| Self { doors, supervisor, places, long_places })
     }
 
     /// This node leads a partition of `__consumer_offsets` in this epoch: its groups are read and coordinated here. A
@@ -92,15 +95,16 @@ impl GroupFront {
         &self,
         wrap: impl FnOnce(Reply<Result<T, Refusal>>) -> SupervisorMessage,
     ) -> BoxFuture<'static, Result<T, Refusal>> {
-        self.place(wrap).map(Result::flatten).boxed()
+        self.place(&self.places, wrap).map(Result::flatten).boxed()
     }
 
     /// The same for any answer.
     fn place<T: Send + 'static>(
         &self,
+        places: &Arc<Semaphore>,
         wrap: impl FnOnce(Reply<T>) -> SupervisorMessage,
     ) -> BoxFuture<'static, Result<T, Refusal>> {
-        let Ok(place) = Arc::clone(&self.places).try_acquire_owned() else {
+        let Ok(place) = Arc::clone(places).try_acquire_owned() else {
             let text = "as many requests of groups wait here as may; try again later";
             return std::future::ready(Err(Refusal::new(ErrorCode::ThrottlingQuotaExceeded, text))).boxed();
         };
@@ -135,13 +139,14 @@ impl GroupFront {
 impl GroupFront {
     /// A member joins. Answered when all have joined: it may take as long as the longest rebalance timeout.
     pub fn join(&self, group: &str, request: JoinGroup) -> BoxFuture<'static, JoinAnswer> {
-        let asking = self.ask_as(group, |reply| ClassicRequest::Join { request, reply });
+        let asking = self.ask_as(&self.long_places, group, |reply| ClassicRequest::Join { request, reply });
         asking.map(|answer| answer.unwrap_or_else(|refusal| ("".into(), Err(refusal)))).boxed()
     }
 
     /// A member asks for its assignment.
     pub fn sync(&self, group: &str, request: SyncGroup) -> BoxFuture<'static, Result<Synced, Refusal>> {
-        self.ask_as(group, |reply| ClassicRequest::Sync { request, reply }).map(Result::flatten).boxed()
+        let asking = self.ask_as(&self.long_places, group, |reply| ClassicRequest::Sync { request, reply });
+        asking.map(Result::flatten).boxed()
     }
 
     /// A member lives.
@@ -150,12 +155,16 @@ impl GroupFront {
         group: &str,
         request: Heartbeat,
     ) -> BoxFuture<'static, Result<(), Refusal>> {
-        self.ask_as(group, |reply| ClassicRequest::Heartbeat { request, reply }).map(Result::flatten).boxed()
+        self.ask_as(&self.places, group, |reply| ClassicRequest::Heartbeat { request, reply })
+            .map(Result::flatten)
+            .boxed()
     }
 
     /// Members leave.
     pub fn leave(&self, group: &str, request: LeaveGroup) -> BoxFuture<'static, Result<EachLeft, Refusal>> {
-        self.ask_as(group, |reply| ClassicRequest::Leave { request, reply }).map(Result::flatten).boxed()
+        self.ask_as(&self.places, group, |reply| ClassicRequest::Leave { request, reply })
+            .map(Result::flatten)
+            .boxed()
     }
 
     /// The groups that this node coordinates, of both protocols.
@@ -165,7 +174,9 @@ impl GroupFront {
 
     /// Everything about a group of the classic protocol.
     pub fn describe_classic(&self, group: &str) -> BoxFuture<'static, Result<ClassicDescription, Refusal>> {
-        self.ask_as(group, |reply| ClassicRequest::Describe { reply }).map(Result::flatten).boxed()
+        self.ask_as(&self.places, group, |reply| ClassicRequest::Describe { reply })
+            .map(Result::flatten)
+            .boxed()
     }
 
     /// Commits offsets, from a member of either protocol or from outside.
@@ -180,6 +191,7 @@ impl GroupFront {
 
     fn ask_as<T: Send + 'static>(
         &self,
+        places: &Arc<Semaphore>,
         group: &str,
         wrap: impl FnOnce(Reply<T>) -> ClassicRequest,
     ) -> BoxFuture<'static, Result<T, Refusal>> {
@@ -188,7 +200,7 @@ impl GroupFront {
             Err(refusal) => return std::future::ready(Err(refusal)).boxed(),
         };
         let group = group.to_owned();
-        self.place(|reply| {
+        self.place(places, |reply| {
             let request = Box::new(GroupRequest::Classic { group, request: wrap(reply) });
             SupervisorMessage::Request { partition, request }
         })

@@ -118,8 +118,8 @@ pub const SETTINGS: &[Setting] = &[
         "",
         AtRestart,
         "Where Kafka's clients reach this node (TCP), as PLAINTEXT://host:port with the port of quic.listen; clients are \
-         told the host and port of quic.advertised. Empty for the address of quic.listen if that is loopback, else \
-         127.0.0.1 at its port (none where that is 0); none for no such listener. Any other address than loopback needs allow.unauthenticated.",
+         told the host and port of quic.advertised. Empty for the address of quic.listen where that is on loopback, and \
+         for no such listener elsewhere or at port 0; none for none. Any other address than loopback needs allow.unauthenticated.",
     ),
     setting(
         "allow.unauthenticated",

@@ -1,6 +1,6 @@
 //! The settings of Kafka's listener, typed.
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use super::ConfigError;
@@ -53,8 +53,8 @@ impl KafkaConfig {
 fn listen(reader: &Reader<'_>, quic: SocketAddr) -> Result<Option<SocketAddr>, ConfigError> {
     let given = reader.text("listeners");
     if given.is_empty() {
-        let ip = Some(quic.ip()).filter(IpAddr::is_loopback).unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST));
-        return Ok(Some(SocketAddr::new(ip, quic.port())).filter(|address| address.port() > 0));
+        // Where the node is for others to reach, clients would be told an address at which nobody listens.
+        return Ok(Some(quic).filter(|address| address.port() > 0 && address.ip().is_loopback()));
     }
     if given == NONE {
         return Ok(None);
@@ -87,7 +87,7 @@ mod tests {
         assert_eq!(listen(&[]).as_deref(), Some("127.0.0.1:9092"));
         assert_eq!(listen(&[("quic.listen", "127.0.0.2:7")]).as_deref(), Some("127.0.0.2:7"));
         let open = [("quic.listen", "0.0.0.0:7"), ("quic.advertised", "host:7")];
-        assert_eq!(listen(&open).as_deref(), Some("127.0.0.1:7"));
+        assert_eq!(listen(&open), None);
         assert_eq!(listen(&[("quic.listen", "127.0.0.1:0")]), None);
         assert_eq!(listen(&[("listeners", "none")]), None);
         assert_eq!(listen(&[("listeners", "PLAINTEXT://127.0.0.3:9092")]).as_deref(), Some("127.0.0.3:9092"));

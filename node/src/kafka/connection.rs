@@ -5,7 +5,7 @@
 
 use std::cell::Cell;
 use std::collections::VecDeque;
-use std::io::IoSlice;
+use std::io::{self, IoSlice};
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -22,11 +22,14 @@ use super::frames::{FrameFailure, FrameReader};
 use super::places::Place;
 use super::service::Service;
 
-/// Requests of one connection that wait for their answers.
-const WAITING_MAX: usize = 256;
+/// Requests of one connection that wait for their answers: each may bring a whole fetch with it.
+const WAITING_MAX: usize = 32;
 
 /// Bytes of requests that wait, and of answers that are not written yet.
 const UNDER_WAY_BYTES: usize = 8 << 20;
+
+/// A client that takes no byte of an answer for so long is disconnected.
+const WRITE_WITHIN: Duration = Duration::from_secs(60);
 
 /// Slices of one vectored write.
 const SLICES_MAX: usize = 64;
@@ -63,7 +66,6 @@ pub(super) struct Connection {
     to_writer: mpsc::UnboundedSender<Encoded>,
     /// No more requests come: it ends when all are answered.
     last: bool,
-    _place: Place,
 }
 
 #[derive(Debug)]
@@ -122,7 +124,6 @@ pub(super) fn serve<R, W>(
             room: Rc::clone(&room),
             to_writer,
             last: false,
-            _place: place,
         }
     });
     actix_rt::spawn(async move {
@@ -137,6 +138,8 @@ pub(super) fn serve<R, W>(
             }
         }
         connection.do_send(Written);
+        // Only now the socket is closed.
+        drop(place);
     });
 }
 
@@ -192,7 +195,6 @@ impl Connection {
             self.first += 1;
             match outcome {
                 Outcome::Answer(encoded) => {
-                    self.room.take(0, encoded.bytes);
                     // A writer that has ended says so.
                     let _ = self.to_writer.send(encoded);
                 }
@@ -241,6 +243,9 @@ impl Handler<Answered> for Connection {
     fn handle(&mut self, answered: Answered, context: &mut Context<Self>) {
         let place = answered.slot.checked_sub(self.first).and_then(|place| usize::try_from(place).ok());
         if let Some(slot) = place.and_then(|place| self.slots.get_mut(place)) {
+            if let Outcome::Answer(encoded) = &answered.outcome {
+                self.room.take(0, encoded.bytes);
+            }
             slot.outcome = Some(answered.outcome);
         }
         self.pass_on(context);
@@ -265,7 +270,7 @@ async fn write_answers<W: AsyncWrite + Unpin>(
     mut write: W,
     mut answers: mpsc::UnboundedReceiver<Encoded>,
     room: &Room,
-) -> std::io::Result<()> {
+) -> io::Result<()> {
     let mut chunks: VecDeque<Bytes> = VecDeque::new();
     while let Some(answer) = answers.recv().await {
         let mut bytes = answer.bytes;
@@ -280,16 +285,15 @@ async fn write_answers<W: AsyncWrite + Unpin>(
     write.shutdown().await
 }
 
-async fn write_chunks<W: AsyncWrite + Unpin>(
-    write: &mut W,
-    chunks: &mut VecDeque<Bytes>,
-) -> std::io::Result<()> {
+async fn write_chunks<W: AsyncWrite + Unpin>(write: &mut W, chunks: &mut VecDeque<Bytes>) -> io::Result<()> {
     while !chunks.is_empty() {
         let slices: Vec<IoSlice<'_>> =
             chunks.iter().take(SLICES_MAX).map(|chunk| IoSlice::new(chunk)).collect();
-        let mut written = write.write_vectored(&slices).await?;
+        // One that takes nothing for so long is gone, or might as well be.
+        let writing = tokio::time::timeout(WRITE_WITHIN, write.write_vectored(&slices));
+        let mut written = writing.await.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??;
         if written == 0 {
-            return Err(std::io::ErrorKind::WriteZero.into());
+            return Err(io::ErrorKind::WriteZero.into());
         }
         while let Some(first) = chunks.front_mut().filter(|_| written > 0) {
             let part = written.min(first.len());

@@ -10,6 +10,30 @@ pub(super) const fn number(code: ErrorCode) -> i16 {
     code as i16
 }
 
+/// For answers to requests of records, whose clients do not know a node that is out of space, memory or places: they look
+/// for the leader and try again after an error of its storage.
+pub(super) const fn of_records(code: ErrorCode) -> i16 {
+    match code {
+        ErrorCode::ThrottlingQuotaExceeded => ErrorCode::KafkaStorageError as i16,
+        code => code as i16,
+    }
+}
+
+/// The same for answers of coordinators.
+pub(super) const fn of_groups(code: ErrorCode) -> i16 {
+    match code {
+        ErrorCode::ThrottlingQuotaExceeded | ErrorCode::RequestTimedOut => {
+            ErrorCode::CoordinatorNotAvailable as i16
+        }
+        code => code as i16,
+    }
+}
+
+/// The number of an outcome of a coordinator.
+pub(super) fn of_groups_outcome<T>(outcome: &Result<T, Refusal>) -> i16 {
+    outcome.as_ref().err().map_or(NONE, |refusal| of_groups(refusal.code))
+}
+
 /// The number of an outcome.
 pub(super) fn number_of<T>(outcome: &Result<T, Refusal>) -> i16 {
     outcome.as_ref().err().map_or(NONE, |refusal| number(refusal.code))

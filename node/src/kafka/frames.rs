@@ -3,8 +3,8 @@
 use bytes::{Bytes, BytesMut};
 use tokio::io::{AsyncRead, AsyncReadExt};
 
-/// What is read at a time. Frames that fit share one piece of memory.
-const CHUNK_BYTES: usize = 64 << 10;
+/// What a connection holds while it waits for a request; small requests that come together share it.
+const IDLE_BYTES: usize = 4 << 10;
 
 /// How much of a long frame is believed before it is there: memory grows with what has come, not with what was said.
 const BELIEVED_BYTES: usize = 1 << 20;
@@ -40,15 +40,18 @@ impl<R: AsyncRead + Unpin> FrameReader<R> {
     /// The next frame without its length; `None` where the stream ended between two.
     pub(super) async fn next(&mut self) -> Result<Option<Bytes>, FrameFailure> {
         loop {
-            let missing = match self.announced()? {
+            let wanted = match self.announced()? {
                 Some(length) if self.buffer.len() >= 4 + length => {
                     let mut frame = self.buffer.split_to(4 + length);
                     return Ok(Some(frame.split_off(4).freeze()));
                 }
-                Some(length) => 4 + length - self.buffer.len(),
-                None => 4,
+                Some(length) => {
+                    let missing = 4 + length - self.buffer.len();
+                    missing.min(BELIEVED_BYTES.max(self.buffer.len()))
+                }
+                None => IDLE_BYTES,
             };
-            self.buffer.reserve(missing.clamp(CHUNK_BYTES, BELIEVED_BYTES.max(self.buffer.len())));
+            self.buffer.reserve(wanted);
             if self.from.read_buf(&mut self.buffer).await? == 0 {
                 return if self.buffer.is_empty() { Ok(None) } else { Err(FrameFailure::CutShort) };
             }

@@ -20,6 +20,7 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 pub(crate) struct KafkaListener {
     /// Dropped with it: that is what it tells.
     _open: watch::Sender<()>,
+    door: watch::Sender<bool>,
 }
 
 impl KafkaListener {
@@ -27,17 +28,23 @@ impl KafkaListener {
     pub(crate) fn start(socket: std::net::TcpListener, service: Service) -> io::Result<Self> {
         socket.set_nonblocking(true)?;
         let (open, closing) = watch::channel(());
+        let (door, closed) = watch::channel(false);
         let places = Places::new(service.limits.connections, service.limits.connections_per_address);
         let service = Arc::new(service);
         if let Some(core) = service.world.threads.cores().first().cloned() {
             core.spawn(move || async move {
                 match TcpListener::from_std(socket) {
-                    Ok(listener) => Accepting { listener, service, places, closing }.run().await,
+                    Ok(listener) => Accepting { listener, service, places, closing, closed }.run().await,
                     Err(error) => tracing::error!(%error, "clients of Kafka's protocol are not served"),
                 }
             });
         }
-        Ok(Self { _open: open })
+        Ok(Self { _open: open, door })
+    }
+
+    /// Accepts no more; connections go on.
+    pub(crate) fn close_door(&self) {
+        self.door.send_replace(true);
     }
 }
 
@@ -46,14 +53,16 @@ struct Accepting {
     service: Arc<Service>,
     places: Places,
     closing: watch::Receiver<()>,
+    closed: watch::Receiver<bool>,
 }
 
 impl Accepting {
     async fn run(self) {
-        let mut closing = self.closing.clone();
+        let (mut closing, mut closed) = (self.closing.clone(), self.closed.clone());
         tokio::select! {
             biased;
             _ = closing.changed() => {}
+            _ = closed.changed() => {}
             () = self.accept() => {}
         }
     }

@@ -235,12 +235,16 @@ impl Running {
     /// Ends the node cleanly: hands its leaderships over, syncs, leaves. What is not done in time is given up: the
     /// next start then recovers.
     pub(super) async fn stop(self) -> Result<(), String> {
-        drop(self.kafka);
+        if let Some(kafka) = &self.kafka {
+            kafka.close_door();
+        }
         let within = self.config.shutdown_timeout;
         let handing_over = self.front.hand_over(self.incarnation, within / 4);
         if let Err(refusal) = handing_over.await {
             tracing::warn!(node = %self.config.node_id, %refusal, "leaderships were not handed over");
         }
+        // Nobody is led here any more: what clients asked before is answered by now, or refused.
+        drop(self.kafka);
         self.tree.stop();
         self.groups.stop().await;
         self.replicas.stop().await;

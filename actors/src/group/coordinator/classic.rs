@@ -99,7 +99,7 @@ impl Coordinator {
                     }
                     None => Err(self.no_classic()),
                 };
-                self.give(move |refusal| reply.give(refusal.map_or(lives, Err)));
+                self.give(move |refusal| reply.give(refusal.map(as_coordinator).map_or(lives, Err)));
             }
             ClassicRequest::Describe { reply } => {
                 let has_offsets = !self.machine.group().offsets.is_empty();
@@ -110,7 +110,7 @@ impl Coordinator {
                         format!("{:?} is no group of the classic protocol", self.machine.id()),
                     )),
                 };
-                self.give(move |refusal| reply.give(refusal.map_or(described, Err)));
+                self.give(move |refusal| reply.give(refusal.map(as_coordinator).map_or(described, Err)));
             }
         }
     }

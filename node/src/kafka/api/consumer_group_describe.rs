@@ -1,6 +1,6 @@
 //! ConsumerGroupDescribe: groups of KIP-848 and their members.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use millstream_actors::error::Refusal;
@@ -14,7 +14,7 @@ use millstream_transport::kafka::messages::consumer_group_describe::response::{
 };
 
 use super::super::call::Call;
-use super::super::error::number;
+use super::super::error::of_groups;
 use super::super::service::Service;
 use super::list_groups::state_name;
 
@@ -24,7 +24,7 @@ const MODERN: i8 = 1;
 pub(in super::super) fn serve(service: &Arc<Service>, call: Call) {
     let body = call.body();
     let Some((request, call)) = call.read::<ConsumerGroupDescribeRequest<'_>>(&body) else { return };
-    let groups: Vec<String> = request.group_ids.iter().map(Into::into).collect();
+    let groups: BTreeSet<String> = request.group_ids.iter().map(Into::into).collect();
     let service = Arc::clone(service);
     actix_rt::spawn(async move {
         let mut described = Vec::with_capacity(groups.len());
@@ -49,7 +49,7 @@ fn told(image: &Image, id: String, answer: Result<GroupDescription, Refusal>) ->
             ..Default::default()
         },
         Err(refusal) => Group {
-            error_code: number(refusal.code),
+            error_code: of_groups(refusal.code),
             error_message: Some(refusal.text.into()),
             group_id: id.into(),
             group_state: "Dead".into(),

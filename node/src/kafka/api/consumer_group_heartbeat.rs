@@ -14,7 +14,7 @@ use millstream_transport::kafka::messages::consumer_group_heartbeat::response::{
 use millstream_transport::kafka::{Array, Uuid};
 
 use super::super::call::Call;
-use super::super::error::number;
+use super::super::error::of_groups;
 use super::super::service::Service;
 
 /// The epoch of a member that joins.
@@ -64,7 +64,7 @@ fn respond(call: Call, member: String, answer: Result<GroupHeartbeatAnswer, Refu
             ..Default::default()
         },
         Err(refusal) => ConsumerGroupHeartbeatResponse {
-            error_code: number(refusal.code),
+            error_code: of_groups(refusal.code),
             error_message: Some(refusal.text.into()),
             ..Default::default()
         },

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use millstream_actors::cluster::message::CreatePartitions;
 use millstream_actors::error::{ErrorCode, Refusal};
-use millstream_actors::image::Image;
+use millstream_actors::image::{Image, Topic};
 use millstream_transport::kafka::messages::create_partitions::CreatePartitionsRequest;
 use millstream_transport::kafka::messages::create_partitions::response::{
     CreatePartitionsResponse, CreatePartitionsTopicResult,
@@ -46,6 +46,10 @@ fn validate(image: &Image, wish: &CreatePartitions, is_placed: bool) -> Result<(
     if is_placed {
         let text = "replicas are placed by the cluster; ask for a number of partitions only";
         return Err(Refusal::new(ErrorCode::InvalidReplicaAssignment, text));
+    }
+    if Topic::is_internal_name(&wish.name) {
+        let text = format!("{} is the cluster's own: its partitions say who coordinates what", wish.name);
+        return Err(Refusal::new(ErrorCode::InvalidTopic, text));
     }
     let Some(topic) = image.topics().named(&wish.name) else {
         let text = format!("there is no topic {}", wish.name);

@@ -50,6 +50,10 @@ fn wish(service: &Service, topic: &Wanted<'_>, twice: &BTreeSet<String>) -> Resu
         let text = format!("topic {} stands twice in the request", topic.name);
         return Err(Refusal::new(ErrorCode::InvalidRequest, text));
     }
+    if image::Topic::is_internal_name(&topic.name) {
+        let text = format!("{} is made by the cluster when it is needed", topic.name);
+        return Err(Refusal::new(ErrorCode::InvalidTopic, text));
+    }
     if !topic.assignments.is_empty() {
         let text =
             "replicas are placed by the cluster; ask for a number of partitions and a replication factor";

@@ -1,5 +1,6 @@
 //! DeleteGroups: forgets groups without members, and their offsets.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use millstream_actors::group::message::DeleteGroup;
@@ -9,13 +10,13 @@ use millstream_transport::kafka::messages::delete_groups::response::{
 };
 
 use super::super::call::Call;
-use super::super::error::number_of;
+use super::super::error::of_groups_outcome;
 use super::super::service::Service;
 
 pub(in super::super) fn serve(service: &Arc<Service>, call: Call) {
     let body = call.body();
     let Some((request, call)) = call.read::<DeleteGroupsRequest<'_>>(&body) else { return };
-    let groups: Vec<String> = request.groups_names.iter().map(Into::into).collect();
+    let groups: BTreeSet<String> = request.groups_names.iter().map(Into::into).collect();
     let service = Arc::clone(service);
     actix_rt::spawn(async move {
         let mut results = Vec::with_capacity(groups.len());
@@ -24,7 +25,7 @@ pub(in super::super) fn serve(service: &Arc<Service>, call: Call) {
             let done = service.groups.handle(&call.peer.to_string(), deleting).await;
             results.push(DeletableGroupResult {
                 group_id: group.into(),
-                error_code: number_of(&done),
+                error_code: of_groups_outcome(&done),
                 error_message: done.err().map(|refusal| refusal.text.into()),
             });
         }

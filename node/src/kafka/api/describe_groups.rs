@@ -1,5 +1,6 @@
 //! DescribeGroups: groups of the classic protocol and their members.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use millstream_actors::error::{ErrorCode, Refusal};
@@ -10,7 +11,7 @@ use millstream_transport::kafka::messages::describe_groups::response::{
 };
 
 use super::super::call::Call;
-use super::super::error::number;
+use super::super::error::of_groups;
 use super::super::service::Service;
 
 /// The state of a group that there is not.
@@ -21,7 +22,7 @@ const NOT_FOUND_FROM: i16 = 6;
 pub(in super::super) fn serve(service: &Arc<Service>, call: Call) {
     let body = call.body();
     let Some((request, call)) = call.read::<DescribeGroupsRequest<'_>>(&body) else { return };
-    let groups: Vec<String> = request.groups.iter().map(Into::into).collect();
+    let groups: BTreeSet<String> = request.groups.iter().map(Into::into).collect();
     let service = Arc::clone(service);
     actix_rt::spawn(async move {
         let mut described = Vec::with_capacity(groups.len());
@@ -58,7 +59,7 @@ fn told(id: String, answer: Result<ClassicDescription, Refusal>, version: i16) -
             let is_missing = refusal.code == ErrorCode::GroupIdNotFound;
             let is_told = !is_missing || version >= NOT_FOUND_FROM;
             Group {
-                error_code: if is_told { number(refusal.code) } else { 0 },
+                error_code: if is_told { of_groups(refusal.code) } else { 0 },
                 error_message: (version >= NOT_FOUND_FROM).then(|| refusal.text.into()),
                 group_id: id.into(),
                 group_state: if is_missing { DEAD.into() } else { "".into() },

@@ -16,8 +16,11 @@ use millstream_transport::kafka::messages::fetch::response::{
 use millstream_transport::kafka::{ErrorCode as WireError, Records, Uuid};
 
 use super::super::call::Call;
-use super::super::error::{NONE, number};
+use super::super::error::{NONE, of_records};
 use super::super::service::{Service, broker_of, topic, wire_id};
+
+/// The most that one answer holds, whatever is asked for: `fetch.max.bytes` as Kafka's brokers have it by default.
+const BYTES_MAX: u32 = 55 << 20;
 
 /// A topic of the request, to be told in the answer.
 struct Asked {
@@ -30,7 +33,7 @@ struct Asked {
 pub(in super::super) fn serve(service: &Arc<Service>, call: Call) {
     let body = call.body();
     let Some((request, call)) = call.read::<FetchRequest<'_>>(&body) else { return };
-    if request.session_id != 0 && request.session_epoch > 0 {
+    if request.session_epoch > 0 {
         return refuse(call, WireError::FetchSessionIdNotFound);
     }
     if request.session_epoch < -1 {
@@ -44,7 +47,7 @@ pub(in super::super) fn serve(service: &Arc<Service>, call: Call) {
     let fetch = Fetch {
         max_wait_ms: if is_prompt { 0 } else { positive(request.max_wait_ms) },
         min_bytes: positive(request.min_bytes),
-        max_bytes: positive(request.max_bytes),
+        max_bytes: positive(request.max_bytes).min(BYTES_MAX),
         parts,
     };
     let answering = Arc::clone(service);
@@ -165,7 +168,7 @@ fn filled(index: i32, fetched: Fetched, committed_only: bool) -> Partition<'stat
 fn empty(index: i32, refusal: &Refusal, current_leader: CurrentLeader) -> Partition<'static> {
     Partition {
         partition_index: index,
-        error_code: number(refusal.code),
+        error_code: of_records(refusal.code),
         high_watermark: -1,
         current_leader,
         aborted_transactions: None,

@@ -1,5 +1,6 @@
 //! FindCoordinator: which node coordinates a group.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use millstream_actors::error::{ErrorCode, Refusal};
@@ -11,22 +12,21 @@ use millstream_transport::kafka::messages::find_coordinator::response::{
 };
 
 use super::super::call::Call;
-use super::super::error::{NONE, number};
+use super::super::error::{NONE, of_groups};
 use super::super::service::{Broker, Service, broker_of};
 
 /// The type of key that is a group's id.
 const GROUP: i8 = 0;
 /// The first version that asks for several.
 const BATCHED_FROM: i16 = 4;
-/// As many keys as one request may have.
-const KEYS_MAX: usize = 10_000;
 
 pub(in super::super) fn serve(service: &Arc<Service>, call: Call) {
     let body = call.body();
     let Some((request, call)) = call.read::<FindCoordinatorRequest<'_>>(&body) else { return };
     let is_batched = call.version >= BATCHED_FROM;
     let keys: Vec<String> = if is_batched {
-        request.coordinator_keys.iter().take(KEYS_MAX).map(Into::into).collect()
+        let keys: BTreeSet<String> = request.coordinator_keys.iter().map(Into::into).collect();
+        keys.into_iter().collect()
     } else {
         vec![request.key.into_owned()]
     };
@@ -58,13 +58,14 @@ pub(in super::super) fn serve(service: &Arc<Service>, call: Call) {
 async fn find(service: &Service, call: &Call, key_type: i8, key: &str) -> Result<Broker, (i16, String)> {
     if key_type != GROUP {
         let text = format!("coordinators of type {key_type} are not served");
-        return Err((WireError::CoordinatorNotAvailable.code(), text));
+        // Not one that is tried again: there will be none.
+        return Err((WireError::InvalidRequest.code(), text));
     }
-    let told = |refusal: Refusal| (number(refusal.code), refusal.text);
+    let told = |refusal: Refusal| (of_groups(refusal.code), refusal.text);
     let asked = FindCoordinator { group: key.to_owned() };
     let node = service.groups.handle(&call.peer.to_string(), asked).await.map_err(told)?;
     let text = format!("node {node} coordinates the group and is not there now; try again");
-    broker_of(&service.image(), node).ok_or((number(ErrorCode::CoordinatorNotAvailable), text))
+    broker_of(&service.image(), node).ok_or((of_groups(ErrorCode::CoordinatorNotAvailable), text))
 }
 
 fn coordinator(key: String, found: Result<Broker, (i16, String)>) -> Coordinator<'static> {

@@ -7,7 +7,7 @@ use millstream_transport::kafka::messages::heartbeat::HeartbeatRequest;
 use millstream_transport::kafka::messages::heartbeat::response::HeartbeatResponse;
 
 use super::super::call::Call;
-use super::super::error::number_of;
+use super::super::error::of_groups_outcome;
 use super::super::service::Service;
 
 pub(in super::super) fn serve(service: &Arc<Service>, call: Call) {
@@ -20,6 +20,9 @@ pub(in super::super) fn serve(service: &Arc<Service>, call: Call) {
     };
     let beating = service.groups.classic_heartbeat(&request.group_id, heartbeat);
     actix_rt::spawn(async move {
-        call.answer(&HeartbeatResponse { error_code: number_of(&beating.await), ..Default::default() });
+        call.answer(&HeartbeatResponse {
+            error_code: of_groups_outcome(&beating.await),
+            ..Default::default()
+        });
     });
 }

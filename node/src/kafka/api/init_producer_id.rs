@@ -14,7 +14,8 @@ pub(in super::super) fn serve(service: &Arc<Service>, call: Call) {
     let body = call.body();
     let Some((request, call)) = call.read::<InitProducerIdRequest<'_>>(&body) else { return };
     if request.transactional_id.is_some() {
-        return refuse(call, ErrorCode::CoordinatorNotAvailable);
+        // Not one that is tried again: transactions are not served yet.
+        return refuse(call, ErrorCode::InvalidRequest);
     }
     let service = Arc::clone(service);
     actix_rt::spawn(async move {

@@ -9,9 +9,11 @@ use millstream_transport::kafka::messages::join_group::JoinGroupRequest;
 use millstream_transport::kafka::messages::join_group::response::{JoinGroupResponse, Member};
 
 use super::super::call::Call;
-use super::super::error::number;
+use super::super::error::of_groups;
 use super::super::service::Service;
 
+/// The longest that a member may take to join again: as long as it may be silent at most.
+const REBALANCE_MS_MAX: i32 = 1_800_000;
 /// The first version in which no protocol is told by null.
 const NULL_PROTOCOL_FROM: i16 = 7;
 
@@ -34,7 +36,7 @@ pub(in super::super) fn serve(service: &Arc<Service>, call: Call) {
         session_timeout_ms: request.session_timeout_ms,
         rebalance_timeout_ms: match request.rebalance_timeout_ms {
             ..0 => request.session_timeout_ms,
-            told => told,
+            told => told.min(REBALANCE_MS_MAX),
         },
         protocol_type: Arc::from(&*request.protocol_type),
         protocols: request.protocols.iter().map(protocol).collect(),
@@ -50,7 +52,7 @@ fn respond(call: Call, (member, result): JoinAnswer) {
     let response = match &result {
         Ok(joined) => joined_as(&member, joined, no_protocol()),
         Err(refusal) => JoinGroupResponse {
-            error_code: number(refusal.code),
+            error_code: of_groups(refusal.code),
             generation_id: -1,
             protocol_name: no_protocol(),
             member_id: (&*member).into(),

@@ -8,7 +8,7 @@ use millstream_transport::kafka::messages::leave_group::LeaveGroupRequest;
 use millstream_transport::kafka::messages::leave_group::response::{LeaveGroupResponse, Member};
 
 use super::super::call::Call;
-use super::super::error::{NONE, number, number_of};
+use super::super::error::{NONE, of_groups, of_groups_outcome};
 use super::super::service::Service;
 
 /// The first version in which several leave at a time.
@@ -36,18 +36,18 @@ fn respond(call: Call, left: &Result<EachLeft, Refusal>) {
     let each = match left {
         Ok(each) => each,
         Err(refusal) => {
-            let error_code = number(refusal.code);
+            let error_code = of_groups(refusal.code);
             return call.answer(&LeaveGroupResponse { error_code, ..Default::default() });
         }
     };
     if call.version < BATCHED_FROM {
-        let error_code = each.first().map_or(NONE, |(_, outcome)| number_of(outcome));
+        let error_code = each.first().map_or(NONE, |(_, outcome)| of_groups_outcome(outcome));
         return call.answer(&LeaveGroupResponse { error_code, ..Default::default() });
     }
     let members = each.iter().map(|(leaver, outcome)| Member {
         member_id: (&*leaver.member).into(),
         group_instance_id: leaver.instance.as_deref().map(Into::into),
-        error_code: number_of(outcome),
+        error_code: of_groups_outcome(outcome),
     });
     call.answer(&LeaveGroupResponse { members: members.collect(), ..Default::default() });
 }

@@ -9,7 +9,7 @@ use millstream_transport::kafka::messages::list_groups::ListGroupsRequest;
 use millstream_transport::kafka::messages::list_groups::response::{Group, ListGroupsResponse};
 
 use super::super::call::Call;
-use super::super::error::number_of;
+use super::super::error::of_groups_outcome;
 use super::super::service::Service;
 
 /// What the members of a group of KIP-848 are.
@@ -34,7 +34,7 @@ fn respond(
     listed: Result<Vec<(String, ShownGroup)>, Refusal>,
 ) {
     let is_wanted = |of: &[String], what: &str| of.is_empty() || of.contains(&what.to_lowercase());
-    let error_code = number_of(&listed);
+    let error_code = of_groups_outcome(&listed);
     let groups = listed.unwrap_or_default().into_iter();
     let groups = groups
         .map(|(group, shown)| Group {

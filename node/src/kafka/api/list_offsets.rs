@@ -9,7 +9,7 @@ use millstream_transport::kafka::messages::list_offsets::ListOffsetsRequest;
 use millstream_transport::kafka::messages::list_offsets::response::{ListOffsetsResponse, Partition, Topic};
 
 use super::super::call::Call;
-use super::super::error::{NONE, number};
+use super::super::error::{NONE, of_records};
 use super::super::service::{Service, topic};
 
 /// The timestamp that asks for the end of what may be read.
@@ -79,5 +79,5 @@ fn partition(index: i32, listed: Option<&Result<ListedOffset, Refusal>>) -> Part
 }
 
 fn failed(index: i32, code: ErrorCode) -> Partition {
-    Partition { partition_index: index, error_code: number(code), ..Default::default() }
+    Partition { partition_index: index, error_code: of_records(code), ..Default::default() }
 }

@@ -13,7 +13,7 @@ use millstream_transport::kafka::messages::offset_commit::response::{
 };
 
 use super::super::call::Call;
-use super::super::error::{NONE, number};
+use super::super::error::{NONE, of_groups};
 use super::super::service::{Service, topic};
 
 /// A topic of the request; partitions are without an id where there is no such topic.
@@ -69,12 +69,12 @@ fn respond(call: Call, asked: Vec<Asked>, committed: Committed) {
         Err(refusal) => (BTreeMap::new(), Some(refusal.code)),
     };
     let code = |id: Option<PartitionId>| {
-        let Some(id) = id else { return number(ErrorCode::UnknownTopicOrPartition) };
+        let Some(id) = id else { return of_groups(ErrorCode::UnknownTopicOrPartition) };
         match (all, results.get(&id)) {
-            (Some(code), _) => number(code),
-            (None, Some(Err(refusal))) => number(refusal.code),
+            (Some(code), _) => of_groups(code),
+            (None, Some(Err(refusal))) => of_groups(refusal.code),
             (None, Some(Ok(()))) => NONE,
-            (None, None) => number(ErrorCode::UnknownServerError),
+            (None, None) => of_groups(ErrorCode::UnknownServerError),
         }
     };
     let topics = asked.into_iter().map(|topic| Topic {

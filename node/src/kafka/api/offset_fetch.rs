@@ -1,6 +1,6 @@
 //! OffsetFetch: how far groups have read.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use millstream_actors::error::Refusal;
@@ -13,11 +13,13 @@ use millstream_transport::kafka::messages::offset_fetch::response::{
 };
 
 use super::super::call::Call;
-use super::super::error::{NONE, number};
+use super::super::error::{NONE, of_groups};
 use super::super::service::{Service, topic};
 
 /// The first version that asks for several groups.
 const GROUPS_FROM: i16 = 8;
+/// The first version with an error of the whole group.
+const ERROR_FROM: i16 = 2;
 /// The offset that stands for none.
 const NO_OFFSET: i64 = -1;
 
@@ -46,7 +48,9 @@ pub(in super::super) fn serve(service: &Arc<Service>, call: Call) {
 }
 
 fn batched(request: &OffsetFetchRequest<'_>) -> Vec<Asked> {
-    let groups = request.groups.iter().map(|group| Asked {
+    let mut seen = BTreeSet::new();
+    let once = request.groups.iter().filter(|group| seen.insert(group.group_id.to_string()));
+    let groups = once.map(|group| Asked {
         topics: group.topics.as_ref().map(|topics| {
             let named = topics.iter();
             named.map(|topic| (topic.name.into_owned(), topic.partition_indexes.iter().collect())).collect()
@@ -105,7 +109,13 @@ fn respond(call: Call, groups: Vec<(String, Result<Found, Refusal>)>) {
         return call.answer(&OffsetFetchResponse { groups: groups.collect(), ..Default::default() });
     }
     let Some((_, found)) = groups.into_iter().next() else { return };
-    let error_code = found.as_ref().err().map_or(NONE, |refusal| number(refusal.code));
+    if call.version < ERROR_FROM
+        && let Err(refusal) = &found
+    {
+        // It has no place for the error of a group; without one a client would take offsets for uncommitted.
+        return call.end(format!("offsets cannot be fetched now: {refusal}"));
+    }
+    let error_code = found.as_ref().err().map_or(NONE, |refusal| of_groups(refusal.code));
     let topics = found.unwrap_or_default().into_iter().map(|(name, partitions)| Topic {
         name: name.into(),
         partitions: partitions
@@ -126,7 +136,7 @@ fn respond(call: Call, groups: Vec<(String, Result<Found, Refusal>)>) {
 }
 
 fn group(id: String, found: Result<Found, Refusal>) -> Group<'static> {
-    let error_code = found.as_ref().err().map_or(NONE, |refusal| number(refusal.code));
+    let error_code = found.as_ref().err().map_or(NONE, |refusal| of_groups(refusal.code));
     let topics = found.unwrap_or_default().into_iter().map(|(name, partitions)| GroupTopic {
         name: name.into(),
         partitions: partitions

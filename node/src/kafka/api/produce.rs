@@ -14,7 +14,7 @@ use millstream_transport::kafka::messages::produce::response::{
 use millstream_transport::kafka::{Records, Uuid};
 
 use super::super::call::Call;
-use super::super::error::{NONE, number};
+use super::super::error::{NONE, of_records};
 use super::super::service::{Service, broker_of, topic, wire_id};
 
 /// Records of fewer bytes are copied: they would keep the whole piece of memory that was read with them.
@@ -72,11 +72,13 @@ fn split(
     let transactional = request.transactional_id.is_some();
     let asked = request.topic_data.iter().map(|data| {
         let id = uuid::Uuid::from_bytes(data.topic_id.0);
-        let found = topic(image, &data.name, id).map(|topic| topic.id);
+        let known = topic(image, &data.name, id);
+        let (found, is_internal) = (known.map(|topic| topic.id), known.is_some_and(|topic| topic.internal));
         let partitions = data.partition_data.iter().map(|partition| {
             let topic = match found {
                 _ if !acks_known => Err(Refusal::new(ErrorCode::InvalidRequiredAcks, "acks is 0, 1 or -1")),
                 _ if transactional => Err(no_transactions()),
+                _ if is_internal => Err(internal(&data.name)),
                 None => Err(unknown(!id.is_nil())),
                 Some(topic) => Ok(topic),
             };
@@ -110,6 +112,10 @@ fn no_transactions() -> Refusal {
         ErrorCode::UnsupportedVersion,
         "transactions are not served yet; produce without transactional.id",
     )
+}
+
+fn internal(name: &str) -> Refusal {
+    Refusal::new(ErrorCode::InvalidTopic, format!("{name:?} is written by coordinators only"))
 }
 
 fn unknown(by_id: bool) -> Refusal {
@@ -191,7 +197,7 @@ fn accepted(index: i32, produced: &Produced, version: i16) -> PartitionResponse<
 fn refused(index: i32, refusal: &Refusal, leader: CurrentLeader, version: i16) -> PartitionResponse<'_> {
     PartitionResponse {
         index,
-        error_code: number(refusal.code),
+        error_code: of_records(refusal.code),
         base_offset: -1,
         error_message: (version >= 8).then(|| refusal.text.as_str().into()),
         current_leader: if version >= 10 { leader } else { CurrentLeader::default() },

@@ -9,7 +9,7 @@ use millstream_transport::kafka::messages::sync_group::SyncGroupRequest;
 use millstream_transport::kafka::messages::sync_group::response::SyncGroupResponse;
 
 use super::super::call::Call;
-use super::super::error::number;
+use super::super::error::of_groups;
 use super::super::service::Service;
 
 pub(in super::super) fn serve(service: &Arc<Service>, call: Call) {
@@ -39,7 +39,7 @@ fn respond(call: Call, synced: &Result<Synced, Refusal>) {
             assignment: synced.assignment.as_ref().into(),
             ..Default::default()
         },
-        Err(refusal) => SyncGroupResponse { error_code: number(refusal.code), ..Default::default() },
+        Err(refusal) => SyncGroupResponse { error_code: of_groups(refusal.code), ..Default::default() },
     };
     call.answer(&response);
 }
