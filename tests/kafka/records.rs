@@ -1,5 +1,7 @@
 //! Records: written, read, found by time.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use millstream_actors::record::{self, BatchBuilder, Compression};
 use millstream_tests::Outcome;
@@ -22,7 +24,24 @@ fn batch(values: &[&str], first_ms: i64) -> Outcome<Bytes> {
     Ok(builder.finish(None))
 }
 
+/// Produces; again where the replica of a topic that was just made does not lead yet.
 async fn produce(
+    connection: &mut KafkaConnection,
+    version: i16,
+    topic: (&str, Uuid),
+    acks: i16,
+    records: Bytes,
+) -> Outcome<(i16, i64)> {
+    loop {
+        let answer = produce_once(connection, version, topic, acks, records.clone()).await?;
+        if answer.0 != ErrorCode::NotLeaderOrFollower.code() {
+            return Ok(answer);
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
+
+async fn produce_once(
     connection: &mut KafkaConnection,
     version: i16,
     (name, id): (&str, Uuid),

@@ -1,6 +1,6 @@
 //! Keeps a client's view of the cluster fresh: one request waits at some node until that node knows something newer.
 //!
-//! Nobody asks on a timer. A node that is cut off from the others lets go of who waits at it, who then asks another. When a node refuses with "not the leader", its refusal may be ahead of the view, so
+//! Nobody asks on a timer, but while no node knows a controller, and then ever less often. A node that is cut off from the others lets go of who waits at it, who then asks another. When a node refuses with "not the leader", its refusal may be ahead of the view, so
 //! [`MetadataCache::refresh`] asks another node at once, as the one that is waited at may be cut off.
 
 use std::collections::BTreeSet;
@@ -71,8 +71,15 @@ impl MetadataCache {
             trouble: Mutex::default(),
         });
         let first = usize::try_from(world.random.range(0, 1 << 16)).unwrap_or(0);
-        let mut poll =
-            Poll { shared: Arc::clone(&shared), link, bootstrap, turn: first, told: None, last_asked: None };
+        let mut poll = Poll {
+            shared: Arc::clone(&shared),
+            link,
+            bootstrap,
+            turn: first,
+            told: None,
+            last_asked: None,
+            lonely: 0,
+        };
         if let Some(core) = world.threads.cores().first() {
             core.spawn(move || async move { poll.run().await });
         }
@@ -186,7 +193,12 @@ struct Poll {
     /// What the one whose turn it is has told already: it need not answer before it knows more.
     told: Option<(Option<BTreeSet<String>>, u64)>,
     last_asked: Option<Instant>,
+    /// Nodes in a row that had no news and knew no controller.
+    lonely: u32,
 }
+
+/// So often the pause is doubled at most while no node knows a controller: to a second and a half.
+const DOUBLINGS_MAX: u32 = 5;
 
 impl Poll {
     async fn run(&mut self) {
@@ -246,7 +258,7 @@ impl Poll {
     /// Not more often than is good for the nodes, unless the last answer told something new.
     async fn pause(&mut self) {
         if let Some(last) = self.last_asked {
-            tokio::time::sleep_until(last + LEAST_PAUSE).await;
+            tokio::time::sleep_until(last + LEAST_PAUSE * (1 << self.lonely.min(DOUBLINGS_MAX))).await;
         }
         self.last_asked = Some(Instant::now());
     }
@@ -299,8 +311,12 @@ impl Poll {
         if self.newer_than(&asked).is_some_and(|known| answer.version <= known) {
             // Nothing new in all the time, or a node that hears no controller and lets go of those who wait.
             self.next_node();
+            self.lonely = self.lonely.saturating_add(1);
         } else {
             self.told = Some((asked.clone(), answer.version));
+        }
+        if answer.controller.is_some() {
+            self.lonely = 0;
         }
         if answer.version > self.shared.view.borrow().version {
             self.last_asked = None;

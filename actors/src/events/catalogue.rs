@@ -2,7 +2,7 @@
 //!
 //! Names follow Prometheus: `millstream_` first, the unit last (`_seconds`, `_bytes`), counters end in `_total`. A series
 //! that is not here fails a test of this file; so does one that is here and nobody tells. Nothing is told per partition
-//! but the lag of groups.
+//! but the lag of groups and the replicas that it lacks.
 
 use metrics::{KeyName, Label, SharedString, Unit};
 
@@ -217,6 +217,11 @@ const PARTITIONS: &[Series] = &[
         "millstream_partitions_under_min_in_sync",
         "Partitions led here with fewer in sync than min.insync.replicas: acks=all is refused.",
     ),
+    gauge(
+        "millstream_partition_missing_replicas",
+        "Replicas of a partition outside of its in-sync set, told by its leader.",
+    )
+    .of_each(&["topic", "partition"]),
     gauge("millstream_partitions_offline", "Replicas on this node that serve nobody."),
     gauge("millstream_fetches_waiting", "Fetches that wait for new records."),
     counter("millstream_epochs_opened_total", "Times a replica of this node began to lead."),

@@ -188,6 +188,28 @@ impl Event for DamageFound<'_> {
     }
 }
 
+/// How many of a partition's replicas are outside of its in-sync set changed, or who tells it.
+#[derive(Debug)]
+pub struct ReplicasMissing<'a> {
+    /// The topic.
+    pub topic: &'a str,
+    /// The partition.
+    pub partition: PartitionId,
+    /// So many; none where this node does not lead it.
+    pub missing: usize,
+}
+
+impl Event for ReplicasMissing<'_> {
+    fn tell(&self, events: &Events) {
+        let labels = vec![
+            Label::new("topic", self.topic.to_owned()),
+            Label::new("partition", self.partition.index.to_string()),
+        ];
+        let missing = u32::try_from(self.missing).unwrap_or(u32::MAX);
+        events.gauge("millstream_partition_missing_replicas", labels).set(missing);
+    }
+}
+
 /// A replica serves nobody from now on.
 #[derive(Debug)]
 pub struct WentOffline<'a> {

@@ -15,7 +15,7 @@ use ractor::{Actor, ActorProcessingErr, ActorRef};
 
 use super::classic::{ClassicGroup, Committer};
 use super::classic_part::ClassicPart;
-use super::doors::Leadership;
+use super::doors::{Leadership, coordinator_code};
 use super::lag::LagWatch;
 use super::message::GroupState;
 use super::modern::{ConsumerGroup, Decision, Group, Notice, Surroundings};
@@ -385,14 +385,6 @@ pub(super) fn reading_back(group: &str) -> Refusal {
 
 /// A refusal of the log, or of the lease, as one of the coordinator.
 fn as_coordinator(refusal: Refusal) -> Refusal {
-    let code = match refusal.code {
-        ErrorCode::NotLeaderOrFollower
-        | ErrorCode::FencedLeaderEpoch
-        | ErrorCode::UnknownLeaderEpoch
-        | ErrorCode::KafkaStorageError
-        | ErrorCode::NotCoordinator => ErrorCode::NotCoordinator,
-        ErrorCode::MessageTooLarge | ErrorCode::InvalidRecord => ErrorCode::UnknownServerError,
-        _ => ErrorCode::CoordinatorNotAvailable,
-    };
+    let code = coordinator_code(refusal.code);
     Refusal::new(code, format!("the coordinator could not commit its decision: {}", refusal.text))
 }

@@ -14,7 +14,7 @@ use super::modern::{Group, Now};
 use super::records::{LogRecord, decode};
 use super::settings::GroupSettings;
 use super::topics::TopicsView;
-use crate::error::Refusal;
+use crate::error::{ErrorCode, Refusal};
 use crate::events::Events;
 use crate::ids::{LeaderEpoch, NodeId, Offset, PartitionId};
 
@@ -62,6 +62,19 @@ pub trait Coordinators: fmt::Debug + Send + Sync {
 
     /// Makes it; done when [`Self::partitions`] knows it.
     fn create(&self) -> BoxFuture<'static, Result<(), Refusal>>;
+}
+
+/// What the log or the lease refused with, in the codes of coordinators: members know only these.
+pub(super) const fn coordinator_code(code: ErrorCode) -> ErrorCode {
+    match code {
+        ErrorCode::NotLeaderOrFollower
+        | ErrorCode::FencedLeaderEpoch
+        | ErrorCode::UnknownLeaderEpoch
+        | ErrorCode::KafkaStorageError
+        | ErrorCode::NotCoordinator => ErrorCode::NotCoordinator,
+        ErrorCode::MessageTooLarge | ErrorCode::InvalidRecord => ErrorCode::UnknownServerError,
+        _ => ErrorCode::CoordinatorNotAvailable,
+    }
 }
 
 /// The ends of partitions that groups read, wherever they are led.

@@ -54,7 +54,7 @@ impl LagWatch {
         let doors = &leadership.doors;
         doors.events.emit(GroupOwnership {
             group: &self.group,
-            members: group.members.len(),
+            members: group.members.len() + group.classic.as_ref().map_or(0, |classic| classic.members.len()),
             unowned: if group.members.is_empty() { 0 } else { group.unowned() },
         });
         let topics = leadership.topics();

@@ -90,6 +90,38 @@ pub const SETTINGS: &[Setting] = &[
          16,384); paths that carry less are found and used at what they carry.",
     ),
     setting(
+        "quic.stream.window.bytes",
+        whole(64 << 10, 1 << 30, "bytes"),
+        "4194304",
+        AtRestart,
+        "What may be under way on one stream of data without having been read: round-trip time times bandwidth, or it is \
+         the limit. Costs so much memory for each stream whose reader stands still.",
+    ),
+    setting(
+        "quic.link.window.bytes",
+        whole(64 << 10, 1 << 30, "bytes"),
+        "16777216",
+        AtRestart,
+        "The same over all streams of a link together.",
+    ),
+    setting(
+        "quic.send.window.bytes",
+        whole(64 << 10, 1 << 30, "bytes"),
+        "16777216",
+        AtRestart,
+        "What a link may have sent and not yet acknowledged. Costs so much memory for each link at worst.",
+    ),
+    setting(
+        "quic.socket.buffer.bytes",
+        whole(64 << 10, 1 << 30, "bytes"),
+        "4194304",
+        AtRestart,
+        "The kernel's buffers of the UDP socket, each way. With the kernel's own 208 KiB a burst loses packets (1,300 in a \
+         transfer instead of at most 40) and halves the rate each time. Without CAP_NET_ADMIN capped at \
+         net.core.rmem_max and wmem_max. Packets are always handed to the kernel in segments (GSO) of up to 64 KiB: \
+         without, a transfer costs four times the CPU.",
+    ),
+    setting(
         "http.listen",
         Kind::Address,
         "127.0.0.1:9093",

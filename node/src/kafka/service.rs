@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use millstream_actors::cluster::front::ClusterFront;
+use millstream_actors::error::{ErrorCode, Refusal};
 use millstream_actors::group::front::GroupFront;
 use millstream_actors::ids::NodeId;
 use millstream_actors::image::{Image, NodeState, Topic};
@@ -76,6 +77,32 @@ fn broker(id: NodeId, address: &str) -> Option<Broker> {
     let (host, port) = address.rsplit_once(':')?;
     let host = host.trim_start_matches('[').trim_end_matches(']').to_owned();
     Some(Broker { id: wire_id(id), host, port: port.parse().ok()? })
+}
+
+/// Where records of a partition belong that is not led here (KIP-951): the leader and its epoch. It is noted among those
+/// that the answer tells the addresses of.
+pub(super) fn leader_elsewhere(
+    image: &Image,
+    topic: Option<&Arc<Topic>>,
+    index: i32,
+    refusal: &Refusal,
+    elsewhere: &mut Vec<NodeId>,
+) -> Option<(i32, i32)> {
+    if !matches!(refusal.code, ErrorCode::NotLeaderOrFollower | ErrorCode::FencedLeaderEpoch) {
+        return None;
+    }
+    let partition = topic?.partition(index)?;
+    let leader = partition.leader.filter(|leader| broker_of(image, leader.node).is_some())?;
+    if !elsewhere.contains(&leader.node) {
+        elsewhere.push(leader.node);
+    }
+    Some((wire_id(leader.node), partition.leader_epoch.0))
+}
+
+/// The refusal of a topic that is not known.
+pub(super) fn unknown(by_id: bool) -> Refusal {
+    let code = if by_id { ErrorCode::UnknownTopicId } else { ErrorCode::UnknownTopicOrPartition };
+    Refusal::new(code, "no such topic is known here; refresh metadata and try again")
 }
 
 /// A topic as a request names it: by name in old versions, by id in new ones.

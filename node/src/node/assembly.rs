@@ -383,6 +383,10 @@ fn start_endpoint(
     let Ingredients { world, wire, config, credentials, .. } = ingredients;
     let mut endpoint = EndpointConfig::new(config.quic_listen, credentials.clone(), incarnation.0);
     endpoint.tuning.mtu = Mtu::UpTo(config.quic_mtu_bytes);
+    let data = &mut endpoint.tuning.data;
+    data.stream_window_bytes = config.quic_stream_window_bytes;
+    data.link_window_bytes = config.quic_link_window_bytes;
+    data.send_window_bytes = config.quic_send_window_bytes;
     Ok(Endpoint::start(endpoint, world.clone(), Arc::clone(wire), service)?)
 }
 

@@ -69,7 +69,11 @@ impl Node {
         let credentials = credentials(&config, &certificates, &world)?;
         let http_listen = config.http_listen;
         let (id, events) = (config.node_id, metrics.events(config.node_id));
-        let wire = RealWire::new(RealWireSettings { mtu_bytes: config.quic_mtu_bytes, ..Default::default() });
+        let wire = RealWire::new(RealWireSettings {
+            receive_buffer_bytes: config.quic_socket_buffer_bytes,
+            send_buffer_bytes: config.quic_socket_buffer_bytes,
+            mtu_bytes: config.quic_mtu_bytes,
+        });
         let kafka = kafka(&config)?;
         let (tell, told) = std::sync::mpsc::channel();
         let (end, ended) = oneshot::channel();

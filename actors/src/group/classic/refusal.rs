@@ -1,6 +1,7 @@
 //! The refusals that several requests share.
 
 use crate::error::{ErrorCode, Refusal};
+use crate::group::doors::coordinator_code;
 
 pub(super) fn unknown_member(group: &str, member: &str) -> Refusal {
     let text = format!("group {group} has no member {member:?}; join again without an id");
@@ -55,14 +56,6 @@ pub(super) fn not_found(group: &str) -> Refusal {
 
 /// A refusal of the log, as one of the coordinator: members know only these.
 pub(super) fn of_log(group: &str, error: &Refusal) -> Refusal {
-    let code = match error.code {
-        ErrorCode::NotLeaderOrFollower
-        | ErrorCode::FencedLeaderEpoch
-        | ErrorCode::UnknownLeaderEpoch
-        | ErrorCode::KafkaStorageError
-        | ErrorCode::NotCoordinator => ErrorCode::NotCoordinator,
-        ErrorCode::MessageTooLarge | ErrorCode::InvalidRecord => ErrorCode::UnknownServerError,
-        _ => ErrorCode::CoordinatorNotAvailable,
-    };
+    let code = coordinator_code(error.code);
     Refusal::new(code, format!("group {group} could not be written: {}", error.text))
 }

@@ -45,7 +45,7 @@ use super::state::{Failure, Input, LogFacts, ReplicaState, Role, Settings};
 use super::warden::{OnTheBench, Quarantine, Warden};
 use crate::error::{ErrorCode, Refusal};
 use crate::events::Events;
-use crate::events::partition::PartitionSeries;
+use crate::events::partition::{PartitionSeries, ReplicasMissing};
 use crate::ids::{LeaderEpoch, Member, NodeId, Offset, PartitionId};
 use crate::invariant::{Broken, Invariant};
 use crate::kinds::REPLICA;
@@ -152,6 +152,8 @@ pub struct Replica {
 struct Tally {
     leads: bool,
     under_replicated: bool,
+    /// Replicas outside of the in-sync set.
+    missing: usize,
     under_min_in_sync: bool,
     offline: bool,
     fetches_waiting: usize,
@@ -271,7 +273,8 @@ impl Replica {
             Role::Leader(leader) => {
                 let replicas = self.state.assignment().map_or(0, |assigned| assigned.replicas.len());
                 tally.leads = true;
-                tally.under_replicated = leader.in_sync().committed().len() < replicas;
+                tally.missing = replicas.saturating_sub(leader.in_sync().committed().len());
+                tally.under_replicated = tally.missing > 0;
                 tally.under_min_in_sync = !self.has_enough_in_sync();
             }
             Role::Follower(_) => {}
@@ -297,6 +300,10 @@ impl Replica {
                 (true, false) => gauge.decrement(1.0),
                 _ => {}
             }
+        }
+        if (before.leads, before.missing) != (now.leads, now.missing) {
+            let (topic, partition, missing) = (self.topic.as_ref(), self.partition, now.missing);
+            self.shared.events.emit(ReplicasMissing { topic, partition, missing });
         }
         let count = |waiting: usize| f64::from(u32::try_from(waiting).unwrap_or(u32::MAX));
         series.fetches_waiting.increment(count(now.fetches_waiting) - count(before.fetches_waiting));

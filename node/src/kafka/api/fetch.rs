@@ -17,7 +17,7 @@ use millstream_transport::kafka::{ErrorCode as WireError, Records, Uuid};
 
 use super::super::call::Call;
 use super::super::error::{NONE, of_records};
-use super::super::service::{Service, broker_of, topic, wire_id};
+use super::super::service::{Service, broker_of, leader_elsewhere, topic, unknown};
 
 /// The most that one answer holds, whatever is asked for: `fetch.max.bytes` as Kafka's brokers have it by default.
 const BYTES_MAX: u32 = 55 << 20;
@@ -86,11 +86,6 @@ fn split(image: &Image, request: &FetchRequest<'_>) -> (Vec<Asked>, Vec<FetchPar
     (asked.collect(), parts)
 }
 
-fn unknown(by_id: bool) -> Refusal {
-    let code = if by_id { ErrorCode::UnknownTopicId } else { ErrorCode::UnknownTopicOrPartition };
-    Refusal::new(code, "no such topic is known here; refresh metadata and try again")
-}
-
 fn respond(image: &Image, call: Call, asked: Vec<Asked>, answer: FetchAnswer, committed_only: bool) {
     let version = call.version;
     let mut fetched: Vec<Option<Result<Fetched, Refusal>>> =
@@ -138,16 +133,12 @@ fn leader(
     refusal: &Refusal,
     elsewhere: &mut Vec<NodeId>,
 ) -> CurrentLeader {
-    let is_elsewhere = matches!(refusal.code, ErrorCode::NotLeaderOrFollower | ErrorCode::FencedLeaderEpoch);
-    let found = topic(image, &asked.name, uuid::Uuid::from_bytes(asked.id.0)).filter(|_| is_elsewhere);
-    let Some(partition) = found.and_then(|topic| topic.partition(index)) else {
-        return CurrentLeader::default();
-    };
-    let Some(leader) = partition.leader else { return CurrentLeader::default() };
-    if !elsewhere.contains(&leader.node) {
-        elsewhere.push(leader.node);
-    }
-    CurrentLeader { leader_id: wire_id(leader.node), leader_epoch: partition.leader_epoch.0 }
+    let found = topic(image, &asked.name, uuid::Uuid::from_bytes(asked.id.0));
+    let told = leader_elsewhere(image, found, index, refusal, elsewhere);
+    told.map_or_else(CurrentLeader::default, |(leader_id, leader_epoch)| CurrentLeader {
+        leader_id,
+        leader_epoch,
+    })
 }
 
 fn filled(index: i32, fetched: Fetched, committed_only: bool) -> Partition<'static> {

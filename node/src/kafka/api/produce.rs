@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use millstream_actors::error::{ErrorCode, Refusal};
-use millstream_actors::ids::PartitionId;
+use millstream_actors::ids::{NodeId, PartitionId};
 use millstream_actors::image::Image;
 use millstream_actors::partition::message::{Acks, Produce, ProduceAnswer, ProducePart, Produced};
 use millstream_transport::kafka::messages::produce::ProduceRequest;
@@ -15,7 +15,7 @@ use millstream_transport::kafka::{Records, Uuid};
 
 use super::super::call::Call;
 use super::super::error::{NONE, of_records};
-use super::super::service::{Service, broker_of, topic, wire_id};
+use super::super::service::{Service, broker_of, leader_elsewhere, topic, unknown};
 
 /// Records of fewer bytes are copied: they would keep the whole piece of memory that was read with them.
 const COPIED_BELOW_BYTES: usize = 8 << 10;
@@ -118,11 +118,6 @@ fn internal(name: &str) -> Refusal {
     Refusal::new(ErrorCode::InvalidTopic, format!("{name:?} is written by coordinators only"))
 }
 
-fn unknown(by_id: bool) -> Refusal {
-    let code = if by_id { ErrorCode::UnknownTopicId } else { ErrorCode::UnknownTopicOrPartition };
-    Refusal::new(code, "no such topic is known here; refresh metadata and try again")
-}
-
 /// `None` never: an answer has as many parts as its request.
 fn outcome<'a>(fate: &'a Fate, answer: &'a ProduceAnswer) -> Option<Result<&'a Produced, &'a Refusal>> {
     match fate {
@@ -163,24 +158,19 @@ fn respond(image: &Image, call: Call, asked: &[Asked], answer: &ProduceAnswer) {
     call.answer(&ProduceResponse { responses, node_endpoints, ..Default::default() });
 }
 
-/// Where the records of a partition led elsewhere belong (KIP-951).
 fn leader(
     image: &Image,
     asked: &Asked,
     index: i32,
     refusal: &Refusal,
-    elsewhere: &mut Vec<millstream_actors::ids::NodeId>,
+    elsewhere: &mut Vec<NodeId>,
 ) -> CurrentLeader {
-    let is_elsewhere = matches!(refusal.code, ErrorCode::NotLeaderOrFollower | ErrorCode::FencedLeaderEpoch);
-    let found = topic(image, &asked.name, uuid::Uuid::from_bytes(asked.id.0)).filter(|_| is_elsewhere);
-    let Some(partition) = found.and_then(|topic| topic.partition(index)) else {
-        return CurrentLeader::default();
-    };
-    let Some(leader) = partition.leader else { return CurrentLeader::default() };
-    if !elsewhere.contains(&leader.node) {
-        elsewhere.push(leader.node);
-    }
-    CurrentLeader { leader_id: wire_id(leader.node), leader_epoch: partition.leader_epoch.0 }
+    let found = topic(image, &asked.name, uuid::Uuid::from_bytes(asked.id.0));
+    let told = leader_elsewhere(image, found, index, refusal, elsewhere);
+    told.map_or_else(CurrentLeader::default, |(leader_id, leader_epoch)| CurrentLeader {
+        leader_id,
+        leader_epoch,
+    })
 }
 
 fn accepted(index: i32, produced: &Produced, version: i16) -> PartitionResponse<'static> {
