@@ -112,6 +112,46 @@ impl TopicConfig {
         Ok(config)
     }
 
+    /// All settings in force, by the names and in the words of [`TopicConfig::parse`].
+    #[must_use]
+    pub fn entries(&self) -> [(&'static str, String); 16] {
+        let unlimited = |number: Option<u64>| number.map_or_else(|| "-1".to_owned(), |n| n.to_string());
+        let bounded = |number: Option<u64>| number.unwrap_or(i64::MAX.unsigned_abs()).to_string();
+        let flush_policy = match self.flush_policy {
+            FlushPolicy::Sync => "sync",
+            FlushPolicy::Os => "os",
+        };
+        let timestamp_type = match self.timestamp_type {
+            TimestampType::CreateTime => "CreateTime",
+            TimestampType::LogAppendTime => "LogAppendTime",
+        };
+        let cleanup_policy = match (self.compact, self.delete) {
+            (true, true) => "compact,delete",
+            (true, false) => "compact",
+            (false, _) => "delete",
+        };
+        let ppm = self.min_cleanable_dirty_ppm;
+        let ratio = format!("{}.{:06}", ppm / 1_000_000, ppm % 1_000_000);
+        [
+            ("flush.policy", flush_policy.to_owned()),
+            ("flush.messages", bounded(self.flush_messages)),
+            ("flush.ms", bounded(self.flush_ms)),
+            ("retention.ms", unlimited(self.retention_ms)),
+            ("retention.bytes", unlimited(self.retention_bytes)),
+            ("segment.bytes", self.segment_bytes.to_string()),
+            ("segment.ms", self.segment_ms.to_string()),
+            ("max.message.bytes", self.max_message_bytes.to_string()),
+            ("min.insync.replicas", self.min_insync_replicas.to_string()),
+            ("message.timestamp.type", timestamp_type.to_owned()),
+            ("cleanup.policy", cleanup_policy.to_owned()),
+            (UNCLEAN_LEADER_ELECTION, self.unclean_leader_election.to_string()),
+            ("delete.retention.ms", self.delete_retention_ms.to_string()),
+            ("min.cleanable.dirty.ratio", ratio.trim_end_matches('0').trim_end_matches('.').to_owned()),
+            ("min.compaction.lag.ms", self.min_compaction_lag_ms.to_string()),
+            ("max.compaction.lag.ms", bounded(self.max_compaction_lag_ms)),
+        ]
+    }
+
     fn set(&mut self, name: &str, value: &str) -> Result<(), String> {
         match name {
             "flush.policy" => self.flush_policy = flush_policy(value)?,
@@ -245,6 +285,27 @@ mod tests {
 
     fn one(name: &str, value: &str) -> Result<TopicConfig, InvalidSetting> {
         TopicConfig::parse(&BTreeMap::from([(name.to_owned(), value.to_owned())]))
+    }
+
+    #[test]
+    fn what_is_in_force_is_told_in_the_words_it_is_given_in() {
+        let told = |config: &TopicConfig| {
+            config.entries().into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
+        };
+        let given = [
+            ("flush.policy", "os"),
+            ("retention.ms", "-1"),
+            ("cleanup.policy", "compact,delete"),
+            ("min.cleanable.dirty.ratio", "0.25"),
+            ("max.compaction.lag.ms", "77"),
+            ("message.timestamp.type", "LogAppendTime"),
+        ];
+        let given = given.map(|(name, value)| (name.to_owned(), value.to_owned()));
+        for config in [TopicConfig::default(), TopicConfig::parse(&given.into()).unwrap()] {
+            assert_eq!(TopicConfig::parse(&told(&config)).unwrap(), config);
+        }
+        let names: Vec<_> = TopicConfig::default().entries().map(|(name, _)| name).into();
+        assert_eq!(names, NAMES);
     }
 
     #[test]

@@ -3,6 +3,7 @@
 mod groups;
 mod hostile;
 mod records;
+mod topics;
 
 use millstream_tests::Outcome;
 use millstream_tests::kafka::KafkaConnection;

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use super::ConfigError;
+use super::catalogue::SETTINGS;
 use super::typed::Reader;
 
 /// The value of `listeners` for no listener.
@@ -25,6 +26,8 @@ pub struct KafkaConfig {
     pub connections_per_ip_max: usize,
     pub connections_idle_max: Duration,
     pub auto_create_topics: bool,
+    /// Every setting in force, to be told to those who ask by Kafka's call.
+    pub told: Vec<(&'static str, String)>,
 }
 
 impl KafkaConfig {
@@ -46,6 +49,10 @@ impl KafkaConfig {
             connections_per_ip_max: reader.number("max.connections.per.ip")?,
             connections_idle_max: reader.duration_ms("connections.max.idle.ms")?,
             auto_create_topics: reader.flag("auto.create.topics.enable")?,
+            told: SETTINGS
+                .iter()
+                .map(|setting| (setting.name, reader.text(setting.name).to_owned()))
+                .collect(),
         })
     }
 }

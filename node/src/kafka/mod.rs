@@ -7,6 +7,7 @@
 
 mod api;
 mod call;
+mod configs;
 mod connection;
 mod dispatch;
 mod error;

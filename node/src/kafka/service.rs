@@ -29,6 +29,10 @@ pub(crate) struct ListenerLimits {
 /// The parts of the node that answer.
 #[derive(Debug)]
 pub(crate) struct Service {
+    /// This node.
+    pub(crate) me: NodeId,
+    /// Its settings in force.
+    pub(crate) settings: Vec<(&'static str, String)>,
     pub(crate) world: World,
     pub(crate) limits: ListenerLimits,
     pub(crate) partitions: Front,

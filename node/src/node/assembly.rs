@@ -342,6 +342,8 @@ fn start_kafka(socket: std::net::TcpListener, parts: KafkaParts<'_>) -> Result<K
         connections_per_address: config.kafka.connections_per_ip_max,
     };
     let service = Service {
+        me: config.node_id,
+        settings: config.kafka.told.clone(),
         world: world.clone(),
         limits,
         partitions: partitions.clone(),

@@ -1,5 +1,6 @@
 //! The APIs, a file each: translate, ask an actor, translate back.
 
+pub(super) mod alter_configs;
 pub(super) mod api_versions;
 pub(super) mod consumer_group_describe;
 pub(super) mod consumer_group_heartbeat;
@@ -8,10 +9,12 @@ pub(super) mod create_topics;
 pub(super) mod delete_groups;
 pub(super) mod delete_topics;
 pub(super) mod describe_cluster;
+pub(super) mod describe_configs;
 pub(super) mod describe_groups;
 pub(super) mod fetch;
 pub(super) mod find_coordinator;
 pub(super) mod heartbeat;
+pub(super) mod incremental_alter_configs;
 pub(super) mod init_producer_id;
 pub(super) mod join_group;
 pub(super) mod leave_group;

@@ -1,0 +1,96 @@
+//! IncrementalAlterConfigs: changes some settings of topics.
+
+use std::sync::Arc;
+
+use millstream_actors::error::{ErrorCode, Refusal};
+use millstream_actors::image::Image;
+use millstream_transport::kafka::messages::incremental_alter_configs::IncrementalAlterConfigsRequest;
+use millstream_transport::kafka::messages::incremental_alter_configs::request::{Config, Resource};
+use millstream_transport::kafka::messages::incremental_alter_configs::response::{
+    AlterConfigsResourceResponse, IncrementalAlterConfigsResponse,
+};
+
+use super::super::call::Call;
+use super::super::configs::{Changes, TOPIC, Wish, alter_each, only_topics, unknown_topic};
+use super::super::error::number_of;
+use super::super::service::Service;
+
+/// What is to be done with a setting.
+const SET: i8 = 0;
+const DELETE: i8 = 1;
+const APPEND: i8 = 2;
+const SUBTRACT: i8 = 3;
+
+/// The one setting that is a list.
+const LIST: &str = "cleanup.policy";
+
+pub(in super::super) fn serve(service: &Arc<Service>, call: Call) {
+    let body = call.body();
+    let Some((request, call)) = call.read::<IncrementalAlterConfigsRequest<'_>>(&body) else { return };
+    let image = service.image();
+    let wishes: Vec<Wish> = request
+        .resources
+        .iter()
+        .map(|resource| {
+            let wish = wish(&image, &resource);
+            (resource.resource_type, resource.resource_name.into_owned(), wish)
+        })
+        .collect();
+    let (service, validate_only) = (Arc::clone(service), request.validate_only);
+    actix_rt::spawn(async move {
+        let done = alter_each(&service, wishes, validate_only).await.into_iter();
+        let responses = done.map(|(resource_type, name, done)| AlterConfigsResourceResponse {
+            error_code: number_of(&done),
+            error_message: done.err().map(|refusal| refusal.text.into()),
+            resource_type,
+            resource_name: name.into(),
+        });
+        call.answer(&IncrementalAlterConfigsResponse {
+            responses: responses.collect(),
+            ..Default::default()
+        });
+    });
+}
+
+fn wish(image: &Image, resource: &Resource<'_>) -> Result<Changes, Refusal> {
+    if resource.resource_type != TOPIC {
+        return Err(only_topics(resource.resource_type));
+    }
+    let name = &*resource.resource_name;
+    let topic = image.topics().named(name).ok_or_else(|| unknown_topic(name))?;
+    let present = topic.config.entries();
+    let present = |name: &str| {
+        let entry = present.iter().find(|(known, _)| *known == name);
+        entry.map(|(_, value)| value.clone()).unwrap_or_default()
+    };
+    let mut changes = Changes::new();
+    for config in &resource.configs {
+        let value = changed(&config, present(&config.name))?;
+        if changes.insert(config.name.to_string(), value).is_some() {
+            let text = format!("{} stands twice in the request", config.name);
+            return Err(Refusal::new(ErrorCode::InvalidRequest, text));
+        }
+    }
+    Ok(changes)
+}
+
+fn changed(config: &Config<'_>, present: String) -> Result<Option<String>, Refusal> {
+    let invalid = |text: String| Refusal::new(ErrorCode::InvalidConfig, text);
+    let given = || config.value.as_deref().ok_or_else(|| invalid(format!("{} has no value", config.name)));
+    let is_list = config.name == LIST;
+    match config.config_operation {
+        SET => given().map(|value| Some(value.to_owned())),
+        DELETE => Ok(None),
+        APPEND | SUBTRACT if !is_list => Err(invalid(format!("{} is no list", config.name))),
+        APPEND => {
+            let added = given()?.split(',').filter(|word| !present.split(',').any(|known| known == *word));
+            Ok(Some(present.split(',').chain(added).collect::<Vec<_>>().join(",")))
+        }
+        SUBTRACT => {
+            let gone = given()?;
+            let left = present.split(',').filter(|word| !gone.split(',').any(|gone| gone == *word));
+            Ok(Some(left.collect::<Vec<_>>().join(",")))
+        }
+        other => Err(Refusal::new(ErrorCode::InvalidRequest, format!("there is no operation {other}"))),
+    }
+}
