@@ -1,7 +1,9 @@
 //! Keeps a client's view of the cluster fresh: one request waits at some node until that node knows something newer.
 //!
-//! Nobody asks on a timer, but while no node knows a controller, and then ever less often. A node that is cut off from the others lets go of who waits at it, who then asks another. When a node refuses with "not the leader", its refusal may be ahead of the view, so
-//! [`MetadataCache::refresh`] asks another node at once, as the one that is waited at may be cut off.
+//! Nobody asks on a timer, but while no node knows a controller, and then ever less often. A node that is cut off from
+//! the others lets go of who waits at it, who then asks another. When a node refuses with "not the leader", its refusal
+//! may be ahead of the view, so [`MetadataCache::refresh`] asks another node at once, as the one that is waited at may
+//! be cut off.
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

@@ -238,7 +238,7 @@ impl Coordinator {
             }
             GroupRequest::Delete { request, reply } => {
                 // A member that was promised an id is on its way.
-                if let Some(refusal) = self.has_promised() {
+                if let Some(refusal) = self.deletion_refused() {
                     return reply.give(Err(refusal));
                 }
                 self.decide(Some(reply), |machine, around| machine.delete(around, &request));

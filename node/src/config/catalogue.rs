@@ -78,8 +78,8 @@ pub const SETTINGS: &[Setting] = &[
         Kind::Address,
         "",
         AtRestart,
-        "The address told to others; empty for quic.listen, which must then be one that others can reach. Port 0 stands for the port that quic.listen got. Names are \
-         resolved again at every dial.",
+        "The address told to others; empty for quic.listen, which must then be one that others can reach. Port 0 stands \
+         for the port that quic.listen got. Names are resolved again at every dial.",
     ),
     setting(
         "quic.mtu.bytes",
@@ -151,7 +151,8 @@ pub const SETTINGS: &[Setting] = &[
         AtRestart,
         "Where Kafka's clients reach this node (TCP), as PLAINTEXT://host:port with the port of quic.listen; clients are \
          told the host and port of quic.advertised. Empty for the address of quic.listen where that is on loopback, and \
-         for no such listener elsewhere or at port 0; none for none. Any other address than loopback needs allow.unauthenticated.",
+         for no such listener elsewhere or at port 0; none for none. Any other address than loopback needs \
+         allow.unauthenticated.",
     ),
     setting(
         "allow.unauthenticated",

@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use millstream_actors::cluster::message::AlterTopicConfig;
 use millstream_actors::error::{ErrorCode, Refusal};
-use millstream_actors::topic_config::TopicConfig;
+use millstream_actors::image::{Image, Topic};
+use millstream_actors::topic_config::{InvalidSetting, TopicConfig};
 
 use super::service::Service;
 
@@ -12,11 +13,31 @@ use super::service::Service;
 pub(super) const TOPIC: i8 = 2;
 pub(super) const BROKER: i8 = 4;
 
+/// The source of a setting that was made for this topic.
+pub(super) const OF_TOPIC: i8 = 1;
+
 /// A change of settings; without a value back to the default.
 pub(super) type Changes = BTreeMap<String, Option<String>>;
 
 pub(super) fn unknown_topic(name: &str) -> Refusal {
     Refusal::new(ErrorCode::UnknownTopicOrPartition, format!("there is no topic {name:?}"))
+}
+
+/// The topic whose settings a call is to change.
+pub(super) fn topic_to_alter<'a>(
+    image: &'a Image,
+    resource_type: i8,
+    name: &str,
+) -> Result<&'a Topic, Refusal> {
+    if resource_type != TOPIC {
+        return Err(only_topics(resource_type));
+    }
+    image.topics().named(name).map(AsRef::as_ref).ok_or_else(|| unknown_topic(name))
+}
+
+/// The refusal of a setting; its text names it, its value and what is wrong.
+pub(super) fn invalid_setting(wrong: InvalidSetting) -> Refusal {
+    Refusal::new(ErrorCode::InvalidConfig, wrong.to_string())
 }
 
 /// A resource by type and name, and what is to change, or why nothing can.
@@ -62,14 +83,11 @@ fn validate(service: &Service, name: &str, changes: &Changes) -> Result<(), Refu
             None => overrides.remove(name),
         };
     }
-    let wrong = |wrong: millstream_actors::topic_config::InvalidSetting| {
-        Refusal::new(ErrorCode::InvalidConfig, wrong.to_string())
-    };
-    TopicConfig::parse(&overrides).map(drop).map_err(wrong)
+    TopicConfig::parse(&overrides).map(drop).map_err(invalid_setting)
 }
 
 /// The refusal for resources whose settings cannot be changed by a call.
-pub(super) fn only_topics(resource_type: i8) -> Refusal {
+fn only_topics(resource_type: i8) -> Refusal {
     let text = format!(
         "settings of resources of type {resource_type} cannot be changed by a call: those of a node are in its file and \
          take effect when it starts"

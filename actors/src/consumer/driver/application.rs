@@ -80,6 +80,7 @@ impl Driver {
         if tokio::time::timeout(LEAVE_WITHIN, settled).await.is_err() {
             // Given up, they give their turn up.
             self.work.clear();
+            self.committing = 0;
         }
     }
 

@@ -43,7 +43,8 @@ impl Coordinator {
         })
     }
 
-    pub(super) fn has_promised(&self) -> Option<Refusal> {
+    /// Why a group of the classic protocol must not be deleted now.
+    pub(super) fn deletion_refused(&self) -> Option<Refusal> {
         let classic = self.classic.as_ref()?;
         let has_offsets = !self.machine.group().offsets.is_empty();
         let refusal = classic.group.check_delete(has_offsets).err()?;

@@ -7,12 +7,13 @@ use millstream_actors::cluster::message::CreateTopic;
 use millstream_actors::error::{ErrorCode, Refusal};
 use millstream_actors::image::{self, Image};
 use millstream_actors::topic_config::TopicConfig;
-use millstream_transport::kafka::Uuid;
 use millstream_transport::kafka::messages::create_topics::CreateTopicsRequest;
 use millstream_transport::kafka::messages::create_topics::request::Topic as Wanted;
-use millstream_transport::kafka::messages::create_topics::response::{CreateTopicsResponse, Topic};
+use millstream_transport::kafka::messages::create_topics::response::{Config, CreateTopicsResponse, Topic};
+use millstream_transport::kafka::{Array, Uuid};
 
 use super::super::call::Call;
+use super::super::configs::{OF_TOPIC, invalid_setting};
 use super::super::error::{NONE, number};
 use super::super::service::Service;
 
@@ -85,10 +86,7 @@ fn validate(image: &Image, wish: &CreateTopic) -> Result<uuid::Uuid, Refusal> {
         let text = format!("topic {} exists", wish.name);
         return Err(Refusal::new(ErrorCode::TopicAlreadyExists, text));
     }
-    let wrong = |wrong: millstream_actors::topic_config::InvalidSetting| {
-        Refusal::new(ErrorCode::InvalidConfig, format!("{} = {}: {}", wrong.name, wrong.value, wrong.reason))
-    };
-    TopicConfig::parse(&wish.config).map_err(wrong)?;
+    TopicConfig::parse(&wish.config).map_err(invalid_setting)?;
     Ok(uuid::Uuid::nil())
 }
 
@@ -118,15 +116,7 @@ fn told(image: &Image, name: String, made: Result<uuid::Uuid, Refusal>) -> Topic
     }
 }
 
-fn configs<'a>(
-    overrides: Option<&BTreeMap<String, String>>,
-) -> millstream_transport::kafka::Array<
-    'a,
-    millstream_transport::kafka::messages::create_topics::response::Config<'a>,
-> {
-    use millstream_transport::kafka::messages::create_topics::response::Config;
-    /// The source of a setting that was made for this topic.
-    const OF_TOPIC: i8 = 1;
+fn configs(overrides: Option<&BTreeMap<String, String>>) -> Array<'static, Config<'static>> {
     let told = |(name, value): (&String, &String)| Config {
         name: name.clone().into(),
         value: Some(value.clone().into()),

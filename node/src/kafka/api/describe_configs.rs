@@ -12,13 +12,12 @@ use millstream_transport::kafka::messages::describe_configs::response::{
 };
 
 use super::super::call::Call;
-use super::super::configs::{BROKER, TOPIC, unknown_topic};
+use super::super::configs::{BROKER, OF_TOPIC, TOPIC, unknown_topic};
 use super::super::error::number;
 use super::super::service::Service;
 use crate::config::catalogue;
 
-/// Sources of a setting.
-const OF_TOPIC: i8 = 1;
+/// Further sources of a setting.
 const OF_NODE: i8 = 4;
 const DEFAULT: i8 = 5;
 

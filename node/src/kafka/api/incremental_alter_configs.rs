@@ -11,7 +11,7 @@ use millstream_transport::kafka::messages::incremental_alter_configs::response::
 };
 
 use super::super::call::Call;
-use super::super::configs::{Changes, TOPIC, Wish, alter_each, only_topics, unknown_topic};
+use super::super::configs::{Changes, Wish, alter_each, topic_to_alter};
 use super::super::error::number_of;
 use super::super::service::Service;
 
@@ -53,11 +53,7 @@ pub(in super::super) fn serve(service: &Arc<Service>, call: Call) {
 }
 
 fn wish(image: &Image, resource: &Resource<'_>) -> Result<Changes, Refusal> {
-    if resource.resource_type != TOPIC {
-        return Err(only_topics(resource.resource_type));
-    }
-    let name = &*resource.resource_name;
-    let topic = image.topics().named(name).ok_or_else(|| unknown_topic(name))?;
+    let topic = topic_to_alter(image, resource.resource_type, &resource.resource_name)?;
     let present = topic.config.entries();
     let present = |name: &str| {
         let entry = present.iter().find(|(known, _)| *known == name);
