@@ -3,6 +3,8 @@
 use std::time::Duration;
 
 use millstream_tests::Outcome;
+use millstream_transport::kafka::messages::metadata::MetadataResponse;
+use millstream_transport::kafka::open_response;
 use tokio::time::timeout;
 
 use crate::{connect, make_topic, with_node};
@@ -35,6 +37,26 @@ async fn garbage_ends_its_connection_and_harms_nobody_else() {
             make_topic(&mut bystander, "flights").await?;
         }
         Ok(())
+    })
+    .await;
+}
+
+/// Metadata version 13 as librdkafka 2.12 asks for all topics: a list's length in four bytes of zeros where one is meant,
+/// then that no topic is to be made, that no operations are wanted, and no tagged fields. Read as it is meant to be, three
+/// bytes are left over.
+const ALL_TOPICS_OF_LIBRDKAFKA: &[u8] =
+    b"\x00\x00\x00\x16\x00\x03\x00\x0d\x00\x00\x00\x07\x00\x04test\x00\x00\x00\x00\x00\x00\x00\x00";
+
+#[tokio::test]
+async fn bytes_after_a_request_are_ignored_as_librdkafka_sends_some() {
+    with_node(async |cluster| {
+        let mut connection = connect(cluster).await?;
+        make_topic(&mut connection, "flights").await?;
+        connection.send_bytes(ALL_TOPICS_OF_LIBRDKAFKA).await?;
+        let frame = connection.frame().await?.ok_or("the connection was ended")?;
+        let (_, response) = open_response::<MetadataResponse<'_>>(&frame, 13)?;
+        let names: Vec<_> = response.topics.iter().map(|topic| topic.name.unwrap_or_default()).collect();
+        if names.iter().any(|name| **name == *"flights") { Ok(()) } else { Err(format!("{names:?}").into()) }
     })
     .await;
 }

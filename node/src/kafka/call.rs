@@ -77,9 +77,12 @@ impl Call {
     }
 
     /// Reads the message, or ends the connection with what is wrong with it.
+    ///
+    /// Bytes may follow it, as with Kafka: where librdkafka asks for all topics (Metadata from version 9 on), the length
+    /// of its list takes four bytes of zeros instead of one, so that three are left over at the end.
     pub(super) fn read<'a, R: Request<'a>>(self, body: &'a [u8]) -> Option<(R, Self)> {
-        match R::decode(body, self.version) {
-            Ok(request) => Some((request, self)),
+        match R::decode_first(body, self.version) {
+            Ok((request, _)) => Some((request, self)),
             Err(error) => {
                 self.end_as_garbage(&error);
                 None
