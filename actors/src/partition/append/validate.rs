@@ -118,13 +118,14 @@ fn origin(header: &BatchHeader) -> Result<(), Fault> {
 fn producer(header: &BatchHeader) -> Result<(), Fault> {
     let (id, epoch, sequence) = (header.producer_id, header.producer_epoch, header.base_sequence);
     let idempotent = id >= 0 && epoch >= 0 && sequence >= 0;
-    let plain = id == -1 && sequence == -1;
+    // Epoch and sequence of nobody mean nothing: kafkajs leaves both at 0.
+    let plain = id == -1;
     if idempotent || plain {
         return Ok(());
     }
     Err(Fault::Told(
         ErrorCode::InvalidRecord,
-        format!("producer id {id}, epoch {epoch} and sequence {sequence} are neither all given nor all -1"),
+        format!("producer id {id}, epoch {epoch} and sequence {sequence} are neither all given nor is the id -1"),
     ))
 }
 
@@ -237,6 +238,13 @@ mod tests {
         builder.push(NOW_MS, None, None, &[]).unwrap();
         let stamp = ProducerStamp { id: ProducerId(0), epoch: 0, base_sequence: 0 };
         assert_eq!(code(builder.finish(Some(stamp)).to_vec(), &TopicConfig::default()), None);
+    }
+
+    #[test]
+    fn without_a_producer_id_epoch_and_sequence_may_be_anything_as_kafkajs_sends_zeros() {
+        let config = TopicConfig::default();
+        assert_eq!(code(patched(51, &[0; 6]), &config), None);
+        assert_eq!(code(patched(43, &(-2_i64).to_be_bytes()), &config), Some(ErrorCode::InvalidRecord));
     }
 
     #[test]
