@@ -69,7 +69,11 @@ kcat) needs kcat kcat ;;
 confluent-kafka | kafka-python) python ;;
 franz-go) go_client franz ;;
 sarama) go_client sarama ;;
-java | java-tools | connect) java_clients ;;
+java | java-tools) java_clients ;;
+connect)
+    needs kcat kcat
+    java_clients
+    ;;
 kafkajs) javascript ;;
 rdkafka) rust ;;
 *)
