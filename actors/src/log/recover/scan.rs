@@ -88,7 +88,8 @@ impl Scan {
         // What lies below the start is not part of the log, and nothing of it has to be there.
         let has_durable = entry.durable_end > entry.log_start;
         let durable = entry.durable_end.max(first_base);
-        let behind = segments.partition_point(|segment| segment.file.base <= durable);
+        // One that begins at the durable end may have been made before a cut of the one before it was on disk.
+        let behind = segments.partition_point(|segment| segment.file.base < durable);
         let mut scan = Self {
             end: first_base,
             keep_segments: segments.len(),

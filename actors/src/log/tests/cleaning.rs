@@ -265,3 +265,18 @@ proptest! {
         simulation::run(seed, |simulation| scenario(simulation, lives, seed, dedupe * 24));
     }
 }
+
+/// A start cuts a torn end, the first append after it begins another segment, and the power goes again: the new name is
+/// there, and the bytes that were cut are too.
+#[test]
+fn a_segment_begun_after_a_cut_that_the_power_undid_does_not_hide_what_was_cut() {
+    let put = || Deed::Append { codec: 0, records: vec![(0, None)] };
+    let mut first: Vec<Deed> = (0..6).map(|_| put()).collect();
+    first.push(Deed::Roll);
+    first.extend((0..5).map(|_| put()));
+    first.extend([Deed::Sync, put(), Deed::Clean { steps: 4 }, Deed::Roll, Deed::Truncate { back: 1 }]);
+    let lives =
+        vec![(first, End::PowerCut { after_calls: 41 }), (vec![put()], End::PowerCut { after_calls: 1 })];
+    let seed = 5_090_407_731_760_423_943;
+    simulation::run(seed, |simulation| scenario(simulation, lives, seed, 48));
+}
