@@ -2,6 +2,7 @@
 
 pub mod frame;
 pub mod identity;
+pub mod intake;
 pub mod kafka;
 pub mod message;
 pub mod peer;

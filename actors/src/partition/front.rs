@@ -5,11 +5,12 @@ use std::time::Duration;
 use actix::dev::ToEnvelope;
 use actix::prelude::SendError;
 use actix::{Addr, Handler, Message};
+use bytes::Bytes;
 use tokio::sync::oneshot;
 
 use super::directory::ReplicaDirectory;
-use super::join::{FetchJoin, FetchPlace, Join};
-use super::memory::Budget;
+use super::join::{FetchBounds, FetchJoin, FetchPlace, Join};
+use super::memory::{Budget, Permit};
 use super::message::{
     ConfirmEpoch, Fetch, FetchAnswer, ListOffsets, ListOffsetsAnswer, Produce, ProduceAnswer,
 };
@@ -29,13 +30,16 @@ const PARTS_MAX: usize = 100_000;
 pub struct Front {
     replicas: ReplicaDirectory,
     memory: Budget,
+    fetched: Budget,
 }
 
 impl Front {
-    /// A door to these replicas; produce requests under way may hold so much memory together.
+    /// A door to these replicas. `memory` is what produce requests under way may hold together; `fetched` what answers
+    /// to fetches may, from the reading of their batches until they have left. Once that is used up, each fetch gives one
+    /// batch, as one with the least `max_bytes` does.
     #[must_use]
-    pub fn new(replicas: ReplicaDirectory, memory: Budget) -> Self {
-        Self { replicas, memory }
+    pub fn new(replicas: ReplicaDirectory, memory: Budget, fetched: Budget) -> Self {
+        Self { replicas, memory, fetched }
     }
 
     /// Appends. `answer` is called once, when every part is answered, on any thread; it must not block. With
@@ -66,7 +70,17 @@ impl Front {
         let max_wait = Duration::from_millis(max_wait_ms.into()).min(WAIT_MAX);
         let bytes = |count: u32| usize::try_from(count).unwrap_or(usize::MAX);
         let partitions = parts.iter().map(|part| part.partition).take(PARTS_MAX);
-        let join = FetchJoin::new(partitions, bytes(min_bytes), bytes(max_bytes), answer);
+        let fetched = self.fetched.clone();
+        let charged = move |mut given: FetchAnswer| {
+            charge(&fetched, &mut given);
+            answer(given);
+        };
+        let bounds = FetchBounds {
+            min_bytes: bytes(min_bytes),
+            max_bytes: bytes(max_bytes),
+            memory: self.fetched.clone(),
+        };
+        let join = FetchJoin::new(partitions, bounds, charged);
         for (place, part) in parts.into_iter().take(PARTS_MAX).enumerate() {
             let place = FetchPlace::new(std::sync::Arc::clone(&join), place);
             let Some(replica) = self.replicas.get(part.partition) else {
@@ -140,6 +154,31 @@ impl Front {
             Some(replica) => give(&replica.address, ConfirmOne { epoch, reply }, |asked| asked.reply),
             None => reply.send(Err(unknown(partition))),
         }
+    }
+}
+
+/// The batches of an answer count until nobody holds them: what waits in a link's or a socket's buffers is memory too.
+fn charge(fetched: &Budget, answer: &mut FetchAnswer) {
+    for (_, part) in &mut answer.parts {
+        if let Ok(part) = part
+            && !part.batches.is_empty()
+        {
+            let permit = fetched.charge(part.batches.len());
+            part.batches =
+                Bytes::from_owner(Charged { batches: std::mem::take(&mut part.batches), _permit: permit });
+        }
+    }
+}
+
+/// Batches, and the memory that they count for.
+struct Charged {
+    batches: Bytes,
+    _permit: Permit,
+}
+
+impl AsRef<[u8]> for Charged {
+    fn as_ref(&self) -> &[u8] {
+        &self.batches
     }
 }
 

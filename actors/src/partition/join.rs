@@ -7,6 +7,7 @@ use std::fmt;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use super::memory::Budget;
 use super::message::{FetchAnswer, Fetched};
 use super::reply::Reply;
 use crate::error::Refusal;
@@ -77,6 +78,18 @@ pub struct FetchJoin {
     state: Mutex<Fetching>,
     /// Bytes that may still be read.
     budget: AtomicI64,
+    memory: Budget,
+}
+
+/// How much a fetch is to bring.
+#[derive(Clone, Debug)]
+pub struct FetchBounds {
+    /// It waits for so many bytes.
+    pub min_bytes: usize,
+    /// It reads no more, but for one batch that is longer.
+    pub max_bytes: usize,
+    /// What the fetches of the node hold. Once that is used up, it reads one batch.
+    pub memory: Budget,
 }
 
 struct Fetching {
@@ -104,10 +117,10 @@ impl FetchJoin {
     /// A fetch over these partitions.
     pub fn new(
         partitions: impl IntoIterator<Item = PartitionId>,
-        min_bytes: usize,
-        max_bytes: usize,
+        bounds: FetchBounds,
         answer: impl FnOnce(FetchAnswer) + Send + 'static,
     ) -> Arc<Self> {
+        let FetchBounds { min_bytes, max_bytes, memory } = bounds;
         let parts: Vec<_> = partitions.into_iter().map(|partition| (partition, None)).collect();
         let unvisited = parts.len();
         let state = Fetching {
@@ -123,6 +136,7 @@ impl FetchJoin {
         let join = Self {
             state: Mutex::new(state),
             budget: AtomicI64::new(i64::try_from(max_bytes).unwrap_or(i64::MAX)),
+            memory,
         };
         join.finish_if_done(&mut join.lock());
         Arc::new(join)
@@ -131,6 +145,9 @@ impl FetchJoin {
     /// Takes up to `wanted` bytes of the budget. 0 once it is used up.
     #[must_use]
     pub fn reserve(&self, wanted: usize) -> usize {
+        if self.memory.is_used_up() {
+            return usize::from(self.budget.swap(0, Ordering::Relaxed) > 0);
+        }
         let wanted = i64::try_from(wanted).unwrap_or(i64::MAX);
         let before = self.budget.fetch_sub(wanted, Ordering::Relaxed);
         let granted = before.clamp(0, wanted);

@@ -31,6 +31,19 @@ impl Budget {
         Some(Permit { budget: self.clone(), bytes })
     }
 
+    /// Takes so many bytes even if that is too much: of what is there already, and has to go somewhere.
+    #[must_use]
+    pub fn charge(&self, bytes: usize) -> Permit {
+        self.0.used.fetch_add(bytes, Ordering::Relaxed);
+        Permit { budget: self.clone(), bytes }
+    }
+
+    /// Whether nothing is left.
+    #[must_use]
+    pub fn is_used_up(&self) -> bool {
+        self.used() >= self.0.limit
+    }
+
     /// Bytes taken.
     #[must_use]
     pub fn used(&self) -> usize {

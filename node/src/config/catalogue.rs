@@ -196,6 +196,23 @@ pub const SETTINGS: &[Setting] = &[
         AtRestart,
         "Whether a topic that a Kafka client asks for and that does not exist is made.",
     ),
+    // Memory.
+    setting(
+        "queued.max.request.bytes",
+        whole(1 << 20, 2 << 30, "bytes"),
+        "134217728",
+        AtRestart,
+        "What requests of all clients may occupy together, until they are answered. A client whose request finds no room is \
+         not read until there is; one longer than all of it is let in alone.",
+    ),
+    setting(
+        "queued.max.fetch.bytes",
+        whole(1 << 20, 1 << 40, "bytes"),
+        "268435456",
+        AtRestart,
+        "What fetched batches may occupy together, until the clients have taken them. Once it is used up each fetch brings one \
+         batch.",
+    ),
     // The quorum.
     setting(
         "quorum.voters",

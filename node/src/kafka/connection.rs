@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use actix::{Actor, ActorContext, AsyncContext, Context, Handler, Message, StreamHandler};
 use bytes::{Buf, Bytes};
+use millstream_transport::intake::Held;
 use millstream_transport::kafka::Encoded;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio::sync::{Notify, mpsc, watch};
@@ -71,6 +72,8 @@ pub(super) struct Connection {
 #[derive(Debug)]
 struct Slot {
     request_bytes: usize,
+    /// Its place among the requests of all clients, until it is answered.
+    _held: Held,
     outcome: Option<Outcome>,
 }
 
@@ -148,8 +151,8 @@ fn frames<R: AsyncRead + Unpin + 'static>(
     service: &Service,
     read: R,
     room: Rc<Room>,
-) -> impl futures::Stream<Item = Result<Bytes, Ending>> + 'static {
-    let reader = FrameReader::new(read, service.limits.request_bytes);
+) -> impl futures::Stream<Item = Result<(Bytes, Held), Ending>> + 'static {
+    let reader = FrameReader::new(read, service.limits.request_bytes, service.intake.clone());
     let idle = service.limits.idle;
     futures::stream::unfold(Some((reader, room)), move |open| async move {
         let (mut reader, room) = open?;
@@ -175,7 +178,7 @@ async fn next_unless_idle<R: AsyncRead + Unpin>(
     reader: &mut FrameReader<R>,
     room: &Room,
     idle: Duration,
-) -> Result<Option<Bytes>, Ending> {
+) -> Result<Option<(Bytes, Held)>, Ending> {
     let mut next = std::pin::pin!(reader.next());
     loop {
         match tokio::time::timeout(idle, &mut next).await {
@@ -216,9 +219,9 @@ impl Actor for Connection {
     type Context = Context<Self>;
 }
 
-impl StreamHandler<Result<Bytes, Ending>> for Connection {
-    fn handle(&mut self, frame: Result<Bytes, Ending>, context: &mut Context<Self>) {
-        let frame = match frame {
+impl StreamHandler<Result<(Bytes, Held), Ending>> for Connection {
+    fn handle(&mut self, frame: Result<(Bytes, Held), Ending>, context: &mut Context<Self>) {
+        let (frame, held) = match frame {
             Ok(frame) => frame,
             Err(ending) => {
                 tracing::info!(peer = %self.peer, %ending, "connection of a client ended");
@@ -226,7 +229,7 @@ impl StreamHandler<Result<Bytes, Ending>> for Connection {
             }
         };
         let slot = self.first + u64::try_from(self.slots.len()).unwrap_or(u64::MAX);
-        self.slots.push_back(Slot { request_bytes: frame.len(), outcome: None });
+        self.slots.push_back(Slot { request_bytes: frame.len(), _held: held, outcome: None });
         self.room.take(1, frame.len());
         dispatch(&self.service, self.peer.ip(), frame, (context.address(), slot));
     }

@@ -1,7 +1,11 @@
 //! Frames off a byte stream: four bytes of length, then so many.
 
+use std::time::Duration;
+
 use bytes::{Bytes, BytesMut};
+use millstream_transport::intake::{Held, Intake, arrives_within};
 use tokio::io::{AsyncRead, AsyncReadExt};
+use tokio::time::{Instant, timeout_at};
 
 /// What a connection holds while it waits for a request; small requests that come together share it.
 const IDLE_BYTES: usize = 4 << 10;
@@ -18,6 +22,9 @@ pub(super) enum FrameFailure {
     /// A length that no frame has.
     #[error("a request of {0} bytes was announced, and {1} are the most (socket.request.max.bytes)")]
     Length(i64, usize),
+    /// It came too slowly for the place that it takes.
+    #[error("a request of {0} bytes was not whole within {1:?}")]
+    Slow(usize, Duration),
     /// The stream failed.
     #[error("{0}")]
     Stream(#[from] std::io::Error),
@@ -29,21 +36,30 @@ pub(super) struct FrameReader<R> {
     from: R,
     buffer: BytesMut,
     most_bytes: usize,
+    intake: Intake,
+    /// The place of the frame that begins the buffer, once its length is known, and until when it must be whole.
+    held: Option<(Held, Instant)>,
 }
 
 impl<R: AsyncRead + Unpin> FrameReader<R> {
-    /// A reader of frames of up to `most_bytes`.
-    pub(super) fn new(from: R, most_bytes: usize) -> Self {
-        Self { from, buffer: BytesMut::new(), most_bytes }
+    /// A reader of frames of up to `most_bytes`, each of which takes its place among those of all clients.
+    pub(super) fn new(from: R, most_bytes: usize, intake: Intake) -> Self {
+        Self { from, buffer: BytesMut::new(), most_bytes, intake, held: None }
     }
 
-    /// The next frame without its length; `None` where the stream ended between two.
-    pub(super) async fn next(&mut self) -> Result<Option<Bytes>, FrameFailure> {
+    /// The next frame without its length, and its place; `None` where the stream ended between two.
+    pub(super) async fn next(&mut self) -> Result<Option<(Bytes, Held)>, FrameFailure> {
         loop {
-            let wanted = match self.announced()? {
+            let announced = self.announced()?;
+            if let (Some(length), None) = (announced, &self.held) {
+                let held = self.intake.take(length).await;
+                self.held = Some((held, Instant::now() + arrives_within(length)));
+            }
+            let wanted = match announced {
                 Some(length) if self.buffer.len() >= 4 + length => {
                     let mut frame = self.buffer.split_to(4 + length);
-                    return Ok(Some(frame.split_off(4).freeze()));
+                    let frame = frame.split_off(4).freeze();
+                    return Ok(self.held.take().map(|(held, _)| (frame, held)));
                 }
                 Some(length) => {
                     let missing = 4 + length - self.buffer.len();
@@ -52,8 +68,21 @@ impl<R: AsyncRead + Unpin> FrameReader<R> {
                 None => IDLE_BYTES,
             };
             self.buffer.reserve(wanted);
-            if self.from.read_buf(&mut self.buffer).await? == 0 {
+            if self.read_piece().await? == 0 {
                 return if self.buffer.is_empty() { Ok(None) } else { Err(FrameFailure::CutShort) };
+            }
+        }
+    }
+
+    /// Bytes come. A frame that has begun must come in time.
+    async fn read_piece(&mut self) -> Result<usize, FrameFailure> {
+        let read = self.from.read_buf(&mut self.buffer);
+        let Some((_, until)) = &self.held else { return Ok(read.await?) };
+        match timeout_at(*until, read).await {
+            Ok(read) => Ok(read?),
+            Err(_) => {
+                let length = self.announced()?.unwrap_or(0);
+                Err(FrameFailure::Slow(length, arrives_within(length)))
             }
         }
     }
@@ -81,11 +110,11 @@ mod tests {
     }
 
     async fn read(bytes: &[u8], most: usize) -> (Vec<Bytes>, Option<String>) {
-        let mut reader = FrameReader::new(bytes, most);
+        let mut reader = FrameReader::new(bytes, most, Intake::new(1 << 20));
         let mut frames = Vec::new();
         loop {
             match reader.next().await {
-                Ok(Some(frame)) => frames.push(frame),
+                Ok(Some((frame, _))) => frames.push(frame),
                 Ok(None) => return (frames, None),
                 Err(failure) => return (frames, Some(failure.to_string())),
             }
@@ -102,10 +131,10 @@ mod tests {
                 from.write_all(&sent).await.unwrap();
                 drop(from);
             };
-            let mut reader = FrameReader::new(to, 4 << 20);
+            let mut reader = FrameReader::new(to, 4 << 20, Intake::new(1 << 20));
             let reading = async {
                 for body in &bodies {
-                    assert_eq!(reader.next().await.unwrap().unwrap(), body);
+                    assert_eq!(reader.next().await.unwrap().unwrap().0, body);
                 }
                 assert!(reader.next().await.unwrap().is_none());
             };
@@ -131,11 +160,44 @@ mod tests {
         }
     }
 
+    #[tokio::test(start_paused = true)]
+    async fn a_frame_that_does_not_come_gives_its_place_back_in_time() {
+        let intake = Intake::new(1_000);
+        let (mut from, to) = tokio::io::duplex(5_000);
+        from.write_all(&frame(&[1; 900])[..100]).await.unwrap();
+        let mut slow = FrameReader::new(to, 2_000, intake.clone());
+        let failure = slow.next().await.unwrap_err();
+        assert!(
+            failure.to_string().contains("904 bytes") || failure.to_string().contains("900 bytes"),
+            "{failure}"
+        );
+        drop(slow);
+        assert_eq!(intake.used_bytes(), 0);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_frame_waits_for_its_place_before_its_bytes_are_read() {
+        let intake = Intake::new(1_000);
+        let others = intake.take(500).await;
+        let body = frame(&[1; 900]);
+        let mut reader = FrameReader::new(body.as_slice(), 2_000, intake.clone());
+        {
+            let mut next = std::pin::pin!(reader.next());
+            let waited = tokio::time::timeout(Duration::from_secs(3_600), &mut next).await;
+            assert!(waited.is_err(), "there is no room for it");
+            drop(others);
+            let (frame, held) = next.await.unwrap().unwrap();
+            assert_eq!((frame.len(), intake.used_bytes()), (900, 900));
+            drop(held);
+        }
+        assert_eq!(intake.used_bytes(), 0);
+    }
+
     #[tokio::test]
     async fn memory_grows_with_what_has_come_and_not_with_what_was_said() {
         let mut bytes = i32::MAX.to_be_bytes().to_vec();
         bytes.extend([0; 100]);
-        let mut reader = FrameReader::new(bytes.as_slice(), usize::MAX);
+        let mut reader = FrameReader::new(bytes.as_slice(), usize::MAX, Intake::new(1 << 20));
         assert!(reader.next().await.is_err());
         assert!(reader.buffer.capacity() <= 2 * BELIEVED_BYTES, "{}", reader.buffer.capacity());
     }

@@ -10,6 +10,7 @@ use millstream_actors::group::front::GroupFront;
 use millstream_actors::ids::NodeId;
 use millstream_actors::image::{Image, NodeState, Topic};
 use millstream_actors::partition::front::Front;
+use millstream_transport::intake::Intake;
 use millstream_transport::peer::Endpoint;
 use millstream_transport::world::{World, watch};
 
@@ -35,6 +36,8 @@ pub(crate) struct Service {
     pub(crate) settings: Vec<(&'static str, String)>,
     pub(crate) world: World,
     pub(crate) limits: ListenerLimits,
+    /// What requests of clients may occupy together.
+    pub(crate) intake: Intake,
     pub(crate) partitions: Front,
     pub(crate) cluster: ClusterFront<Endpoint>,
     pub(crate) groups: GroupFront,

@@ -35,6 +35,7 @@ use millstream_actors::partition::state::Settings as ReplicaSettings;
 use millstream_actors::partition::supervisor::{RecoveredLogs, ReplicaSupervisor, SupervisorParts, recover};
 use millstream_actors::topic_config::TopicConfig;
 use millstream_transport::identity::Credentials;
+use millstream_transport::intake::Intake;
 use millstream_transport::peer::{Endpoint, EndpointConfig, Mtu};
 use millstream_transport::wire::Wire;
 use millstream_transport::world::World;
@@ -57,8 +58,9 @@ use crate::config::NodeConfig;
 use crate::kafka::listener::KafkaListener;
 use crate::kafka::service::{ListenerLimits, Service};
 
-/// Produce requests under way hold at most so many bytes together.
-const PRODUCE_MEMORY_BYTES: usize = 128 << 20;
+/// Produce requests under way, those of this node's own coordinators included, hold at most so many times what requests of
+/// clients may (`queued.max.request.bytes`). Clients wait for their place before; what is refused here is a flood from inside.
+const PRODUCE_MEMORY_FACTOR: usize = 2;
 
 /// How often the voters are looked at.
 const VOTERS_INTERVAL: Duration = Duration::from_millis(500);
@@ -128,7 +130,8 @@ impl Running {
         let (clock, events) = (ingredients.world.clock.clone(), ingredients.events.clone());
         let tree = Tree::start(clock, events, fatal.clone()).await?;
         let service = Arc::new(LateService::default());
-        let endpoint = start_endpoint(&ingredients, incarnation, Arc::clone(&service))?;
+        let intake = Intake::new(ingredients.config.queued_request_max_bytes);
+        let endpoint = start_endpoint(&ingredients, (incarnation, intake.clone()), Arc::clone(&service))?;
         ingredients.config = ingredients.config.listening_at(endpoint.local_address().port());
         let mut tasks = Vec::new();
         let council = Council::convene(&ingredients, &endpoint, &tree, &mut tasks).await?;
@@ -182,7 +185,14 @@ impl Running {
             front: front.clone(),
         };
         tasks.push(tokio::spawn(reach.run()));
-        let partitions = Front::new(found.clone(), Budget::new(PRODUCE_MEMORY_BYTES));
+        let produce_memory_bytes = usize::try_from(config.queued_request_max_bytes)
+            .unwrap_or(usize::MAX)
+            .saturating_mul(PRODUCE_MEMORY_FACTOR);
+        let partitions = Front::new(
+            found.clone(),
+            Budget::new(produce_memory_bytes),
+            Budget::new(config.queued_fetch_max_bytes),
+        );
         let parts = GroupParts {
             world: &world,
             config: &config,
@@ -201,7 +211,7 @@ impl Running {
             .and(sessions(&world, &found, &events))
             .and(door.handlers());
         service.open(handlers);
-        let parts = (&world, &config, &partitions, &front, &groups, &images);
+        let parts = (&world, (&config, intake), &partitions, &front, &groups, &images);
         let kafka = kafka.map(|socket| start_kafka(socket, parts)).transpose()?;
         let state = Arc::new(NodeState::new(images, agent.health(), disk.directory.subscribe()));
         let directory = disk.directory;
@@ -326,7 +336,7 @@ impl Council {
 
 type KafkaParts<'a> = (
     &'a World,
-    &'a NodeConfig,
+    (&'a NodeConfig, Intake),
     &'a Front,
     &'a ClusterFront<Endpoint>,
     &'a GroupFront,
@@ -334,7 +344,7 @@ type KafkaParts<'a> = (
 );
 
 fn start_kafka(socket: std::net::TcpListener, parts: KafkaParts<'_>) -> Result<KafkaListener, StartError> {
-    let (world, config, partitions, cluster, groups, images) = parts;
+    let (world, (config, intake), partitions, cluster, groups, images) = parts;
     let limits = ListenerLimits {
         request_bytes: config.kafka.request_max_bytes,
         idle: config.kafka.connections_idle_max,
@@ -346,6 +356,7 @@ fn start_kafka(socket: std::net::TcpListener, parts: KafkaParts<'_>) -> Result<K
         settings: config.kafka.told.clone(),
         world: world.clone(),
         limits,
+        intake,
         partitions: partitions.clone(),
         cluster: cluster.clone(),
         groups: groups.clone(),
@@ -379,7 +390,7 @@ async fn open_disk(world: &World, config: &NodeConfig, events: &Events) -> Resul
 
 fn start_endpoint(
     ingredients: &Ingredients,
-    incarnation: Incarnation,
+    (incarnation, intake): (Incarnation, Intake),
     service: Arc<LateService>,
 ) -> Result<Endpoint, StartError> {
     let Ingredients { world, wire, config, credentials, .. } = ingredients;
@@ -389,6 +400,7 @@ fn start_endpoint(
     data.stream_window_bytes = config.quic_stream_window_bytes;
     data.link_window_bytes = config.quic_link_window_bytes;
     data.send_window_bytes = config.quic_send_window_bytes;
+    endpoint.intake = intake;
     Ok(Endpoint::start(endpoint, world.clone(), Arc::clone(wire), service)?)
 }
 

@@ -64,6 +64,12 @@ impl Assembler {
         self.prefix.filled == 0 && self.begun.is_none() && self.piece.is_empty()
     }
 
+    /// Bytes of the frame that has begun and is not whole, all of it counted.
+    #[must_use]
+    pub fn begun_bytes(&self) -> Option<usize> {
+        self.begun.as_ref().map(|(prefix, _)| PREFIX_BYTES + prefix.length())
+    }
+
     /// The next whole frame; `None` if it takes another piece. After an error the stream is of no more use.
     pub fn next_frame(&mut self) -> Result<Option<Frame>, FrameError> {
         let (prefix, mut bytes) = match self.begun.take() {

@@ -23,11 +23,15 @@ use super::session::{Peer, Target};
 use super::tuning::{Limits, Role, Tuning};
 use super::{Lane, lock};
 use crate::identity::{Credentials, Holder, NodeId, server_config};
+use crate::intake::Intake;
 use crate::wire::Wire;
 use crate::world::{World, watch};
 
 /// Largest UDP payload that peers may send: as much as their MTU setting lets them.
 const LARGEST_PAYLOAD: u16 = 65_527;
+
+/// What requests of clients may occupy together, unless told otherwise.
+const INTAKE_BYTES: u32 = 128 << 20;
 
 /// How long [`Endpoint::close`] waits for its goodbyes to be heard.
 const GOODBYE_TIME: Duration = Duration::from_millis(200);
@@ -45,6 +49,8 @@ pub struct EndpointConfig {
     pub tuning: Tuning,
     /// What links may occupy.
     pub limits: Limits,
+    /// What requests of clients may occupy together.
+    pub intake: Intake,
     /// Keeps the control lane up beside every data lane, so that a peer's death is noticed on both within a second.
     /// Costs a small packet each way per keep-alive interval and peer; a thousand idle clients would be felt.
     pub watch_peers: bool,
@@ -55,7 +61,8 @@ impl EndpointConfig {
     #[must_use]
     pub fn new(listen: SocketAddr, credentials: Credentials, incarnation: u64) -> Self {
         let (tuning, limits) = (Tuning::default(), Limits::default());
-        Self { listen, credentials, incarnation, tuning, limits, watch_peers: true }
+        let intake = Intake::new(INTAKE_BYTES);
+        Self { listen, credentials, incarnation, tuning, limits, intake, watch_peers: true }
     }
 }
 

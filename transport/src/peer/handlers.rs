@@ -13,6 +13,7 @@ use super::counters::PeerCounters;
 use super::error::{Fault, FaultCode};
 use super::stream::{ChannelOffer, Offer};
 use crate::frame::{Encoded, Form, Frame, FrameError, Head, Unreadable, encode};
+use crate::intake::Held;
 use crate::message::{Answer, Message};
 
 /// Serves what others ask of this endpoint. Called on the thread of the link, one message after the other: what takes
@@ -47,6 +48,8 @@ struct Place {
     counters: Arc<PeerCounters>,
     head: Head,
     request_bytes: usize,
+    /// Its place among the requests of all clients.
+    _held: Option<Held>,
     limit: usize,
 }
 
@@ -55,11 +58,11 @@ impl Responder {
         answers: Arc<Answers>,
         counters: Arc<PeerCounters>,
         head: Head,
-        request_bytes: usize,
+        (request_bytes, held): (usize, Option<Held>),
         limit: usize,
     ) -> Self {
         answers.admit(request_bytes);
-        Self { place: Some(Place { answers, counters, head, request_bytes, limit }) }
+        Self { place: Some(Place { answers, counters, head, request_bytes, _held: held, limit }) }
     }
 
     /// Sends the answer.

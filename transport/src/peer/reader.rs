@@ -1,12 +1,15 @@
 //! Frames off a stream.
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use quinn::{ReadError, RecvStream};
+use quinn::{Chunk, ReadError, RecvStream};
+use tokio::time::{Instant, timeout_at};
 
 use super::counters::PeerCounters;
 use super::error::{code, explain};
 use crate::frame::{Assembler, Frame, FrameError};
+use crate::intake::{Held, Intake, arrives_within};
 
 /// Most bytes taken off the stream at once.
 const PIECE_BYTES: usize = 256 << 10;
@@ -17,6 +20,15 @@ pub(super) struct FrameReader {
     stream: RecvStream,
     assembler: Assembler,
     counters: Arc<PeerCounters>,
+    bound: Option<Bound>,
+}
+
+/// What bounds the frames of a client.
+#[derive(Debug)]
+struct Bound {
+    intake: Intake,
+    /// The place of the frame that has begun, and until when it must be whole.
+    held: Option<(Held, Instant)>,
 }
 
 /// Why there is no next frame.
@@ -31,6 +43,9 @@ pub(super) enum ReadFailure {
     /// The stream was given up by the other side.
     #[error("the other side gave the stream up (code {0})")]
     GivenUp(u64),
+    /// A frame came too slowly for the place that it takes.
+    #[error("a frame of {0} bytes was not whole within {1:?}")]
+    Slow(usize, Duration),
     /// The link ended.
     #[error("{0}")]
     Lost(String),
@@ -41,14 +56,28 @@ impl ReadFailure {
     pub(super) fn close_code(&self) -> quinn::VarInt {
         match self {
             Self::Garbage(_) | Self::CutShort => code::GARBAGE,
-            Self::GivenUp(_) | Self::Lost(_) => code::CUT,
+            Self::Slow(..) | Self::GivenUp(_) | Self::Lost(_) => code::CUT,
         }
     }
 }
 
 impl FrameReader {
     pub(super) fn new(stream: RecvStream, limit: usize, counters: Arc<PeerCounters>) -> Self {
-        Self { stream, assembler: Assembler::new(limit), counters }
+        Self { stream, assembler: Assembler::new(limit), counters, bound: None }
+    }
+
+    /// From now on frames take their place among those of all clients.
+    pub(super) fn bound_by(&mut self, intake: Intake) {
+        self.bound = Some(Bound { intake, held: None });
+    }
+
+    /// The place of the frame that came last; `None` where nothing bounds it.
+    pub(super) async fn place(&mut self, frame: &Frame) -> Option<Held> {
+        let bound = self.bound.as_mut()?;
+        match bound.held.take() {
+            Some((held, _)) => Some(held),
+            None => Some(bound.intake.take(frame.bytes()).await),
+        }
     }
 
     pub(super) fn set_limit(&mut self, limit: usize) {
@@ -62,7 +91,7 @@ impl FrameReader {
                 self.counters.received_bytes.add(frame.bytes());
                 return Ok(Some(frame));
             }
-            match self.stream.read_chunk(PIECE_BYTES, true).await {
+            match self.read_piece().await? {
                 Ok(Some(piece)) => self.assembler.push(piece.bytes),
                 Ok(None) if self.assembler.is_between_frames() => return Ok(None),
                 Ok(None) => return Err(ReadFailure::CutShort),
@@ -71,6 +100,20 @@ impl FrameReader {
                 Err(error) => return Err(ReadFailure::Lost(error.to_string())),
             }
         }
+    }
+
+    /// The next piece of the stream. A frame that has begun has its place first, and must come in time then.
+    async fn read_piece(&mut self) -> Result<Result<Option<Chunk>, ReadError>, ReadFailure> {
+        let read = self.stream.read_chunk(PIECE_BYTES, true);
+        let (Some(bound), Some(bytes)) = (&mut self.bound, self.assembler.begun_bytes()) else {
+            return Ok(read.await);
+        };
+        let within = arrives_within(bytes);
+        let (_, until) = match &mut bound.held {
+            Some(held) => held,
+            none => none.insert((bound.intake.take(bytes).await, Instant::now() + within)),
+        };
+        timeout_at(*until, read).await.map_err(|_| ReadFailure::Slow(bytes, within))
     }
 
     /// Tells the other side that nothing more is read.

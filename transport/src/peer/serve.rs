@@ -148,6 +148,9 @@ async fn welcome(
         Holder::Client(name) => (None, Some(Arc::from(name))),
         Holder::Authority => return Err(refuse("an authority's certificate opens no link".into())),
     };
+    if node.is_none() {
+        reader.bound_by(shared.config.intake.clone());
+    }
     let address = connection.remote_address();
     let caller = Caller { node, client, incarnation: hello.incarnation, address, lane };
     let mut link = AcceptedLink { connection: connection.clone(), send, reader, caller };
@@ -248,8 +251,10 @@ async fn read_requests(
             Form::OneWay => shared.counters.tells.add_one(),
             form => return Failure::Form(form),
         }
+        let held = reader.place(&frame).await;
         let counters = Arc::clone(&shared.counters);
-        let responder = Responder::new(Arc::clone(answers), counters, frame.head, frame.bytes(), limit);
+        let place = (frame.bytes(), held);
+        let responder = Responder::new(Arc::clone(answers), counters, frame.head, place, limit);
         service.request(caller, Request { frame, responder });
         tokio::task::coop::consume_budget().await;
     }
@@ -295,6 +300,9 @@ async fn take_channel(
     let limit = shared.config.limits.frame_bytes;
     let counters = Arc::clone(&shared.counters);
     let mut reader = FrameReader::new(receive, limit, Arc::clone(&counters));
+    if caller.node.is_none() {
+        reader.bound_by(shared.config.intake.clone());
+    }
     match reader.next().await {
         Ok(Some(opening)) if opening.head.form == Form::Open => {
             let offer = ChannelOffer { stream, reader, head: opening.head, limit, counters };
@@ -306,7 +314,7 @@ async fn take_channel(
             shared.counters.cut_garbage.add_one();
             tracing::warn!(%caller, "channel cut: it begins with garbage");
         }
-        Err(ReadFailure::GivenUp(_) | ReadFailure::Lost(_)) => {}
+        Err(ReadFailure::Slow(..) | ReadFailure::GivenUp(_) | ReadFailure::Lost(_)) => {}
     }
 }
 

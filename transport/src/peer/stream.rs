@@ -36,7 +36,9 @@ impl From<ReadFailure> for ChannelError {
     fn from(failure: ReadFailure) -> Self {
         match failure {
             ReadFailure::Garbage(_) | ReadFailure::CutShort => Self::Garbage(failure.to_string()),
-            ReadFailure::GivenUp(_) | ReadFailure::Lost(_) => Self::Ended(failure.to_string()),
+            ReadFailure::Slow(..) | ReadFailure::GivenUp(_) | ReadFailure::Lost(_) => {
+                Self::Ended(failure.to_string())
+            }
         }
     }
 }

@@ -107,7 +107,7 @@ impl Node {
         let address = Replica::new(parts, Box::new(NoLinks), Rc::clone(&clock)).start();
         let replicas = ReplicaDirectory::default();
         replicas.put(partition(), ReplicaHandle { address, inbox: inbox.clone(), core: 0, life: 1 });
-        let front = Front::new(replicas.clone(), Budget::new(64 << 20));
+        let front = Front::new(replicas.clone(), Budget::new(64 << 20), Budget::new(64 << 20));
         Self { world, directory, front, replicas, watcher, inbox, me }
     }
 

@@ -120,7 +120,7 @@ impl TestNode {
             FeedSessions::new(Arc::new(replicas.clone()), FetchSettings::default(), world.clone(), events);
         network.serve(node, sessions);
         let supervisor = ReplicaSupervisor::start(world, parts, recovered, images).await.unwrap();
-        let front = Front::new(replicas.clone(), Budget::new(64 << 20));
+        let front = Front::new(replicas.clone(), Budget::new(64 << 20), Budget::new(64 << 20));
         self.life = Some(Life { supervisor, replicas, front, directory, is_cut });
     }
 
