@@ -121,6 +121,14 @@ pub enum ErrorCode {
     InvalidSessionTimeout = 26,
     /// The member is to join again with the id that it is given here.
     MemberIdRequired = 79,
+    /// What is asked for is not allowed by the topic's settings.
+    PolicyViolation = 44,
+    /// The partition is led as the election would have it.
+    ElectionNotNeeded = 84,
+    /// The preferred leader is away or not in sync.
+    PreferredLeaderNotAvailable = 80,
+    /// No replica is there that may lead.
+    EligibleLeadersNotAvailable = 83,
 }
 
 impl ErrorCode {

@@ -20,7 +20,7 @@ use millstream_transport::kafka::messages::sync_group::request::Assignment;
 use millstream_transport::kafka::messages::sync_group::{SyncGroupRequest, SyncGroupResponse};
 use millstream_transport::kafka::{ErrorCode, open_response};
 
-use crate::{connect, make_topic, with_node};
+use crate::{connect, expect, make_topic, with_node};
 
 const GROUP: &str = "readers";
 
@@ -137,9 +137,10 @@ async fn committed(connection: &mut KafkaConnection) -> Outcome<i64> {
     Ok(topic.partitions.iter().next().ok_or("no partition in the answer")?.committed_offset)
 }
 
-async fn find_coordinator(connection: &mut KafkaConnection) -> Outcome {
+/// Waits until the coordinator of a group is there.
+pub async fn find_coordinator(connection: &mut KafkaConnection, group: &str) -> Outcome {
     let request =
-        FindCoordinatorRequest { coordinator_keys: vec![GROUP.into()].into(), ..Default::default() };
+        FindCoordinatorRequest { coordinator_keys: vec![group.into()].into(), ..Default::default() };
     loop {
         let frame = connection.ask(6, &request).await?;
         let (_, response) = open_response::<FindCoordinatorResponse<'_>>(&frame, 6)?;
@@ -168,7 +169,7 @@ async fn first_join(connection: &mut KafkaConnection) -> Outcome<Joined> {
 async fn the_coordinator_is_found_in_every_version_and_transactions_are_told_that_there_is_none() {
     with_node(async |cluster| {
         let mut connection = connect(cluster).await?;
-        find_coordinator(&mut connection).await?;
+        find_coordinator(&mut connection, GROUP).await?;
         for version in 0..=6 {
             let mut found = Vec::new();
             for key_type in if version > 0 { vec![0, 1] } else { vec![0] } {
@@ -194,7 +195,7 @@ async fn two_members_share_a_group_and_one_goes_on_when_the_other_leaves() {
     with_node(async |cluster| {
         let (mut one, mut two) = (connect(cluster).await?, connect(cluster).await?);
         make_topic(&mut one, "flights").await?;
-        find_coordinator(&mut one).await?;
+        find_coordinator(&mut one, GROUP).await?;
         let first = first_join(&mut one).await?;
         expect("the first leads", (first.error, &first.leader), (0, &first.member))?;
         expect(
@@ -239,10 +240,6 @@ async fn two_members_share_a_group_and_one_goes_on_when_the_other_leaves() {
         expect("listed", listed(&mut one).await?, vec![GROUP.to_owned()])
     })
     .await;
-}
-
-fn expect<T: PartialEq + std::fmt::Debug>(what: &str, found: T, expected: T) -> Outcome {
-    if found == expected { Ok(()) } else { Err(format!("{what}: {found:?} instead of {expected:?}").into()) }
 }
 
 async fn state(connection: &mut KafkaConnection) -> Outcome<(String, usize)> {

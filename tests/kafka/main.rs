@@ -1,7 +1,11 @@
 //! Does a client of Kafka's protocol get what it asks for, and what is it told where it asks for something else?
 
+mod deletions;
+mod fetch_sessions;
 mod groups;
 mod hostile;
+mod offsets;
+mod operators;
 mod records;
 mod topics;
 
@@ -40,4 +44,8 @@ async fn make_topic(
         return Err(format!("{topic:?}").into());
     }
     Ok(topic.topic_id)
+}
+
+fn expect<T: PartialEq + std::fmt::Debug>(what: &str, found: T, expected: T) -> Outcome {
+    if found == expected { Ok(()) } else { Err(format!("{what}: {found:?} instead of {expected:?}").into()) }
 }

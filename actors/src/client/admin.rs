@@ -17,7 +17,7 @@ use crate::group::message::{
     OffsetFetch,
 };
 use crate::ids::{NodeId, Offset, PartitionId, TopicId};
-use crate::partition::message::{ListOffsets, ListedOffset, OffsetSpec};
+use crate::partition::message::{DeleteRecords, ListOffsets, ListedOffset, OffsetSpec};
 
 /// Makes, changes and describes topics and groups.
 #[derive(Clone, Debug)]
@@ -154,6 +154,38 @@ impl Admin {
         }
         let found = list_offsets(&self.client, left).await?;
         Ok(found.into_iter().filter_map(|(id, listed)| Some((names.remove(&id)?, listed))).collect())
+    }
+
+    /// Deletes the records of a partition that lie before an offset, or all that are committed; where it begins then. In
+    /// vain for compacted topics, whose records are deleted by tombstones.
+    pub async fn delete_records(
+        &self,
+        of: &TopicPartition,
+        before: Option<Offset>,
+    ) -> Result<Offset, ClientError> {
+        let topic = self.client.metadata.topic(&of.topic, self.within()).await?;
+        let unknown = || ClientError::UnknownTopic(of.to_string());
+        let id = topic.partition(of.partition).ok_or_else(unknown)?;
+        let mut tries = Tries::begin("deleting records", self.within());
+        loop {
+            let view = self.client.metadata.ready(tries.left()).await?;
+            if let Some((leader, _)) = view.leader(id) {
+                let deadline = tries.left().min(self.client.settings.request_timeout);
+                let timeout_ms = u32::try_from(deadline.as_millis()).unwrap_or(u32::MAX);
+                let message = DeleteRecords { timeout_ms, parts: vec![(id, before)] };
+                let link = &*self.client.link;
+                match Asks::<DeleteRecords>::ask(link, &Target::Node(leader), message, deadline).await {
+                    Ok(answer) => match answer.parts.into_iter().next() {
+                        Some((_, Ok(start))) => return Ok(start),
+                        Some((_, Err(refusal))) => tries.failed(refusal.into())?,
+                        None => {}
+                    },
+                    Err(error) => tries.failed(error.into())?,
+                }
+            }
+            self.client.metadata.refresh();
+            tries.pause().await?;
+        }
     }
 
     fn coordinator(&self, group: &str) -> Coordinator {

@@ -17,7 +17,7 @@ use crate::group::message::{
     DeleteGroup, DescribeGroup, FindCoordinator, GroupHeartbeat, ListGroups, OffsetCommit, OffsetFetch,
 };
 use crate::ids::NodeId;
-use crate::partition::message::{Fetch, ListOffsets, Produce};
+use crate::partition::message::{DeleteRecords, Fetch, ListOffsets, Produce};
 
 /// Who is asked.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -75,6 +75,7 @@ pub trait Cluster:
     + Asks<Produce>
     + Asks<Fetch>
     + Asks<ListOffsets>
+    + Asks<DeleteRecords>
     + Asks<FindCoordinator>
     + Asks<GroupHeartbeat>
     + Asks<OffsetCommit>

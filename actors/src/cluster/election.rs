@@ -9,11 +9,13 @@
 //!   beyond doubt stays in it (rules 4 and 5);
 //! - where none is beyond doubt, all members are waited for, within a bound, and the greatest (epoch, end) leads.
 
+mod asked;
 mod decided;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+pub(super) use asked::asked;
 pub(super) use decided::decided;
 
 use crate::ids::{LeaderEpoch, Member, NodeId, Offset, PartitionId};

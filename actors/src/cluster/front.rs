@@ -15,14 +15,16 @@ use tokio::time::{Instant, timeout, timeout_at};
 
 use super::controller::ControllerHandle;
 use super::message::nodes::{ClientAnswer, ClientRequest};
+use super::message::voters::{DescribeQuorum, QuorumDescription};
 use super::message::{
-    AlterTopicConfig, CreatePartitions, CreateTopic, DeleteTopic, ElectReplica, Metadata, MetadataAnswer,
+    AlterTopicConfig, CreatePartitions, CreateTopic, DeleteTopic, ElectReplica, ElectionKind, Metadata,
+    MetadataAnswer,
 };
 use super::metadata;
 use super::peers::Peers;
 use super::request::ToController;
 use crate::error::{ErrorCode, Refusal};
-use crate::ids::{NodeId, ProducerId, TopicId};
+use crate::ids::{NodeId, PartitionId, ProducerId, TopicId};
 use crate::image::Image;
 
 mod hand_over;
@@ -121,6 +123,12 @@ impl<P: Peers> ClusterFront<P> {
         Arc::clone(&self.parts().images.borrow())
     }
 
+    /// The node that has the controller, as far as this one knows.
+    #[must_use]
+    pub fn controller(&self) -> Option<NodeId> {
+        *self.parts().leadership.borrow()
+    }
+
     fn parts(&self) -> &FrontParts<P> {
         &self.0.parts
     }
@@ -151,8 +159,7 @@ impl<P: Peers> ClusterFront<P> {
                 image = Arc::clone(&images.borrow_and_update());
             }
         }
-        let controller = *self.parts().leadership.borrow();
-        metadata::answer(&image, controller, names)
+        metadata::answer(&image, self.controller(), names)
     }
 
     /// Returns after this time, and soon after no controller is known: a node that is cut off hears no news, and who
@@ -207,6 +214,42 @@ impl<P: Peers> ClusterFront<P> {
         let partition = image.topics().named(&name).and_then(|topic| topic.partition(index));
         let leads = partition.and_then(|state| state.leader).is_some_and(|leader| leader.node == node);
         done(answered, |_| leads)
+    }
+
+    /// Elects leaders; what became of each.
+    pub async fn elect_leaders(
+        &self,
+        partitions: Vec<PartitionId>,
+        kind: ElectionKind,
+    ) -> Result<Vec<(PartitionId, Result<(), Refusal>)>, Refusal> {
+        let answered = self.client(ClientRequest::ElectLeaders(partitions, kind)).await;
+        let repeated = answered.repeated;
+        match answered.answer? {
+            ClientAnswer::Elected(mut each) => {
+                for (_, result) in &mut each {
+                    // An earlier attempt, whose answer was lost, has done it.
+                    let is_done = |refusal: &mut Refusal| refusal.code == ErrorCode::ElectionNotNeeded;
+                    if repeated && result.as_mut().err().is_some_and(is_done) {
+                        *result = Ok(());
+                    }
+                }
+                Ok(each)
+            }
+            other => Err(unexpected(&other)),
+        }
+    }
+
+    /// The quorum as its leader, another node, sees it.
+    pub async fn describe_quorum(&self) -> Result<QuorumDescription, Refusal> {
+        let unknown =
+            || Refusal::new(ErrorCode::NotLeaderOrFollower, "no leader of the quorum is known; try again");
+        let leader = self.controller().ok_or_else(unknown)?;
+        let most = self.parts().settings.attempt_timeout;
+        let asked = self.parts().peers.ask(leader, DescribeQuorum {}, most).await;
+        asked.unwrap_or_else(|error| {
+            let text = format!("the leader of the quorum, node {leader}, did not answer: {error}; try again");
+            Err(Refusal::new(ErrorCode::RequestTimedOut, text))
+        })
     }
 
     /// A producer id that nobody has had, from this node's block.

@@ -169,5 +169,14 @@ impl Message for ElectReplica {
     type Answer = Result<(), Refusal>;
 }
 
+/// What an election is to give.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ElectionKind {
+    /// The lead to the first of the replicas, if it is in sync.
+    Preferred,
+    /// A leader to a partition without one, if its topic allows that one lacks records.
+    Unclean,
+}
+
 impl Answer for TopicId {}
 impl Answer for ProducerId {}

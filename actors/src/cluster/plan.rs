@@ -1,9 +1,9 @@
 //! From a request to the commands that grant it. Pure: the image, the settings and the time are arguments.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::message::nodes::{ClientAnswer, ClientRequest, RegisterNode, Resign};
-use super::message::{AlterTopicConfig, CreatePartitions, CreateTopic, ElectReplica};
+use super::message::{AlterTopicConfig, CreatePartitions, CreateTopic, ElectReplica, ElectionKind};
 use super::request::{Reply, Request};
 use super::{election, placement};
 use crate::error::{ErrorCode, Refusal};
@@ -95,6 +95,9 @@ pub(super) fn plan(request: Request, image: &Image, defaults: TopicDefaults, now
                 },
                 Err(refusal) => Planned::answered(Err(refusal), reply),
             }
+        }
+        Request::Client(ClientRequest::ElectLeaders(partitions, kind), reply) => {
+            elect_leaders(partitions, kind, reply, image)
         }
         Request::Client(request, reply) => match client(request, image, defaults) {
             Ok((command, answer)) => Planned::one(command, reply, move |outcome| match outcome {
@@ -209,8 +212,8 @@ fn client(
         ClientRequest::AllocateProducerIds(count) => {
             Ok((Command::AllocateProducerIds { count }, ClientAnswer::Done))
         }
-        // Needs several commands.
-        ClientRequest::ElectReplica(_) => Err(Err(lost())),
+        // They need several commands, or several answers.
+        ClientRequest::ElectReplica(_) | ClientRequest::ElectLeaders(..) => Err(Err(lost())),
     }
 }
 
@@ -229,6 +232,31 @@ fn elect_replica(request: &ElectReplica, image: &Image) -> Result<(PartitionId, 
     };
     let before = topic.overrides.get(UNCLEAN_LEADER_ELECTION).cloned();
     Ok((partition, vec![allow(Some("true".to_owned())), elect, allow(before)]))
+}
+
+/// Elections that a client asks for, each judged by itself, in one command.
+fn elect_leaders(
+    partitions: Vec<PartitionId>,
+    kind: ElectionKind,
+    reply: Reply<ClientAnswer>,
+    image: &Image,
+) -> Planned {
+    let (mut elections, mut results) = (Vec::new(), Vec::new());
+    for partition in partitions.into_iter().collect::<BTreeSet<_>>() {
+        let asked = election::asked(image, partition, kind);
+        results.push((partition, asked.map(|election| elections.push(election))));
+    }
+    let commands = if elections.is_empty() { vec![] } else { vec![Command::ElectLeaders { elections }] };
+    Planned::of(commands, reply, move |outcomes| {
+        if let Some(Outcome::Elected { refused }) = outcomes.first() {
+            for (partition, result) in &mut results {
+                if let Some((_, refusal)) = refused.iter().find(|(id, _)| id == partition) {
+                    *result = Err(refusal.clone());
+                }
+            }
+        }
+        Ok(ClientAnswer::Elected(results))
+    })
 }
 
 fn named<'a>(image: &'a Image, name: &str) -> Result<&'a Topic, Refusal> {

@@ -143,6 +143,7 @@ impl Request {
                 let bytes = |value: &Option<String>| value.as_ref().map_or(0, String::len);
                 request.changes.iter().map(|(name, value)| name.len() + bytes(value)).sum::<usize>() / 100
             }
+            Self::Client(ClientRequest::ElectLeaders(partitions, _), _) => partitions.len() / 2,
             Self::Client(..) | Self::Heartbeat(..) | Self::HandOver(..) => 0,
         };
         items.saturating_add(1)

@@ -147,6 +147,7 @@ impl Fetcher {
         let part = |wanted: &Wanted| FetchPart {
             partition: wanted.partition,
             leader_epoch: view.leader(wanted.partition).map(|(_, epoch)| epoch),
+            last_fetched_epoch: None,
             offset: wanted.offset,
             max_bytes: settings.partition_fetch_bytes,
         };

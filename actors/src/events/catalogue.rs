@@ -333,6 +333,16 @@ const GROUPS: &[Series] = &[
     ),
 ];
 
+/// Kafka's listener.
+const KAFKA: &[Series] = &[
+    gauge("millstream_fetch_sessions", "Fetch sessions of Kafka clients that are kept."),
+    gauge("millstream_fetch_session_partitions", "Partitions of all fetch sessions."),
+    counter(
+        "millstream_fetch_session_evictions_total",
+        "Fetch sessions that went because another needed the place.",
+    ),
+];
+
 /// Links to other nodes and to clients.
 const PEERS: &[Series] = &[
     gauge("millstream_peer_links", "Links up now, to nodes and clients."),
@@ -370,7 +380,7 @@ const PEERS: &[Series] = &[
 
 /// All of them.
 pub fn all() -> impl Iterator<Item = &'static Series> {
-    [NODE, CLUSTER, QUORUM, PARTITIONS, REPLICATION, LOG, GROUPS, PEERS].into_iter().flatten()
+    [NODE, CLUSTER, QUORUM, PARTITIONS, REPLICATION, LOG, GROUPS, KAFKA, PEERS].into_iter().flatten()
 }
 
 impl Events {

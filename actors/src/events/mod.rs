@@ -7,6 +7,7 @@ pub mod catalogue;
 mod cluster;
 mod group;
 mod invariants;
+pub mod kafka;
 mod log;
 pub mod partition;
 mod quorum;

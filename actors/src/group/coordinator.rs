@@ -233,9 +233,7 @@ impl Coordinator {
                 }
             }
             GroupRequest::Classic { request, .. } => self.serve_classic(request),
-            GroupRequest::DeleteOffsets { request, reply } => {
-                self.decide(Some(reply), |machine, around| machine.delete_offsets(around, &request));
-            }
+            GroupRequest::DeleteOffsets { request, reply } => self.delete_offsets(request, reply),
             GroupRequest::Delete { request, reply } => {
                 // A member that was promised an id is on its way.
                 if let Some(refusal) = self.deletion_refused() {
@@ -246,9 +244,12 @@ impl Coordinator {
                     self.classic = None;
                 }
             }
-            GroupRequest::Fetch { request, reply } => {
+            GroupRequest::Fetch { request, reader, reply } => {
+                let reader = reader.filter(|_| self.classic.is_none());
                 self.decide(Some(reply), |machine, around| {
-                    from_memory(Ok(machine.fetch(around.topics, &request)))
+                    let checked =
+                        reader.map_or(Ok(()), |(member, epoch)| machine.check_reader(&member, epoch));
+                    from_memory(checked.map(|()| machine.fetch(around.topics, &request)))
                 });
             }
             GroupRequest::Describe { request, reply } => {

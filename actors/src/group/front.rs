@@ -189,6 +189,17 @@ impl GroupFront {
         self.ask_group(&group, |reply| GroupRequest::Commit { request, committer: Some(committer), reply })
     }
 
+    /// Reads committed offsets for a member, which has to be one, in its epoch; a group of the classic protocol does not
+    /// ask who reads.
+    pub fn fetch_as(
+        &self,
+        request: OffsetFetch,
+        reader: Option<(String, i32)>,
+    ) -> BoxFuture<'static, <OffsetFetch as Message>::Answer> {
+        let group = request.group.clone();
+        self.ask_group(&group, |reply| GroupRequest::Fetch { request, reader, reply })
+    }
+
     fn ask_as<T: Send + 'static>(
         &self,
         places: &Arc<Semaphore>,
@@ -261,7 +272,7 @@ impl GroupMessage for OffsetCommit {
 
 impl GroupMessage for OffsetFetch {
     fn ask(self, front: &GroupFront, _host: &str) -> BoxFuture<'static, Self::Answer> {
-        front.ask_group(&self.group.clone(), |reply| GroupRequest::Fetch { request: self, reply })
+        front.fetch_as(self, None)
     }
 }
 

@@ -48,6 +48,8 @@ pub(super) enum GroupRequest {
     },
     Fetch {
         request: OffsetFetch,
+        /// The member that asks, with its epoch, if one says that it does (KIP-848).
+        reader: Option<(String, i32)>,
         reply: Reply<Result<Vec<(PartitionId, CommittedOffset)>, Refusal>>,
     },
     Describe {

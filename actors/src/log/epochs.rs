@@ -47,6 +47,17 @@ impl Epochs<'_> {
         Some((*known, end))
     }
 
+    /// The same as Kafka's clients are told it: nothing of an epoch greater than all that are known here, and of one
+    /// below them all that it ended where the first begins.
+    #[must_use]
+    pub fn end_as_asked(&self, epoch: LeaderEpoch) -> Option<(LeaderEpoch, Offset)> {
+        if self.last().is_none_or(|last| epoch > last) {
+            return None;
+        }
+        let before_all = || self.cache.entries.first().map(|(_, start)| (epoch, *start));
+        self.end_offset_for(epoch).or_else(before_all)
+    }
+
     /// The epoch in which the record at `offset` was written.
     #[must_use]
     pub fn epoch_of(&self, offset: Offset) -> Option<LeaderEpoch> {
@@ -160,6 +171,19 @@ mod tests {
         assert_eq!(end(&cache, 5), Some((5, 20)));
         assert_eq!(end(&cache, 9), Some((7, 30)));
         assert_eq!(Epochs { cache: &cache, end: Offset(30) }.epoch_of(Offset(19)), Some(LeaderEpoch(5)));
+    }
+
+    #[test]
+    fn clients_are_told_nothing_of_epochs_beyond_the_last_and_of_those_before_the_first_where_it_begins() {
+        let mut cache = cache();
+        cache.advance_start(Offset(12));
+        let epochs = Epochs { cache: &cache, end: Offset(30) };
+        let told = [1, 4, 5, 6, 7, 8]
+            .map(|epoch| epochs.end_as_asked(LeaderEpoch(epoch)).map(|(epoch, end)| (epoch.0, end.0)));
+        let expected = [Some((1, 12)), Some((4, 12)), Some((5, 20)), Some((5, 20)), Some((7, 30)), None];
+        assert_eq!(told, expected);
+        let empty = EpochCache::default();
+        assert_eq!(Epochs { cache: &empty, end: Offset(0) }.end_as_asked(LeaderEpoch(0)), None);
     }
 
     #[test]

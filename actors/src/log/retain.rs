@@ -54,6 +54,12 @@ impl Log {
         Ok(())
     }
 
+    /// `done` hears when the log's start as it is now is on disk: within a second or so. Never refused; it must not
+    /// block.
+    pub fn keep_start(&self, done: Box<dyn FnOnce(Result<(), LogError>) + Send>) {
+        self.directory.syncer().await_table(done);
+    }
+
     /// The first segments go.
     fn let_go(&mut self, count: usize) {
         if count == 0 {

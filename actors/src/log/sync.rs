@@ -19,8 +19,8 @@ use std::time::Duration;
 use millstream_transport::world::Threads;
 
 use self::pool::Pool;
-use super::directory::Shared;
 use super::directory::ends::{Asked, ReplicaEnds, Work};
+use super::directory::{Shared, TableDone};
 use super::error::LogError;
 use crate::ids::Offset;
 
@@ -104,16 +104,42 @@ impl Syncer {
         }
         if self.threads.simulated_delay().is_none() {
             self.wake_leader(|queue| queue.table = true);
-        } else if !self.line.table_timer.swap(true, Ordering::Relaxed) {
-            let line = Arc::downgrade(&self.line);
-            let shared = Arc::downgrade(&self.shared);
-            after(super::directory::TABLE_EVERY, move || {
-                if let (Some(shared), Some(line)) = (shared.upgrade(), line.upgrade()) {
-                    line.table_timer.store(false, Ordering::Relaxed);
+        } else {
+            self.start_table_timer();
+        }
+    }
+
+    /// `done` hears when what the table has to tell now is on disk: within a second or so. Never refused.
+    pub(super) fn await_table(&self, done: TableDone) {
+        if let Err(failed) = self.shared.health.check() {
+            return done(Err(failed));
+        }
+        self.shared.await_table(done);
+        if self.threads.simulated_delay().is_none() {
+            self.wake_leader(|queue| queue.table = true);
+        } else {
+            self.start_table_timer();
+        }
+    }
+
+    /// In a simulation: looks after the table in a while.
+    fn start_table_timer(&self) {
+        if self.line.table_timer.swap(true, Ordering::Relaxed) {
+            return;
+        }
+        let line = Arc::downgrade(&self.line);
+        let shared = Arc::downgrade(&self.shared);
+        after(super::directory::TABLE_EVERY, move || {
+            if let (Some(shared), Some(line)) = (shared.upgrade(), line.upgrade()) {
+                line.table_timer.store(false, Ordering::Relaxed);
+                if shared.is_table_awaited() {
+                    // A failure is latched, which is how it is told.
+                    let _ = shared.write_table();
+                } else {
                     shared.write_table_if_due();
                 }
-            });
-        }
+            }
+        });
     }
 
     /// Finishes what is asked for and ends the threads. Further requests are served on their callers' threads.

@@ -106,6 +106,15 @@ pub struct Feed {
     pub log_start: Offset,
 }
 
+/// What a follower has on its disk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct FollowerEnds {
+    /// Up to where its log is durable.
+    pub durable_end: Offset,
+    /// The log start that it would begin with.
+    pub log_start: Offset,
+}
+
 /// Feeder to leader: a follower has so much on its disk.
 #[derive(Clone, Copy, Debug, Message)]
 #[rtype(result = "()")]
@@ -114,8 +123,8 @@ pub struct FollowerReported {
     pub member: Member,
     /// The epoch.
     pub epoch: LeaderEpoch,
-    /// Up to where.
-    pub durable_end: Offset,
+    /// How much.
+    pub ends: FollowerEnds,
 }
 
 /// Feeder to leader: a follower's session has ended, or it follows in this epoch no longer.
@@ -156,7 +165,7 @@ pub trait LeaderLinks: Debug + Send {
     /// Stops reading this partition from any leader.
     fn close(&self, partition: PartitionId);
     /// Tells the leader how much is on disk; a later report replaces one that has not been sent.
-    fn report(&self, partition: PartitionId, epoch: LeaderEpoch, durable_end: Offset);
+    fn report(&self, partition: PartitionId, epoch: LeaderEpoch, ends: FollowerEnds);
 }
 
 /// Follower to replica: what the leader says. Answered when it has been taken in (batches: appended, not yet synced),

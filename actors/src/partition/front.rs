@@ -12,9 +12,13 @@ use super::directory::ReplicaDirectory;
 use super::join::{FetchBounds, FetchJoin, FetchPlace, Join};
 use super::memory::{Budget, Permit};
 use super::message::{
-    ConfirmEpoch, Fetch, FetchAnswer, ListOffsets, ListOffsetsAnswer, Produce, ProduceAnswer,
+    ConfirmEpoch, DeleteRecords, DeleteRecordsAnswer, EpochEnd, EpochPart, Fetch, FetchAnswer, ListOffsets,
+    ListOffsetsAnswer, ListPart, Produce, ProduceAnswer,
 };
-use super::replica::{ConfirmOne, EndOne, FetchOne, ListOne, ProduceOne, Replica, Standing, StandingOf};
+use super::replica::{
+    ConfirmOne, DeleteOne, EndOne, EpochOne, FetchOne, ListOne, ProduceOne, Replica, SizeOf, Standing,
+    StandingOf,
+};
 use super::reply::Reply;
 use crate::error::{ErrorCode, Refusal};
 use crate::ids::{LeaderEpoch, Offset, PartitionId};
@@ -24,6 +28,9 @@ const WAIT_MAX: Duration = Duration::from_secs(300);
 
 /// The parts of a request may name so many partitions.
 const PARTS_MAX: usize = 100_000;
+
+/// Where epochs end, for each partition asked about; `None` where its log knows nothing of the epoch.
+pub type EpochEnds = Vec<(PartitionId, Result<Option<EpochEnd>, Refusal>)>;
 
 /// The door to the replicas of one node. Cheap to clone, from any thread.
 #[derive(Clone, Debug)]
@@ -96,11 +103,56 @@ impl Front {
 
     /// Asks for offsets. `answer` is called once, on any thread; it must not block.
     pub fn list_offsets(&self, list: ListOffsets, answer: impl FnOnce(ListOffsetsAnswer) + Send + 'static) {
-        let partitions = list.parts.iter().map(|(partition, _)| *partition).take(PARTS_MAX);
+        let part = |(partition, spec)| ListPart { partition, leader_epoch: None, spec };
+        self.list_offsets_of(list.parts.into_iter().map(part).collect(), answer);
+    }
+
+    /// The same for askers that say which leader epochs they know.
+    pub fn list_offsets_of(
+        &self,
+        parts: Vec<ListPart>,
+        answer: impl FnOnce(ListOffsetsAnswer) + Send + 'static,
+    ) {
+        let partitions = parts.iter().map(|part| part.partition).take(PARTS_MAX);
         let replies = Join::start(partitions, |parts| answer(ListOffsetsAnswer { parts }));
-        for ((partition, spec), reply) in list.parts.into_iter().zip(replies) {
+        for (ListPart { partition, leader_epoch, spec }, reply) in parts.into_iter().zip(replies) {
             match self.replicas.get(partition) {
-                Some(replica) => give(&replica.address, ListOne { spec, reply }, |one| one.reply),
+                Some(replica) => {
+                    give(&replica.address, ListOne { leader_epoch, spec, reply }, |one| one.reply)
+                }
+                None => reply.send(Err(unknown(partition))),
+            }
+        }
+    }
+
+    /// Deletes records. `answer` is called once, when every part is answered, on any thread; it must not block.
+    pub fn delete_records(
+        &self,
+        delete: DeleteRecords,
+        answer: impl FnOnce(DeleteRecordsAnswer) + Send + 'static,
+    ) {
+        let timeout = Duration::from_millis(delete.timeout_ms.into()).min(WAIT_MAX);
+        let partitions = delete.parts.iter().map(|(partition, _)| *partition).take(PARTS_MAX);
+        let replies = Join::start(partitions, |parts| answer(DeleteRecordsAnswer { parts }));
+        for ((partition, before), reply) in delete.parts.into_iter().zip(replies) {
+            match self.replicas.get(partition) {
+                Some(replica) => {
+                    give(&replica.address, DeleteOne { before, timeout, reply }, |one| one.reply);
+                }
+                None => reply.send(Err(unknown(partition))),
+            }
+        }
+    }
+
+    /// Asks where epochs end. `answer` is called once, on any thread; it must not block.
+    pub fn epoch_ends(&self, parts: Vec<EpochPart>, answer: impl FnOnce(EpochEnds) + Send + 'static) {
+        let partitions = parts.iter().map(|part| part.partition).take(PARTS_MAX);
+        let replies = Join::start(partitions, answer);
+        for (EpochPart { partition, leader_epoch, epoch }, reply) in parts.into_iter().zip(replies) {
+            match self.replicas.get(partition) {
+                Some(replica) => {
+                    give(&replica.address, EpochOne { leader_epoch, epoch, reply }, |one| one.reply)
+                }
                 None => reply.send(Err(unknown(partition))),
             }
         }
@@ -139,6 +191,22 @@ impl Front {
         match self.replicas.get(partition) {
             Some(replica) => give(&replica.address, StandingOf(reply), |asked| asked.0),
             None => reply.send(Err(unknown(partition))),
+        }
+    }
+
+    /// How many bytes the logs of these partitions have here, whether they are led here or not. `answer` is called once,
+    /// on any thread; it must not block.
+    pub fn log_sizes(
+        &self,
+        partitions: Vec<PartitionId>,
+        answer: impl FnOnce(Vec<(PartitionId, Result<u64, Refusal>)>) + Send + 'static,
+    ) {
+        let replies = Join::start(partitions.iter().copied(), answer);
+        for (partition, reply) in partitions.into_iter().zip(replies) {
+            match self.replicas.get(partition) {
+                Some(replica) => give(&replica.address, SizeOf(reply), |asked| asked.0),
+                None => reply.send(Err(unknown(partition))),
+            }
         }
     }
 

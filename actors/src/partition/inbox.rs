@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use actix::{Message, Recipient};
 
 use super::state::ChangeOutcome;
-use crate::ids::LeaderEpoch;
+use crate::ids::{LeaderEpoch, Offset};
 use crate::image::assignment::Assignment;
 use crate::log::LogError;
 
@@ -27,6 +27,8 @@ pub struct Completions {
     pub assignment: Option<Assignment>,
     /// A sync has ended; a failure stays.
     pub synced: Option<Result<(), LogError>>,
+    /// The log's start is on disk up to here; a failure stays.
+    pub kept_start: Option<Result<Offset, LogError>>,
     /// What became of the proposed change.
     pub settled: Option<(LeaderEpoch, u64, ChangeOutcome)>,
     /// A timer has come.
@@ -66,6 +68,17 @@ impl Inbox {
             if !matches!(completions.synced, Some(Err(_))) {
                 completions.synced = Some(result);
             }
+        });
+    }
+
+    /// A log start is on disk.
+    pub fn kept_start(&self, result: Result<Offset, LogError>) {
+        self.put(|completions| {
+            completions.kept_start = match (completions.kept_start.take(), result) {
+                (Some(Err(failed)), _) => Some(Err(failed)),
+                (Some(Ok(before)), Ok(start)) => Some(Ok(before.max(start))),
+                (_, result) => Some(result),
+            };
         });
     }
 

@@ -100,6 +100,9 @@ pub struct FetchPart {
     pub partition: PartitionId,
     /// The leader epoch the sender knows.
     pub leader_epoch: Option<LeaderEpoch>,
+    /// The epoch of the record before `offset`, if the sender knows it: it is told where its history and that of the
+    /// leader part (KIP-320, KIP-595).
+    pub last_fetched_epoch: Option<LeaderEpoch>,
     /// The first offset wanted; the batch that holds it comes whole.
     pub offset: Offset,
     /// Bytes of this part.
@@ -113,9 +116,21 @@ pub struct Fetched {
     pub high_watermark: Offset,
     /// First offset still in the partition.
     pub log_start_offset: Offset,
+    /// Where the history of the one who asks leaves the leader's: the last epoch that both have, and its end here. Then
+    /// there are no batches.
+    pub diverging: Option<EpochEnd>,
     /// Whole record batches, all below the high watermark; empty if there is nothing new.
     #[serde(skip)]
     pub batches: Bytes,
+}
+
+/// Where a leader epoch ends in a log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EpochEnd {
+    /// The epoch.
+    pub epoch: LeaderEpoch,
+    /// The offset behind its last record.
+    pub end: Offset,
 }
 
 /// Answers to [`Fetch`], in its order.
@@ -157,6 +172,10 @@ pub enum OffsetSpec {
     Latest,
     /// The first record with this timestamp or a later one (milliseconds since 1970).
     Timestamp(i64),
+    /// The first of the records with the greatest timestamp (KIP-734).
+    MaxTimestamp,
+    /// The end of what lies in tiered storage: there is none.
+    Tiered,
 }
 
 /// Asks for offsets of partitions that the receiver leads.
@@ -166,6 +185,28 @@ pub struct ListOffsets {
     pub parts: Vec<(PartitionId, OffsetSpec)>,
 }
 
+/// One partition of a request for offsets, with the leader epoch that the asker knows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ListPart {
+    /// The partition.
+    pub partition: PartitionId,
+    /// Refused if it is not the current one.
+    pub leader_epoch: Option<LeaderEpoch>,
+    /// Which offset.
+    pub spec: OffsetSpec,
+}
+
+/// Asks where an epoch ends in the log of a leader (KIP-320).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct EpochPart {
+    /// The partition.
+    pub partition: PartitionId,
+    /// The leader epoch that the asker knows; refused if it is not the current one.
+    pub leader_epoch: Option<LeaderEpoch>,
+    /// The epoch asked about.
+    pub epoch: LeaderEpoch,
+}
+
 /// An offset found, and the timestamp of its record where one was looked up; `None` if no record is that late.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ListedOffset {
@@ -173,6 +214,8 @@ pub struct ListedOffset {
     pub offset: Option<Offset>,
     /// The record's timestamp.
     pub timestamp_ms: Option<i64>,
+    /// The epoch in which the record at the offset was written; the current one for the end.
+    pub leader_epoch: Option<LeaderEpoch>,
 }
 
 /// Answers to [`ListOffsets`], in its order.
@@ -203,6 +246,30 @@ impl Message for ConfirmEpoch {
     type Answer = Result<(), Refusal>;
 }
 
+/// Deletes the records that lie before an offset, from partitions that the receiver leads. Answered once, when no
+/// in-sync member has them any more.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct DeleteRecords {
+    /// How long that may take, in milliseconds.
+    pub timeout_ms: u32,
+    /// One entry a partition; without an offset it is the high watermark.
+    pub parts: Vec<(PartitionId, Option<Offset>)>,
+}
+
+/// Answers to [`DeleteRecords`], in its order.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct DeleteRecordsAnswer {
+    /// One entry a part: where the logs of the in-sync members begin, the least of them.
+    pub parts: Vec<(PartitionId, Result<Offset, Refusal>)>,
+}
+
+impl Message for DeleteRecords {
+    const KIND: u16 = 110;
+    type Answer = DeleteRecordsAnswer;
+}
+
+impl Answer for DeleteRecordsAnswer {}
+
 /// Where a client should go instead, told with `NotLeaderOrFollower`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LeaderHint {
@@ -210,4 +277,53 @@ pub struct LeaderHint {
     pub node: NodeId,
     /// Its epoch.
     pub epoch: LeaderEpoch,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::ErrorCode;
+    use crate::ids::TopicId;
+
+    /// A topic's id has its length before it; signs of numbers are in the lowest bit.
+    const PARTITION: &str = "10abababababababababababababababab04";
+
+    fn partition() -> PartitionId {
+        PartitionId { topic: TopicId(uuid::Uuid::from_bytes([0xab; 16])), index: 2 }
+    }
+
+    fn hex(value: &impl Serialize) -> String {
+        postcard::to_stdvec(value).unwrap().iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+
+    #[test]
+    fn deletions_have_their_bytes() {
+        let parts = vec![(partition(), Some(Offset(5))), (partition(), None)];
+        let delete = DeleteRecords { timeout_ms: 300, parts };
+        assert_eq!((DeleteRecords::KIND, DeleteRecords::VERSION), (110, 1));
+        assert_eq!(hex(&delete), format!("ac0202{PARTITION}010a{PARTITION}00"));
+        let refusal = Refusal::new(ErrorCode::OffsetOutOfRange, "no");
+        let parts = vec![(partition(), Ok(Offset(5))), (partition(), Err(refusal))];
+        let answer = DeleteRecordsAnswer { parts };
+        assert_eq!(hex(&answer), format!("02{PARTITION}000a{PARTITION}0101026e6f"));
+    }
+
+    #[test]
+    fn what_is_asked_of_epochs_and_offsets_has_its_bytes() {
+        let part = FetchPart {
+            partition: partition(),
+            leader_epoch: Some(LeaderEpoch(3)),
+            last_fetched_epoch: Some(LeaderEpoch(2)),
+            offset: Offset(5),
+            max_bytes: 1,
+        };
+        assert_eq!(hex(&part), format!("{PARTITION}010601040a01"));
+        let list = ListOffsets {
+            parts: vec![(partition(), OffsetSpec::MaxTimestamp), (partition(), OffsetSpec::Tiered)],
+        };
+        assert_eq!(hex(&list), format!("02{PARTITION}03{PARTITION}04"));
+        let listed =
+            ListedOffset { offset: Some(Offset(5)), timestamp_ms: None, leader_epoch: Some(LeaderEpoch(3)) };
+        assert_eq!(hex(&listed), "010a000106");
+    }
 }

@@ -17,4 +17,5 @@ pub mod replica;
 pub mod reply;
 pub mod state;
 pub mod supervisor;
+pub mod trim;
 pub mod warden;

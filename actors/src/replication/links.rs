@@ -11,8 +11,8 @@ use super::follower::{Asker, Desk, Follower, SessionKey};
 use super::message::Question;
 use super::settings::FetchSettings;
 use crate::events::{Events, ReplicationMetrics, SessionSide};
-use crate::ids::{Incarnation, LeaderEpoch, Member, NodeId, Offset, PartitionId};
-use crate::partition::following::{FollowerLog, FromLeader, LeaderLinks};
+use crate::ids::{Incarnation, LeaderEpoch, Member, NodeId, PartitionId};
+use crate::partition::following::{FollowerEnds, FollowerLog, FromLeader, LeaderLinks};
 
 /// What the links of all cores of a node share.
 #[derive(Clone, Debug)]
@@ -215,9 +215,9 @@ impl LeaderLinks for ReplicaLinks {
         }
     }
 
-    fn report(&self, partition: PartitionId, epoch: LeaderEpoch, durable_end: Offset) {
+    fn report(&self, partition: PartitionId, epoch: LeaderEpoch, ends: FollowerEnds) {
         if let Some(desk) = self.reading_desk(partition) {
-            desk.report(partition, epoch, durable_end);
+            desk.report(partition, epoch, ends);
         }
     }
 }

@@ -11,7 +11,7 @@ use millstream_transport::message::{Answer, BodyMismatch, Message};
 use serde::{Deserialize, Serialize};
 
 use crate::ids::{Incarnation, LeaderEpoch, Member, NodeId, Offset, PartitionId};
-use crate::partition::following::{FeedRefusal, FollowerLog, Opening};
+use crate::partition::following::{FeedRefusal, FollowerEnds, FollowerLog, Opening};
 
 /// Opens a fetch session between one core of the follower's node and one of the leader's.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -103,8 +103,8 @@ pub struct Progress {
     pub slot: u32,
     /// Bytes taken in since this was last told: credit.
     pub taken_bytes: u32,
-    /// Up to where it is on disk, if that is news.
-    pub durable_end: Option<Offset>,
+    /// What it has on disk, if that is news.
+    pub ends: Option<FollowerEnds>,
 }
 
 /// Leader to follower: everything since its last turn. Taken in this order: answers, ended, parts.

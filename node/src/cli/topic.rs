@@ -2,11 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
+use clap::{Arg, ArgAction, ArgGroup, ArgMatches, Command, value_parser};
 use millstream_actors::client::{Admin, Client, ClientError, TopicPartition, TopicView};
 use millstream_actors::cluster::message::{CreateTopic, ElectReplica};
 use millstream_actors::error::ErrorCode;
-use millstream_actors::ids::NodeId;
+use millstream_actors::ids::{NodeId, Offset};
 use millstream_actors::partition::message::OffsetSpec;
 
 use super::connection::{arguments, with_client};
@@ -54,7 +54,24 @@ pub(super) fn command() -> Command {
                         .help("The new number in all"),
                 ),
         )
+        .subcommand(delete_records_command())
         .subcommand(elect_command())
+}
+
+fn delete_records_command() -> Command {
+    Command::new("delete-records")
+        .about("Delete the records of a partition that lie before an offset; there is no way back")
+        .arg(name())
+        .arg(partition())
+        .arg(
+            Arg::new("before")
+                .long("before")
+                .value_name("OFFSET")
+                .value_parser(value_parser!(i64).range(0..))
+                .help("The first offset that is kept"),
+        )
+        .arg(flag("all", "All records that are committed").conflicts_with("before"))
+        .group(ArgGroup::new("which").args(["before", "all"]).required(true))
 }
 
 fn elect_command() -> Command {
@@ -67,14 +84,7 @@ fn elect_command() -> Command {
              another replica that has them comes back later.",
         )
         .arg(name())
-        .arg(
-            Arg::new("partition")
-                .long("partition")
-                .value_name("N")
-                .required(true)
-                .value_parser(value_parser!(i32).range(0..))
-                .help("Which partition"),
-        )
+        .arg(partition())
         .arg(
             Arg::new("node")
                 .long("node")
@@ -106,6 +116,15 @@ fn create_command() -> Command {
         )
         .arg(setting("set", "SETTING=VALUE").help("A setting of the topic, as in flush.policy=os"))
         .arg(flag("if-not-exists", "Success where the topic exists already, as it is"))
+}
+
+fn partition() -> Arg {
+    Arg::new("partition")
+        .long("partition")
+        .value_name("N")
+        .required(true)
+        .value_parser(value_parser!(i32).range(0..))
+        .help("Which partition")
 }
 
 fn name() -> Arg {
@@ -143,6 +162,11 @@ pub(super) fn run(matches: &ArgMatches) -> Result<(), Failure> {
                 say(&format!("{} changed", named(matches)))
             })
         }
+        "delete-records" => with_client(matches, async |client| {
+            let (of, before) = to_delete(matches);
+            let start = client.admin().delete_records(&of, before).await?;
+            say(&format!("{of} begins at offset {start}"))
+        }),
         "elect" => with_client(matches, async |client| {
             let election = to_elect(matches);
             let done = format!(
@@ -163,6 +187,13 @@ pub(super) fn run(matches: &ArgMatches) -> Result<(), Failure> {
 
 fn named(matches: &ArgMatches) -> &str {
     matches.get_one::<String>("name").map_or("", String::as_str)
+}
+
+/// The partition, and the first offset that is kept; none where all committed records go.
+fn to_delete(matches: &ArgMatches) -> (TopicPartition, Option<Offset>) {
+    let partition = matches.get_one::<i32>("partition").copied().unwrap_or(0);
+    let before = matches.get_one::<i64>("before").copied();
+    (TopicPartition::new(named(matches), partition), before.map(Offset))
 }
 
 fn to_elect(matches: &ArgMatches) -> ElectReplica {
@@ -345,6 +376,18 @@ mod tests {
         assert_eq!((election.partition, election.node, election.is_confirmed), (0, NodeId(3), false));
         assert!(elects("topic elect a --partition 0 --node 3 --unclean").is_confirmed);
         assert!(parsed("topic elect a --partition 0").is_err());
+    }
+
+    #[test]
+    fn records_are_deleted_before_an_offset_or_all_and_one_of_both_is_said() {
+        let deletes = |line: &str| to_delete(of(&parsed(line).unwrap(), "delete-records"));
+        let line = "topic delete-records a --partition 2";
+        let (partition, before) = deletes(&format!("{line} --before 9"));
+        assert_eq!((partition, before), (TopicPartition::new("a", 2), Some(Offset(9))));
+        assert_eq!(deletes(&format!("{line} --all")).1, None);
+        for wrong in ["", " --before -1", " --before 9 --all"] {
+            assert!(parsed(&format!("{line}{wrong}")).is_err(), "{wrong}");
+        }
     }
 
     #[test]

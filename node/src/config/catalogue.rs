@@ -213,6 +213,14 @@ pub const SETTINGS: &[Setting] = &[
         "What fetched batches may occupy together, until the clients have taken them. Once it is used up each fetch brings one \
          batch.",
     ),
+    // Kafka's fetch sessions.
+    setting(
+        "max.incremental.fetch.session.cache.slots",
+        whole(0, 1 << 20, "sessions"),
+        "1000",
+        AtRestart,
+        "Fetch sessions of Kafka clients that are kept. Clients without one name all partitions in every request.",
+    ),
     // The quorum.
     setting(
         "quorum.voters",

@@ -26,6 +26,7 @@ pub struct KafkaConfig {
     pub connections_per_ip_max: usize,
     pub connections_idle_max: Duration,
     pub auto_create_topics: bool,
+    pub fetch_session_slots: usize,
     /// Every setting in force, to be told to those who ask by Kafka's call.
     pub told: Vec<(&'static str, String)>,
 }
@@ -49,6 +50,7 @@ impl KafkaConfig {
             connections_per_ip_max: reader.number("max.connections.per.ip")?,
             connections_idle_max: reader.duration_ms("connections.max.idle.ms")?,
             auto_create_topics: reader.flag("auto.create.topics.enable")?,
+            fetch_session_slots: reader.number("max.incremental.fetch.session.cache.slots")?,
             told: SETTINGS
                 .iter()
                 .map(|setting| (setting.name, reader.text(setting.name).to_owned()))

@@ -11,6 +11,7 @@ mod configs;
 mod connection;
 mod dispatch;
 mod error;
+pub(crate) mod fetch_session;
 mod frames;
 pub(crate) mod listener;
 mod places;

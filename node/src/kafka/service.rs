@@ -5,14 +5,18 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use millstream_actors::cluster::front::ClusterFront;
+use millstream_actors::cluster::quorum::Quorum;
 use millstream_actors::error::{ErrorCode, Refusal};
 use millstream_actors::group::front::GroupFront;
-use millstream_actors::ids::NodeId;
-use millstream_actors::image::{Image, NodeState, Topic};
+use millstream_actors::ids::{Member, NodeId, PartitionId};
+use millstream_actors::image::{Image, NodeState, Partition, Topic};
+use millstream_actors::log::LogDirectory;
 use millstream_actors::partition::front::Front;
 use millstream_transport::intake::Intake;
 use millstream_transport::peer::Endpoint;
 use millstream_transport::world::{World, watch};
+
+use super::fetch_session::FetchSessions;
 
 /// Bounds of a listener.
 #[derive(Clone, Copy, Debug)]
@@ -46,6 +50,40 @@ pub(crate) struct Service {
     pub(crate) topic_defaults: BTreeMap<String, String>,
     /// Whether a topic that is asked for and is not there is made.
     pub(crate) auto_create_topics: bool,
+    pub(crate) fetch_sessions: FetchSessions,
+    pub(crate) quorum: Quorum,
+    /// Where the logs lie.
+    pub(crate) directory: Arc<LogDirectory>,
+}
+
+/// What clients are told of a partition beside its name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Standing {
+    /// Who leads it, if somebody does.
+    pub(super) leader: Option<i32>,
+    pub(super) leader_epoch: i32,
+    pub(super) replicas: Vec<i32>,
+    pub(super) in_sync: Vec<i32>,
+    /// Replicas on nodes that are away.
+    pub(super) offline: Vec<i32>,
+}
+
+impl Standing {
+    /// As this image has it.
+    pub(super) fn of(image: &Image, known: &Partition) -> Self {
+        // Between a leader's restart and the next election nobody leads, whatever the name in the image.
+        let lives = |member: &Member| {
+            image.nodes().get(member.node).is_some_and(|node| node.incarnation == member.incarnation)
+        };
+        let is_away = |node: &&NodeId| broker_of(image, **node).is_none();
+        Self {
+            leader: known.leader.filter(lives).map(|leader| wire_id(leader.node)),
+            leader_epoch: known.leader_epoch.0,
+            replicas: known.replicas.iter().copied().map(wire_id).collect(),
+            in_sync: known.in_sync.iter().map(|member| wire_id(member.node)).collect(),
+            offline: known.replicas.iter().filter(is_away).copied().map(wire_id).collect(),
+        }
+    }
 }
 
 /// A node as Kafka's clients see it.
@@ -57,6 +95,12 @@ pub(super) struct Broker {
 }
 
 impl Service {
+    /// The node that has the controller, if it is known and there; -1 if not.
+    pub(super) fn controller_id(&self, image: &Image) -> i32 {
+        let controller = self.cluster.controller().and_then(|node| broker_of(image, node));
+        controller.map_or(-1, |broker| broker.id)
+    }
+
     /// The cluster as this node knows it now.
     pub(super) fn image(&self) -> Arc<Image> {
         Arc::clone(&self.images.borrow())
@@ -81,9 +125,15 @@ pub(super) fn broker_of(image: &Image, node: NodeId) -> Option<Broker> {
 }
 
 fn broker(id: NodeId, address: &str) -> Option<Broker> {
+    let (host, port) = host_and_port(address)?;
+    Some(Broker { id: wire_id(id), host, port: port.into() })
+}
+
+/// The parts of a `host:port`, the host without the brackets of IPv6.
+pub(super) fn host_and_port(address: &str) -> Option<(String, u16)> {
     let (host, port) = address.rsplit_once(':')?;
     let host = host.trim_start_matches('[').trim_end_matches(']').to_owned();
-    Some(Broker { id: wire_id(id), host, port: port.parse().ok()? })
+    Some((host, port.parse().ok()?))
 }
 
 /// Where records of a partition belong that is not led here (KIP-951): the leader and its epoch. It is noted among those
@@ -110,6 +160,16 @@ pub(super) fn leader_elsewhere(
 pub(super) fn unknown(by_id: bool) -> Refusal {
     let code = if by_id { ErrorCode::UnknownTopicId } else { ErrorCode::UnknownTopicOrPartition };
     Refusal::new(code, "no such topic is known here; refresh metadata and try again")
+}
+
+/// A partition as a request names it, or Kafka's refusal of one that is not there.
+pub(super) fn partition(found: Option<&Arc<Topic>>, by_id: bool, index: i32) -> Result<PartitionId, Refusal> {
+    let topic = found.ok_or_else(|| unknown(by_id))?;
+    if topic.partition(index).is_none() {
+        let text = format!("topic {} has no partition {index}; refresh metadata and try again", topic.name);
+        return Err(Refusal::new(ErrorCode::UnknownTopicOrPartition, text));
+    }
+    Ok(PartitionId { topic: topic.id, index })
 }
 
 /// A topic as a request names it: by name in old versions, by id in new ones.

@@ -18,6 +18,7 @@ use millstream_actors::cluster::proposer::QuorumProposer;
 use millstream_actors::cluster::quorum::{PeerWire, Quorum, QuorumDoor, QuorumSettings};
 use millstream_actors::error::ErrorCode;
 use millstream_actors::events::Events;
+use millstream_actors::events::kafka::FetchSessionSeries;
 use millstream_actors::group::doors::{GroupDoors, OwnershipLease};
 use millstream_actors::group::following::{ImageCoordinators, ImageTopics, follow};
 use millstream_actors::group::front::GroupFront;
@@ -55,6 +56,7 @@ use super::tree::{Fatal, Tree};
 use super::vigil::{DirectoryVigil, superseded};
 use super::vitals::NodeVitals;
 use crate::config::NodeConfig;
+use crate::kafka::fetch_session::FetchSessions;
 use crate::kafka::listener::KafkaListener;
 use crate::kafka::service::{ListenerLimits, Service};
 
@@ -211,7 +213,17 @@ impl Running {
             .and(sessions(&world, &found, &events))
             .and(door.handlers());
         service.open(handlers);
-        let parts = (&world, (&config, intake), &partitions, &front, &groups, &images);
+        let parts = (
+            &world,
+            (&config, intake),
+            &partitions,
+            &front,
+            &groups,
+            &images,
+            &events,
+            &disk.directory,
+            &quorum,
+        );
         let kafka = kafka.map(|socket| start_kafka(socket, parts)).transpose()?;
         let state = Arc::new(NodeState::new(images, agent.health(), disk.directory.subscribe()));
         let directory = disk.directory;
@@ -341,16 +353,20 @@ type KafkaParts<'a> = (
     &'a ClusterFront<Endpoint>,
     &'a GroupFront,
     &'a watch::Receiver<Arc<Image>>,
+    &'a Events,
+    &'a Arc<LogDirectory>,
+    &'a Quorum,
 );
 
 fn start_kafka(socket: std::net::TcpListener, parts: KafkaParts<'_>) -> Result<KafkaListener, StartError> {
-    let (world, (config, intake), partitions, cluster, groups, images) = parts;
+    let (world, (config, intake), partitions, cluster, groups, images, events, directory, quorum) = parts;
     let limits = ListenerLimits {
         request_bytes: config.kafka.request_max_bytes,
         idle: config.kafka.connections_idle_max,
         connections: config.kafka.connections_max,
         connections_per_address: config.kafka.connections_per_ip_max,
     };
+    let series = FetchSessionSeries::of(events);
     let service = Service {
         me: config.node_id,
         settings: config.kafka.told.clone(),
@@ -363,6 +379,9 @@ fn start_kafka(socket: std::net::TcpListener, parts: KafkaParts<'_>) -> Result<K
         images: images.clone(),
         topic_defaults: config.topic_defaults.clone(),
         auto_create_topics: config.kafka.auto_create_topics,
+        quorum: quorum.clone(),
+        directory: Arc::clone(directory),
+        fetch_sessions: FetchSessions::new(config.kafka.fetch_session_slots, series, world.clone()),
     };
     let address = config.kafka.listen.unwrap_or(config.quic_listen);
     KafkaListener::start(socket, service).map_err(|error| StartError::Kafka { address, error })

@@ -183,7 +183,13 @@ async fn fetch(
     epoch: LeaderEpoch,
     offset: Offset,
 ) -> Result<(Bytes, Offset), Refusal> {
-    let part = FetchPart { partition, leader_epoch: Some(epoch), offset, max_bytes: LOAD_BYTES };
+    let part = FetchPart {
+        partition,
+        leader_epoch: Some(epoch),
+        last_fetched_epoch: None,
+        offset,
+        max_bytes: LOAD_BYTES,
+    };
     let max_wait_ms = u32::try_from(LOAD_WAIT.as_millis()).unwrap_or(500);
     let (tell, told) = oneshot::channel();
     let message = Fetch { max_wait_ms, min_bytes: 1, max_bytes: LOAD_BYTES, parts: vec![part] };

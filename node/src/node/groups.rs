@@ -164,7 +164,13 @@ async fn ends_at(
         };
         ends.push((partition, LogEnd { start, end, waiting_since_ms: None }));
         if at.max(start) < end {
-            behind.push(FetchPart { partition, leader_epoch: None, offset: at.max(start), max_bytes: 1 });
+            behind.push(FetchPart {
+                partition,
+                leader_epoch: None,
+                last_fetched_epoch: None,
+                offset: at.max(start),
+                max_bytes: 1,
+            });
         }
     }
     let waiting = waiting_since(&peer, behind).await;

@@ -11,7 +11,7 @@ use millstream_actors::group::message::{
     OffsetFetch,
 };
 use millstream_actors::partition::front::Front;
-use millstream_actors::partition::message::{Fetch, ListOffsets, Produce};
+use millstream_actors::partition::message::{DeleteRecords, Fetch, ListOffsets, Produce};
 use millstream_transport::frame::Frame;
 use millstream_transport::peer::{
     Answering, Caller, ChannelOffer, Endpoint, Fault, FaultCode, Handlers, Request, Service,
@@ -66,9 +66,9 @@ pub(super) fn all(
         .and(groups(groups_front))
 }
 
-/// Produce, fetch and list offsets, of partitions led here.
+/// Produce, fetch, list offsets and delete records, of partitions led here.
 fn partitions(front: &Front) -> Handlers {
-    let (produce, fetch, list) = (front.clone(), front.clone(), front.clone());
+    let (produce, fetch, list, delete) = (front.clone(), front.clone(), front.clone(), front.clone());
     Handlers::new()
         .on(move |_, message: Produce, answering: Answering<Produce>| {
             produce.produce(message, move |answer| answering.answer(answer));
@@ -78,6 +78,9 @@ fn partitions(front: &Front) -> Handlers {
         })
         .on(move |_, message: ListOffsets, answering: Answering<ListOffsets>| {
             list.list_offsets(message, move |answer| answering.answer(answer));
+        })
+        .on(move |_, message: DeleteRecords, answering: Answering<DeleteRecords>| {
+            delete.delete_records(message, move |answer| answering.answer(answer));
         })
 }
 

@@ -63,6 +63,27 @@ fn offsets_are_looked_up_at_the_leaders_wherever_they_are() {
 }
 
 #[test]
+fn records_are_deleted_at_the_leader_wherever_it_is() {
+    simulation::run(2, |run| async move {
+        let cluster = FakeCluster::new(3);
+        let id = cluster.topic("t", 1);
+        let client = cluster.client(&run);
+        let producer = client.producer(ProducerSettings::default()).await.unwrap();
+        for _ in 0..10 {
+            producer.send(ProducerRecord::to("t").partition(0)).await.unwrap().await.unwrap();
+        }
+        cluster.move_leader(at(id, 0), Some(2));
+        let (admin, of) = (client.admin(), TopicPartition::new("t", 0));
+        assert_eq!(admin.delete_records(&of, Some(Offset(4))).await.unwrap(), Offset(4));
+        assert_eq!(admin.delete_records(&of, None).await.unwrap(), Offset(10));
+        let beyond = admin.delete_records(&of, Some(Offset(11))).await.unwrap_err();
+        assert_eq!(beyond.code(), Some(ErrorCode::OffsetOutOfRange));
+        let nowhere = admin.delete_records(&TopicPartition::new("t", 9), None).await.unwrap_err();
+        assert!(nowhere.to_string().contains("t-9"), "{nowhere}");
+    });
+}
+
+#[test]
 fn a_groups_offsets_are_set_read_and_deleted() {
     simulation::run(3, |run| async move {
         let cluster = FakeCluster::new(2);

@@ -13,11 +13,11 @@ use crate::cluster::message::{
     MetadataAnswer, NodeAddress, PartitionMetadata, TopicMetadata,
 };
 use crate::error::{ErrorCode, Refusal};
-use crate::ids::{NodeId, PartitionId, ProducerId};
+use crate::ids::{NodeId, Offset, PartitionId, ProducerId};
 use crate::partition::append::{Check, Sequencer, validate};
 use crate::partition::message::{
-    Fetch, FetchAnswer, FetchPart, Fetched, ListOffsets, ListOffsetsAnswer, ListedOffset, OffsetSpec,
-    Produce, ProduceAnswer, ProducePart, Produced,
+    DeleteRecords, DeleteRecordsAnswer, Fetch, FetchAnswer, FetchPart, Fetched, ListOffsets,
+    ListOffsetsAnswer, ListedOffset, OffsetSpec, Produce, ProduceAnswer, ProducePart, Produced,
 };
 use crate::record::{Batch, BatchHeader, MAX_UNPACKED_BYTES, records};
 
@@ -142,6 +142,17 @@ impl Asks<ListOffsets> for FakeCluster {
             let parts = message.parts.into_iter();
             Ok(ListOffsetsAnswer {
                 parts: parts.map(|(id, spec)| (id, state.list_offset(node, id, spec))).collect(),
+            })
+        })
+    }
+}
+
+impl Asks<DeleteRecords> for FakeCluster {
+    fn ask(&self, to: &Target, message: DeleteRecords, _: Duration) -> Asking<DeleteRecordsAnswer> {
+        self.answer(to, |state, node| {
+            let parts = message.parts.into_iter();
+            Ok(DeleteRecordsAnswer {
+                parts: parts.map(|(id, before)| (id, state.delete_records(node, id, before))).collect(),
             })
         })
     }
@@ -283,7 +294,27 @@ impl State {
             batches.extend_from_slice(batch);
         }
         *left = left.saturating_sub(u32::try_from(batches.len()).unwrap());
-        Ok(Fetched { high_watermark: log.end, log_start_offset: log.start, batches: Bytes::from(batches) })
+        Ok(Fetched {
+            high_watermark: log.end,
+            log_start_offset: log.start,
+            diverging: None,
+            batches: Bytes::from(batches),
+        })
+    }
+
+    fn delete_records(
+        &mut self,
+        node: NodeId,
+        id: PartitionId,
+        before: Option<Offset>,
+    ) -> Result<Offset, Refusal> {
+        let log = self.led_by(node, id)?;
+        let before = before.unwrap_or(log.end);
+        if before > log.end {
+            return Err(Refusal::new(ErrorCode::OffsetOutOfRange, format!("{} is the end", log.end)));
+        }
+        log.start = log.start.max(before);
+        Ok(log.start)
     }
 
     fn list_offset(
@@ -293,11 +324,14 @@ impl State {
         spec: OffsetSpec,
     ) -> Result<ListedOffset, Refusal> {
         let log = self.led_by(node, id)?;
-        let plain = |offset| ListedOffset { offset: Some(offset), timestamp_ms: None };
+        let plain = |offset| ListedOffset { offset: Some(offset), timestamp_ms: None, leader_epoch: None };
         let at_ms = match spec {
             OffsetSpec::Earliest => return Ok(plain(log.start)),
             OffsetSpec::Latest => return Ok(plain(log.end)),
             OffsetSpec::Timestamp(at_ms) => at_ms,
+            OffsetSpec::MaxTimestamp | OffsetSpec::Tiered => {
+                return Err(Refusal::new(ErrorCode::UnsupportedVersion, "native clients do not ask for it"));
+            }
         };
         let read =
             |bytes: &Bytes| records(&Batch::parse(bytes.clone()).unwrap(), MAX_UNPACKED_BYTES).unwrap();
@@ -305,6 +339,7 @@ impl State {
         Ok(ListedOffset {
             offset: found.as_ref().map(|record| record.offset),
             timestamp_ms: found.map(|record| record.timestamp_ms),
+            leader_epoch: None,
         })
     }
 }

@@ -1,4 +1,7 @@
+use super::election;
 use super::*;
+use crate::cluster::message::ElectionKind;
+use crate::error::ErrorCode;
 use crate::ids::Incarnation;
 use crate::image::fixture::*;
 use crate::image::{Command, Outcome, ReportedDoubt};
@@ -472,4 +475,47 @@ fn after_a_recovery_of_the_quorum_not_even_an_unclean_topic_is_led_by_the_first_
     restart(&mut image, 2, 2, vec![]);
     assert_eq!(judge(&image, false), Verdict::Waits);
     assert!(matches!(judge(&image, true), Verdict::Elect(Choice::Alone { unclean: true, .. })));
+}
+
+#[test]
+fn the_preferred_replica_is_given_the_lead_when_it_is_asked_for_and_can_have_it() {
+    let mut image = three();
+    let ask = |image: &Image| {
+        let asked = asked(image, id(), ElectionKind::Preferred);
+        asked.map(|made| made.choice).map_err(|refusal| refusal.code)
+    };
+    assert_eq!(ask(&image), Err(ErrorCode::ElectionNotNeeded));
+    done(&mut image, fence(1, 1));
+    settle(&mut image);
+    assert_eq!(ask(&image), Err(ErrorCode::PreferredLeaderNotAvailable), "it is away");
+    restart(&mut image, 1, 2, vec![]);
+    assert_eq!(ask(&image), Err(ErrorCode::PreferredLeaderNotAvailable), "it is not in sync");
+    let back = alter(&image, id(), &[member(1, 2), member(2, 1), member(3, 1)]);
+    done(&mut image, back);
+    let choice = ask(&image).unwrap();
+    let elect = election(id(), &state(&image, id()), choice);
+    done(&mut image, Command::ElectLeaders { elections: vec![elect] });
+    assert_eq!((leader(&image), in_sync(&image)), (Some(1), vec![1, 2, 3]));
+    let nowhere = asked(&image, partition(7, 0), ElectionKind::Preferred).unwrap_err();
+    assert_eq!(nowhere.code, ErrorCode::UnknownTopicOrPartition);
+}
+
+#[test]
+fn an_unclean_election_is_made_only_without_a_leader_and_where_the_topic_allows_it() {
+    for (allowed, expected) in [
+        ("false", Err(ErrorCode::EligibleLeadersNotAvailable)),
+        ("true", Ok(Choice::Alone { leader: member(2, 1), unclean: true })),
+    ] {
+        let mut image = three_with(&[("unclean.leader.election.enable", allowed)]);
+        let ask = |image: &Image| {
+            let asked = asked(image, id(), ElectionKind::Unclean);
+            asked.map(|made| made.choice).map_err(|refusal| refusal.code)
+        };
+        assert_eq!(ask(&image), Err(ErrorCode::ElectionNotNeeded));
+        shrink(&mut image, &[1]);
+        done(&mut image, fence(1, 1));
+        let nobody = election(id(), &state(&image, id()), Choice::Nobody);
+        done(&mut image, Command::ElectLeaders { elections: vec![nobody] });
+        assert_eq!(ask(&image), expected);
+    }
 }

@@ -6,7 +6,7 @@
 use millstream_transport::message::{Answer, Message};
 use serde::{Deserialize, Serialize};
 
-use super::{AlterTopicConfig, CreatePartitions, CreateTopic, DeleteTopic, ElectReplica};
+use super::{AlterTopicConfig, CreatePartitions, CreateTopic, DeleteTopic, ElectReplica, ElectionKind};
 use crate::error::Refusal;
 use crate::ids::{DirectoryId, Incarnation, LeaderEpoch, NodeId, PartitionId, ProducerId, TopicId};
 use crate::image::{InSyncChange, ReportedDoubt};
@@ -167,6 +167,8 @@ pub enum ClientRequest {
     AllocateProducerIds(u32),
     /// As it came.
     ElectReplica(ElectReplica),
+    /// Elections of this kind for these partitions.
+    ElectLeaders(Vec<PartitionId>, ElectionKind),
 }
 
 /// What became of a [`ClientRequest`].
@@ -183,6 +185,8 @@ pub enum ClientAnswer {
         /// How many.
         count: u32,
     },
+    /// What became of each election asked for.
+    Elected(Vec<(PartitionId, Result<(), Refusal>)>),
 }
 
 impl Message for ClientRequest {
@@ -247,6 +251,7 @@ mod tests {
             hex(&ClientRequest::AlterTopicConfig(alter)),
             hex(&ClientRequest::AllocateProducerIds(1000)),
             hex(&ClientRequest::ElectReplica(elect)),
+            hex(&ClientRequest::ElectLeaders(vec![partition(1, 0)], ElectionKind::Unclean)),
         ]
     }
 
@@ -261,10 +266,11 @@ mod tests {
         ];
         let heartbeats = standings.map(|standing| Ok(HeartbeatAnswer { standing, lease_ms: 300 }));
         let altered: <AlterInSync as Message>::Answer = Ok(vec![(partition(1, 0), Ok(6))]);
-        let answers: [<ClientRequest as Message>::Answer; 4] = [
+        let answers: [<ClientRequest as Message>::Answer; 5] = [
             Ok(ClientAnswer::Topic(topic(1))),
             Ok(ClientAnswer::Done),
             Ok(ClientAnswer::ProducerIds { first: ProducerId(4), count: 2 }),
+            Ok(ClientAnswer::Elected(vec![(partition(1, 0), Ok(()))])),
             Err(refusal()),
         ];
         let heartbeats = heartbeats.iter().map(|answer: &<NodeHeartbeat as Message>::Answer| hex(answer));

@@ -1,17 +1,20 @@
 //! What the coordinator does for members of the classic protocol. Its group decides; here it is carried out.
 
+use std::collections::BTreeMap;
+
 use super::super::classic::{
     Answer, ClassicGroup, ClassicMetadata, ClassicState, Committer, Decision, Leaving, Notice, Surroundings,
     Ticket,
 };
 use super::super::classic_part::{ClassicPart, ClassicReply, within};
-use super::super::message::GroupState;
+use super::super::message::{GroupState, OffsetDelete};
 use super::super::modern::ConsumerGroup;
 use super::super::release::Waits;
-use super::super::request::ClassicRequest;
+use super::super::request::{ClassicRequest, PerPartition, Reply};
 use super::{Coordinator, ShownGroup, as_coordinator};
 use crate::error::{ErrorCode, Refusal};
 use crate::events::{GroupRetargeted, MemberJoined, MemberLeft};
+use crate::ids::PartitionId;
 
 impl Coordinator {
     pub(super) fn shown_group(&self) -> ShownGroup {
@@ -114,6 +117,40 @@ impl Coordinator {
                 self.give(move |refusal| reply.give(refusal.map(as_coordinator).map_or(described, Err)));
             }
         }
+    }
+
+    /// Deletes committed offsets, but not those of topics that members of the classic protocol read.
+    pub(super) fn delete_offsets(&mut self, mut request: OffsetDelete, reply: Reply<PerPartition>) {
+        let kept = match self.kept_from_deletion(&request) {
+            Ok(kept) => kept,
+            Err(refusal) => return reply.give(Err(refusal)),
+        };
+        request.partitions.retain(|partition| !kept.contains_key(partition));
+        self.decide(Some(reply), |machine, around| {
+            let mut decision = machine.delete_offsets(around, &request);
+            if let Ok(each) = &mut decision.answer {
+                each.extend(kept.into_iter().map(|(partition, refusal)| (partition, Err(refusal))));
+            }
+            decision
+        });
+    }
+
+    fn kept_from_deletion(&self, request: &OffsetDelete) -> Result<BTreeMap<PartitionId, Refusal>, Refusal> {
+        let mut kept = BTreeMap::new();
+        let Some(classic) = &self.classic else { return Ok(kept) };
+        let has_offsets = !self.machine.group().offsets.is_empty();
+        let topics = self.leadership.topics();
+        for partition in &request.partitions {
+            let Some((topic, _)) = topics.identified(partition.topic) else { continue };
+            match classic.group.check_offset_delete(&topic, has_offsets) {
+                Ok(()) => {}
+                Err(refusal) if refusal.code == ErrorCode::GroupSubscribedToTopic => {
+                    kept.insert(*partition, refusal);
+                }
+                Err(refusal) => return Err(refusal),
+            }
+        }
+        Ok(kept)
     }
 
     fn no_classic(&self) -> Refusal {

@@ -210,6 +210,25 @@ pub(super) fn not_found(group: &str) -> Refusal {
     Refusal::new(ErrorCode::GroupIdNotFound, format!("there is no group {group:?}"))
 }
 
+/// Whether this member may read offsets in this epoch.
+pub(super) fn check_reader(group: &Group, id: &str, member: &str, epoch: i32) -> Result<(), Refusal> {
+    if group.epoch == 0 {
+        return Ok(());
+    }
+    if !group.members.contains_key(member) {
+        let text = format!("group {id} has no member {member:?}; join again (epoch 0)");
+        return Err(Refusal::new(ErrorCode::UnknownMemberId, text));
+    }
+    let current = group.current(member).epoch;
+    if current == epoch {
+        return Ok(());
+    }
+    let text = format!(
+        "member {member} of group {id} reads offsets with epoch {epoch}, it has {current}: heartbeat, then ask again"
+    );
+    Err(Refusal::new(ErrorCode::StaleMemberEpoch, text))
+}
+
 /// The committed offsets asked for. One committed for a topic of the same name that is no more is not among them.
 pub(super) fn fetch(
     group: &Group,

@@ -286,6 +286,12 @@ impl ConsumerGroup {
         commit::fetch(&self.group, topics, request)
     }
 
+    /// Whether a member that reads offsets is one, and speaks in its epoch. Groups without a history of members have none
+    /// to ask for.
+    pub fn check_reader(&self, member: &str, epoch: i32) -> Result<(), Refusal> {
+        commit::check_reader(&self.group, &self.id, member, epoch)
+    }
+
     /// Before when [`Self::tick`] has nothing to do, in milliseconds of the monotonic clock.
     #[must_use]
     pub fn next_deadline_ms(&self) -> u64 {

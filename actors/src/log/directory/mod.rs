@@ -24,7 +24,7 @@ use millstream_transport::world::{DirectoryLock, World};
 
 pub use self::health::DirectoryHealth;
 pub(super) use self::meta::read_small;
-pub(super) use self::shared::{Shared, TABLE_EVERY};
+pub(super) use self::shared::{Shared, TABLE_EVERY, TableDone};
 use super::compact::{CleanerSettings, CleaningTurn};
 use super::error::LogError;
 use super::partition_log::Log;

@@ -49,6 +49,8 @@ pub(in crate::log) struct Shared {
     removed: Mutex<BTreeSet<PartitionId>>,
     writer: Mutex<Writer>,
     table_wanted: AtomicBool,
+    /// Who waits for a table to be on disk.
+    table_waiting: Mutex<Vec<TableDone>>,
     synced_since_table: AtomicU64,
     table_written: Mutex<Instant>,
     next_file_id: AtomicU64,
@@ -58,6 +60,9 @@ pub(in crate::log) struct Shared {
     /// Segments that the next table no longer needs, and those that somebody still reads.
     retired: Mutex<Vec<Arc<SegmentFile>>>,
 }
+
+/// Hears that a table is on disk. It must not block.
+pub(in crate::log) type TableDone = Box<dyn FnOnce(Result<(), LogError>) + Send>;
 
 struct Writer {
     file: TableFile,
@@ -90,6 +95,7 @@ impl Shared {
             removed: Mutex::default(),
             writer: Mutex::new(Writer { file, table: Table::default() }),
             table_wanted: AtomicBool::new(false),
+            table_waiting: Mutex::default(),
             synced_since_table: AtomicU64::new(0),
             table_written: Mutex::new(world.clock.now()),
             next_file_id: AtomicU64::new(0),
@@ -206,22 +212,43 @@ impl Shared {
             // If the note cannot be written there is nothing more to do: the failure is latched.
             let _ = self.write_as(&mut writer);
         }
+        let waiting = std::mem::take(&mut *lock(&self.table_waiting));
+        tell(waiting, &Err(told.clone()));
         told
     }
 
     /// Writes the table. Blocks. A failure is latched.
     pub(in crate::log) fn write_table(&self) -> Result<(), LogError> {
         if self.health.has_failed() {
-            return self.health.check();
+            let failed = self.health.check();
+            let waiting = std::mem::take(&mut *lock(&self.table_waiting));
+            tell(waiting, &failed);
+            return failed;
         }
         let mut writer = lock(&self.writer);
         // Those that come later may be needed by a start that finds this table.
         let retired = std::mem::take(&mut *lock(&self.retired));
+        // The table is wanted again by who waits from now on.
+        self.table_wanted.store(false, Ordering::SeqCst);
+        let waiting = std::mem::take(&mut *lock(&self.table_waiting));
         let written = self.write_as(&mut writer);
         drop(writer);
-        written
-            .map_err(|error| self.health.fail("write the table of durable ends in", &self.path, &error))?;
+        let written = written
+            .map_err(|error| self.health.fail("write the table of durable ends in", &self.path, &error));
+        tell(waiting, &written);
+        written?;
         self.bury(retired)
+    }
+
+    /// Somebody waits for a table that is written from now on; it is wanted.
+    pub(in crate::log) fn await_table(&self, done: TableDone) {
+        lock(&self.table_waiting).push(done);
+        self.want_table();
+    }
+
+    /// Whether somebody waits for a table.
+    pub(in crate::log) fn is_table_awaited(&self) -> bool {
+        !lock(&self.table_waiting).is_empty()
     }
 
     /// Writes the last table of this life.
@@ -231,7 +258,6 @@ impl Shared {
     }
 
     fn write_as(&self, writer: &mut Writer) -> io::Result<()> {
-        self.table_wanted.store(false, Ordering::SeqCst);
         self.synced_since_table.store(0, Ordering::SeqCst);
         *lock(&self.table_written) = self.clock.now();
         let removed = std::mem::take(&mut *lock(&self.removed));
@@ -340,6 +366,15 @@ impl Shared {
             *synced = now;
         }
         Ok(())
+    }
+}
+
+fn tell(waiting: Vec<TableDone>, written: &Result<(), LogError>) {
+    for done in waiting {
+        let result = written.clone();
+        // A panic of the one who hears of it must not take the sync thread from all others.
+        let told = std::panic::catch_unwind(std::panic::AssertUnwindSafe(move || done(result)));
+        drop(told);
     }
 }
 

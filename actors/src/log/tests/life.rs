@@ -247,6 +247,37 @@ fn a_record_is_found_by_its_time() {
 }
 
 #[test]
+fn the_first_of_the_newest_records_is_found_in_whichever_segment_it_lies() {
+    let (world, root) = (machine(), tempfile::tempdir().unwrap());
+    let directory = open_at(&world, root.path()).unwrap();
+    let (mut log, _) = open_log(&directory);
+    assert_eq!(log.offset_of_max_timestamp(log.end()).unwrap(), None, "of an empty log");
+    let add = |log: &mut Log, time: i64| {
+        let mut builder = BatchBuilder::new(1 << 20, Compression::NONE);
+        for record in 0..5 {
+            builder.push(time + record, None, Some(&[7; 200]), &[]).unwrap();
+        }
+        let mut bytes = bytes::BytesMut::from(builder.finish(None));
+        crate::record::assign(&mut bytes, log.end(), LeaderEpoch(0)).unwrap();
+        log.append(vec![bytes.freeze()]).unwrap();
+    };
+    let newest = |log: &Log| {
+        let found = log.offset_of_max_timestamp(log.end()).unwrap();
+        found.map(|found| (found.offset.0, found.timestamp_ms))
+    };
+    for time in [100, 900, 300, 904, 200, 100, 150, 120] {
+        add(&mut log, time);
+    }
+    assert!(files(&world, root.path(), ".log").len() > 1, "of several segments");
+    assert_eq!(newest(&log), Some((19, 908)));
+    assert_eq!(log.offset_of_max_timestamp(Offset(15)).unwrap(), None, "it is not committed yet");
+    log.advance_start(Offset(21)).unwrap();
+    assert_eq!(newest(&log), Some((24, 204)), "nothing below the start counts");
+    add(&mut log, 500);
+    assert_eq!(newest(&log), Some((44, 504)));
+}
+
+#[test]
 fn the_newest_readable_snapshot_of_producers_is_found_and_the_rest_is_replayed() {
     let (world, root) = (machine(), tempfile::tempdir().unwrap());
     let directory = open_at(&world, root.path()).unwrap();

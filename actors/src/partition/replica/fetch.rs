@@ -8,7 +8,7 @@ use bytes::{Bytes, BytesMut};
 use super::super::deliver::{Parked, check_served};
 use super::super::join::{FetchPlace, Visit};
 use super::super::memory::Permit;
-use super::super::message::{FetchPart, Fetched, ListedOffset, OffsetSpec};
+use super::super::message::{EpochEnd, FetchPart, Fetched};
 use super::super::reply::Reply;
 use super::Replica;
 use crate::error::{ErrorCode, Refusal};
@@ -25,16 +25,6 @@ pub struct FetchOne {
     pub max_wait: Duration,
     /// Where the answer goes.
     pub place: FetchPlace,
-}
-
-/// Asks for one offset.
-#[derive(Debug, Message)]
-#[rtype(result = "()")]
-pub struct ListOne {
-    /// Which.
-    pub spec: OffsetSpec,
-    /// Where the answer goes.
-    pub reply: Reply<ListedOffset>,
 }
 
 /// Asks for the end of the log, committed or not: behind everything whose append was asked for before.
@@ -66,15 +56,6 @@ impl Handler<FetchOne> for Replica {
         let deadline = self.now() + max_wait;
         let waits = !max_wait.is_zero() && self.deliveries.has_room();
         self.look(part, place, deadline, waits);
-        self.settle();
-    }
-}
-
-impl Handler<ListOne> for Replica {
-    type Result = ();
-
-    fn handle(&mut self, message: ListOne, _: &mut Self::Context) {
-        message.reply.send(self.list(message.spec));
         self.settle();
     }
 }
@@ -143,6 +124,14 @@ impl Replica {
             let text = format!("offset {} is not in {}..{}", part.offset, log.start, log.end);
             return refuse(Refusal::new(ErrorCode::OffsetOutOfRange, text), false);
         }
+        match self.divergence(part) {
+            Ok(None) => {}
+            Ok(diverging) => {
+                let now = Ok(Fetched { diverging, ..self.fetched(Bytes::new()) });
+                return Looked::Now(Visit { now, waits: false });
+            }
+            Err(refusal) => return refuse(refusal, false),
+        }
         if part.offset >= mark.value() {
             return Looked::Now(Visit { now: Ok(self.fetched(Bytes::new())), waits: true });
         }
@@ -159,6 +148,17 @@ impl Replica {
             }
             Err(error) => Looked::Now(self.read(part.offset, place, grant, Err(error))),
         }
+    }
+
+    /// Where the history of the one who asks leaves this log, if it does.
+    fn divergence(&self, part: &FetchPart) -> Result<Option<EpochEnd>, Refusal> {
+        let Some(last) = part.last_fetched_epoch else { return Ok(None) };
+        let Some((epoch, end)) = self.log.epochs().end_as_asked(last) else {
+            let text =
+                format!("the leader has no record of epoch {last}, in which offset {} was read", part.offset);
+            return Err(Refusal::new(ErrorCode::OffsetOutOfRange, text));
+        };
+        Ok((epoch < last || end < part.offset).then_some(EpochEnd { epoch, end }))
     }
 
     /// What became of a read for `asked`.
@@ -196,6 +196,7 @@ impl Replica {
         Fetched {
             high_watermark: self.state.high_watermark().value(),
             log_start_offset: self.log.start(),
+            diverging: None,
             batches,
         }
     }
@@ -211,32 +212,6 @@ impl Replica {
             if place.join().is_open() {
                 self.look(part, place, deadline, true);
             }
-        }
-    }
-
-    fn list(&mut self, spec: OffsetSpec) -> Result<ListedOffset, Refusal> {
-        self.check_leads(None)?;
-        let mark = self.state.high_watermark();
-        let unknown = || {
-            let text = "the new leader does not know yet how much is committed; try again";
-            Refusal::new(ErrorCode::OffsetNotAvailable, text)
-        };
-        match spec {
-            OffsetSpec::Earliest => Ok(ListedOffset { offset: Some(self.log.start()), timestamp_ms: None }),
-            OffsetSpec::Latest if !mark.is_confirmed() => Err(unknown()),
-            OffsetSpec::Latest => Ok(ListedOffset { offset: Some(mark.value()), timestamp_ms: None }),
-            OffsetSpec::Timestamp(timestamp_ms) => match self.log.offset_for_time(timestamp_ms, mark.value())
-            {
-                Ok(Some(found)) => {
-                    Ok(ListedOffset { offset: Some(found.offset), timestamp_ms: Some(found.timestamp_ms) })
-                }
-                Ok(None) if !mark.is_confirmed() => Err(unknown()),
-                Ok(None) => Ok(ListedOffset { offset: None, timestamp_ms: None }),
-                Err(error) => {
-                    self.log_failed(&error);
-                    Err(read_refusal(&error))
-                }
-            },
         }
     }
 }
@@ -294,7 +269,7 @@ pub(super) fn one_buffer(mut buffers: Vec<Bytes>) -> Bytes {
     all.freeze()
 }
 
-fn read_refusal(error: &LogError) -> Refusal {
+pub(super) fn read_refusal(error: &LogError) -> Refusal {
     let code = match error {
         LogError::OutOfRange { .. } => ErrorCode::OffsetOutOfRange,
         _ => ErrorCode::KafkaStorageError,

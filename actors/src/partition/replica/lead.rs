@@ -152,7 +152,11 @@ impl Handler<FollowerReported> for Replica {
     type Result = ();
 
     fn handle(&mut self, reported: FollowerReported, _: &mut Self::Context) {
-        self.step(Input::Reported(reported.epoch, reported.member, reported.durable_end));
+        let FollowerReported { member, epoch, ends } = reported;
+        if self.leads_in(epoch) {
+            self.trims.reported(member, ends.log_start);
+        }
+        self.step(Input::Reported(epoch, member, ends.durable_end));
         self.settle();
     }
 }

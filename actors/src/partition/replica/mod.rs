@@ -8,9 +8,11 @@ mod clean;
 mod fetch;
 mod follow;
 mod lead;
+mod offsets;
 mod perform;
 pub(crate) mod produce;
 mod standing;
+mod trim;
 mod upkeep;
 
 #[cfg(test)]
@@ -25,9 +27,11 @@ use std::time::Duration;
 use actix::{Actor, ActorContext, Addr, AsyncContext, Context, Handler, Message};
 use millstream_transport::world::Threads;
 
-pub use fetch::{EndOne, FetchOne, ListOne};
+pub use fetch::{EndOne, FetchOne};
+pub use offsets::{EpochOne, ListOne};
 pub use produce::ProduceOne;
-pub use standing::{ConfirmOne, Standing, StandingOf};
+pub use standing::{ConfirmOne, SizeOf, Standing, StandingOf};
+pub use trim::DeleteOne;
 pub use upkeep::producers_of;
 
 use self::lead::Fed;
@@ -42,6 +46,7 @@ use super::inbox::{Inbox, Wake};
 use super::memory::Budget;
 use super::reply::Reply;
 use super::state::{Failure, Input, LogFacts, ReplicaState, Role, Settings};
+use super::trim::Trims;
 use super::warden::{OnTheBench, Quarantine, Warden};
 use crate::error::{ErrorCode, Refusal};
 use crate::events::Events;
@@ -130,6 +135,7 @@ pub struct Replica {
     gathered: Gathered,
     acks: Acknowledgements,
     deliveries: Deliveries,
+    trims: Trims,
     feeds: BTreeMap<NodeId, Fed>,
     upkeep: Upkeep,
     uncommitted: Uncommitted,
@@ -178,6 +184,7 @@ impl Replica {
             state,
             log,
             policy: FlushPolicy::Sync,
+            trims: Trims::new(facts.start),
             producers,
             gathered: Gathered::default(),
             acks: Acknowledgements::default(),
@@ -227,6 +234,7 @@ impl Replica {
         if let Some(broken) = self.acks.over_bound().or_else(|| self.deliveries.over_bound()) {
             self.broke(&broken);
         }
+        self.settle_trims();
         self.count();
         self.set_timer();
     }
@@ -247,6 +255,7 @@ impl Replica {
         let due = [
             self.acks.next_deadline(),
             self.deliveries.next_deadline(),
+            self.trims.next_deadline(),
             self.state.wants_tick(now),
             self.upkeep.due(now, &self.shared.upkeep),
         ];
@@ -262,6 +271,7 @@ impl Replica {
         self.timer = None;
         self.acks.expire(now);
         self.deliveries.expire(now);
+        self.trims.expire(now);
         self.step(Input::Tick);
         self.look_after_the_log();
     }
@@ -404,6 +414,9 @@ impl Handler<Wake> for Replica {
         if let Some(result) = completions.synced {
             self.synced(result);
         }
+        if let Some(kept) = completions.kept_start {
+            self.start_kept(kept);
+        }
         if let Some(assignment) = completions.assignment {
             self.assigned(assignment);
         }
@@ -431,7 +444,7 @@ impl Handler<Stop> for Replica {
         let refusal =
             Refusal::new(ErrorCode::NotLeaderOrFollower, "the replica is being stopped; look for the leader");
         self.refuse_waiting(&refusal);
-        let unanswered = self.acks.len() + self.deliveries.len() + self.gathered.len();
+        let unanswered = self.acks.len() + self.deliveries.len() + self.gathered.len() + self.trims.len();
         if unanswered > 0 {
             let found = format!("{unanswered} requests were left without an answer at the end");
             self.broke(&Broken::new(Invariant::OneAnswer, found));

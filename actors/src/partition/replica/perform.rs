@@ -17,6 +17,7 @@ impl Replica {
         match effect {
             Effect::Opened(epoch, start) => {
                 self.feeds.clear();
+                self.trims.forget_followers();
                 self.upkeep.confirmed = false;
                 if let Err(error) = self.log.begin_epoch(epoch) {
                     return self.log_failed(&error);
@@ -38,7 +39,9 @@ impl Replica {
             }
             Effect::Leave { leader, epoch } => self.links.leave(leader, self.partition, self.me, epoch),
             Effect::Close => self.links.close(self.partition),
-            Effect::Report(epoch, durable_end) => self.links.report(self.partition, epoch, durable_end),
+            Effect::Report(epoch, durable_end) => {
+                self.links.report(self.partition, epoch, self.ends(durable_end));
+            }
             Effect::Truncate(to) => self.cut(to, false),
             Effect::Reset(to) => self.cut(to, true),
             Effect::AdvanceStart(to) => {
@@ -140,6 +143,7 @@ impl Replica {
         self.gathered.refuse_all(refusal);
         self.uncommitted.forget();
         self.acks.refuse_all(refusal);
+        self.trims.refuse_all(refusal);
         for parked in self.deliveries.take_all() {
             parked.place.refuse(refusal.clone());
         }

@@ -31,6 +31,11 @@ pub struct Standing {
 #[rtype(result = "()")]
 pub struct StandingOf(pub Reply<Standing>);
 
+/// Asks a replica how many bytes its log has.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub struct SizeOf(pub Reply<u64>);
+
 /// Asks a replica whether it knows of no later epoch than this one.
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
@@ -46,6 +51,14 @@ impl Handler<StandingOf> for Replica {
 
     fn handle(&mut self, asked: StandingOf, _: &mut Self::Context) {
         asked.0.send(self.standing());
+    }
+}
+
+impl Handler<SizeOf> for Replica {
+    type Result = ();
+
+    fn handle(&mut self, asked: SizeOf, _: &mut Self::Context) {
+        asked.0.send(Ok(self.log.bytes()));
     }
 }
 

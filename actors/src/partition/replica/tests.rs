@@ -15,7 +15,7 @@ use crate::ids::ProducerId;
 use crate::image::assignment::Assignment;
 use crate::log::{DirectorySettings, LogDirectory};
 use crate::partition::directory::{ReplicaDirectory, ReplicaHandle};
-use crate::partition::following::FollowerLog;
+use crate::partition::following::{FollowerEnds, FollowerLog};
 use crate::partition::front::Front;
 use crate::partition::memory::Budget;
 use crate::partition::message::{
@@ -28,6 +28,8 @@ use crate::record::{BatchBuilder, Compression, ProducerStamp, batches};
 use crate::topic_config::TopicConfig;
 
 mod compacted;
+mod offsets;
+mod trims;
 
 #[derive(Debug, Default)]
 struct Watcher(Mutex<Vec<String>>);
@@ -53,7 +55,7 @@ impl LeaderLinks for NoLinks {
     fn open(&self, _: NodeId, _: PartitionId, _: Member, _: LeaderEpoch, _: FollowerLog) {}
     fn leave(&self, _: NodeId, _: PartitionId, _: Member, _: LeaderEpoch) {}
     fn close(&self, _: PartitionId) {}
-    fn report(&self, _: PartitionId, _: LeaderEpoch, _: Offset) {}
+    fn report(&self, _: PartitionId, _: LeaderEpoch, _: FollowerEnds) {}
 }
 
 /// A node with one replica.
@@ -141,6 +143,7 @@ impl Node {
         let part = FetchPart {
             partition: partition(),
             leader_epoch: None,
+            last_fetched_epoch: None,
             offset: Offset(offset),
             max_bytes: 1 << 20,
         };

@@ -31,10 +31,10 @@ impl Feeder {
     }
 
     fn take_progress(&mut self, progress: Progress) -> Result<(), Overdrawn> {
-        let Progress { slot, taken_bytes, durable_end } = progress;
+        let Progress { slot, taken_bytes, ends } = progress;
         self.feeds.taken(slot, usize::try_from(taken_bytes).unwrap_or(usize::MAX))?;
-        let Some(durable_end) = durable_end else { return Ok(()) };
-        let Some((subject, took)) = self.feeds.reported(slot, durable_end, self.clock.now()) else {
+        let Some(ends) = ends else { return Ok(()) };
+        let Some((subject, took)) = self.feeds.reported(slot, ends.durable_end, self.clock.now()) else {
             return Ok(());
         };
         if let Some(took) = took {
@@ -43,7 +43,7 @@ impl Feeder {
         if let Some(open) = self.open.get(&slot) {
             let Subject { member, epoch, .. } = subject;
             // The replica runs on this thread and has its turn before much more of this can be read.
-            open.port.reported.do_send(FollowerReported { member, epoch, durable_end });
+            open.port.reported.do_send(FollowerReported { member, epoch, ends });
         }
         Ok(())
     }

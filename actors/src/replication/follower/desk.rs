@@ -7,7 +7,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use actix::{Message, Recipient};
 
 use super::asker::Asker;
-use crate::ids::{LeaderEpoch, Offset, PartitionId};
+use crate::ids::{LeaderEpoch, PartitionId};
+use crate::partition::following::FollowerEnds;
 use crate::replication::message::Question;
 
 /// Something was left on the [`Desk`].
@@ -32,7 +33,7 @@ pub(crate) struct Left {
     /// Replicas that want to leave their in-sync set.
     pub(super) leaves: BTreeMap<PartitionId, Asker>,
     /// What is on disk.
-    pub(super) reports: BTreeMap<PartitionId, (LeaderEpoch, Offset)>,
+    pub(super) reports: BTreeMap<PartitionId, (LeaderEpoch, FollowerEnds)>,
     /// Slots whose delivery under way was taken in, of the session of this number.
     pub(super) taken: BTreeSet<(u64, u32)>,
     is_under_way: bool,
@@ -90,8 +91,8 @@ impl Desk {
     }
 
     /// So much of a partition is on disk.
-    pub(crate) fn report(&self, partition: PartitionId, epoch: LeaderEpoch, durable_end: Offset) {
-        self.leave(|left| left.reports.insert(partition, (epoch, durable_end)));
+    pub(crate) fn report(&self, partition: PartitionId, epoch: LeaderEpoch, ends: FollowerEnds) {
+        self.leave(|left| left.reports.insert(partition, (epoch, ends)));
     }
 
     /// What was delivered for a slot has been taken in.

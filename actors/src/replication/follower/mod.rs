@@ -94,8 +94,8 @@ impl Follower {
             }
         }
         if let Phase::Up(session) = &mut self.phase {
-            for (partition, (epoch, durable_end)) in reports {
-                session.table.report(partition, epoch, durable_end);
+            for (partition, (epoch, ends)) in reports {
+                session.table.report(partition, epoch, ends);
             }
         }
         for (number, slot) in taken {

@@ -7,7 +7,7 @@ use bytes::Bytes;
 
 use super::asker::Asker;
 use crate::ids::{LeaderEpoch, Offset, PartitionId};
-use crate::partition::following::{FromLeader, Opening, Told};
+use crate::partition::following::{FollowerEnds, FromLeader, Opening, Told};
 use crate::replication::message::{FedPart, FollowerTurn, Progress, Question, Reply, SessionOpened};
 
 /// What to do after a reply.
@@ -147,18 +147,18 @@ impl Table {
     }
 
     /// So much of a partition is on disk: for the next turn, if it is subscribed in this epoch.
-    pub(super) fn report(&mut self, partition: PartitionId, epoch: LeaderEpoch, durable_end: Offset) {
+    pub(super) fn report(&mut self, partition: PartitionId, epoch: LeaderEpoch, ends: FollowerEnds) {
         let Some(slot) = self.by_partition.get(&partition).copied() else { return };
         let is_current =
             self.slots.get(&slot).is_some_and(|reported| reported.is_open && reported.asker.epoch() == epoch);
         if is_current {
-            self.progress_of(slot).durable_end = Some(durable_end);
+            self.progress_of(slot).ends = Some(ends);
             self.has_report = true;
         }
     }
 
     fn progress_of(&mut self, slot: u32) -> &mut Progress {
-        self.progress.entry(slot).or_insert(Progress { slot, taken_bytes: 0, durable_end: None })
+        self.progress.entry(slot).or_insert(Progress { slot, taken_bytes: 0, ends: None })
     }
 
     /// An answer came.

@@ -13,13 +13,16 @@ use super::fakes::*;
 use super::memory::MemoryNetwork;
 use crate::events::Events;
 use crate::ids::{Incarnation, LeaderEpoch, Member, NodeId, Offset, PartitionId};
-use crate::partition::following::{FollowerLog, Opening};
+use crate::partition::following::{FollowerEnds, FollowerLog, Opening};
 use crate::replication::channel::{Dial, FollowerChannel, Pending, SessionError};
 use crate::replication::links::{Links, LinksSetup};
 use crate::replication::message::*;
 use crate::replication::ports::{Ports, ReplicaPort};
 use crate::replication::sessions::FeedSessions;
 use crate::replication::settings::FetchSettings;
+
+/// What a follower with an empty log reports.
+const NOTHING: FollowerEnds = FollowerEnds { durable_end: Offset(0), log_start: Offset(0) };
 
 /// Windows that a few batches fill.
 fn small() -> FetchSettings {
@@ -274,7 +277,7 @@ fn garbage_from_a_follower_ends_its_session_and_no_other() {
         question: Question::Subscribe(log),
     };
     let other_life = Member { incarnation: Incarnation(1), ..member() };
-    let progress = Progress { slot: 3, taken_bytes: 10, durable_end: None };
+    let progress = Progress { slot: 3, taken_bytes: 10, ends: None };
     let turns = [
         FollowerTurn { asks: vec![ask(4, member())], ..FollowerTurn::default() },
         FollowerTurn { asks: vec![ask(5, other_life)], ..FollowerTurn::default() },
@@ -295,7 +298,7 @@ fn garbage_from_a_follower_ends_its_session_and_no_other() {
             channel.sender.send(unasked).await.unwrap();
             settle().await;
             // The sane part of it all: slot 4 took the place of slot 3.
-            let progress = Progress { slot: 4, taken_bytes: 0, durable_end: Some(Offset(0)) };
+            let progress = Progress { slot: 4, taken_bytes: 0, ends: Some(NOTHING) };
             let turn = FollowerTurn { progress: vec![progress], ..FollowerTurn::default() };
             channel.sender.send(turn).await.unwrap();
             settle().await;
@@ -367,7 +370,7 @@ fn a_replica_that_floods_its_follower_is_answered_for_the_last_question_and_hold
                 let log = FollowerLog { end: Offset(0), durable_end: Offset(0), last_epoch: None };
                 for _ in 0..20_000 {
                     links.open(LEADER, partition, member(), EPOCH, log);
-                    links.report(partition, EPOCH, Offset(0));
+                    links.report(partition, EPOCH, NOTHING);
                 }
             })
             .await;

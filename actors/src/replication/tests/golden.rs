@@ -7,7 +7,7 @@ use millstream_transport::message::Message;
 
 use super::fakes::{EPOCH, FOLLOWER, LIFE, member, partition};
 use crate::ids::Offset;
-use crate::partition::following::{FeedRefusal, FollowerLog, Opening};
+use crate::partition::following::{FeedRefusal, FollowerEnds, FollowerLog, Opening};
 use crate::replication::message::*;
 
 fn hex(bytes: &[u8]) -> String {
@@ -46,8 +46,12 @@ fn turns_of_followers_have_their_bytes() {
         stops: vec![2],
         asks: vec![ask(300, Question::Subscribe(log)), ask(301, Question::Leave)],
         progress: vec![
-            Progress { slot: 1, taken_bytes: 1000, durable_end: Some(Offset(65)) },
-            Progress { slot: 9, taken_bytes: 1, durable_end: None },
+            Progress {
+                slot: 1,
+                taken_bytes: 1000,
+                ends: Some(FollowerEnds { durable_end: Offset(65), log_start: Offset(3) }),
+            },
+            Progress { slot: 9, taken_bytes: 1, ends: None },
         ],
     };
     assert_eq!((FollowerTurn::KIND, FollowerTurn::VERSION), (151, 1));
@@ -63,7 +67,7 @@ fn turns_of_followers_have_their_bytes() {
             "0210000000000000000000000000000000044d0a",
             "01",
             "02",
-            "01e807018201",
+            "01e80701820106",
             "090100",
         )
     );

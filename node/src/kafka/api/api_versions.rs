@@ -4,7 +4,9 @@ use std::sync::Arc;
 
 use millstream_transport::kafka::ErrorCode;
 use millstream_transport::kafka::messages::api_versions::ApiVersionsRequest;
-use millstream_transport::kafka::messages::api_versions::response::{ApiKey, ApiVersionsResponse};
+use millstream_transport::kafka::messages::api_versions::response::{
+    ApiKey, ApiVersionsResponse, FinalizedFeature, SupportedFeature,
+};
 
 use super::super::call::Call;
 use super::super::service::Service;
@@ -13,20 +15,33 @@ use super::super::table::TABLE;
 /// The version in which a client is answered that asks in one not known here (KIP-511).
 const UNDERSTOOD_BY_ALL: i16 = 0;
 
-/// The epoch of features while there are none.
-const NO_FEATURES: i64 = -1;
+/// What brokers of Kafka 4.0 tell of their features, as far as it is served here: name, least version, greatest version,
+/// which is the one in force. By name.
+const FEATURES: [(&str, i16, i16); 3] = [
+    // Groups of KIP-848.
+    ("group.version", 0, 1),
+    // Voters are known by their directories, and can be changed (KIP-853).
+    ("kraft.version", 0, 1),
+    ("metadata.version", 7, 25),
+];
 
-pub(in super::super) fn serve(_: &Arc<Service>, call: Call) {
+/// Clients that ask in older versions take a least version of 0 for an error.
+const ZERO_FROM: i16 = 4;
+
+pub(in super::super) fn serve(service: &Arc<Service>, call: Call) {
     let body = call.body();
     let Some((request, call)) = call.read::<ApiVersionsRequest<'_>>(&body) else { return };
     let named = |text: &str| text.is_empty() || is_name(text);
     // From version 3 on a client says what it is, in a form that can stand in a metric's label (KIP-511).
     let wrong = !named(&request.client_software_name) || !named(&request.client_software_version);
     let error = if wrong { ErrorCode::InvalidRequest.code() } else { 0 };
+    let version = call.version;
     call.answer(&ApiVersionsResponse {
         error_code: error,
         api_keys: TABLE.iter().map(offered).collect(),
-        finalized_features_epoch: NO_FEATURES,
+        supported_features: supported(version).into(),
+        finalized_features_epoch: i64::try_from(service.image().version()).unwrap_or(i64::MAX),
+        finalized_features: finalized().into(),
         ..Default::default()
     });
 }
@@ -47,6 +62,25 @@ fn offered(entry: &super::super::table::Entry) -> ApiKey {
         min_version: *entry.versions.start(),
         max_version: *entry.versions.end(),
     }
+}
+
+fn supported(version: i16) -> Vec<SupportedFeature<'static>> {
+    let told = FEATURES.iter().filter(|(_, least, _)| *least > 0 || version >= ZERO_FROM);
+    told.map(|(name, least, greatest)| SupportedFeature {
+        name: (*name).into(),
+        min_version: *least,
+        max_version: *greatest,
+    })
+    .collect()
+}
+
+fn finalized() -> Vec<FinalizedFeature<'static>> {
+    let level = |(name, _, greatest): &(&'static str, i16, i16)| FinalizedFeature {
+        name: (*name).into(),
+        max_version_level: *greatest,
+        min_version_level: *greatest,
+    };
+    FEATURES.iter().map(level).collect()
 }
 
 fn is_name(text: &str) -> bool {

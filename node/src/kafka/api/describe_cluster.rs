@@ -35,7 +35,7 @@ pub(in super::super) fn serve(service: &Arc<Service>, call: Call) {
     let nodes: Vec<Broker<'_>> = nodes.collect();
     call.answer(&DescribeClusterResponse {
         cluster_id: cluster_id.into(),
-        controller_id: nodes.first().map_or(-1, |node| node.broker_id),
+        controller_id: service.controller_id(&image),
         brokers: nodes.into(),
         ..Default::default()
     });

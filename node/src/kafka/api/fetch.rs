@@ -1,48 +1,38 @@
 //! Fetch: reads batches, as they were written, of partitions led here.
-//!
-//! Fetch sessions (KIP-227) are not kept: every answer says so by session 0, and clients then name all partitions each
-//! time.
 
 use std::sync::Arc;
 
 use millstream_actors::error::{ErrorCode, Refusal};
-use millstream_actors::ids::{LeaderEpoch, NodeId, Offset, PartitionId};
-use millstream_actors::image::Image;
+use millstream_actors::ids::{LeaderEpoch, NodeId, Offset, TopicId};
+use millstream_actors::image::{Image, Topic};
 use millstream_actors::partition::message::{Fetch, FetchAnswer, FetchPart, Fetched};
 use millstream_transport::kafka::messages::fetch::FetchRequest;
 use millstream_transport::kafka::messages::fetch::response::{
-    CurrentLeader, FetchResponse, FetchableTopicResponse, NodeEndpoint, Partition,
+    CurrentLeader, DivergingEpoch, FetchResponse, FetchableTopicResponse, NodeEndpoint, Partition,
 };
 use millstream_transport::kafka::{ErrorCode as WireError, Records, Uuid};
 
 use super::super::call::Call;
 use super::super::error::{NONE, of_records};
-use super::super::service::{Service, broker_of, leader_elsewhere, topic, unknown};
+use super::super::fetch_session::{Ask, Context, Key, TopicKey, Wanted};
+use super::super::service::{Service, broker_of, leader_elsewhere, partition, topic};
 
 /// The most that one answer holds, whatever is asked for: `fetch.max.bytes` as Kafka's brokers have it by default.
 const BYTES_MAX: u32 = 55 << 20;
 
-/// A topic of the request, to be told in the answer.
-struct Asked {
-    name: String,
-    id: Uuid,
-    /// With the place of its part of the request, or what is wrong.
-    partitions: Vec<(i32, Result<usize, Refusal>)>,
-}
+/// The first version that names topics by id.
+const BY_ID_FROM: i16 = 13;
 
 pub(in super::super) fn serve(service: &Arc<Service>, call: Call) {
     let body = call.body();
     let Some((request, call)) = call.read::<FetchRequest<'_>>(&body) else { return };
-    if request.session_epoch > 0 {
-        return refuse(call, WireError::FetchSessionIdNotFound);
-    }
-    if request.session_epoch < -1 {
-        return refuse(call, WireError::InvalidFetchSessionEpoch);
-    }
-    let image = service.image();
-    let (asked, parts) = split(&image, &request);
+    let context = match service.fetch_sessions.begin(ask(&request, call.version)) {
+        Ok(context) => context,
+        Err(error) => return refuse(call, error),
+    };
+    let (places, parts) = split(&service.image(), &context.parts);
     // What is wrong is told at once.
-    let is_prompt = asked.iter().flat_map(|topic| &topic.partitions).any(|(_, place)| place.is_err());
+    let is_prompt = places.iter().any(Result::is_err);
     let positive = |number: i32| u32::try_from(number).unwrap_or(0);
     let fetch = Fetch {
         max_wait_ms: if is_prompt { 0 } else { positive(request.max_wait_ms) },
@@ -53,8 +43,36 @@ pub(in super::super) fn serve(service: &Arc<Service>, call: Call) {
     let answering = Arc::clone(service);
     let committed_only = request.isolation_level == 1;
     service.partitions.fetch(fetch, move |answer| {
-        respond(&answering.image(), call, asked, answer, committed_only);
+        respond(&answering, call, context, places, answer, committed_only);
     });
+}
+
+/// What the request says, as its session takes it.
+fn ask(request: &FetchRequest<'_>, version: i16) -> Ask {
+    let by_id = version >= BY_ID_FROM;
+    let key = |name: &str, id: Uuid| match by_id {
+        true => TopicKey::Id(uuid::Uuid::from_bytes(id.0)),
+        false => TopicKey::Name(name.into()),
+    };
+    let mut wanted = Vec::new();
+    for of_topic in &request.topics {
+        let topic = key(&of_topic.topic, of_topic.topic_id);
+        wanted.extend(of_topic.partitions.iter().map(|partition| {
+            let wanted = Wanted {
+                leader_epoch: partition.current_leader_epoch,
+                last_epoch: partition.last_fetched_epoch,
+                offset: partition.fetch_offset,
+                max_bytes: partition.partition_max_bytes,
+            };
+            (Key { topic: topic.clone(), index: partition.partition }, wanted)
+        }));
+    }
+    let mut forgotten = Vec::new();
+    for of_topic in &request.forgotten_topics_data {
+        let topic = key(&of_topic.topic, of_topic.topic_id);
+        forgotten.extend(of_topic.partitions.iter().map(|index| Key { topic: topic.clone(), index }));
+    }
+    Ask { id: request.session_id, epoch: request.session_epoch, by_id, wanted, forgotten }
 }
 
 fn refuse(call: Call, error: WireError) {
@@ -64,77 +82,100 @@ fn refuse(call: Call, error: WireError) {
     call.end(format!("a fetch was refused: {error:?}"));
 }
 
-fn split(image: &Image, request: &FetchRequest<'_>) -> (Vec<Asked>, Vec<FetchPart>) {
-    let mut parts = Vec::new();
-    let asked = request.topics.iter().map(|wanted| {
-        let id = uuid::Uuid::from_bytes(wanted.topic_id.0);
-        let found = topic(image, &wanted.topic, id).map(|topic| topic.id);
-        let partitions = wanted.partitions.iter().map(|partition| {
-            let Some(topic) = found else { return (partition.partition, Err(unknown(!id.is_nil()))) };
-            parts.push(FetchPart {
-                partition: PartitionId { topic, index: partition.partition },
-                leader_epoch: Some(partition.current_leader_epoch)
-                    .filter(|epoch| *epoch >= 0)
-                    .map(LeaderEpoch),
-                offset: Offset(partition.fetch_offset),
-                max_bytes: u32::try_from(partition.partition_max_bytes).unwrap_or(0),
-            });
-            (partition.partition, Ok(parts.len() - 1))
-        });
-        Asked { partitions: partitions.collect(), name: wanted.topic.into_owned(), id: wanted.topic_id }
-    });
-    (asked.collect(), parts)
+fn find<'a>(image: &'a Image, key: &TopicKey) -> Option<&'a Arc<Topic>> {
+    match key {
+        TopicKey::Name(name) => topic(image, name, uuid::Uuid::nil()),
+        TopicKey::Id(id) => image.topics().get(TopicId(*id)),
+    }
 }
 
-fn respond(image: &Image, call: Call, asked: Vec<Asked>, answer: FetchAnswer, committed_only: bool) {
-    let version = call.version;
+/// The parts to be read, and for each partition wanted the place of its part, or what is wrong.
+fn split(image: &Image, wanted: &[(Key, Wanted)]) -> (Vec<Result<usize, Refusal>>, Vec<FetchPart>) {
+    let mut parts = Vec::new();
+    let epoch = |number: i32| Some(number).filter(|epoch| *epoch >= 0).map(LeaderEpoch);
+    let places = wanted.iter().map(|(key, wanted)| {
+        let by_id = matches!(key.topic, TopicKey::Id(_));
+        let partition = partition(find(image, &key.topic), by_id, key.index)?;
+        parts.push(FetchPart {
+            partition,
+            leader_epoch: epoch(wanted.leader_epoch),
+            last_fetched_epoch: epoch(wanted.last_epoch),
+            offset: Offset(wanted.offset),
+            max_bytes: u32::try_from(wanted.max_bytes).unwrap_or(0),
+        });
+        Ok(parts.len() - 1)
+    });
+    (places.collect(), parts)
+}
+
+fn respond(
+    service: &Service,
+    call: Call,
+    context: Context,
+    places: Vec<Result<usize, Refusal>>,
+    answer: FetchAnswer,
+    committed_only: bool,
+) {
+    let (image, version) = (service.image(), call.version);
     let mut fetched: Vec<Option<Result<Fetched, Refusal>>> =
         answer.parts.into_iter().map(|(_, part)| Some(part)).collect();
     let mut elsewhere: Vec<NodeId> = Vec::new();
-    let responses = asked.into_iter().map(|topic| {
-        let partitions = topic.partitions.iter().map(|(index, place)| {
-            let part = match place {
-                Ok(place) => fetched.get_mut(*place).and_then(Option::take).unwrap_or_else(|| Err(missing())),
-                Err(refusal) => Err(refusal.clone()),
-            };
-            match part {
-                Ok(fetched) => filled(*index, fetched, committed_only),
-                Err(refusal) => {
-                    let leader = leader(image, &topic, *index, &refusal, &mut elsewhere);
-                    empty(*index, &refusal, if version >= 12 { leader } else { CurrentLeader::default() })
-                }
-            }
+    let read = context.parts.iter().zip(places).map(|((key, _), place)| {
+        let part = place.and_then(|place| {
+            fetched.get_mut(place).and_then(Option::take).unwrap_or_else(|| Err(missing()))
         });
-        FetchableTopicResponse {
-            partitions: partitions.collect(),
-            topic: topic.name.into(),
-            topic_id: topic.id,
-        }
+        let partition = match part {
+            Ok(fetched) => filled(key.index, fetched, committed_only),
+            Err(refusal) => {
+                let leader = leader(&image, key, &refusal, &mut elsewhere);
+                empty(key.index, &refusal, if version >= 12 { leader } else { CurrentLeader::default() })
+            }
+        };
+        (key.clone(), partition)
     });
-    let responses = responses.collect();
-    let endpoints = elsewhere.iter().filter_map(|node| broker_of(image, *node)).map(|broker| NodeEndpoint {
+    let read = read.collect();
+    let told = service.fetch_sessions.finish(context, read);
+    let endpoints = elsewhere.iter().filter_map(|node| broker_of(&image, *node)).map(|broker| NodeEndpoint {
         node_id: broker.id,
         host: broker.host.into(),
         port: broker.port,
         rack: None,
     });
     let node_endpoints = if version >= 16 { endpoints.collect() } else { Default::default() };
-    call.answer(&FetchResponse { responses, node_endpoints, ..Default::default() });
+    call.answer(&FetchResponse {
+        error_code: told.error_code,
+        session_id: told.session_id,
+        responses: by_topic(told.partitions).into(),
+        node_endpoints,
+        ..Default::default()
+    });
+}
+
+/// Partitions that stand behind each other and are of one topic, under it.
+fn by_topic(partitions: Vec<(Key, Partition<'static>)>) -> Vec<FetchableTopicResponse<'static>> {
+    let mut topics: Vec<(TopicKey, Vec<Partition<'static>>)> = Vec::new();
+    for (key, partition) in partitions {
+        match topics.last_mut().filter(|(topic, _)| *topic == key.topic) {
+            Some((_, partitions)) => partitions.push(partition),
+            None => topics.push((key.topic, vec![partition])),
+        }
+    }
+    let told = topics.into_iter().map(|(topic, partitions)| {
+        let (topic, topic_id) = match topic {
+            TopicKey::Name(name) => (name.to_string(), Uuid::ZERO),
+            TopicKey::Id(id) => (String::new(), Uuid(id.into_bytes())),
+        };
+        FetchableTopicResponse { topic: topic.into(), topic_id, partitions: partitions.into() }
+    });
+    told.collect()
 }
 
 fn missing() -> Refusal {
     Refusal::new(ErrorCode::UnknownServerError, "a part of the request was named twice")
 }
 
-fn leader(
-    image: &Image,
-    asked: &Asked,
-    index: i32,
-    refusal: &Refusal,
-    elsewhere: &mut Vec<NodeId>,
-) -> CurrentLeader {
-    let found = topic(image, &asked.name, uuid::Uuid::from_bytes(asked.id.0));
-    let told = leader_elsewhere(image, found, index, refusal, elsewhere);
+fn leader(image: &Image, key: &Key, refusal: &Refusal, elsewhere: &mut Vec<NodeId>) -> CurrentLeader {
+    let told = leader_elsewhere(image, find(image, &key.topic), key.index, refusal, elsewhere);
     told.map_or_else(CurrentLeader::default, |(leader_id, leader_epoch)| CurrentLeader {
         leader_id,
         leader_epoch,
@@ -142,7 +183,7 @@ fn leader(
 }
 
 fn filled(index: i32, fetched: Fetched, committed_only: bool) -> Partition<'static> {
-    let Fetched { high_watermark, log_start_offset, batches } = fetched;
+    let Fetched { high_watermark, log_start_offset, diverging, batches } = fetched;
     Partition {
         partition_index: index,
         error_code: NONE,
@@ -151,6 +192,10 @@ fn filled(index: i32, fetched: Fetched, committed_only: bool) -> Partition<'stat
         last_stable_offset: high_watermark.0,
         log_start_offset: log_start_offset.0,
         aborted_transactions: committed_only.then(Default::default),
+        diverging_epoch: diverging.map_or_else(Default::default, |found| DivergingEpoch {
+            epoch: found.epoch.0,
+            end_offset: found.end.0,
+        }),
         records: Some(Records::Shared(batches)),
         ..Default::default()
     }

@@ -13,7 +13,7 @@ use millstream_transport::kafka::messages::metadata::response::{Broker, Metadata
 
 use super::super::call::Call;
 use super::super::error::{NONE, number};
-use super::super::service::{Service, brokers, wire_id};
+use super::super::service::{Service, Standing, brokers};
 
 /// How long a topic made here may take to be known here.
 const KNOWN_WITHIN: Duration = Duration::from_secs(5);
@@ -34,12 +34,12 @@ pub(in super::super) fn serve(service: &Arc<Service>, call: Call) {
     let wanted = wanted(&request, call.version);
     let missing = missing(&service.image(), wanted.as_ref());
     if missing.is_empty() || !request.allow_auto_topic_creation || !service.auto_create_topics {
-        return answer(&service.image(), call, wanted.as_ref());
+        return answer(service, &service.image(), call, wanted.as_ref());
     }
     let service = Arc::clone(service);
     actix_rt::spawn(async move {
         let image = create(&service, missing).await;
-        answer(&image, call, wanted.as_ref());
+        answer(&service, &image, call, wanted.as_ref());
     });
 }
 
@@ -92,14 +92,13 @@ async fn create(service: &Service, names: Vec<String>) -> Arc<Image> {
     service.image()
 }
 
-fn answer(image: &Image, call: Call, wanted: Option<&BTreeSet<Wanted>>) {
+fn answer(service: &Service, image: &Image, call: Call, wanted: Option<&BTreeSet<Wanted>>) {
     let version = call.version;
     let topics = match wanted {
         None => image.topics().by_name().map(|found| topic(image, found, version)).collect(),
         Some(wanted) => wanted.iter().map(|wanted| asked_for(image, wanted, version)).collect(),
     };
     let cluster_id = image.cluster().map(|id| id.to_string());
-    let controller = brokers(image).next().map_or(-1, |broker| broker.id);
     call.answer(&MetadataResponse {
         brokers: brokers(image)
             .map(|broker| Broker {
@@ -110,7 +109,7 @@ fn answer(image: &Image, call: Call, wanted: Option<&BTreeSet<Wanted>>) {
             })
             .collect(),
         cluster_id: cluster_id.map(Into::into),
-        controller_id: controller,
+        controller_id: service.controller_id(image),
         topics,
         ..Default::default()
     });
@@ -139,7 +138,8 @@ fn asked_for<'a>(image: &'a Image, wanted: &'a Wanted, version: i16) -> Topic<'a
     }
 }
 
-fn unknown(name: &str) -> ErrorCode {
+/// What is said of a name that no topic has.
+pub(super) fn unknown(name: &str) -> ErrorCode {
     check_name(name).err().map_or(ErrorCode::UnknownTopicOrPartition, |refusal| refusal.code)
 }
 
@@ -158,24 +158,14 @@ fn topic<'a>(image: &Image, found: &'a KnownTopic, version: i16) -> Topic<'a> {
 }
 
 fn partition(image: &Image, index: i32, known: &Known, version: i16) -> Partition<'static> {
-    // Between a leader's restart and the next election nobody leads, whatever the name in the image.
-    let lives = |member: &millstream_actors::ids::Member| {
-        image.nodes().get(member.node).is_some_and(|node| node.incarnation == member.incarnation)
-    };
-    let leader = known.leader.filter(lives).map(|leader| leader.node);
-    let is_there =
-        |node: &millstream_actors::ids::NodeId| super::super::service::broker_of(image, *node).is_some();
+    let Standing { leader, leader_epoch, replicas, in_sync, offline } = Standing::of(image, known);
     Partition {
         error_code: leader.map_or(number(ErrorCode::LeaderNotAvailable), |_| NONE),
         partition_index: index,
-        leader_id: leader.map_or(-1, wire_id),
-        leader_epoch: known.leader_epoch.0,
-        replica_nodes: known.replicas.iter().copied().map(wire_id).collect(),
-        isr_nodes: known.in_sync.iter().map(|member| wire_id(member.node)).collect(),
-        offline_replicas: if version >= 5 {
-            known.replicas.iter().filter(|node| !is_there(node)).copied().map(wire_id).collect()
-        } else {
-            Default::default()
-        },
+        leader_id: leader.unwrap_or(-1),
+        leader_epoch,
+        replica_nodes: replicas.into(),
+        isr_nodes: in_sync.into(),
+        offline_replicas: if version >= 5 { offline.into() } else { Default::default() },
     }
 }

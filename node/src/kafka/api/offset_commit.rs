@@ -7,6 +7,7 @@ use millstream_actors::error::{ErrorCode, Refusal};
 use millstream_actors::group::classic::Committer;
 use millstream_actors::group::message::{CommittedOffset, OffsetCommit};
 use millstream_actors::ids::{LeaderEpoch, Offset, PartitionId};
+use millstream_transport::kafka::Uuid;
 use millstream_transport::kafka::messages::offset_commit::OffsetCommitRequest;
 use millstream_transport::kafka::messages::offset_commit::response::{
     OffsetCommitResponse, Partition, Topic,
@@ -19,6 +20,9 @@ use super::super::service::{Service, topic};
 /// A topic of the request; partitions are without an id where there is no such topic.
 struct Asked {
     name: String,
+    id: Uuid,
+    /// What is said of partitions without an id.
+    unknown: ErrorCode,
     partitions: Vec<(i32, Option<PartitionId>)>,
 }
 
@@ -28,7 +32,8 @@ pub(in super::super) fn serve(service: &Arc<Service>, call: Call) {
     let image = service.image();
     let mut offsets = Vec::new();
     let asked = request.topics.iter().map(|wanted| {
-        let found = topic(&image, &wanted.name, uuid::Uuid::nil());
+        let is_by_id = wanted.topic_id != Uuid::ZERO;
+        let found = topic(&image, &wanted.name, uuid::Uuid::from_bytes(wanted.topic_id.0));
         let partitions = wanted.partitions.iter().map(|partition| {
             let index = partition.partition_index;
             let known = found.filter(|topic| topic.partition(index).is_some());
@@ -42,7 +47,15 @@ pub(in super::super) fn serve(service: &Arc<Service>, call: Call) {
             offsets.extend(id.map(|id| (id, committed)));
             (index, id)
         });
-        Asked { partitions: partitions.collect(), name: wanted.name.into_owned() }
+        Asked {
+            partitions: partitions.collect(),
+            name: wanted.name.into_owned(),
+            id: wanted.topic_id,
+            unknown: match found {
+                None if is_by_id => ErrorCode::UnknownTopicId,
+                _ => ErrorCode::UnknownTopicOrPartition,
+            },
+        }
     });
     let asked: Vec<Asked> = asked.collect();
     let committer = Committer {
@@ -68,8 +81,8 @@ fn respond(call: Call, asked: Vec<Asked>, committed: Committed) {
         Ok(results) => (results.into_iter().collect(), None),
         Err(refusal) => (BTreeMap::new(), Some(refusal.code)),
     };
-    let code = |id: Option<PartitionId>| {
-        let Some(id) = id else { return of_groups(ErrorCode::UnknownTopicOrPartition) };
+    let code = |id: Option<PartitionId>, unknown: ErrorCode| {
+        let Some(id) = id else { return of_groups(unknown) };
         match (all, results.get(&id)) {
             (Some(code), _) => of_groups(code),
             (None, Some(Err(refusal))) => of_groups(refusal.code),
@@ -81,10 +94,10 @@ fn respond(call: Call, asked: Vec<Asked>, committed: Committed) {
         partitions: topic
             .partitions
             .iter()
-            .map(|(index, id)| Partition { partition_index: *index, error_code: code(*id) })
+            .map(|(index, id)| Partition { partition_index: *index, error_code: code(*id, topic.unknown) })
             .collect(),
         name: topic.name.into(),
-        ..Default::default()
+        topic_id: topic.id,
     });
     call.answer(&OffsetCommitResponse { topics: topics.collect(), ..Default::default() });
 }

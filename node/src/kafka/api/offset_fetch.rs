@@ -3,10 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use millstream_actors::error::Refusal;
+use millstream_actors::error::{ErrorCode, Refusal};
 use millstream_actors::group::message::{CommittedOffset, OffsetFetch};
-use millstream_actors::ids::PartitionId;
+use millstream_actors::ids::{PartitionId, TopicId};
 use millstream_actors::image::Image;
+use millstream_transport::kafka::Uuid;
 use millstream_transport::kafka::messages::offset_fetch::OffsetFetchRequest;
 use millstream_transport::kafka::messages::offset_fetch::response::{
     Group, GroupTopic, GroupTopicPartition, OffsetFetchResponse, Partition, Topic,
@@ -26,11 +27,28 @@ const NO_OFFSET: i64 = -1;
 /// What is asked for of one group: these partitions by topic, or all.
 struct Asked {
     group: String,
-    topics: Option<Vec<(String, Vec<i32>)>>,
+    /// The member that asks, with its epoch, if it says that it is one.
+    reader: Option<(String, i32)>,
+    topics: Option<Vec<AskedTopic>>,
+}
+
+/// A topic by name, or by id.
+struct AskedTopic {
+    name: String,
+    id: uuid::Uuid,
+    partitions: Vec<i32>,
 }
 
 /// What a group has committed, by topic.
-type Found = Vec<(String, Vec<(i32, Option<CommittedOffset>)>)>;
+type Found = Vec<FoundTopic>;
+
+struct FoundTopic {
+    name: String,
+    id: uuid::Uuid,
+    /// Of all of its partitions.
+    error_code: i16,
+    partitions: Vec<(i32, Option<CommittedOffset>)>,
+}
 
 pub(in super::super) fn serve(service: &Arc<Service>, call: Call) {
     let body = call.body();
@@ -40,7 +58,7 @@ pub(in super::super) fn serve(service: &Arc<Service>, call: Call) {
     actix_rt::spawn(async move {
         let mut groups = Vec::with_capacity(asked.len());
         for asked in asked {
-            let found = find(&service, &call, &asked).await;
+            let found = find(&service, &asked).await;
             groups.push((asked.group, found));
         }
         respond(call, groups);
@@ -50,12 +68,21 @@ pub(in super::super) fn serve(service: &Arc<Service>, call: Call) {
 fn batched(request: &OffsetFetchRequest<'_>) -> Vec<Asked> {
     let mut seen = BTreeSet::new();
     let once = request.groups.iter().filter(|group| seen.insert(group.group_id.to_string()));
-    let groups = once.map(|group| Asked {
-        topics: group.topics.as_ref().map(|topics| {
-            let named = topics.iter();
-            named.map(|topic| (topic.name.into_owned(), topic.partition_indexes.iter().collect())).collect()
-        }),
-        group: group.group_id.into_owned(),
+    let groups = once.map(|group| {
+        let is_member = group.member_id.is_some() || group.member_epoch >= 0;
+        let member = group.member_id.as_deref().unwrap_or_default().to_owned();
+        Asked {
+            reader: is_member.then_some((member, group.member_epoch)),
+            topics: group.topics.as_ref().map(|topics| {
+                let asked = topics.iter().map(|topic| AskedTopic {
+                    name: topic.name.into_owned(),
+                    id: uuid::Uuid::from_bytes(topic.topic_id.0),
+                    partitions: topic.partition_indexes.iter().collect(),
+                });
+                asked.collect()
+            }),
+            group: group.group_id.into_owned(),
+        }
     });
     groups.collect()
 }
@@ -63,44 +90,63 @@ fn batched(request: &OffsetFetchRequest<'_>) -> Vec<Asked> {
 fn single(request: &OffsetFetchRequest<'_>) -> Asked {
     Asked {
         group: request.group_id.clone().into_owned(),
+        reader: None,
         topics: request.topics.as_ref().map(|topics| {
-            let named = topics.iter();
-            named.map(|topic| (topic.name.into_owned(), topic.partition_indexes.iter().collect())).collect()
+            let asked = topics.iter().map(|topic| AskedTopic {
+                name: topic.name.into_owned(),
+                id: uuid::Uuid::nil(),
+                partitions: topic.partition_indexes.iter().collect(),
+            });
+            asked.collect()
         }),
     }
 }
 
-async fn find(service: &Service, call: &Call, asked: &Asked) -> Result<Found, Refusal> {
+async fn find(service: &Service, asked: &Asked) -> Result<Found, Refusal> {
     let image = service.image();
     let ids = asked.topics.as_ref().map(|topics| {
-        let known = topics.iter().filter_map(|(name, indexes)| {
-            let id = topic(&image, name, uuid::Uuid::nil())?.id;
-            Some(indexes.iter().map(move |index| PartitionId { topic: id, index: *index }))
+        let known = topics.iter().filter_map(|asked| {
+            let id = topic(&image, &asked.name, asked.id)?.id;
+            Some(asked.partitions.iter().map(move |index| PartitionId { topic: id, index: *index }))
         });
         known.flatten().collect()
     });
     let fetch = OffsetFetch { group: asked.group.clone(), partitions: ids };
-    let committed = service.groups.handle(&call.peer.to_string(), fetch).await?;
-    Ok(by_topic(&service.image(), asked, committed))
+    let committed = service.groups.fetch_as(fetch, asked.reader.clone()).await?;
+    Ok(by_topic(&image, asked, committed))
 }
 
 fn by_topic(image: &Image, asked: &Asked, committed: Vec<(PartitionId, CommittedOffset)>) -> Found {
+    let Some(topics) = &asked.topics else { return all(image, committed) };
     let committed: BTreeMap<PartitionId, CommittedOffset> = committed.into_iter().collect();
-    let Some(topics) = &asked.topics else {
-        let mut found: BTreeMap<String, Vec<(i32, Option<CommittedOffset>)>> = BTreeMap::new();
-        for (id, offset) in committed {
-            // Offsets of a topic that is gone are forgotten soon.
-            let Some(known) = image.topics().get(id.topic) else { continue };
-            found.entry(known.name.to_string()).or_default().push((id.index, Some(offset)));
-        }
-        return found.into_iter().collect();
-    };
-    let topics = topics.iter().map(|(name, indexes)| {
-        let id = topic(image, name, uuid::Uuid::nil()).map(|topic| topic.id);
+    let topics = topics.iter().map(|asked| {
+        let id = topic(image, &asked.name, asked.id).map(|topic| topic.id);
         let offset = |index: i32| committed.get(&PartitionId { topic: id?, index }).cloned();
-        (name.clone(), indexes.iter().map(|index| (*index, offset(*index))).collect())
+        let is_unknown_id = id.is_none() && !asked.id.is_nil();
+        FoundTopic {
+            name: asked.name.clone(),
+            id: asked.id,
+            error_code: if is_unknown_id { of_groups(ErrorCode::UnknownTopicId) } else { NONE },
+            partitions: asked.partitions.iter().map(|index| (*index, offset(*index))).collect(),
+        }
     });
     topics.collect()
+}
+
+/// Everything committed; without that of topics that are gone, which is forgotten soon.
+fn all(image: &Image, committed: Vec<(PartitionId, CommittedOffset)>) -> Found {
+    let mut found: BTreeMap<TopicId, FoundTopic> = BTreeMap::new();
+    for (id, offset) in committed {
+        let Some(known) = image.topics().get(id.topic) else { continue };
+        let new = || FoundTopic {
+            name: known.name.to_string(),
+            id: id.topic.0,
+            error_code: NONE,
+            partitions: Vec::new(),
+        };
+        found.entry(id.topic).or_insert_with(new).partitions.push((id.index, Some(offset)));
+    }
+    found.into_values().collect()
 }
 
 fn respond(call: Call, groups: Vec<(String, Result<Found, Refusal>)>) {
@@ -116,9 +162,10 @@ fn respond(call: Call, groups: Vec<(String, Result<Found, Refusal>)>) {
         return call.end(format!("offsets cannot be fetched now: {refusal}"));
     }
     let error_code = found.as_ref().err().map_or(NONE, |refusal| of_groups(refusal.code));
-    let topics = found.unwrap_or_default().into_iter().map(|(name, partitions)| Topic {
-        name: name.into(),
-        partitions: partitions
+    let topics = found.unwrap_or_default().into_iter().map(|topic| Topic {
+        name: topic.name.into(),
+        partitions: topic
+            .partitions
             .into_iter()
             .map(|(index, offset)| {
                 let (committed_offset, committed_leader_epoch, metadata) = told(offset);
@@ -137,9 +184,11 @@ fn respond(call: Call, groups: Vec<(String, Result<Found, Refusal>)>) {
 
 fn group(id: String, found: Result<Found, Refusal>) -> Group<'static> {
     let error_code = found.as_ref().err().map_or(NONE, |refusal| of_groups(refusal.code));
-    let topics = found.unwrap_or_default().into_iter().map(|(name, partitions)| GroupTopic {
-        name: name.into(),
-        partitions: partitions
+    let topics = found.unwrap_or_default().into_iter().map(|topic| GroupTopic {
+        name: topic.name.into(),
+        topic_id: Uuid(topic.id.into_bytes()),
+        partitions: topic
+            .partitions
             .into_iter()
             .map(|(index, offset)| {
                 let (committed_offset, committed_leader_epoch, metadata) = told(offset);
@@ -148,11 +197,10 @@ fn group(id: String, found: Result<Found, Refusal>) -> Group<'static> {
                     committed_offset,
                     committed_leader_epoch,
                     metadata: Some(metadata.into()),
-                    error_code: NONE,
+                    error_code: topic.error_code,
                 }
             })
             .collect(),
-        ..Default::default()
     });
     Group { group_id: id.into(), topics: topics.collect(), error_code }
 }

@@ -51,6 +51,17 @@ fn a_member_commits_in_its_epoch_and_finds_what_it_committed() {
 }
 
 #[test]
+fn a_member_reads_offsets_in_its_epoch_and_others_only_of_a_group_that_never_had_members() {
+    let mut bench = Bench::new(&[("t", 1)]);
+    let read = |bench: &Bench, member, epoch| bench.machine.check_reader(member, epoch).map_err(|it| it.code);
+    assert_eq!(read(&bench, "a", 1), Ok(()));
+    bench.beat(&joining("g", "a", &["t"])).unwrap();
+    assert_eq!(read(&bench, "a", 1), Ok(()));
+    assert_eq!(read(&bench, "a", 0), Err(ErrorCode::StaleMemberEpoch));
+    assert_eq!(read(&bench, "b", 1), Err(ErrorCode::UnknownMemberId));
+}
+
+#[test]
 fn offsets_are_reset_from_outside_while_there_are_no_members() {
     let mut bench = Bench::new(&[("t", 1)]);
     let zero = bench.topics.partition("t", 0);

@@ -146,7 +146,7 @@ impl Handler<FollowerReported> for LeaderActor {
     type Result = ();
 
     fn handle(&mut self, reported: FollowerReported, _: &mut Context<Self>) {
-        self.0.state.lock().unwrap().heard.push(Heard::Reported(reported.durable_end));
+        self.0.state.lock().unwrap().heard.push(Heard::Reported(reported.ends.durable_end));
     }
 }
 

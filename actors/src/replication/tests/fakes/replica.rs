@@ -170,7 +170,8 @@ impl Handler<Take> for FollowerActor {
             state.log.extend_from_slice(&batches);
             state.end += i64::try_from(offsets.len()).unwrap();
             state.fed += 1;
-            self.links.report(self.partition, epoch, Offset(state.end));
+            let ends = FollowerEnds { durable_end: Offset(state.end), log_start: Offset(0) };
+            self.links.report(self.partition, epoch, ends);
         }
     }
 }

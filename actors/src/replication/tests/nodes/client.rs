@@ -40,7 +40,13 @@ pub(super) async fn ask_fetch(
     partition: PartitionId,
     offset: i64,
 ) -> Result<Fetched, crate::error::Refusal> {
-    let part = FetchPart { partition, leader_epoch: None, offset: Offset(offset), max_bytes: 1 << 20 };
+    let part = FetchPart {
+        partition,
+        leader_epoch: None,
+        last_fetched_epoch: None,
+        offset: Offset(offset),
+        max_bytes: 1 << 20,
+    };
     let (send, receive) = tokio::sync::oneshot::channel();
     let fetch = Fetch { max_wait_ms: 100, min_bytes: 1, max_bytes: 1 << 20, parts: vec![part] };
     front.fetch(fetch, move |answer| drop(send.send(answer)));

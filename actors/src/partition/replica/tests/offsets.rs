@@ -1,0 +1,100 @@
+//! Offsets by epoch: what consumers ask to find out whether what they have read is still so.
+
+use super::*;
+use crate::partition::message::{EpochEnd, EpochPart, ListPart};
+
+impl Node {
+    async fn epoch_end(&self, current: Option<i32>, epoch: i32) -> Result<Option<(i32, i64)>, ErrorCode> {
+        let part = EpochPart {
+            partition: partition(),
+            leader_epoch: current.map(LeaderEpoch),
+            epoch: LeaderEpoch(epoch),
+        };
+        let (send, receive) = tokio::sync::oneshot::channel();
+        self.front.epoch_ends(vec![part], move |answer| send.send(answer).unwrap());
+        let answer = receive.await.unwrap().remove(0).1;
+        answer.map(|end| end.map(|end| (end.epoch.0, end.end.0))).map_err(|refusal| refusal.code)
+    }
+
+    async fn fetch_after(&self, offset: i64, last: i32) -> Result<Fetched, Refusal> {
+        let part = FetchPart {
+            partition: partition(),
+            leader_epoch: None,
+            last_fetched_epoch: Some(LeaderEpoch(last)),
+            offset: Offset(offset),
+            max_bytes: 1 << 20,
+        };
+        let (send, receive) = tokio::sync::oneshot::channel();
+        let fetch = Fetch { max_wait_ms: 0, min_bytes: 1, max_bytes: 1 << 20, parts: vec![part] };
+        self.front.fetch(fetch, move |answer| send.send(answer).unwrap());
+        receive.await.unwrap().parts.remove(0).1
+    }
+
+    async fn list_in(&self, epoch: i32, spec: OffsetSpec) -> Result<ListedOffset, ErrorCode> {
+        let part = ListPart { partition: partition(), leader_epoch: Some(LeaderEpoch(epoch)), spec };
+        let (send, receive) = tokio::sync::oneshot::channel();
+        self.front.list_offsets_of(vec![part], move |answer| send.send(answer).unwrap());
+        receive.await.unwrap().parts.remove(0).1.map_err(|refusal| refusal.code)
+    }
+}
+
+/// Leads with four records of epoch 2 and two of epoch 5.
+async fn two_epochs(simulation: &Simulation, disk: &SimulatedDisk) -> Node {
+    let node = Node::start(simulation, disk, 1);
+    node.lead(2).await;
+    node.produce(Acks::All, batch(4, 0)).await.unwrap();
+    node.lead(5).await;
+    node.produce(Acks::All, batch(2, 1000)).await.unwrap();
+    node
+}
+
+#[test]
+fn a_leader_tells_where_epochs_end_and_is_fenced_by_its_own() {
+    simulate(|simulation, disk| async move {
+        let node = two_epochs(&simulation, &disk).await;
+        assert_eq!(node.epoch_end(None, 2).await, Ok(Some((2, 4))));
+        assert_eq!(node.epoch_end(Some(5), 4).await, Ok(Some((2, 4))));
+        assert_eq!(node.epoch_end(Some(5), 5).await, Ok(Some((5, 6))));
+        assert_eq!(node.epoch_end(Some(5), 6).await, Ok(None));
+        assert_eq!(node.epoch_end(Some(4), 2).await, Err(ErrorCode::FencedLeaderEpoch));
+        assert_eq!(node.epoch_end(Some(6), 2).await, Err(ErrorCode::UnknownLeaderEpoch));
+    });
+}
+
+#[test]
+fn an_offset_is_told_with_the_epoch_of_its_record_and_the_end_with_the_current_one() {
+    simulate(|simulation, disk| async move {
+        let node = two_epochs(&simulation, &disk).await;
+        let mut told = Vec::new();
+        for spec in [
+            OffsetSpec::Earliest,
+            OffsetSpec::Timestamp(NOW_MS + 500),
+            OffsetSpec::MaxTimestamp,
+            OffsetSpec::Latest,
+            OffsetSpec::Tiered,
+        ] {
+            let found = node.list_in(5, spec).await.unwrap();
+            told.push((found.offset.map(|offset| offset.0), found.leader_epoch.map(|epoch| epoch.0)));
+        }
+        let at = |offset, epoch| (Some(offset), Some(epoch));
+        assert_eq!(told, [at(0, 2), at(4, 5), at(4, 5), at(6, 5), (None, None)]);
+        assert_eq!(node.list_in(4, OffsetSpec::Latest).await, Err(ErrorCode::FencedLeaderEpoch));
+        assert_eq!(node.list_in(6, OffsetSpec::Latest).await, Err(ErrorCode::UnknownLeaderEpoch));
+    });
+}
+
+#[test]
+fn a_reader_of_another_history_is_told_where_it_leaves_this_one() {
+    simulate(|simulation, disk| async move {
+        let node = two_epochs(&simulation, &disk).await;
+        let fetched = node.fetch_after(4, 2).await.unwrap();
+        assert_eq!((fetched.diverging, fetched.batches.is_empty()), (None, false));
+        for (offset, last, end) in [(5, 2, 4), (5, 3, 4)] {
+            let fetched = node.fetch_after(offset, last).await.unwrap();
+            let expected = EpochEnd { epoch: LeaderEpoch(2), end: Offset(end) };
+            assert_eq!((fetched.diverging, fetched.batches.is_empty()), (Some(expected), true));
+        }
+        let refused = node.fetch_after(6, 9).await.unwrap_err();
+        assert_eq!(refused.code, ErrorCode::OffsetOutOfRange);
+    });
+}
