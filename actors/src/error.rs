@@ -129,6 +129,24 @@ pub enum ErrorCode {
     PreferredLeaderNotAvailable = 80,
     /// No replica is there that may lead.
     EligibleLeadersNotAvailable = 83,
+    /// The transaction is not in a state in which that can be done.
+    InvalidTxnState = 48,
+    /// The producer id is not the one of the transactional id.
+    InvalidProducerIdMapping = 49,
+    /// The transaction's time-out is not in the coordinator's bounds.
+    InvalidTransactionTimeout = 50,
+    /// The producer's last transaction is still being ended.
+    ConcurrentTransactions = 51,
+    /// Another coordinator has taken over.
+    TransactionCoordinatorFenced = 52,
+    /// An offset is part of a transaction that is open.
+    UnstableOffsetCommit = 88,
+    /// A newer producer with the same transactional id has taken over.
+    ProducerFenced = 90,
+    /// No such transactional id.
+    TransactionalIdNotFound = 105,
+    /// The producer is to abort its transaction, and may go on then.
+    TransactionAbortable = 120,
 }
 
 impl ErrorCode {
@@ -153,6 +171,8 @@ impl ErrorCode {
                 | Self::OffsetNotAvailable
                 | Self::UnknownTopicId
                 | Self::ThrottlingQuotaExceeded
+                | Self::ConcurrentTransactions
+                | Self::UnstableOffsetCommit
         )
     }
 }

@@ -150,6 +150,7 @@ impl Fetcher {
             last_fetched_epoch: None,
             offset: wanted.offset,
             max_bytes: settings.partition_fetch_bytes,
+            stable_only: false,
         };
         let message = Fetch {
             max_wait_ms: u32::try_from(settings.fetch_max_wait.as_millis()).unwrap_or(u32::MAX),
@@ -247,7 +248,10 @@ fn take_batches(wanted: &Wanted, fetched: &message::Fetched, check: bool) -> Don
         match checked {
             Ok(batch) => {
                 next = next.max(batch.header.next_offset());
-                batches.push(batch);
+                // What brokers write about transactions are no records.
+                if !batch.header.attributes.is_control() {
+                    batches.push(batch);
+                }
             }
             Err(error) => {
                 let text = format!("{} from offset {}: {error}; fetch it again", wanted.name, next);

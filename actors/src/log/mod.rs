@@ -28,7 +28,9 @@ mod tail;
 mod truncate;
 
 pub use append::Appended;
-pub use compact::{Cleaned, CleanerSettings, Cleaning, CleaningTurn, Prepared, Replaced, Stepped};
+pub use compact::{
+    Cleaned, CleanerSettings, Cleaning, CleaningTurn, KnownProducers, Prepared, Replaced, Stepped,
+};
 pub use directory::{DirectoryHealth, DirectorySettings, LogDirectory};
 pub use epochs::Epochs;
 pub use error::LogError;

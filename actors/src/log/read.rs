@@ -3,12 +3,13 @@
 use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
+use millstream_transport::world::DiskFile;
 
 use super::error::LogError;
 use super::partition_log::Log;
 use super::segment::{ColdRead, NO_TIMESTAMP, Segment, Start, start_of};
 use crate::ids::Offset;
-use crate::record::{self, Batch, BatchHeader};
+use crate::record::{self, Batch, BatchHeader, EndMarker};
 
 /// What a read found.
 #[derive(Debug)]
@@ -126,8 +127,13 @@ impl Log {
         Ok(newest)
     }
 
-    /// Shows the headers of all batches from `from` on: whoever keeps a state made of them rebuilds it so. Blocks.
-    pub fn replay_headers(&self, from: Offset, mut see: impl FnMut(&BatchHeader)) -> Result<(), LogError> {
+    /// Shows the headers of all batches from `from` on, and of markers what they say: whoever keeps a state made of them
+    /// rebuilds it so. Blocks.
+    pub fn replay_headers(
+        &self,
+        from: Offset,
+        mut see: impl FnMut(&BatchHeader, Option<EndMarker>),
+    ) -> Result<(), LogError> {
         let shared = self.shared();
         for (place, segment) in self.segments.iter().enumerate() {
             let next = self.segments.get(place + 1);
@@ -146,12 +152,20 @@ impl Log {
                 None => self.active.index().before(from, base),
             };
             let end = next.map_or(self.end, |next| next.file.base.min(self.end));
-            segment.each_header(shared, &*segment.open(shared)?, entry, false, |_, header| {
+            let file = segment.open(shared)?;
+            let mut unread = None;
+            segment.each_header(shared, &*file, entry, false, |position, header| {
                 if header.next_offset() > from && header.base_offset < end {
-                    see(header);
+                    match marker_at(&*file, position, header) {
+                        Ok(marker) => see(header, marker),
+                        Err(error) => unread = Some(LogError::io("read", &segment.file.path)(error)),
+                    }
                 }
-                header.next_offset() < end
+                header.next_offset() < end && unread.is_none()
             })?;
+            if let Some(error) = unread {
+                return Err(error);
+            }
         }
         Ok(())
     }
@@ -214,4 +228,15 @@ impl Log {
         Ok(found
             .map_or(whole, |record| TimedOffset { offset: record.offset, timestamp_ms: record.timestamp_ms }))
     }
+}
+
+/// The marker that a batch is, if it is one. It is not trusted more than its header: its checksum is looked at as every
+/// batch's when it is served.
+fn marker_at(file: &dyn DiskFile, position: u64, header: &BatchHeader) -> std::io::Result<Option<EndMarker>> {
+    if !header.attributes.is_control() {
+        return Ok(None);
+    }
+    let mut bytes = BytesMut::zeroed(header.total_bytes());
+    file.read_at(&mut bytes, position)?;
+    Ok(EndMarker::of(&Batch { header: *header, bytes: bytes.freeze() }))
 }

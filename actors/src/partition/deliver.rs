@@ -67,14 +67,16 @@ impl Deliveries {
         self.parked.push(parked);
     }
 
-    /// Those that have not seen everything below the high watermark. They are looked after by the caller now.
+    /// Those that have not seen everything below the high watermark, or the last stable offset where they want no more.
+    /// They are looked after by the caller now.
     #[must_use]
-    pub fn wake(&mut self, high_watermark: Offset) -> Vec<Parked> {
+    pub fn wake(&mut self, high_watermark: Offset, last_stable: Offset) -> Vec<Parked> {
         if self.parked.is_empty() {
             return Vec::new();
         }
+        let end = |part: &FetchPart| if part.stable_only { last_stable } else { high_watermark };
         let (awake, asleep) =
-            std::mem::take(&mut self.parked).into_iter().partition(|parked| parked.seen < high_watermark);
+            std::mem::take(&mut self.parked).into_iter().partition(|parked| parked.seen < end(&parked.part));
         self.parked = asleep;
         self.refresh();
         awake

@@ -8,20 +8,22 @@ use actix::{Addr, Handler, Message};
 use bytes::Bytes;
 use tokio::sync::oneshot;
 
+use super::append::ActiveProducer;
 use super::directory::ReplicaDirectory;
 use super::join::{FetchBounds, FetchJoin, FetchPlace, Join};
 use super::memory::{Budget, Permit};
 use super::message::{
     ConfirmEpoch, DeleteRecords, DeleteRecordsAnswer, EpochEnd, EpochPart, Fetch, FetchAnswer, ListOffsets,
-    ListOffsetsAnswer, ListPart, Produce, ProduceAnswer,
+    ListOffsetsAnswer, ListPart, Produce, ProduceAnswer, Produced,
 };
 use super::replica::{
-    ConfirmOne, DeleteOne, EndOne, EpochOne, FetchOne, ListOne, ProduceOne, Replica, SizeOf, Standing,
-    StandingOf,
+    ConfirmOne, DeleteOne, EndOne, EpochOne, FetchOne, ListOne, MarkOne, ProduceOne, ProducersOne, Replica, SizeOf,
+    Standing, StandingOf,
 };
 use super::reply::Reply;
 use crate::error::{ErrorCode, Refusal};
 use crate::ids::{LeaderEpoch, Offset, PartitionId};
+use crate::record::EndMarker;
 
 /// The longest a request may wait, whatever it asks for.
 const WAIT_MAX: Duration = Duration::from_secs(300);
@@ -181,6 +183,39 @@ impl Front {
 }
 
 impl Front {
+    /// Ends transactions in partitions led here. `answer` is called once, when every marker is committed or refused, on
+    /// any thread; it must not block.
+    pub fn mark(
+        &self,
+        markers: Vec<(PartitionId, EndMarker)>,
+        timeout: Duration,
+        answer: impl FnOnce(Vec<(PartitionId, Result<Produced, Refusal>)>) + Send + 'static,
+    ) {
+        let partitions = markers.iter().map(|(partition, _)| *partition).take(PARTS_MAX);
+        let replies = Join::start(partitions, answer);
+        for ((partition, marker), reply) in markers.into_iter().zip(replies) {
+            match self.replicas.get(partition) {
+                Some(replica) => {
+                    give(&replica.address, MarkOne { marker, timeout, reply }, |one| one.reply);
+                }
+                None => reply.send(Err(unknown(partition))),
+            }
+        }
+    }
+
+    /// The producers that the leader of a partition knows. `answer` is called once, on any thread; it must not block.
+    pub fn producers(
+        &self,
+        partition: PartitionId,
+        answer: impl FnOnce(Result<Vec<ActiveProducer>, Refusal>) + Send + 'static,
+    ) {
+        let reply = Reply::new(answer);
+        match self.replicas.get(partition) {
+            Some(replica) => give(&replica.address, ProducersOne(reply), |asked| asked.0),
+            None => reply.send(Err(unknown(partition))),
+        }
+    }
+
     /// How the leader of a partition stands. `answer` is called once, on any thread; it must not block.
     pub fn standing(
         &self,

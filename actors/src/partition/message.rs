@@ -6,6 +6,8 @@ use bytes::Bytes;
 use millstream_transport::message::{Answer, BodyMismatch, Message};
 use serde::{Deserialize, Serialize};
 
+use super::append::AbortedTransaction;
+use super::verify::InTransaction;
 use crate::error::Refusal;
 use crate::ids::{LeaderEpoch, NodeId, Offset, PartitionId};
 
@@ -41,6 +43,9 @@ pub struct ProducePart {
     /// Record batches, one behind the other.
     #[serde(skip)]
     pub batches: Bytes,
+    /// The transaction that they are part of. Told within a node only: native producers have no transactions yet.
+    #[serde(skip)]
+    pub transaction: Option<InTransaction>,
 }
 
 /// Where the batches of one part went.
@@ -107,6 +112,9 @@ pub struct FetchPart {
     pub offset: Offset,
     /// Bytes of this part.
     pub max_bytes: u32,
+    /// Only what is below the last stable offset is wanted. Told within a node only, as of [`ProducePart`].
+    #[serde(skip)]
+    pub stable_only: bool,
 }
 
 /// What was read of one partition.
@@ -119,6 +127,12 @@ pub struct Fetched {
     /// Where the history of the one who asks leaves the leader's: the last epoch that both have, and its end here. Then
     /// there are no batches.
     pub diverging: Option<EpochEnd>,
+    /// Transactions that begin below it have ended, and no record of others is below it.
+    #[serde(skip)]
+    pub last_stable_offset: Offset,
+    /// The aborted transactions that the batches are part of, where only what is stable was asked for.
+    #[serde(skip)]
+    pub aborted: Vec<AbortedTransaction>,
     /// Whole record batches, all below the high watermark; empty if there is nothing new.
     #[serde(skip)]
     pub batches: Bytes,
@@ -176,6 +190,10 @@ pub enum OffsetSpec {
     MaxTimestamp,
     /// The end of what lies in tiered storage: there is none.
     Tiered,
+    /// The last stable offset.
+    LastStable,
+    /// As [`Self::Timestamp`], below the last stable offset.
+    StableTimestamp(i64),
 }
 
 /// Asks for offsets of partitions that the receiver leads.

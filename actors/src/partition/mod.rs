@@ -18,4 +18,5 @@ pub mod reply;
 pub mod state;
 pub mod supervisor;
 pub mod trim;
+pub mod verify;
 pub mod warden;

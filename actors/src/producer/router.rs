@@ -158,7 +158,12 @@ impl Router {
             draft.deadline = draft.deadline.min(batch.deadline);
             let Some(line) = self.lines.get_mut(&partition) else { continue };
             let batches = line.lane.send(batch, request, node, epoch);
-            draft.parts.push(ProducePart { partition, leader_epoch: Some(epoch), batches });
+            draft.parts.push(ProducePart {
+                partition,
+                leader_epoch: Some(epoch),
+                batches,
+                transaction: None,
+            });
             self.served = Some(partition);
         }
         self.next_request = request.saturating_add(1);

@@ -27,6 +27,13 @@ pub fn assign_producer(batch: &mut [u8], stamp: ProducerStamp) -> Result<(), Bat
     put_checksum(batch)
 }
 
+/// Makes the one whole batch that `batch` is part of a producer's transaction, with its id, epoch and sequence.
+pub fn make_transactional(batch: &mut [u8], stamp: ProducerStamp) -> Result<(), BatchError> {
+    let attributes = BatchHeader::parse(batch)?.attributes.as_transactional();
+    put(batch, 21, &attributes.0.to_be_bytes())?;
+    assign_producer(batch, stamp)
+}
+
 fn put_checksum(batch: &mut [u8]) -> Result<(), BatchError> {
     let computed = checksum(batch);
     put(batch, 17, &computed.to_be_bytes())

@@ -71,6 +71,18 @@ impl Attributes {
         if self.0 & Self::APPEND_TIME == 0 { TimestampType::CreateTime } else { TimestampType::LogAppendTime }
     }
 
+    /// The same, as part of a transaction.
+    #[must_use]
+    pub const fn as_transactional(self) -> Self {
+        Self(self.0 | Self::TRANSACTIONAL)
+    }
+
+    /// The same, of a batch that a broker writes about transactions.
+    #[must_use]
+    pub(super) const fn as_control(self) -> Self {
+        Self(self.0 | Self::CONTROL)
+    }
+
     /// Part of a transaction.
     #[must_use]
     pub const fn is_transactional(self) -> bool {

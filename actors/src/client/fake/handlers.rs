@@ -258,7 +258,7 @@ impl State {
             return Err(Refusal::new(code, "by the test's wish"));
         }
         let log = self.led_by(node, part.partition)?;
-        let validated = validate(part.batches, &log.config, i64::MAX / 2)?;
+        let validated = validate(part.batches, None, &log.config, i64::MAX / 2)?;
         let checks = log.producers.check(&validated.headers)?;
         let log_start_offset = log.start;
         let produced = |base_offset| Produced { base_offset, log_append_time_ms: None, log_start_offset };
@@ -268,7 +268,7 @@ impl State {
         let mut sequencer = Sequencer::new(log.end, log.epoch, None);
         let sequenced = sequencer.assign(validated).unwrap();
         for header in &sequenced.headers {
-            log.producers.record(header, 0);
+            log.producers.record(header, None, 0);
         }
         log.batches.extend(sequenced.batches);
         log.end = sequencer.end();
@@ -297,7 +297,9 @@ impl State {
         Ok(Fetched {
             high_watermark: log.end,
             log_start_offset: log.start,
+            last_stable_offset: log.end,
             diverging: None,
+            aborted: Vec::new(),
             batches: Bytes::from(batches),
         })
     }
@@ -327,8 +329,8 @@ impl State {
         let plain = |offset| ListedOffset { offset: Some(offset), timestamp_ms: None, leader_epoch: None };
         let at_ms = match spec {
             OffsetSpec::Earliest => return Ok(plain(log.start)),
-            OffsetSpec::Latest => return Ok(plain(log.end)),
-            OffsetSpec::Timestamp(at_ms) => at_ms,
+            OffsetSpec::Latest | OffsetSpec::LastStable => return Ok(plain(log.end)),
+            OffsetSpec::Timestamp(at_ms) | OffsetSpec::StableTimestamp(at_ms) => at_ms,
             OffsetSpec::MaxTimestamp | OffsetSpec::Tiered => {
                 return Err(Refusal::new(ErrorCode::UnsupportedVersion, "native clients do not ask for it"));
             }

@@ -1,15 +1,16 @@
 //! What the owner of a log does for its cleaning: it says what may be cleaned, and takes in what came of it.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::super::error::LogError;
 use super::super::partition_log::Log;
 use super::cleaning::{Cleaned, Cleaning, Terms};
+use super::judge::KnownProducers;
 use super::output::{Prepared, Replaced};
 use super::reading::Input;
-use crate::ids::{Offset, ProducerId};
+use crate::ids::Offset;
 
 /// What a log knows of its cleanings.
 #[derive(Debug, Default)]
@@ -40,33 +41,33 @@ impl Drop for CleaningState {
 }
 
 impl Log {
-    /// What is cleaned lies below this offset: committed, on disk, and in a sealed segment.
-    fn cleanable_end(&self, high_watermark: Offset) -> Offset {
-        let bound = high_watermark.min(self.durable_end());
+    /// What is cleaned lies below this offset: committed, of no open transaction, on disk, and in a sealed segment.
+    fn cleanable_end(&self, stable: Offset) -> Offset {
+        let bound = stable.min(self.durable_end());
         let sealed = self.segments.iter().skip(1).map(|next| next.file.base);
         sealed.take_while(|next| *next <= bound).last().unwrap_or(self.start)
     }
 
     /// Whether the log is compacted and has something that was not cleaned, or a tombstone that may go.
     #[must_use]
-    pub fn wants_cleaning(&self, high_watermark: Offset, now_ms: i64) -> bool {
+    pub fn wants_cleaning(&self, stable: Offset, now_ms: i64) -> bool {
         if self.config.compact.is_none() || self.check_writable().is_err() {
             return false;
         }
-        let end = self.cleanable_end(high_watermark);
+        let end = self.cleanable_end(stable);
         let is_past_horizon = self.cleaning.horizon_ms.is_some_and(|horizon_ms| horizon_ms <= now_ms);
         is_past_horizon || self.inputs(end).iter().any(|input| input.clean < input.next)
     }
 
-    /// A cleaning of what lies below the high watermark, if there is anything; [`Cleaning::step`] decides whether it is
-    /// time. `last_batches` tells the offset of each living producer's last batch below an offset.
+    /// A cleaning of what lies below the last stable offset, if there is anything; [`Cleaning::step`] decides whether it is
+    /// time. `producers` tells what there is to know of them below an offset.
     pub fn cleaning(
         &mut self,
-        high_watermark: Offset,
-        last_batches: impl FnOnce(Offset) -> BTreeMap<ProducerId, Offset>,
+        stable: Offset,
+        producers: impl FnOnce(Offset) -> KnownProducers,
     ) -> Option<Box<Cleaning>> {
         let rules = self.config.compact.filter(|_| self.check_writable().is_ok())?;
-        let end = self.cleanable_end(high_watermark);
+        let end = self.cleanable_end(stable);
         let inputs = self.inputs(end);
         if inputs.is_empty() {
             return None;
@@ -81,7 +82,7 @@ impl Log {
                 rules,
                 segment_bytes: self.config.segment_bytes,
                 dedupe_bytes: self.directory.settings().cleaner.dedupe_bytes,
-                last_batches: last_batches(end),
+                producers: producers(end),
                 horizon_ms: self.cleaning.horizon_ms,
                 stale: Arc::clone(&self.cleaning.stale),
             },

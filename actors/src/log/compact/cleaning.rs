@@ -1,6 +1,6 @@
 //! One cleaning of one log, step by step. It owns nothing of the log but the right to read its sealed segments.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -10,13 +10,13 @@ use super::super::directory::Shared;
 use super::super::directory::ends::ReplicaEnds;
 use super::super::epochs::EpochCache;
 use super::super::error::LogError;
-use super::judge::{Judge, Verdict};
+use super::judge::{Judge, KnownProducers, Verdict};
 use super::key_map::KeyMap;
 use super::output::{Output, Prepared, Replaced};
 use super::plan::{CompactConfig, plan};
 use super::reading::{Cursor, Input, Reading};
 use crate::events::LogCleaned;
-use crate::ids::{LeaderEpoch, Offset, ProducerId};
+use crate::ids::{LeaderEpoch, Offset};
 
 /// Bytes of a dirty log for each key that the map has room for at most.
 const BYTES_PER_KEY: u64 = 8;
@@ -26,7 +26,7 @@ pub(super) struct Terms {
     pub(super) rules: CompactConfig,
     pub(super) segment_bytes: u64,
     pub(super) dedupe_bytes: usize,
-    pub(super) last_batches: BTreeMap<ProducerId, Offset>,
+    pub(super) producers: KnownProducers,
     pub(super) horizon_ms: Option<i64>,
     pub(super) stale: Arc<AtomicBool>,
 }
@@ -87,6 +87,8 @@ pub struct Cleaned {
     pub horizon_ms: Option<i64>,
     /// The map of keys was full: the rest is for another cleaning.
     pub is_part: bool,
+    /// Nothing is left below it of what aborted transactions wrote.
+    pub upto: Offset,
 }
 
 impl Cleaning {
@@ -203,7 +205,7 @@ impl Cleaning {
         let map = KeyMap::new(self.terms.dedupe_bytes, keys, self.shared.cleaner.seeds());
         let rules = self.terms.rules;
         let mut judge = Judge::new(map, now_ms, rules.delete_retention_ms, rules.batch_bytes_max);
-        judge.last_batches = std::mem::take(&mut self.terms.last_batches);
+        judge.producers = std::mem::take(&mut self.terms.producers);
         judge.upto = self.inputs.back().map_or(plan.first_dirty, |last| last.next);
         let place = self.inputs.iter().take_while(|input| !is_dirty(input)).count();
         self.stage = Stage::Learning { judge, from: plan.first_dirty, cursor: self.cursor(place) };
@@ -330,7 +332,7 @@ impl Cleaning {
             written_bytes: self.written_bytes,
         });
         self.shared.cleaner.note(self.ends.partition, 0, &self.shared.metrics);
-        Outcome::Cleaned(Cleaned { horizon_ms: judge.horizon_ms, is_part: judge.is_part })
+        Outcome::Cleaned(Cleaned { horizon_ms: judge.horizon_ms, is_part: judge.is_part, upto: judge.upto })
     }
 }
 

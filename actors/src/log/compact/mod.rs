@@ -11,6 +11,8 @@
 //! - **No log has a gap.** Where batches went there is a *hole*: one batch without records that stands for all offsets up
 //!   to the next, of one leader epoch. Kafka leaves such batches too, but of whole batches only, and gaps between them.
 //!   With holes every check that a batch begins where the one before it ends stays as sharp as in other topics.
+//! - Of transactions only what has ended is cleaned. What was aborted goes, and a marker `delete.retention.ms` after the
+//!   last record of its transaction.
 //! - A tombstone is kept for `delete.retention.ms` after it was first cleaned: then its batch gets a delete horizon
 //!   (KIP-534), and past that it goes.
 //! - A power cut finds the old segments or the new one, never both and never neither: see [`Name`](super::segment::Name).
@@ -31,29 +33,24 @@ pub(in crate::log) use self::adopt::CleaningState;
 pub(in crate::log) use self::cleaner::Cleaner;
 pub use self::cleaner::{CleanerSettings, CleaningTurn};
 pub use self::cleaning::{Cleaned, Cleaning, Stepped};
+pub use self::judge::KnownProducers;
 pub use self::output::{Prepared, Replaced};
 pub(in crate::log) use self::plan::CompactConfig;
 
 /// Cleanings for tests.
 #[cfg(test)]
 pub(crate) mod fixture {
-    use std::collections::BTreeMap;
-
-    use super::super::{Cleaning, Log, Stepped};
-    use crate::ids::{Offset, ProducerId};
+    use super::super::{Cleaning, KnownProducers, Log, Stepped};
+    use crate::ids::Offset;
 
     /// A whole cleaning, on this thread.
     pub(crate) fn clean(log: &mut Log, high_watermark: Offset) -> Stepped {
-        clean_with(log, high_watermark, BTreeMap::new())
+        clean_with(log, high_watermark, KnownProducers::default())
     }
 
     /// The same with living producers.
-    pub(crate) fn clean_with(
-        log: &mut Log,
-        high_watermark: Offset,
-        last_batches: BTreeMap<ProducerId, Offset>,
-    ) -> Stepped {
-        match log.cleaning(high_watermark, |_| last_batches) {
+    pub(crate) fn clean_with(log: &mut Log, high_watermark: Offset, producers: KnownProducers) -> Stepped {
+        match log.cleaning(high_watermark, |_| producers) {
             Some(cleaning) => go_on(log, cleaning),
             None => Stepped::Nothing,
         }

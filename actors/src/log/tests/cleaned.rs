@@ -10,7 +10,8 @@ use super::*;
 use crate::ids::{LeaderEpoch, ProducerId};
 use crate::log::cleaning::{clean, clean_with};
 use crate::record::{
-    self, Batch, BatchBuilder, BatchHeader, Codec, Compression, MAX_UNPACKED_BYTES, ProducerStamp, Record,
+    self, Batch, BatchBuilder, BatchHeader, Codec, Compression, EndMarker, MAX_UNPACKED_BYTES, ProducerStamp,
+    Record,
 };
 
 /// A compacted topic that is cleaned as soon as anything is dirty.
@@ -174,7 +175,7 @@ fn a_log_deleted_between_two_steps_of_its_cleaning_does_not_fail_the_directory()
             append_keyed(&mut log, 1, Codec::None, &[("a", VALUE)]);
         }
         let end = sealed(&mut log).await;
-        let mut cleaning = log.cleaning(end, |_| BTreeMap::new()).unwrap();
+        let mut cleaning = log.cleaning(end, |_| KnownProducers::default()).unwrap();
         let cleaning = loop {
             match cleaning.step() {
                 Stepped::More(next) => cleaning = next,
@@ -281,7 +282,11 @@ fn a_living_producers_last_batch_stays_without_records() {
         let end = sealed(&mut log).await;
         let living = || BTreeMap::from([(ProducerId(5), Offset(4))]);
         for _ in 0..2 {
-            cleaned(clean_with(&mut log, end, living()));
+            cleaned(clean_with(
+                &mut log,
+                end,
+                KnownProducers { last_batches: living(), ..KnownProducers::default() },
+            ));
             let batches = batches_in(&log);
             let of = |batch: &Batch| {
                 let header = &batch.header;
@@ -297,6 +302,59 @@ fn a_living_producers_last_batch_stays_without_records() {
         let end = sealed(&mut log).await;
         cleaned(clean(&mut log, end));
         assert!(batches_in(&log).iter().all(|batch| batch.header.producer().is_none()), "it is forgotten");
+    });
+}
+
+/// Appends a batch of a producer's transaction.
+fn append_in_transaction(log: &mut Log, id: i64, sequence: i32, key: &str) {
+    let mut builder = BatchBuilder::new(1 << 20, Compression::NONE);
+    builder.push(1000, Some(key.as_bytes()), VALUE, &[]).unwrap();
+    let mut bytes = BytesMut::from(builder.finish(None));
+    let stamp = ProducerStamp { id: ProducerId(id), epoch: 1, base_sequence: sequence };
+    record::make_transactional(&mut bytes, stamp).unwrap();
+    record::assign(&mut bytes, log.end(), LeaderEpoch(0)).unwrap();
+    log.append(vec![bytes.freeze()]).unwrap();
+}
+
+fn append_marker(log: &mut Log, id: i64, commits: bool) {
+    let marker = EndMarker { producer_id: ProducerId(id), producer_epoch: 1, coordinator_epoch: 1, commits };
+    let mut bytes = BytesMut::from(marker.batch(1000));
+    record::assign(&mut bytes, log.end(), LeaderEpoch(0)).unwrap();
+    log.append(vec![bytes.freeze()]).unwrap();
+}
+
+#[test]
+fn what_was_aborted_goes_and_a_marker_when_nothing_of_its_transaction_is_left_for_long_enough() {
+    with_log(async |_, _, _, mut log| {
+        append_in_transaction(&mut log, 5, 0, "a");
+        append_in_transaction(&mut log, 6, 0, "a");
+        append_marker(&mut log, 6, false);
+        append_marker(&mut log, 5, true);
+        let mut end = sealed(&mut log).await;
+        let known = || KnownProducers {
+            aborted: BTreeMap::from([(ProducerId(6), vec![(Offset(1), Offset(2))])]),
+            ..KnownProducers::default()
+        };
+        let is_marker = |batch: &Batch| EndMarker::of(batch).is_some();
+        let markers = |log: &Log| batches_in(log).iter().filter(|batch| is_marker(batch)).count();
+        let records = |log: &Log| -> Vec<i64> {
+            let of_clients = batches_in(log).into_iter().filter(|batch| !is_marker(batch));
+            of_clients
+                .filter(|batch| batch.header.count > 0)
+                .map(|batch| batch.header.base_offset.0)
+                .collect()
+        };
+        let done = cleaned(clean_with(&mut log, end, known()));
+        assert_eq!((done.upto, records(&log), markers(&log)), (end, vec![0], 2), "though it was the newest");
+        // Found without records, the abort's marker gets its time; the commit's record is still there.
+        for (wait_ms, left) in [(0, 2), (11_000, 1)] {
+            tokio::time::sleep(Duration::from_millis(wait_ms)).await;
+            append_keyed(&mut log, 0, Codec::None, &[("b", VALUE)]);
+            end = sealed(&mut log).await;
+            cleaned(clean(&mut log, end));
+            assert_eq!(markers(&log), left);
+        }
+        assert!(records(&log).contains(&0));
     });
 }
 

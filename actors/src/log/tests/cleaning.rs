@@ -128,7 +128,7 @@ impl Life {
                 // What is durable counts as committed.
                 let mark = Offset(written.durable.min(self.log.end().0));
                 self.under_way =
-                    self.under_way.take().or_else(|| self.log.cleaning(mark, |_| BTreeMap::new()));
+                    self.under_way.take().or_else(|| self.log.cleaning(mark, |_| KnownProducers::default()));
                 for _ in 0..*steps {
                     self.under_way = match self.under_way.take().map(|it| one_step(&mut self.log, it)) {
                         Some(Stepped::More(cleaning)) => Some(cleaning),

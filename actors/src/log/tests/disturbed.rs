@@ -1,7 +1,5 @@
 //! Cleanings during which a log is read or cut, or its disk is not well.
 
-use std::collections::BTreeMap;
-
 use super::cleaned::{VALUE, append_keyed, batches_in, cleaned, keys, keys_in, reopened, sealed, with_log};
 use super::*;
 use crate::log::cleaning::{clean, one_step};
@@ -29,7 +27,7 @@ fn a_log_that_is_cut_under_a_cleaning_is_not_touched_by_it() {
         }
         let end = sealed(&mut log).await;
         for steps in 0..8 {
-            let mut under_way = log.cleaning(end, |_| BTreeMap::new());
+            let mut under_way = log.cleaning(end, |_| KnownProducers::default());
             for _ in 0..steps {
                 under_way = match under_way.map(|cleaning| one_step(&mut log, cleaning)) {
                     Some(Stepped::More(cleaning)) => Some(cleaning),

@@ -245,7 +245,7 @@ fn a_truncated_sealed_segment_ends_the_log_before_it_and_takes_no_appends() {
     assert_eq!((recovery.doubt, recovery.end), (Some(Doubt::Lost), Offset(6)));
     assert_eq!(read_all(&log).unwrap(), batches[..6].concat());
     let mut seen = Vec::new();
-    log.replay_headers(Offset(0), |header| seen.push(header.base_offset.0)).unwrap();
+    log.replay_headers(Offset(0), |header, _| seen.push(header.base_offset.0)).unwrap();
     assert_eq!(seen, [0, 1, 2, 3, 4, 5], "a state made of the headers is made of what is left");
     assert!(matches!(log.append(vec![batch(6, 1, 0, 9, 0)]), Err(LogError::Corrupt { .. })));
     assert!(files(&world, root.path(), ".log").len() > 2, "nothing is cut without an order");

@@ -291,10 +291,10 @@ fn the_newest_readable_snapshot_of_producers_is_found_and_the_rest_is_replayed()
     let found = log.load_producers().unwrap().unwrap();
     assert_eq!((found.offset, &found.state[..]), (Offset(21), &b"three"[..]));
     let mut seen = Vec::new();
-    log.replay_headers(found.offset, |header| seen.push(header.base_offset.0)).unwrap();
+    log.replay_headers(found.offset, |header, _| seen.push(header.base_offset.0)).unwrap();
     assert_eq!(seen, [21]);
     seen.clear();
-    log.replay_headers(Offset(0), |header| seen.push(header.base_offset.0)).unwrap();
+    log.replay_headers(Offset(0), |header, _| seen.push(header.base_offset.0)).unwrap();
     assert_eq!(seen, (0..22).collect::<Vec<_>>());
     let newest = files(&world, root.path(), ".producers").pop().unwrap();
     std::fs::write(newest, b"damaged").unwrap();

@@ -4,9 +4,11 @@
 mod producers;
 mod sequence;
 mod snapshot;
+mod transactions;
 mod validate;
 
-pub use producers::{Check, ProducerLimits, ProducerTable};
+pub use producers::{ActiveProducer, Check, ProducerLimits, ProducerTable};
 pub use sequence::{Sequenced, Sequencer};
 pub use snapshot::SnapshotError;
+pub use transactions::AbortedTransaction;
 pub use validate::{TIMESTAMP_AFTER_MAX_MS, Validated, validate};

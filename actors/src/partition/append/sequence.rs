@@ -82,7 +82,7 @@ mod tests {
     }
 
     fn validated(bytes: Bytes) -> Validated {
-        validate(bytes, &TopicConfig::default(), 1000).unwrap()
+        validate(bytes, None, &TopicConfig::default(), 1000).unwrap()
     }
 
     #[test]

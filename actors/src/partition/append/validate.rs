@@ -5,6 +5,7 @@
 
 use bytes::Bytes;
 
+use super::super::verify::InTransaction;
 use crate::error::{ErrorCode, Refusal};
 use crate::record::{Batch, BatchError, BatchHeader, BatchProblem, MAX_UNPACKED_BYTES, batches, records};
 use crate::topic_config::{TimestampType, TopicConfig};
@@ -35,12 +36,19 @@ impl Validated {
 }
 
 /// Checks the batches that a client sent for one partition. All are taken, or none.
-pub fn validate(bytes: Bytes, config: &TopicConfig, now_ms: i64) -> Result<Validated, Refusal> {
+///
+/// `transaction` is the one that the request is part of: only its batches may be transactional.
+pub fn validate(
+    bytes: Bytes,
+    transaction: Option<&InTransaction>,
+    config: &TopicConfig,
+    now_ms: i64,
+) -> Result<Validated, Refusal> {
     let mut headers = Vec::new();
     let mut position: usize = 0;
     for batch in batches(&bytes) {
         let batch = batch.map_err(|error| refuse(&error))?;
-        check(&batch, config, now_ms).map_err(|fault| match fault {
+        check(&batch, transaction, config, now_ms).map_err(|fault| match fault {
             Fault::Batch(problem) => refuse(&BatchError::at(position, problem)),
             Fault::Told(code, text) => Refusal::new(code, format!("record batch at byte {position}: {text}")),
         })?;
@@ -64,14 +72,19 @@ impl From<BatchError> for Fault {
     }
 }
 
-fn check(batch: &Batch, config: &TopicConfig, now_ms: i64) -> Result<(), Fault> {
+fn check(
+    batch: &Batch,
+    transaction: Option<&InTransaction>,
+    config: &TopicConfig,
+    now_ms: i64,
+) -> Result<(), Fault> {
     let header = &batch.header;
     size(header, config)?;
     batch.verify_checksum()?;
     header.attributes.codec().map_err(Fault::Batch)?;
     count(header)?;
-    origin(header)?;
-    producer(header)?;
+    origin(header, transaction)?;
+    producer(header, transaction)?;
     timestamps(header, config, now_ms)?;
     if config.compact { keys(batch) } else { Ok(()) }
 }
@@ -99,7 +112,7 @@ fn count(header: &BatchHeader) -> Result<(), Fault> {
     }))
 }
 
-fn origin(header: &BatchHeader) -> Result<(), Fault> {
+fn origin(header: &BatchHeader, transaction: Option<&InTransaction>) -> Result<(), Fault> {
     if header.attributes.is_control() {
         let text = "a control batch, which only brokers write".to_owned();
         return Err(Fault::Told(ErrorCode::InvalidRecord, text));
@@ -108,19 +121,25 @@ fn origin(header: &BatchHeader) -> Result<(), Fault> {
         let text = "a batch with a delete horizon, which only compaction sets".to_owned();
         return Err(Fault::Told(ErrorCode::InvalidRecord, text));
     }
-    if header.attributes.is_transactional() {
-        let text = "part of a transaction; there are none yet: send it without".to_owned();
-        return Err(Fault::Told(ErrorCode::InvalidRequest, text));
+    if header.attributes.is_transactional() && transaction.is_none() {
+        let text = "part of a transaction, and the request names no transactional.id".to_owned();
+        return Err(Fault::Told(ErrorCode::InvalidTxnState, text));
+    }
+    if header.attributes.is_transactional() && header.producer().is_none() {
+        let text = "part of a transaction of no producer".to_owned();
+        return Err(Fault::Told(ErrorCode::InvalidRecord, text));
     }
     Ok(())
 }
 
-fn producer(header: &BatchHeader) -> Result<(), Fault> {
+fn producer(header: &BatchHeader, transaction: Option<&InTransaction>) -> Result<(), Fault> {
     let (id, epoch, sequence) = (header.producer_id, header.producer_epoch, header.base_sequence);
     let idempotent = id >= 0 && epoch >= 0 && sequence >= 0;
     // Epoch and sequence of nobody mean nothing: kafkajs leaves both at 0.
     let plain = id == -1;
-    if idempotent || plain {
+    let by_coordinator = transaction.is_some_and(|transaction| transaction.by_coordinator);
+    let unnumbered = by_coordinator && id >= 0 && epoch >= 0 && sequence == -1;
+    if idempotent || plain || unnumbered {
         return Ok(());
     }
     Err(Fault::Told(
@@ -200,13 +219,13 @@ mod tests {
     }
 
     fn code(bytes: Vec<u8>, config: &TopicConfig) -> Option<ErrorCode> {
-        validate(bytes.into(), config, NOW_MS).err().map(|refusal| refusal.code)
+        validate(bytes.into(), None, config, NOW_MS).err().map(|refusal| refusal.code)
     }
 
     #[test]
     fn good_batches_are_taken_with_their_headers() {
         let bytes = Bytes::from([batch(None, NOW_MS), batch(Some(b"k"), 0)].concat());
-        let validated = validate(bytes.clone(), &TopicConfig::default(), NOW_MS).unwrap();
+        let validated = validate(bytes.clone(), None, &TopicConfig::default(), NOW_MS).unwrap();
         assert_eq!(validated.headers.len(), 2);
         assert_eq!(validated.bytes, bytes);
         let rest = validated.clone().skip(1);
@@ -227,7 +246,7 @@ mod tests {
         assert_eq!(code(patched(22, &[7]), &config), Some(ErrorCode::UnsupportedCompressionType));
         assert_eq!(code(patched(22, &[0b10_0011]), &config), Some(ErrorCode::InvalidRecord));
         assert_eq!(code(patched(22, &[0b100_0011]), &config), Some(ErrorCode::InvalidRecord));
-        assert_eq!(code(patched(22, &[0b01_0011]), &config), Some(ErrorCode::InvalidRequest));
+        assert_eq!(code(patched(22, &[0b01_0011]), &config), Some(ErrorCode::InvalidTxnState));
         assert_eq!(code(patched(23, &7_i32.to_be_bytes()), &config), Some(ErrorCode::InvalidRecord));
         assert_eq!(code(patched(43, &7_i64.to_be_bytes()), &config), Some(ErrorCode::InvalidRecord));
     }
@@ -250,7 +269,7 @@ mod tests {
     #[test]
     fn a_batch_over_the_topics_bound_is_refused_with_both_sizes() {
         let config = TopicConfig { max_message_bytes: 100, ..TopicConfig::default() };
-        let refusal = validate(batch(None, NOW_MS).into(), &config, NOW_MS).unwrap_err();
+        let refusal = validate(batch(None, NOW_MS).into(), None, &config, NOW_MS).unwrap_err();
         assert_eq!(refusal.code, ErrorCode::MessageTooLarge);
         assert!(refusal.text.contains("max.message.bytes is 100"), "{refusal}");
     }
@@ -284,7 +303,7 @@ mod tests {
         let good = batch(None, NOW_MS);
         let mut bytes = [good.clone(), good.clone()].concat();
         *bytes.last_mut().unwrap() ^= 1;
-        let refusal = validate(bytes.into(), &TopicConfig::default(), NOW_MS).unwrap_err();
+        let refusal = validate(bytes.into(), None, &TopicConfig::default(), NOW_MS).unwrap_err();
         assert!(refusal.text.contains(&format!("at byte {}", good.len())), "{refusal}");
     }
 
@@ -292,7 +311,7 @@ mod tests {
         #[test]
         fn garbage_is_refused(bytes: Vec<u8>, compact: bool) {
             let config = TopicConfig { compact, ..TopicConfig::default() };
-            prop_assert!(validate(bytes.into(), &config, NOW_MS).is_err());
+            prop_assert!(validate(bytes.into(), None, &config, NOW_MS).is_err());
         }
 
         #[test]

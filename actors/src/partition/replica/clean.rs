@@ -8,7 +8,9 @@ use millstream_transport::world::Threads;
 
 use super::Replica;
 use crate::events::CleaningFailed;
-use crate::log::{CleanerSettings, Cleaning, CleaningTurn, LogError, Prepared, Replaced, Stepped};
+use crate::log::{
+    CleanerSettings, Cleaning, CleaningTurn, KnownProducers, LogError, Prepared, Replaced, Stepped,
+};
 
 /// The log's turn has come.
 #[derive(Debug, Message)]
@@ -29,9 +31,13 @@ impl Handler<BeginCleaning> for Replica {
     type Result = MessageResult<BeginCleaning>;
 
     fn handle(&mut self, _: BeginCleaning, _: &mut Self::Context) -> Self::Result {
-        let mark = self.state.high_watermark().value();
+        let stable = self.last_stable();
         let producers = &self.producers;
-        MessageResult(self.log.cleaning(mark, |end| producers.last_batches(end)))
+        let known = |end| KnownProducers {
+            last_batches: producers.last_batches(end),
+            aborted: producers.aborted_spans(end),
+        };
+        MessageResult(self.log.cleaning(stable, known))
     }
 }
 
@@ -51,6 +57,7 @@ impl Handler<CleaningEnded> for Replica {
         match ended.0 {
             Stepped::Cleaned(cleaned) => {
                 self.log.cleaned(cleaned);
+                self.producers.forget_aborted_below(cleaned.upto);
                 if cleaned.is_part {
                     self.look_whether_to_clean();
                 }
@@ -70,8 +77,8 @@ impl Handler<CleaningEnded> for Replica {
 impl Replica {
     /// Sees to it that the log is cleaned when its turn comes, if there is anything to clean.
     pub(super) fn look_whether_to_clean(&mut self) {
-        let (now_ms, mark) = (self.clock.wall_ms(), self.state.high_watermark().value());
-        if self.upkeep.is_cleaning || !self.log.wants_cleaning(mark, now_ms) {
+        let (now_ms, stable) = (self.clock.wall_ms(), self.last_stable());
+        if self.upkeep.is_cleaning || !self.log.wants_cleaning(stable, now_ms) {
             return;
         }
         let Some(myself) = self.myself.clone() else { return };

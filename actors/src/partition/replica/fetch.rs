@@ -11,6 +11,8 @@ use super::super::memory::Permit;
 use super::super::message::{EpochEnd, FetchPart, Fetched};
 use super::super::reply::Reply;
 use super::Replica;
+use super::lead::next_offset;
+use super::offsets::not_known_yet;
 use crate::error::{ErrorCode, Refusal};
 use crate::ids::{LeaderEpoch, Offset};
 use crate::log::{Batches, ColdRead, LogError};
@@ -101,7 +103,7 @@ impl Replica {
         may_wait: bool,
         mut visit: Visit,
     ) {
-        let seen = self.state.high_watermark().value();
+        let seen = self.end_for(&part);
         visit.waits &= may_wait && self.deliveries.has_room();
         let read = visit.now.as_ref().map_or(0, |fetched| fetched.batches.len());
         let Some(place) = place.look(visit) else { return };
@@ -117,8 +119,7 @@ impl Replica {
         }
         let (log, mark) = (self.state.log(), self.state.high_watermark());
         if part.offset > mark.value() && !mark.is_confirmed() {
-            let text = "the new leader does not know yet how much is committed; try again";
-            return refuse(Refusal::new(ErrorCode::OffsetNotAvailable, text), true);
+            return refuse(not_known_yet(), true);
         }
         if part.offset < log.start || part.offset > log.end {
             let text = format!("offset {} is not in {}..{}", part.offset, log.start, log.end);
@@ -127,26 +128,27 @@ impl Replica {
         match self.divergence(part) {
             Ok(None) => {}
             Ok(diverging) => {
-                let now = Ok(Fetched { diverging, ..self.fetched(Bytes::new()) });
+                let now = Ok(Fetched { diverging, ..self.fetched(part, Bytes::new()) });
                 return Looked::Now(Visit { now, waits: false });
             }
             Err(refusal) => return refuse(refusal, false),
         }
-        if part.offset >= mark.value() {
-            return Looked::Now(Visit { now: Ok(self.fetched(Bytes::new())), waits: true });
+        let end = self.end_for(part);
+        if part.offset >= end {
+            return Looked::Now(Visit { now: Ok(self.fetched(part, Bytes::new())), waits: true });
         }
         let wanted = usize::try_from(part.max_bytes).unwrap_or(usize::MAX);
         let granted = place.join().reserve(wanted);
         if granted == 0 {
-            return Looked::Now(Visit { now: Ok(self.fetched(Bytes::new())), waits: false });
+            return Looked::Now(Visit { now: Ok(self.fetched(part, Bytes::new())), waits: false });
         }
         let grant = Grant { bytes: granted, began: self.now() };
-        match self.log.read_batches(part.offset, mark.value(), granted) {
+        match self.log.read_batches(part.offset, end, granted) {
             Ok(Batches::Cold(cold)) => Looked::Cold(cold, grant),
             Ok(Batches::Ready(buffers)) => {
-                Looked::Now(self.read(part.offset, place, grant, Ok(one_buffer(buffers))))
+                Looked::Now(self.read(part, place, grant, Ok(one_buffer(buffers))))
             }
-            Err(error) => Looked::Now(self.read(part.offset, place, grant, Err(error))),
+            Err(error) => Looked::Now(self.read(part, place, grant, Err(error))),
         }
     }
 
@@ -161,17 +163,27 @@ impl Replica {
         Ok((epoch < last || end < part.offset).then_some(EpochEnd { epoch, end }))
     }
 
-    /// What became of a read for `asked`.
+    /// Up to where a part may read.
+    fn end_for(&self, part: &FetchPart) -> Offset {
+        if part.stable_only { self.last_stable() } else { self.state.high_watermark().value() }
+    }
+
+    /// Up to where readers of committed records may read.
+    pub(super) fn last_stable(&self) -> Offset {
+        self.producers.last_stable(self.state.high_watermark().value()).max(self.log.start())
+    }
+
+    /// What became of a read for a part.
     fn read(
         &mut self,
-        asked: Offset,
+        part: &FetchPart,
         place: &FetchPlace,
         grant: Grant,
         read: Result<Bytes, LogError>,
     ) -> Visit {
         place.join().settle(grant.bytes, read.as_ref().map_or(0, Bytes::len));
         if let Ok(batches) = &read
-            && let Err(broken) = check_served(batches, asked, self.state.high_watermark().value())
+            && let Err(broken) = check_served(batches, part.offset, self.end_for(part))
         {
             self.broke(&broken);
             let refusal = self.check_leads(None).err().unwrap_or_else(|| self.not_leader());
@@ -183,7 +195,7 @@ impl Replica {
                 self.shared.series.fetch_seconds.record(took.as_secs_f64());
                 self.shared.series.bytes_out.increment(u64::try_from(batches.len()).unwrap_or(0));
                 let waits = batches.len() < grant.bytes;
-                Visit { now: Ok(self.fetched(batches)), waits }
+                Visit { now: Ok(self.fetched(part, batches)), waits }
             }
             Err(error) => {
                 self.log_failed(&error);
@@ -192,11 +204,14 @@ impl Replica {
         }
     }
 
-    fn fetched(&self, batches: Bytes) -> Fetched {
+    fn fetched(&self, part: &FetchPart, batches: Bytes) -> Fetched {
+        let read = next_offset(&batches).filter(|_| part.stable_only);
         Fetched {
             high_watermark: self.state.high_watermark().value(),
             log_start_offset: self.log.start(),
             diverging: None,
+            last_stable_offset: self.last_stable(),
+            aborted: read.map(|next| self.producers.aborted_in(part.offset, next)).unwrap_or_default(),
             batches,
         }
     }
@@ -206,8 +221,11 @@ impl Replica {
         let mark = self.state.high_watermark();
         let newly_confirmed =
             mark.is_confirmed() && !std::mem::replace(&mut self.upkeep.confirmed, mark.is_confirmed());
-        let awake =
-            if newly_confirmed { self.deliveries.take_all() } else { self.deliveries.wake(mark.value()) };
+        let awake = if newly_confirmed {
+            self.deliveries.take_all()
+        } else {
+            self.deliveries.wake(mark.value(), self.last_stable())
+        };
         for Parked { part, place, deadline, .. } in awake {
             if place.join().is_open() {
                 self.look(part, place, deadline, true);
@@ -251,7 +269,7 @@ impl Handler<ColdReadDone> for Replica {
     fn handle(&mut self, done: ColdReadDone, _: &mut Self::Context) {
         let ColdReadDone { part, place, deadline, may_wait, grant, epoch, read, permit: _permit } = done;
         let visit = match self.check_leads(Some(epoch)) {
-            Ok(_) => self.read(part.offset, &place, grant, read),
+            Ok(_) => self.read(&part, &place, grant, read),
             Err(refusal) => Visit { now: Err(refusal), waits: false },
         };
         self.visited(part, place, deadline, may_wait, visit);

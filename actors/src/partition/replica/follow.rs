@@ -7,6 +7,7 @@ use super::super::following::{FromLeader, Opening, Told};
 use super::super::state::truncate::cut_point;
 use super::super::state::{Admission, Input};
 use super::Replica;
+use super::produce::markers_in;
 use crate::events::partition::FeedRejected;
 use crate::ids::{LeaderEpoch, Offset};
 use crate::log::LogError;
@@ -66,6 +67,7 @@ impl Replica {
     }
 
     fn append_replicated(&mut self, epoch: LeaderEpoch, whole: Vec<Bytes>, headers: &[BatchHeader]) {
+        let markers = markers_in(&whole, headers);
         let rolled = match self.log.append(whole) {
             Ok(appended) => appended.rolled,
             // The log holds them against its end once more; it took none.
@@ -80,7 +82,7 @@ impl Replica {
         self.shared.series.replicated_bytes.increment(u64::try_from(bytes).unwrap_or(0));
         let mut records = 0;
         for header in headers {
-            self.producers.record(header, now_ms);
+            self.producers.record(header, markers.get(&header.base_offset).copied(), now_ms);
             records += u64::try_from(header.count).unwrap_or(0);
         }
         let facts = self.facts();

@@ -111,7 +111,7 @@ impl Replica {
 }
 
 /// The offset after the last batch.
-fn next_offset(batches: &[u8]) -> Option<Offset> {
+pub(super) fn next_offset(batches: &[u8]) -> Option<Offset> {
     let (mut rest, mut next) = (batches, None);
     while let Ok(header) = BatchHeader::parse(rest) {
         next = Some(header.next_offset());

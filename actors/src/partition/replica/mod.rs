@@ -9,11 +9,13 @@ mod fetch;
 mod follow;
 mod lead;
 mod offsets;
+mod mark;
 mod perform;
 pub(crate) mod produce;
 mod standing;
 mod trim;
 mod upkeep;
+mod verify;
 
 #[cfg(test)]
 mod tests;
@@ -28,6 +30,7 @@ use actix::{Actor, ActorContext, Addr, AsyncContext, Context, Handler, Message};
 use millstream_transport::world::Threads;
 
 pub use fetch::{EndOne, FetchOne};
+pub use mark::{MarkOne, ProducersOne};
 pub use offsets::{EpochOne, ListOne};
 pub use produce::ProduceOne;
 pub use standing::{ConfirmOne, SizeOf, Standing, StandingOf};
@@ -37,6 +40,7 @@ pub use upkeep::producers_of;
 use self::lead::Fed;
 use self::produce::Gathered;
 use self::upkeep::{Uncommitted, Upkeep};
+use self::verify::Unverified;
 use super::acknowledge::Acknowledgements;
 use super::append::{ProducerLimits, ProducerTable};
 use super::core_clock::CoreClock;
@@ -47,6 +51,7 @@ use super::memory::Budget;
 use super::reply::Reply;
 use super::state::{Failure, Input, LogFacts, ReplicaState, Role, Settings};
 use super::trim::Trims;
+use super::verify::VerifierDoor;
 use super::warden::{OnTheBench, Quarantine, Warden};
 use crate::error::{ErrorCode, Refusal};
 use crate::events::Events;
@@ -74,6 +79,8 @@ pub struct ReplicaShared {
     pub quarantine: Arc<Quarantine>,
     /// Whom the replicas report to.
     pub warden: Arc<dyn Warden>,
+    /// Where coordinators are asked about transactions.
+    pub verifier: VerifierDoor,
     /// Where reads of the disk go, so that they hold up nobody else on the core.
     pub threads: Threads,
     /// Memory for such reads under way; one more is refused.
@@ -133,6 +140,7 @@ pub struct Replica {
     policy: FlushPolicy,
     producers: ProducerTable,
     gathered: Gathered,
+    unverified: Unverified,
     acks: Acknowledgements,
     deliveries: Deliveries,
     trims: Trims,
@@ -187,6 +195,7 @@ impl Replica {
             trims: Trims::new(facts.start),
             producers,
             gathered: Gathered::default(),
+            unverified: Unverified::default(),
             acks: Acknowledgements::default(),
             deliveries: Deliveries::default(),
             feeds: BTreeMap::new(),
@@ -225,6 +234,7 @@ impl Replica {
     /// After every message: answers that are due, gauges, the next timer.
     fn settle(&mut self) {
         let enough = self.has_enough_in_sync();
+        self.producers.committed(self.state.high_watermark().value());
         let (high_watermark, durable_end) =
             (self.state.high_watermark().value(), self.state.log().durable_end);
         let (now, series) = (self.clock.now(), &self.shared.series);
@@ -444,7 +454,11 @@ impl Handler<Stop> for Replica {
         let refusal =
             Refusal::new(ErrorCode::NotLeaderOrFollower, "the replica is being stopped; look for the leader");
         self.refuse_waiting(&refusal);
-        let unanswered = self.acks.len() + self.deliveries.len() + self.gathered.len() + self.trims.len();
+        let unanswered = self.acks.len()
+            + self.deliveries.len()
+            + self.gathered.len()
+            + self.trims.len()
+            + self.unverified.len();
         if unanswered > 0 {
             let found = format!("{unanswered} requests were left without an answer at the end");
             self.broke(&Broken::new(Invariant::OneAnswer, found));

@@ -62,16 +62,22 @@ impl Replica {
     fn list(&mut self, epoch: Option<LeaderEpoch>, spec: OffsetSpec) -> Result<ListedOffset, Refusal> {
         let current = self.check_leads(epoch)?;
         let mark = self.state.high_watermark();
+        let end = |offset| ListedOffset {
+            offset: Some(offset),
+            timestamp_ms: None,
+            leader_epoch: Some(current),
+        };
         match spec {
             OffsetSpec::Earliest => Ok(self.listed(self.log.start(), None)),
-            OffsetSpec::Latest if !mark.is_confirmed() => Err(not_known_yet()),
-            OffsetSpec::Latest => Ok(ListedOffset {
-                offset: Some(mark.value()),
-                timestamp_ms: None,
-                leader_epoch: Some(current),
-            }),
+            OffsetSpec::Latest | OffsetSpec::LastStable if !mark.is_confirmed() => Err(not_known_yet()),
+            OffsetSpec::Latest => Ok(end(mark.value())),
+            OffsetSpec::LastStable => Ok(end(self.last_stable())),
             OffsetSpec::Timestamp(timestamp_ms) => {
                 let found = self.log.offset_for_time(timestamp_ms, mark.value());
+                self.timed(found)
+            }
+            OffsetSpec::StableTimestamp(timestamp_ms) => {
+                let found = self.log.offset_for_time(timestamp_ms, self.last_stable());
                 self.timed(found)
             }
             OffsetSpec::MaxTimestamp => {
@@ -102,7 +108,7 @@ impl Replica {
 /// No offset is what was asked for.
 const NOTHING: ListedOffset = ListedOffset { offset: None, timestamp_ms: None, leader_epoch: None };
 
-fn not_known_yet() -> Refusal {
+pub(super) fn not_known_yet() -> Refusal {
     let text = "the new leader does not know yet how much is committed; try again";
     Refusal::new(ErrorCode::OffsetNotAvailable, text)
 }

@@ -1,6 +1,6 @@
 //! Appending what producers send: checked, numbered, gathered, written with one call per wake-up.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use actix::{AsyncContext, Handler, Message};
@@ -16,7 +16,7 @@ use super::Replica;
 use crate::error::{ErrorCode, Refusal};
 use crate::ids::{Offset, ProducerId};
 use crate::log::LogError;
-use crate::record::{BatchHeader, HEADER_BYTES};
+use crate::record::{Batch, BatchHeader, EndMarker, HEADER_BYTES};
 use crate::topic_config::{FlushPolicy, TimestampType};
 
 /// One part of a produce request.
@@ -40,6 +40,8 @@ pub struct ProduceOne {
 pub(super) struct Gathered {
     batches: Vec<Bytes>,
     headers: Vec<BatchHeader>,
+    /// The markers among them, by offset.
+    markers: BTreeMap<Offset, EndMarker>,
     producers: BTreeSet<ProducerId>,
     end: Option<Offset>,
     permits: Vec<Permit>,
@@ -60,6 +62,21 @@ impl Gathered {
         self.answers.len()
     }
 
+    /// Whether batches of this producer are among them.
+    pub(super) fn holds(&self, id: ProducerId) -> bool {
+        self.producers.contains(&id)
+    }
+
+    /// The batch at this offset is a marker.
+    pub(super) fn marks(&mut self, at: Offset, marker: EndMarker) {
+        self.markers.insert(at, marker);
+    }
+
+    /// This answer waits for what was gathered last.
+    pub(super) fn await_write(&mut self, acks: Acks, waiting: Waiting) {
+        self.answers.push((acks, waiting));
+    }
+
     fn names(&self, headers: &[BatchHeader]) -> bool {
         !self.producers.is_empty()
             && headers.iter().filter_map(BatchHeader::producer).any(|id| self.producers.contains(&id))
@@ -75,39 +92,10 @@ impl Handler<ProduceOne> for Replica {
     type Result = ();
 
     fn handle(&mut self, message: ProduceOne, context: &mut Self::Context) {
-        let ProduceOne { acks, timeout, part, permit, reply } = message;
-        let fingerprint = fingerprint(&part.batches);
-        if self.shared.quarantine.holds(self.partition, fingerprint) {
-            let text = "this batch killed the partition's replica twice and is not taken any more";
-            return reply.refuse(ErrorCode::InvalidRequest, text);
+        if let Some(one) = self.waits_to_be_verified(message) {
+            self.take(one, false);
         }
-        self.bench.put(fingerprint);
-        #[cfg(test)]
-        tests::die_if_told(&part.batches);
-        let since = self.now();
-        match self.gather(acks, part, permit) {
-            Ok(gathered) => {
-                let waiting = Waiting {
-                    upto: gathered.upto,
-                    deadline: since + timeout,
-                    since,
-                    produced: gathered.produced,
-                    reply,
-                };
-                if gathered.is_new {
-                    self.gathered.answers.push((acks, waiting));
-                } else {
-                    self.wait(acks, waiting);
-                    self.settle();
-                }
-            }
-            Err(refusal) => reply.send(Err(refusal)),
-        }
-        self.bench.clear();
-        if !self.gathered.answers.is_empty() && !self.gathered.write_planned {
-            self.gathered.write_planned = true;
-            context.notify(WriteGathered);
-        }
+        self.plan_write(|message| context.notify(message));
     }
 }
 
@@ -129,19 +117,69 @@ struct Taken {
 }
 
 impl Replica {
+    /// Takes a request in; `verified` if the coordinator of its transaction has said that it is part of that.
+    pub(super) fn take(&mut self, one: ProduceOne, verified: bool) {
+        let ProduceOne { acks, timeout, part, permit, reply } = one;
+        let fingerprint = fingerprint(&part.batches);
+        if self.shared.quarantine.holds(self.partition, fingerprint) {
+            let text = "this batch killed the partition's replica twice and is not taken any more";
+            return reply.refuse(ErrorCode::InvalidRequest, text);
+        }
+        self.bench.put(fingerprint);
+        #[cfg(test)]
+        tests::die_if_told(&part.batches);
+        let since = self.now();
+        match self.gather(acks, part, permit, verified) {
+            Ok(gathered) => {
+                let waiting = Waiting {
+                    upto: gathered.upto,
+                    deadline: since + timeout,
+                    since,
+                    produced: gathered.produced,
+                    reply,
+                };
+                if gathered.is_new {
+                    self.gathered.await_write(acks, waiting);
+                } else {
+                    self.wait(acks, waiting);
+                    self.settle();
+                }
+            }
+            Err(refusal) => reply.send(Err(refusal)),
+        }
+        self.bench.clear();
+    }
+
+    /// What was gathered is written after the messages that are there.
+    pub(super) fn plan_write(&mut self, notify: impl FnOnce(WriteGathered)) {
+        if !self.gathered.answers.is_empty() && !self.gathered.write_planned {
+            self.gathered.write_planned = true;
+            notify(WriteGathered);
+        }
+    }
+
     /// Takes a part: all of it, or none.
-    fn gather(&mut self, acks: Acks, part: ProducePart, permit: Permit) -> Result<Taken, Refusal> {
+    fn gather(
+        &mut self,
+        acks: Acks,
+        part: ProducePart,
+        permit: Permit,
+        verified: bool,
+    ) -> Result<Taken, Refusal> {
         let epoch = self.check_leads(part.leader_epoch)?;
         self.check_room(acks)?;
         let Some(assigned) = self.state.assignment() else { return Err(self.not_leader()) };
         let config = assigned.config.clone();
         let now_ms = self.clock.wall_ms();
-        let validated = validate(part.batches, &config, now_ms)?;
+        let validated = validate(part.batches, part.transaction.as_ref(), &config, now_ms)?;
 
         if self.gathered.names(&validated.headers) {
             // Only what is appended is known of a producer: an append that fails must leave no trace.
             self.write_gathered();
             self.check_leads(Some(epoch))?;
+        }
+        if !verified {
+            self.check_opened(&validated.headers)?;
         }
         let checks = self.producers.check(&validated.headers)?;
         let known = checks.iter().take_while(|check| matches!(check, Check::Duplicate { .. })).count();
@@ -165,12 +203,25 @@ impl Replica {
         Ok(Taken { is_new: true, upto, produced })
     }
 
-    fn check_room(&self, acks: Acks) -> Result<(), Refusal> {
+    /// Of what was not verified nothing opens a transaction.
+    fn check_opened(&self, headers: &[BatchHeader]) -> Result<(), Refusal> {
+        let parts = headers.iter().filter(|header| header.attributes.is_transactional());
+        let mut unopened = parts.filter_map(|header| Some((header.producer()?, header.producer_epoch)));
+        match unopened.find(|(id, epoch)| !self.producers.is_open(*id, *epoch)) {
+            None => Ok(()),
+            Some((id, epoch)) => {
+                let text = format!("producer {id} has no transaction open here in epoch {epoch}");
+                Err(Refusal::new(ErrorCode::InvalidTxnState, text))
+            }
+        }
+    }
+
+    pub(super) fn check_room(&self, acks: Acks) -> Result<(), Refusal> {
         if acks == Acks::All && !self.has_enough_in_sync() {
             let text = "fewer replicas are in sync than min.insync.replicas; nothing was appended; try again";
             return Err(Refusal::new(ErrorCode::NotEnoughReplicas, text));
         }
-        if !self.acks.has_room_beside(self.gathered.len()) {
+        if !self.acks.has_room_beside(self.gathered.len() + self.unverified.len()) {
             self.shared.series.throttled.increment(1);
             let text = "too many requests wait for this partition's acknowledgements; try again";
             return Err(Refusal::new(ErrorCode::ThrottlingQuotaExceeded, text));
@@ -179,7 +230,7 @@ impl Replica {
     }
 
     /// Gives offsets, in place.
-    fn number(
+    pub(super) fn number(
         &mut self,
         validated: Validated,
         epoch: crate::ids::LeaderEpoch,
@@ -208,7 +259,7 @@ impl Replica {
         let began = self.now();
         match self.log.append(gathered.batches) {
             Ok(appended) => {
-                self.written(&gathered.headers, gathered.answers, began);
+                self.written(&gathered.headers, &gathered.markers, gathered.answers, began);
                 if appended.rolled {
                     self.keep_producers();
                 }
@@ -223,7 +274,13 @@ impl Replica {
         }
     }
 
-    fn written(&mut self, headers: &[BatchHeader], answers: Vec<(Acks, Waiting)>, began: Duration) {
+    fn written(
+        &mut self,
+        headers: &[BatchHeader],
+        markers: &BTreeMap<Offset, EndMarker>,
+        answers: Vec<(Acks, Waiting)>,
+        began: Duration,
+    ) {
         let now_ms = self.clock.wall_ms();
         let series = &self.shared.series;
         let bytes: usize = headers.iter().map(BatchHeader::total_bytes).sum();
@@ -232,7 +289,7 @@ impl Replica {
         series.bytes_in.increment(u64::try_from(bytes).unwrap_or(0));
         series.records_in.increment(records);
         for header in headers {
-            self.producers.record(header, now_ms);
+            self.producers.record(header, markers.get(&header.base_offset).copied(), now_ms);
         }
         for (acks, waiting) in answers {
             self.wait(acks, waiting);
@@ -265,6 +322,15 @@ impl Replica {
             Acks::All => self.acks.wait(WaitFor::HighWatermark, waiting),
         }
     }
+}
+
+/// The markers among batches, by offset.
+pub(super) fn markers_in(batches: &[Bytes], headers: &[BatchHeader]) -> BTreeMap<Offset, EndMarker> {
+    let batches = batches.iter().zip(headers).filter(|(_, header)| header.attributes.is_control());
+    let marker = |(bytes, header): (&Bytes, &BatchHeader)| {
+        Some((header.base_offset, EndMarker::of(&Batch { header: *header, bytes: bytes.clone() })?))
+    };
+    batches.filter_map(marker).collect()
 }
 
 fn known_span(check: &Check) -> Option<(Offset, Offset)> {

@@ -30,6 +30,7 @@ use crate::topic_config::TopicConfig;
 mod compacted;
 mod offsets;
 mod trims;
+mod transactions;
 
 #[derive(Debug, Default)]
 struct Watcher(Mutex<Vec<String>>);
@@ -67,6 +68,7 @@ struct Node {
     watcher: Arc<Watcher>,
     inbox: Inbox,
     me: Member,
+    verifier: VerifierDoor,
 }
 
 impl Node {
@@ -81,6 +83,7 @@ impl Node {
         me.directory = directory.id();
         let watcher = Arc::new(Watcher::default());
         let inbox = Inbox::default();
+        let verifier = VerifierDoor::default();
         let shared = ReplicaShared {
             series: PartitionSeries::of(&events),
             events,
@@ -89,6 +92,7 @@ impl Node {
             producers: ProducerLimits::default(),
             quarantine: Arc::default(),
             warden: watcher.clone(),
+            verifier: verifier.clone(),
             threads: world.threads.clone(),
             cold_reads: Budget::new(64 << 20),
         };
@@ -110,7 +114,7 @@ impl Node {
         let replicas = ReplicaDirectory::default();
         replicas.put(partition(), ReplicaHandle { address, inbox: inbox.clone(), core: 0, life: 1 });
         let front = Front::new(replicas.clone(), Budget::new(64 << 20), Budget::new(64 << 20));
-        Self { world, directory, front, replicas, watcher, inbox, me }
+        Self { world, directory, front, replicas, watcher, inbox, me, verifier }
     }
 
     async fn assign(&self, assigned: Assignment) {
@@ -132,7 +136,7 @@ impl Node {
     }
 
     async fn produce(&self, acks: Acks, batches: Bytes) -> Result<Produced, Refusal> {
-        let part = ProducePart { partition: partition(), leader_epoch: None, batches };
+        let part = ProducePart { partition: partition(), leader_epoch: None, batches, transaction: None };
         let (send, receive) = tokio::sync::oneshot::channel();
         let produce = Produce { acks, timeout_ms: 1000, parts: vec![part] };
         self.front.produce(produce, move |answer| send.send(answer).unwrap());
@@ -146,6 +150,7 @@ impl Node {
             last_fetched_epoch: None,
             offset: Offset(offset),
             max_bytes: 1 << 20,
+            stable_only: false,
         };
         let (send, receive) = tokio::sync::oneshot::channel();
         let fetch = Fetch { max_wait_ms, min_bytes: 1, max_bytes: 1 << 20, parts: vec![part] };
@@ -344,6 +349,7 @@ fn a_replica_that_does_not_lead_refuses_and_epochs_fence() {
                 partition: partition(),
                 leader_epoch: Some(LeaderEpoch(epoch)),
                 batches: batch(1, 0),
+                transaction: None,
             };
             let (send, receive) = tokio::sync::oneshot::channel();
             let produce = Produce { acks: Acks::All, timeout_ms: 1000, parts: vec![part] };
@@ -499,7 +505,12 @@ fn a_full_mailbox_refuses_requests_and_holds_up_no_completion() {
         node.lead(1).await;
         let answers: Arc<Mutex<Vec<Option<ErrorCode>>>> = Arc::default();
         for _ in 0..20_000 {
-            let part = ProducePart { partition: partition(), leader_epoch: None, batches: batch(1, 0) };
+            let part = ProducePart {
+                partition: partition(),
+                leader_epoch: None,
+                batches: batch(1, 0),
+                transaction: None,
+            };
             let answers = Arc::clone(&answers);
             node.front.produce(
                 Produce { acks: Acks::All, timeout_ms: 5000, parts: vec![part] },

@@ -130,15 +130,17 @@ impl Replica {
 
     /// Removes what is too old or too much, and closes a segment whose time has come.
     fn retain(&mut self) {
-        let (now_ms, mark) = (self.clock.wall_ms(), self.state.high_watermark().value());
+        let (now_ms, stable) = (self.clock.wall_ms(), self.last_stable());
         self.producers.expire(now_ms);
-        if let Err(error) = self.log.retain(now_ms, mark) {
+        // Nothing of an open transaction goes.
+        if let Err(error) = self.log.retain(now_ms, stable) {
             return self.log_failed(&error);
         }
         if self.log.start() != self.state.log().start {
             self.step(Input::LogChanged(self.facts()));
             self.wake_feeds();
         }
+        self.producers.forget_aborted_below(self.log.start());
         self.look_whether_to_clean();
     }
 
@@ -173,6 +175,6 @@ pub fn producers_of(log: &Log, limits: ProducerLimits, now_ms: i64) -> Result<Pr
     let snapshot = log.load_producers()?;
     let restored = snapshot.and_then(|snapshot| ProducerTable::restore(&snapshot.state, limits).ok());
     let (mut table, from) = restored.unwrap_or_else(|| (ProducerTable::new(limits), log.start()));
-    log.replay_headers(from, |header| table.record(header, now_ms))?;
+    log.replay_headers(from, |header, marker| table.record(header, marker, now_ms))?;
     Ok(table)
 }

@@ -18,6 +18,7 @@ use super::super::host::{CoreHost, LinkMaker};
 use super::super::memory::Budget;
 use super::super::replica::{ReplicaShared, UpkeepSettings};
 use super::super::state::{InSyncChange, ResignReason, Settings};
+use super::super::verify::VerifierDoor;
 use super::super::warden::{Quarantine, Warden};
 use super::logs::RecoveredLogs;
 use super::proposals::Proposals;
@@ -48,6 +49,8 @@ pub struct SupervisorParts {
     pub links: Arc<dyn LinkMaker>,
     /// How they reach the controller.
     pub controller: Arc<dyn ControllerLink>,
+    /// Whom they ask about transactions.
+    pub verifier: VerifierDoor,
     /// Where happenings are told.
     pub events: Events,
     /// Bounds of their patience.
@@ -128,6 +131,7 @@ impl ReplicaSupervisor {
             producers: parts.producers,
             quarantine: Arc::clone(&quarantine),
             warden,
+            verifier: parts.verifier.clone(),
             threads: world.threads.clone(),
             cold_reads: Budget::new(COLD_READ_BYTES),
         });

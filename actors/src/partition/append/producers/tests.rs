@@ -29,7 +29,7 @@ fn table_with(headers: &[BatchHeader]) -> ProducerTable {
     let mut table = ProducerTable::default();
     let mut offset = 0;
     for header in headers {
-        table.record(&at(offset, *header), 0);
+        table.record(&at(offset, *header), None, 0);
         offset += i64::from(header.count);
     }
     table
@@ -68,7 +68,7 @@ fn a_new_epoch_begins_with_zero_and_fences_the_old() {
     assert_eq!(one(&table, batch(1, 4, 10, 1)), Err(ErrorCode::OutOfOrderSequenceNumber));
     assert_eq!(one(&table, batch(1, 4, 0, 10)), Ok(Check::Fresh));
     assert_eq!(one(&table, batch(1, 2, 10, 1)), Err(ErrorCode::InvalidProducerEpoch));
-    table.record(&at(10, batch(1, 4, 0, 10)), 0);
+    table.record(&at(10, batch(1, 4, 0, 10)), None, 0);
     assert_eq!(one(&table, batch(1, 3, 10, 1)), Err(ErrorCode::InvalidProducerEpoch));
     assert_eq!(one(&table, batch(1, 4, 0, 10)), Ok(Check::Duplicate { first: Offset(10), last: Offset(19) }));
 }
@@ -84,7 +84,7 @@ fn the_sequence_wraps_from_the_largest_to_zero() {
     let mut table = table_with(&[batch(1, 0, i32::MAX - 1, 2)]);
     assert_eq!(one(&table, batch(1, 0, 0, 5)), Ok(Check::Fresh));
     assert_eq!(one(&table, batch(1, 0, 1, 5)), Err(ErrorCode::OutOfOrderSequenceNumber));
-    table.record(&at(2, batch(1, 0, 0, 5)), 0);
+    table.record(&at(2, batch(1, 0, 0, 5)), None, 0);
     let within = table_with(&[batch(1, 0, i32::MAX - 1, 5)]);
     assert_eq!(one(&within, batch(1, 0, 3, 1)), Ok(Check::Fresh));
 }
@@ -111,7 +111,7 @@ fn batches_of_one_append_follow_each_other() {
 fn batches_without_a_producer_are_always_fresh() {
     let mut table = ProducerTable::default();
     let plain = batch(-1, -1, -1, 3);
-    table.record(&plain, 0);
+    table.record(&plain, None, 0);
     assert!(table.is_empty());
     assert_eq!(table.check(&[plain, plain]).unwrap(), [Check::Fresh; 2]);
 }
@@ -120,9 +120,9 @@ fn batches_without_a_producer_are_always_fresh() {
 fn a_silent_producer_is_forgotten_after_its_time() {
     let limits = ProducerLimits { expiration_ms: 100, producers: 10 };
     let mut table = ProducerTable::new(limits);
-    table.record(&batch(1, 0, 0, 1), 1000);
-    table.record(&batch(2, 0, 0, 1), 1050);
-    table.record(&batch(1, 0, 1, 1), 1060);
+    table.record(&batch(1, 0, 0, 1), None, 1000);
+    table.record(&batch(2, 0, 0, 1), None, 1050);
+    table.record(&batch(1, 0, 1, 1), None, 1060);
     assert_eq!(table.expire(1149), 0);
     assert_eq!(table.expire(1150), 1);
     assert_eq!(one(&table, batch(1, 0, 2, 1)), Ok(Check::Fresh));
@@ -136,7 +136,7 @@ fn above_the_bound_the_longest_silent_is_forgotten() {
     let limits = ProducerLimits { expiration_ms: 1000, producers: 3 };
     let mut table = ProducerTable::new(limits);
     for id in 0..4 {
-        table.record(&batch(id, 0, 0, 1), id);
+        table.record(&batch(id, 0, 0, 1), None, id);
     }
     assert_eq!(table.len(), 3);
     assert_eq!(one(&table, batch(0, 0, 7, 1)), Ok(Check::Fresh));
@@ -169,7 +169,7 @@ proptest! {
                 Ok(Check::Fresh) => {
                     prop_assert_eq!(index, appended.len());
                     let header = at(end, *header);
-                    table.record(&header, 0);
+                    table.record(&header, None, 0);
                     end = header.next_offset().0;
                     appended.push(header);
                 }
@@ -188,7 +188,7 @@ proptest! {
     ) {
         let mut table = ProducerTable::new(ProducerLimits { expiration_ms: 100, producers: 7 });
         for (id, now_ms, expire) in steps {
-            table.record(&batch(id, 0, 0, 1), now_ms);
+            table.record(&batch(id, 0, 0, 1), None, now_ms);
             if expire {
                 table.expire(now_ms);
             }
@@ -196,4 +196,93 @@ proptest! {
             prop_assert_eq!(table.len(), table.by_age.len());
         }
     }
+}
+
+fn in_transaction(header: BatchHeader) -> BatchHeader {
+    BatchHeader { attributes: Attributes(0).as_transactional(), ..header }
+}
+
+/// A marker and its header, at this offset.
+fn marker(at: i64, id: i64, epoch: i16, coordinator_epoch: i32) -> (BatchHeader, EndMarker) {
+    let marker =
+        EndMarker { producer_id: ProducerId(id), producer_epoch: epoch, coordinator_epoch, commits: false };
+    let header = BatchHeader::parse(&marker.batch(0)).unwrap();
+    (BatchHeader { base_offset: Offset(at), ..header }, marker)
+}
+
+fn end(table: &mut ProducerTable, at: i64, id: i64, epoch: i16, coordinator_epoch: i32) {
+    let (header, marker) = marker(at, id, epoch, coordinator_epoch);
+    table.record(&header, Some(marker), 0);
+}
+
+#[test]
+fn a_marker_with_a_later_epoch_fences_what_is_still_on_its_way() {
+    let mut table = table_with(&[in_transaction(batch(1, 4, 0, 10))]);
+    assert!(table.is_open(ProducerId(1), 4));
+    assert_eq!(table.last_stable(Offset(10)), Offset(0));
+    end(&mut table, 10, 1, 5, 7);
+    table.committed(Offset(11));
+    assert!(!table.is_open(ProducerId(1), 5));
+    assert_eq!(table.last_stable(Offset(11)), Offset(11));
+    assert_eq!(table.aborted_in(Offset(5), Offset(6)).len(), 1);
+    let late = in_transaction(batch(1, 4, 10, 1));
+    assert_eq!(one(&table, late), Err(ErrorCode::InvalidProducerEpoch));
+    assert_eq!(one(&table, in_transaction(batch(1, 5, 0, 1))), Ok(Check::Fresh));
+}
+
+#[test]
+fn in_the_same_epoch_sequences_go_on_behind_a_marker() {
+    let mut table = table_with(&[in_transaction(batch(1, 4, 0, 10))]);
+    end(&mut table, 10, 1, 4, 7);
+    assert_eq!(one(&table, in_transaction(batch(1, 4, 10, 1))), Ok(Check::Fresh));
+    assert_eq!(one(&table, in_transaction(batch(1, 4, 12, 1))), Err(ErrorCode::OutOfOrderSequenceNumber));
+}
+
+#[test]
+fn an_open_transaction_takes_no_batch_that_is_no_part_of_it() {
+    let table = table_with(&[in_transaction(batch(1, 4, 0, 10))]);
+    assert_eq!(one(&table, batch(1, 4, 10, 1)), Err(ErrorCode::InvalidTxnState));
+    assert_eq!(one(&table, in_transaction(batch(1, 5, 0, 1))), Err(ErrorCode::InvalidTxnState));
+    assert_eq!(one(&table, in_transaction(batch(1, 4, 10, 1))), Ok(Check::Fresh));
+}
+
+#[test]
+fn a_coordinator_that_was_replaced_and_a_past_epoch_write_no_marker() {
+    let mut table = table_with(&[in_transaction(batch(1, 4, 0, 10))]);
+    end(&mut table, 10, 1, 4, 7);
+    let code = |epoch, coordinator_epoch| {
+        table.check_marker(&marker(0, 1, epoch, coordinator_epoch).1).err().map(|refusal| refusal.code)
+    };
+    assert_eq!(code(4, 6), Some(ErrorCode::TransactionCoordinatorFenced));
+    assert_eq!(code(3, 7), Some(ErrorCode::InvalidProducerEpoch));
+    assert_eq!((code(4, 7), code(5, 8)), (None, None));
+}
+
+#[test]
+fn a_producer_with_an_open_transaction_is_not_forgotten() {
+    let limits = ProducerLimits { expiration_ms: 100, producers: 2 };
+    let mut table = ProducerTable::new(limits);
+    table.record(&in_transaction(batch(1, 0, 0, 1)), None, 0);
+    table.record(&at(1, batch(2, 0, 0, 1)), None, 1);
+    table.record(&at(2, batch(3, 0, 0, 1)), None, 2);
+    assert_eq!((table.len(), table.expire(1_000)), (2, 1));
+    assert_eq!(table.last_stable(Offset(3)), Offset(0));
+    end(&mut table, 3, 1, 0, 0);
+    assert_eq!(table.expire(1_000), 1);
+}
+
+#[test]
+fn what_a_coordinator_writes_for_a_producer_has_no_sequence_and_leaves_its_sequence_alone() {
+    let mut table = table_with(&[in_transaction(batch(1, 0, 0, 10))]);
+    let unnumbered = in_transaction(batch(1, 0, -1, 1));
+    assert_eq!(one(&table, unnumbered), Ok(Check::Fresh));
+    table.record(&at(10, unnumbered), None, 0);
+    assert_eq!(one(&table, unnumbered), Ok(Check::Fresh), "no duplicate");
+    assert_eq!(one(&table, in_transaction(batch(1, 0, 10, 1))), Ok(Check::Fresh));
+}
+
+#[test]
+fn of_a_transaction_that_compaction_emptied_nothing_is_open() {
+    let table = table_with(&[BatchHeader { count: 0, ..in_transaction(batch(1, 4, 0, 10)) }]);
+    assert_eq!(table.last_stable(Offset(10)), Offset(10));
 }

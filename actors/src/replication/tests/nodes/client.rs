@@ -28,7 +28,7 @@ pub(super) async fn ask_produce(
     partition: PartitionId,
     batches: Bytes,
 ) -> Result<Produced, crate::error::Refusal> {
-    let part = ProducePart { partition, leader_epoch: None, batches };
+    let part = ProducePart { partition, leader_epoch: None, batches, transaction: None };
     let (send, receive) = tokio::sync::oneshot::channel();
     let produce = Produce { acks: Acks::All, timeout_ms: 1500, parts: vec![part] };
     front.produce(produce, move |answer| drop(send.send(answer)));
@@ -46,6 +46,7 @@ pub(super) async fn ask_fetch(
         last_fetched_epoch: None,
         offset: Offset(offset),
         max_bytes: 1 << 20,
+        stable_only: false,
     };
     let (send, receive) = tokio::sync::oneshot::channel();
     let fetch = Fetch { max_wait_ms: 100, min_bytes: 1, max_bytes: 1 << 20, parts: vec![part] };

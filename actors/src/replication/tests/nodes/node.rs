@@ -21,6 +21,7 @@ use crate::partition::memory::Budget;
 use crate::partition::replica::UpkeepSettings;
 use crate::partition::state::Settings;
 use crate::partition::supervisor::{ReplicaSupervisor, SupervisorParts, recover};
+use crate::partition::verify::VerifierDoor;
 use crate::replication::LinksOfCores;
 use crate::replication::channel::{Dial, FollowerChannel, Pending, SessionError};
 use crate::replication::links::LinksSetup;
@@ -110,6 +111,7 @@ impl TestNode {
             replicas: replicas.clone(),
             links: Arc::new(LinksOfCores::new(1, &setup)),
             controller: Arc::new(link),
+            verifier: VerifierDoor::default(),
             events: events.clone(),
             settings: Settings::default(),
             upkeep: UpkeepSettings::default(),

@@ -1,0 +1,77 @@
+//! Ends transactions: markers that coordinators write.
+
+use std::time::Duration;
+
+use actix::{AsyncContext, Handler, Message};
+
+use super::super::acknowledge::Waiting;
+use super::super::append::{ActiveProducer, Validated};
+use super::super::message::{Acks, Produced};
+use super::super::reply::Reply;
+use super::Replica;
+use crate::error::{ErrorCode, Refusal};
+use crate::ids::Offset;
+use crate::record::{BatchHeader, EndMarker};
+
+/// Writes a marker. Answered when it is committed.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub struct MarkOne {
+    /// The marker.
+    pub marker: EndMarker,
+    /// How long that may take.
+    pub timeout: Duration,
+    /// Where the answer goes.
+    pub reply: Reply<Produced>,
+}
+
+/// Asks for the producers that are known.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub struct ProducersOne(pub Reply<Vec<ActiveProducer>>);
+
+impl Handler<MarkOne> for Replica {
+    type Result = ();
+
+    fn handle(&mut self, message: MarkOne, context: &mut Self::Context) {
+        let MarkOne { marker, timeout, reply } = message;
+        match self.mark(marker) {
+            Ok((upto, produced)) => {
+                let since = self.now();
+                let waiting = Waiting { upto, deadline: since + timeout, since, produced, reply };
+                self.gathered.await_write(Acks::All, waiting);
+            }
+            Err(refusal) => reply.send(Err(refusal)),
+        }
+        self.plan_write(|message| context.notify(message));
+    }
+}
+
+impl Handler<ProducersOne> for Replica {
+    type Result = ();
+
+    fn handle(&mut self, asked: ProducersOne, _: &mut Self::Context) {
+        asked.0.send(self.check_leads(None).map(|_| self.producers.active().collect()));
+    }
+}
+
+impl Replica {
+    fn mark(&mut self, marker: EndMarker) -> Result<(Offset, Produced), Refusal> {
+        let epoch = self.check_leads(None)?;
+        self.check_room(Acks::All)?;
+        if self.gathered.holds(marker.producer_id) {
+            self.write_gathered();
+            self.check_leads(Some(epoch))?;
+        }
+        self.producers.check_marker(&marker)?;
+        self.unverified.void(marker.producer_id);
+        let bytes = marker.batch(self.clock.wall_ms());
+        let header = BatchHeader::parse(&bytes)
+            .map_err(|error| Refusal::new(ErrorCode::UnknownServerError, error.to_string()))?;
+        let batch = Validated { bytes, headers: vec![header] };
+        let (base_offset, upto) = self.number(batch, epoch, None)?;
+        self.gathered.marks(base_offset, marker);
+        let log_start_offset = self.log.start();
+        Ok((upto, Produced { base_offset, log_append_time_ms: None, log_start_offset }))
+    }
+}
