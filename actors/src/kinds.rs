@@ -152,6 +152,28 @@ pub const GROUP_COORDINATOR: ActorKind = ActorKind {
     death: "the group is read again from its partition; members ask again",
 };
 
+/// Looks after the transaction coordinators of a node.
+pub const TRANSACTION_SUPERVISOR: ActorKind = ActorKind {
+    name: "transaction_supervisor",
+    system: System::Ractor,
+    supervisor: "node",
+    restarts: budget(0, 60, 0),
+    mailbox_max: 10_000,
+    bound: "places that the front gives, for all transactional ids of the node",
+    death: "no transaction is coordinated here any more; the node stops",
+};
+
+/// The transactional ids of one partition of `__transaction_state`.
+pub const TRANSACTION_COORDINATOR: ActorKind = ActorKind {
+    name: "transaction_coordinator",
+    system: System::Ractor,
+    supervisor: "transaction_supervisor",
+    restarts: budget(5, 60, 100),
+    mailbox_max: TRANSACTION_SUPERVISOR.mailbox_max,
+    bound: "the places of the transaction supervisor; one answer of the log for each; one message a transaction marked",
+    death: "its ids are read again from their partition, and what was decided is gone on with; producers ask again",
+};
+
 /// A client's producer.
 pub const PRODUCER_ROUTER: ActorKind = ActorKind {
     name: "producer_router",
@@ -164,7 +186,7 @@ pub const PRODUCER_ROUTER: ActorKind = ActorKind {
 };
 
 /// All of them.
-pub const KINDS: [ActorKind; 10] = [
+pub const KINDS: [ActorKind; 12] = [
     REPLICA,
     CORE_HOST,
     FEEDER,
@@ -174,6 +196,8 @@ pub const KINDS: [ActorKind; 10] = [
     NODE_AGENT,
     GROUP_SUPERVISOR,
     GROUP_COORDINATOR,
+    TRANSACTION_SUPERVISOR,
+    TRANSACTION_COORDINATOR,
     PRODUCER_ROUTER,
 ];
 

@@ -28,6 +28,8 @@ pub mod cluster;
 
 pub mod group;
 
+pub mod transaction;
+
 pub mod client;
 
 pub mod producer;

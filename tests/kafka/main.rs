@@ -8,6 +8,7 @@ mod offsets;
 mod operators;
 mod records;
 mod topics;
+mod transactions;
 
 use millstream_tests::Outcome;
 use millstream_tests::kafka::KafkaConnection;

@@ -12,6 +12,7 @@ mod log;
 pub mod partition;
 mod quorum;
 mod replication;
+mod transaction;
 
 use std::fmt;
 use std::sync::Arc;
@@ -34,6 +35,7 @@ pub use log::{
 };
 pub use quorum::{QuorumFailed, QuorumLeaderChanged, QuorumMetrics};
 pub use replication::{ReplicationMetrics, SessionLost, SessionNotOpened, SessionSide};
+pub use transaction::{MarkersDelayed, TransactionTimedOut, TransactionsBroken, TransactionsLoaded};
 
 /// Something that happened, worth a line or a number.
 pub trait Event: fmt::Debug {

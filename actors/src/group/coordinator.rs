@@ -6,7 +6,9 @@
 //! the lease on the partition holds or is confirmed (rule 8).
 
 mod classic;
+mod transactional;
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 use std::sync::{Mutex, PoisonError};
@@ -15,7 +17,7 @@ use ractor::{Actor, ActorProcessingErr, ActorRef};
 
 use super::classic::{ClassicGroup, Committer};
 use super::classic_part::ClassicPart;
-use super::doors::{Leadership, coordinator_code};
+use super::doors::{Leadership, coordinator_code, is_not_appended};
 use super::lag::LagWatch;
 use super::message::GroupState;
 use super::modern::{ConsumerGroup, Decision, Group, Notice, Surroundings};
@@ -27,6 +29,7 @@ use crate::error::{ErrorCode, Refusal};
 use crate::events::{
     GroupBroken, GroupRetargeted, InvariantBroken, MemberJoined, MemberLeft, OffsetsForgotten,
 };
+use crate::ids::ProducerId;
 use crate::invariant::Broken;
 
 /// What a coordinator is told.
@@ -39,6 +42,8 @@ pub(super) enum CoordinatorMessage {
     Tick,
     /// The lag is to be computed.
     MeasureLag,
+    /// A producer's transaction ended in the group's partition.
+    TransactionEnded { producer: ProducerId, commits: bool },
     /// What an answer waited for has come, or not.
     Settled { number: u64, result: Result<(), Refusal> },
 }
@@ -52,6 +57,7 @@ impl fmt::Debug for CoordinatorMessage {
             Self::TopicsChanged => "TopicsChanged",
             Self::Tick => "Tick",
             Self::MeasureLag => "MeasureLag",
+            Self::TransactionEnded { .. } => "TransactionEnded",
             Self::Settled { .. } => "Settled",
         })
     }
@@ -135,6 +141,8 @@ pub(super) struct Coordinator {
     /// The group as one of the classic protocol, if it is one.
     classic: Option<ClassicPart>,
     answers: Answers,
+    /// The producers in whose transactions answers wait to be appended.
+    in_transactions: BTreeMap<u64, ProducerId>,
     lag: LagWatch,
     /// The request last taken.
     taken: u64,
@@ -161,6 +169,7 @@ impl Coordinator {
             machine,
             classic,
             answers,
+            in_transactions: BTreeMap::new(),
             lag,
             taken,
             wakes_ms,
@@ -188,6 +197,9 @@ impl Coordinator {
                 }
             }
             _ if self.is_broken => {}
+            CoordinatorMessage::TransactionEnded { producer, commits } => {
+                self.machine.end_transaction(producer, commits);
+            }
             CoordinatorMessage::TopicsChanged => self.decide(None, ConsumerGroup::topics_changed),
             CoordinatorMessage::Tick => {
                 self.wakes_ms = None;
@@ -231,6 +243,12 @@ impl Coordinator {
                     }
                     Err(refusal) => reply.give(Err(refusal)),
                 }
+            }
+            GroupRequest::CommitInTransaction { request, committer, transaction, reply } => {
+                self.commit_in_transaction(&request, &committer, transaction, reply);
+            }
+            GroupRequest::Unstable { reply, .. } => {
+                self.decide(Some(reply), |machine, _| from_memory(Ok(machine.unstable())));
             }
             GroupRequest::Classic { request, .. } => self.serve_classic(request),
             GroupRequest::DeleteOffsets { request, reply } => self.delete_offsets(request, reply),
@@ -309,6 +327,14 @@ impl Coordinator {
     }
 
     fn settle(&mut self, number: u64, result: Result<(), Refusal>) {
+        if let Some(producer) = self.in_transactions.remove(&number)
+            && let Err(refusal) = &result
+            && is_not_appended(refusal.code)
+        {
+            // It was the first that the transaction was to write here.
+            self.machine.end_transaction(producer, false);
+            return self.answers.refuse(number, refusal.clone());
+        }
         let is_committed = result.is_ok();
         let token = self.classic.as_mut().and_then(|classic| classic.records.remove(&number));
         let settled = self.answers.settle(number, result);

@@ -16,13 +16,41 @@ use super::settings::GroupSettings;
 use super::topics::TopicsView;
 use crate::error::{ErrorCode, Refusal};
 use crate::events::Events;
-use crate::ids::{LeaderEpoch, NodeId, Offset, PartitionId};
+use crate::ids::{LeaderEpoch, NodeId, Offset, PartitionId, ProducerId};
 
-/// The partitions of `__consumer_offsets` that this node leads.
+/// A state that is read back from a coordinator's log.
+pub trait Replaying: Send + 'static {
+    /// A record; with the producer of the transaction that it is part of, if it is.
+    fn record(
+        &mut self,
+        timestamp_ms: i64,
+        key: Option<&[u8]>,
+        value: Option<&[u8]>,
+        transaction: Option<ProducerId>,
+    );
+
+    /// A producer's transaction ended in this partition.
+    fn ended(&mut self, producer: ProducerId, commits: bool);
+}
+
+/// The transaction that records of a coordinator become part of.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PartOfTransaction {
+    /// The producer's `transactional.id`.
+    pub id: Arc<str>,
+    /// The producer.
+    pub producer_id: ProducerId,
+    /// Its epoch.
+    pub producer_epoch: i16,
+    /// The partition becomes part of the transaction where it is not yet (KIP-890 part 2).
+    pub adds: bool,
+}
+
+/// The partitions of a coordinators' topic (`__consumer_offsets`, `__transaction_state`) that this node leads.
 ///
 /// Calls for one partition take effect in the order in which they are *made*, not in which their futures are polled:
 /// what is appended later lies later in the log, and a load sees every append that was called before it.
-pub trait CoordinatorLog: fmt::Debug + Send + Sync {
+pub trait CoordinatorLog<R = Replay>: fmt::Debug + Send + Sync {
     /// Appends records with the leader epoch of their coordinator; done when they are committed (`acks=all`).
     ///
     /// They may be split over several batches and are not atomic. A refusal does not tell that nothing was appended.
@@ -33,14 +61,19 @@ pub trait CoordinatorLog: fmt::Debug + Send + Sync {
         records: Vec<LogRecord>,
     ) -> BoxFuture<'static, Result<(), Refusal>>;
 
-    /// Shows every record up to the log's end (at a new leader: the end at which its epoch opened) to `replay`, after
-    /// the high watermark has passed that end, and gives `replay` back. Not on the control thread.
-    fn load(
+    /// The same, as part of a producer's transaction, in one batch: refused where its coordinator does not say that it is
+    /// open. What it says of transactions is said with codes that [`is_not_appended`] knows.
+    fn append_in(
         &self,
         partition: i32,
         epoch: LeaderEpoch,
-        replay: Replay,
-    ) -> BoxFuture<'static, Result<Replay, Refusal>>;
+        transaction: PartOfTransaction,
+        records: Vec<LogRecord>,
+    ) -> BoxFuture<'static, Result<(), Refusal>>;
+
+    /// Shows every record up to the log's end (at a new leader: the end at which its epoch opened) to `replay`, after
+    /// the high watermark has passed that end, and gives `replay` back. Not on the control thread.
+    fn load(&self, partition: i32, epoch: LeaderEpoch, replay: R) -> BoxFuture<'static, Result<R, Refusal>>;
 }
 
 /// Whether this node still leads a partition (rule 8).
@@ -52,7 +85,7 @@ pub trait OwnershipLease: fmt::Debug + Send + Sync {
     fn confirm(&self) -> BoxFuture<'static, Result<(), Refusal>>;
 }
 
-/// Who leads the partitions of `__consumer_offsets`.
+/// Who leads the partitions of a coordinators' topic.
 pub trait Coordinators: fmt::Debug + Send + Sync {
     /// How many partitions it has; `None` if it does not exist.
     fn partitions(&self) -> Option<i32>;
@@ -64,8 +97,61 @@ pub trait Coordinators: fmt::Debug + Send + Sync {
     fn create(&self) -> BoxFuture<'static, Result<(), Refusal>>;
 }
 
+/// The node that coordinates `key`. Makes the topic where it is not there.
+pub(crate) async fn find_coordinator(
+    coordinators: &dyn Coordinators,
+    key: &str,
+    topic: &str,
+) -> Result<NodeId, Refusal> {
+    if coordinators.partitions().is_none() {
+        coordinators.create().await?;
+    }
+    let unavailable = |text: String| Refusal::new(ErrorCode::CoordinatorNotAvailable, text);
+    let partitions = coordinators
+        .partitions()
+        .ok_or_else(|| unavailable(format!("topic {topic} is being made; try again")))?;
+    let partition = coordinator_partition(key, partitions);
+    coordinators.leader(partition).ok_or_else(|| {
+        unavailable(format!("partition {partition} of {topic}, which holds {key:?}, has no leader"))
+    })
+}
+
+/// The partition of a coordinators' topic that holds a group or a transactional id, of so many: Java's hash of the name,
+/// as Kafka has it.
+#[must_use]
+pub fn coordinator_partition(key: &str, partitions: i32) -> i32 {
+    let hash =
+        key.encode_utf16().fold(0i32, |hash, unit| hash.wrapping_mul(31).wrapping_add(i32::from(unit)));
+    hash.checked_abs().unwrap_or(0) % partitions.max(1)
+}
+
+/// Whether a refusal of [`CoordinatorLog::append_in`] tells that nothing was appended.
+#[must_use]
+pub const fn is_not_appended(code: ErrorCode) -> bool {
+    is_of_transaction(code)
+        || matches!(
+            code,
+            ErrorCode::NotEnoughReplicas
+                | ErrorCode::ThrottlingQuotaExceeded
+                | ErrorCode::CoordinatorNotAvailable
+                | ErrorCode::ConcurrentTransactions
+        )
+}
+
+/// Whether a refusal is about the transaction itself, for its producer to hear.
+pub(super) const fn is_of_transaction(code: ErrorCode) -> bool {
+    matches!(
+        code,
+        ErrorCode::InvalidTxnState
+            | ErrorCode::InvalidProducerEpoch
+            | ErrorCode::InvalidProducerIdMapping
+            | ErrorCode::ProducerFenced
+            | ErrorCode::TransactionAbortable
+    )
+}
+
 /// What the log or the lease refused with, in the codes of coordinators: members know only these.
-pub(super) const fn coordinator_code(code: ErrorCode) -> ErrorCode {
+pub(crate) const fn coordinator_code(code: ErrorCode) -> ErrorCode {
     match code {
         ErrorCode::NotLeaderOrFollower
         | ErrorCode::FencedLeaderEpoch
@@ -171,6 +257,20 @@ impl Replay {
         }
     }
 
+    /// Takes in a record that is part of a producer's transaction.
+    fn take_pending(&mut self, key: Option<&[u8]>, value: Option<&[u8]>, producer: ProducerId) {
+        self.records += 1;
+        match key.map_or(Ok(None), |key| decode(key, value)) {
+            Ok(Some((group, record))) => {
+                if self.only.as_ref().is_none_or(|only| only.contains(&group)) {
+                    self.groups.entry(group).or_default().replay_pending(producer, record);
+                }
+            }
+            Ok(None) => {}
+            Err(_) => self.undecodable += 1,
+        }
+    }
+
     /// Records shown, and how many of them could not be understood.
     #[must_use]
     pub fn counts(&self) -> (u64, u64) {
@@ -181,5 +281,26 @@ impl Replay {
     pub(super) fn into_groups(mut self) -> BTreeMap<Arc<str>, Group> {
         self.groups.retain(|_, group| !group.is_nothing());
         self.groups
+    }
+}
+
+impl Replaying for Replay {
+    fn record(
+        &mut self,
+        timestamp_ms: i64,
+        key: Option<&[u8]>,
+        value: Option<&[u8]>,
+        transaction: Option<ProducerId>,
+    ) {
+        match transaction {
+            Some(producer) => self.take_pending(key, value, producer),
+            None => self.take(timestamp_ms, key, value),
+        }
+    }
+
+    fn ended(&mut self, producer: ProducerId, commits: bool) {
+        for group in self.groups.values_mut() {
+            group.end_transaction(producer, commits);
+        }
     }
 }

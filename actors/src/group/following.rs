@@ -71,9 +71,10 @@ fn count(topic: &Topic) -> i32 {
     i32::try_from(topic.partitions.len()).unwrap_or(i32::MAX)
 }
 
-/// The leaders of `__consumer_offsets` by the image, and how that topic is made.
+/// The leaders of a coordinators' topic by the image, and how that topic is made.
 pub struct ImageCoordinators {
     images: watch::Receiver<Arc<Image>>,
+    topic: &'static str,
     create: Box<dyn Fn() -> BoxFuture<'static, Result<(), Refusal>> + Send + Sync>,
 }
 
@@ -82,32 +83,32 @@ impl ImageCoordinators {
     #[must_use]
     pub fn new(
         images: watch::Receiver<Arc<Image>>,
+        topic: &'static str,
         create: impl Fn() -> BoxFuture<'static, Result<(), Refusal>> + Send + Sync + 'static,
     ) -> Self {
-        Self { images, create: Box::new(create) }
+        Self { images, topic, create: Box::new(create) }
     }
 }
 
 impl Coordinators for ImageCoordinators {
     fn partitions(&self) -> Option<i32> {
-        self.images.borrow().topics().named(OFFSETS_TOPIC).map(|topic| count(topic))
+        self.images.borrow().topics().named(self.topic).map(|topic| count(topic))
     }
 
     fn leader(&self, partition: i32) -> Option<NodeId> {
         let image = self.images.borrow();
-        Some(image.topics().named(OFFSETS_TOPIC)?.partition(partition)?.leader?.node)
+        Some(image.topics().named(self.topic)?.partition(partition)?.leader?.node)
     }
 
     fn create(&self) -> BoxFuture<'static, Result<(), Refusal>> {
-        let (created, mut images) = ((self.create)(), self.images.clone());
+        let (created, mut images, name) = ((self.create)(), self.images.clone(), self.topic);
         async move {
             created.await?;
-            let known = images.wait_for(|image| image.topics().named(OFFSETS_TOPIC).is_some());
+            let known = images.wait_for(|image| image.topics().named(name).is_some());
             match tokio::time::timeout(CREATED_WITHIN, known).await {
                 Ok(Ok(_)) => Ok(()),
                 _ => {
-                    let text =
-                        format!("topic {OFFSETS_TOPIC} was made, but is not known here yet; try again");
+                    let text = format!("topic {name} was made, but is not known here yet; try again");
                     Err(Refusal::new(ErrorCode::CoordinatorNotAvailable, text))
                 }
             }
@@ -122,14 +123,15 @@ impl fmt::Debug for ImageCoordinators {
     }
 }
 
-/// The partitions of `__consumer_offsets` that this node leads in this life, and in which epochs.
+/// The partitions of a coordinators' topic that this node leads in this life, and in which epochs.
 #[must_use]
 pub fn led_by(
     image: &Image,
+    topic: &str,
     node: NodeId,
     incarnation: Incarnation,
 ) -> BTreeMap<i32, (PartitionId, LeaderEpoch)> {
-    let Some(topic) = image.topics().named(OFFSETS_TOPIC) else { return BTreeMap::new() };
+    let Some(topic) = image.topics().named(topic) else { return BTreeMap::new() };
     let led = topic.ids().filter(|(_, partition)| {
         partition.leader.is_some_and(|leader| leader.node == node && leader.incarnation == incarnation)
     });
@@ -155,7 +157,7 @@ pub async fn follow(
             seen = ImageTopics::of(&image);
             topics.send_replace(Arc::new(seen.clone()));
         }
-        let leads = led_by(&image, me.0, me.1);
+        let leads = led_by(&image, OFFSETS_TOPIC, me.0, me.1);
         for (index, (_, epoch)) in led.iter().filter(|(index, was)| leads.get(index) != Some(was)) {
             front.resign(*index, *epoch);
         }

@@ -1,5 +1,6 @@
 //! The entrance: what clients ask of groups, from any thread of a node.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use futures::FutureExt;
@@ -13,7 +14,9 @@ use super::classic::{
 };
 pub use super::classic_part::JoinAnswer;
 pub use super::coordinator::ShownGroup;
-use super::doors::{GroupDoors, OwnershipLease};
+pub use super::doors::coordinator_partition;
+use super::doors::{GroupDoors, OwnershipLease, PartOfTransaction, find_coordinator};
+use super::following::OFFSETS_TOPIC;
 use super::message::{
     DeleteGroup, DescribeGroup, FindCoordinator, GroupHeartbeat, ListGroups, OffsetCommit, OffsetDelete,
     OffsetFetch,
@@ -22,18 +25,10 @@ use super::request::{ClassicRequest, GroupRequest, Reply};
 use super::supervision::SupervisorMessage;
 use super::supervisor::{GroupSupervisor, not_coordinator};
 use crate::error::{ErrorCode, Refusal};
-use crate::ids::{LeaderEpoch, NodeId};
+use crate::ids::{LeaderEpoch, NodeId, PartitionId, ProducerId};
 
 /// The longest name of a group, in bytes.
 const MAX_GROUP_BYTES: usize = 1_024;
-
-/// The partition of `__consumer_offsets` that holds a group, of so many: Java's hash of the name, as Kafka has it.
-#[must_use]
-pub fn coordinator_partition(group: &str, partitions: i32) -> i32 {
-    let hash =
-        group.encode_utf16().fold(0i32, |hash, unit| hash.wrapping_mul(31).wrapping_add(i32::from(unit)));
-    hash.checked_abs().unwrap_or(0) % partitions.max(1)
-}
 
 /// The group coordinators of a node. Cheap to clone; any thread may ask.
 #[derive(Clone, Debug)]
@@ -200,6 +195,38 @@ impl GroupFront {
         self.ask_group(&group, |reply| GroupRequest::Fetch { request, reader, reply })
     }
 
+    /// Commits offsets as part of a producer's transaction (KIP-447).
+    pub fn commit_in_transaction(
+        &self,
+        request: OffsetCommit,
+        committer: Committer,
+        transaction: PartOfTransaction,
+    ) -> BoxFuture<'static, <OffsetCommit as Message>::Answer> {
+        let group = request.group.clone();
+        self.ask_group(&group, |reply| GroupRequest::CommitInTransaction {
+            request,
+            committer,
+            transaction,
+            reply,
+        })
+    }
+
+    /// The partitions for which a group has offsets in transactions that are open.
+    pub fn unstable(&self, group: &str) -> BoxFuture<'static, Result<BTreeSet<PartitionId>, Refusal>> {
+        self.ask_group(group, |reply| GroupRequest::Unstable { group: group.to_owned(), reply })
+    }
+
+    /// A producer's transaction ended in a partition of `__consumer_offsets` that is led here: its marker is committed.
+    pub fn transaction_ended(&self, partition: i32, producer: ProducerId, commits: bool) {
+        self.tell(SupervisorMessage::TransactionEnded { partition, producer, commits });
+    }
+
+    /// The partition of `__consumer_offsets` that holds a group, if there is such a topic.
+    #[must_use]
+    pub fn partition_holding(&self, group: &str) -> Option<i32> {
+        Some(coordinator_partition(group, self.doors.coordinators.partitions()?))
+    }
+
     fn ask_as<T: Send + 'static>(
         &self,
         places: &Arc<Semaphore>,
@@ -231,20 +258,7 @@ fn check_name(group: &str) -> Result<(), Refusal> {
 
 async fn find(doors: GroupDoors, group: String) -> Result<NodeId, Refusal> {
     check_name(&group)?;
-    let coordinators = doors.coordinators;
-    if coordinators.partitions().is_none() {
-        coordinators.create().await?;
-    }
-    let unavailable = |text: String| Refusal::new(ErrorCode::CoordinatorNotAvailable, text);
-    let partitions = coordinators
-        .partitions()
-        .ok_or_else(|| unavailable("topic __consumer_offsets is being made; try again".to_owned()))?;
-    let partition = coordinator_partition(&group, partitions);
-    coordinators.leader(partition).ok_or_else(|| {
-        unavailable(format!(
-            "partition {partition} of __consumer_offsets, which holds group {group}, has no leader"
-        ))
-    })
+    find_coordinator(&*doors.coordinators, &group, OFFSETS_TOPIC).await
 }
 
 impl GroupMessage for FindCoordinator {

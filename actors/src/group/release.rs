@@ -8,11 +8,11 @@ use std::collections::VecDeque;
 use crate::error::Refusal;
 
 /// Gives an answer: the one decided, or this refusal instead.
-pub(super) type Release = Box<dyn FnOnce(Option<Refusal>) + Send>;
+pub(crate) type Release = Box<dyn FnOnce(Option<Refusal>) + Send>;
 
 /// What an answer waits for, besides those before it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Waits {
+pub(crate) enum Waits {
     /// For nothing.
     No,
     /// For its records.
@@ -23,7 +23,7 @@ pub(super) enum Waits {
 
 /// The answers of a group, in the order of their decisions.
 #[derive(Default)]
-pub(super) struct Answers {
+pub(crate) struct Answers {
     waiting: VecDeque<Waiting>,
     next: u64,
 }
@@ -36,7 +36,7 @@ struct Waiting {
 
 impl Answers {
     /// Takes an answer; gives it at once if nothing is before it. The number is for [`Self::settle`].
-    pub(super) fn push(&mut self, waits: Waits, release: Release) -> u64 {
+    pub(crate) fn push(&mut self, waits: Waits, release: Release) -> u64 {
         let number = self.next;
         self.next += 1;
         self.waiting.push_back(Waiting { number, waits, release });
@@ -46,7 +46,7 @@ impl Answers {
 
     /// What an answer waited for has come, or not. A refusal of records is a refusal of all answers, as every one was
     /// decided on them or on what they were decided on; then it is returned.
-    pub(super) fn settle(&mut self, number: u64, result: Result<(), Refusal>) -> Option<Refusal> {
+    pub(crate) fn settle(&mut self, number: u64, result: Result<(), Refusal>) -> Option<Refusal> {
         let place = self.waiting.iter().position(|waiting| waiting.number == number)?;
         match result {
             Ok(()) => {
@@ -69,8 +69,17 @@ impl Answers {
         None
     }
 
+    /// Refuses one answer alone: nothing was decided on what it waited for.
+    pub(crate) fn refuse(&mut self, number: u64, refusal: Refusal) {
+        let Some(place) = self.waiting.iter().position(|waiting| waiting.number == number) else { return };
+        if let Some(waiting) = self.waiting.remove(place) {
+            (waiting.release)(Some(refusal));
+        }
+        self.give();
+    }
+
     /// Whether all are given.
-    pub(super) fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.waiting.is_empty()
     }
 

@@ -1,11 +1,13 @@
 //! A request on its way to a group's coordinator, and the place its answer goes to.
 
+use std::collections::BTreeSet;
 use std::fmt;
 
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
 use super::classic::{ClassicDescription, Committer, Heartbeat, JoinGroup, LeaveGroup, SyncGroup};
 use super::classic_part::{ClassicReply, JoinAnswer};
+use super::doors::PartOfTransaction;
 use super::message::{
     CommittedOffset, DeleteGroup, DescribeGroup, GroupDescription, GroupHeartbeat, GroupHeartbeatAnswer,
     OffsetCommit, OffsetDelete, OffsetFetch,
@@ -15,18 +17,18 @@ use crate::ids::PartitionId;
 
 /// Where one answer goes. Dropped without, the asker is told to try again. It holds one place among the requests that
 /// may wait.
-pub(super) struct Reply<A> {
+pub(crate) struct Reply<A> {
     to: oneshot::Sender<A>,
     _place: OwnedSemaphorePermit,
 }
 
 impl<A> Reply<A> {
-    pub(super) fn new(to: oneshot::Sender<A>, place: OwnedSemaphorePermit) -> Self {
+    pub(crate) fn new(to: oneshot::Sender<A>, place: OwnedSemaphorePermit) -> Self {
         Self { to, _place: place }
     }
 
     /// Answers. Nobody may wait any more, which is no matter.
-    pub(super) fn give(self, answer: A) {
+    pub(crate) fn give(self, answer: A) {
         let _nobody_waits = self.to.send(answer);
     }
 }
@@ -45,6 +47,18 @@ pub(super) enum GroupRequest {
         request: OffsetCommit,
         committer: Option<Committer>,
         reply: Reply<PerPartition>,
+    },
+    /// Offsets that become part of a producer's transaction.
+    CommitInTransaction {
+        request: OffsetCommit,
+        committer: Committer,
+        transaction: PartOfTransaction,
+        reply: Reply<PerPartition>,
+    },
+    /// Which offsets are part of open transactions.
+    Unstable {
+        group: String,
+        reply: Reply<Result<BTreeSet<PartitionId>, Refusal>>,
     },
     Fetch {
         request: OffsetFetch,
@@ -98,7 +112,8 @@ impl GroupRequest {
     pub(super) fn group(&self) -> &str {
         match self {
             Self::Heartbeat { request, .. } => &request.group,
-            Self::Commit { request, .. } => &request.group,
+            Self::Commit { request, .. } | Self::CommitInTransaction { request, .. } => &request.group,
+            Self::Unstable { group, .. } => group,
             Self::Fetch { request, .. } => &request.group,
             Self::Describe { request, .. } => &request.group,
             Self::Delete { request, .. } => &request.group,
@@ -111,7 +126,10 @@ impl GroupRequest {
     pub(super) fn refuse(self, refusal: Refusal) {
         match self {
             Self::Heartbeat { reply, .. } => reply.give(Err(refusal)),
-            Self::Commit { reply, .. } | Self::DeleteOffsets { reply, .. } => reply.give(Err(refusal)),
+            Self::Commit { reply, .. }
+            | Self::CommitInTransaction { reply, .. }
+            | Self::DeleteOffsets { reply, .. } => reply.give(Err(refusal)),
+            Self::Unstable { reply, .. } => reply.give(Err(refusal)),
             Self::Fetch { reply, .. } => reply.give(Err(refusal)),
             Self::Describe { reply, .. } => reply.give(Err(refusal)),
             Self::Delete { reply, .. } => reply.give(Err(refusal)),

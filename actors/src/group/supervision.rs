@@ -9,7 +9,7 @@ use super::coordinator::ShownGroup;
 use super::doors::{OwnershipLease, Replay};
 use super::request::{GroupRequest, Reply};
 use crate::error::Refusal;
-use crate::ids::LeaderEpoch;
+use crate::ids::{LeaderEpoch, ProducerId};
 
 /// What the supervisor is told.
 pub(super) enum SupervisorMessage {
@@ -21,6 +21,8 @@ pub(super) enum SupervisorMessage {
     Request { partition: i32, request: Box<GroupRequest> },
     /// Lists the groups.
     List { reply: Reply<Listed> },
+    /// A producer's transaction ended in the partition.
+    TransactionEnded { partition: i32, producer: ProducerId, commits: bool },
     /// Topics came, went or grew.
     TopicsChanged,
     /// Groups were read from the log, or could not be.

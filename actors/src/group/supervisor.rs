@@ -106,6 +106,9 @@ impl Supervision {
                 None => request.refuse(not_coordinator(partition)),
             },
             SupervisorMessage::List { reply } => self.list(reply),
+            SupervisorMessage::TransactionEnded { partition, producer, commits } => {
+                self.with(partition, |shard, _| shard.transaction_ended(producer, commits));
+            }
             SupervisorMessage::TopicsChanged => self.shards.values().for_each(Shard::topics_changed),
             SupervisorMessage::Loaded { partition, load, result } => {
                 if let Some(shard) = self.shards.get_mut(&partition) {

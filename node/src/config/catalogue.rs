@@ -365,6 +365,28 @@ pub const SETTINGS: &[Setting] = &[
         AtRestart,
         "How far a leader's own sync may fall behind its followers before it resigns.",
     ),
+    // Transactions.
+    setting(
+        "transaction.state.log.num.partitions",
+        whole(1, 1000, "partitions"),
+        "16",
+        AtRestart,
+        "Partitions of __transaction_state, and so of coordinators. Read when that topic is made.",
+    ),
+    setting(
+        "transaction.max.timeout.ms",
+        whole(1000, 86_400_000, "ms"),
+        "900000",
+        AtRestart,
+        "The longest time-out of transactions that a producer may ask for.",
+    ),
+    setting(
+        "transactional.id.expiration.ms",
+        whole(1000, 365 * DAY_MS, "ms"),
+        "604800000",
+        AtRestart,
+        "How long a transactional.id is known of which nothing is heard.",
+    ),
     // Consumer groups.
     setting(
         "offsets.topic.num.partitions",

@@ -58,6 +58,12 @@ pub struct NodeConfig {
     pub dead_after: Duration,
     pub default_partitions: i32,
     pub default_replication_factor: Option<i16>,
+    /// `transaction.state.log.num.partitions`.
+    pub transactions_partitions: i32,
+    /// `transaction.max.timeout.ms`.
+    pub transaction_timeout_max: Duration,
+    /// `transactional.id.expiration.ms`.
+    pub transactional_id_expiration: Duration,
     /// Overrides that a topic made without them gets.
     pub topic_defaults: BTreeMap<String, String>,
     pub tail_cache_bytes: u64,
@@ -128,6 +134,9 @@ impl NodeConfig {
             },
             replica_lag_max: reader.duration_ms("replica.lag.time.max.ms")?,
             leader_sync_lag_max: reader.duration_ms("leader.sync.lag.max.ms")?,
+            transactions_partitions: reader.number("transaction.state.log.num.partitions")?,
+            transaction_timeout_max: reader.duration_ms("transaction.max.timeout.ms")?,
+            transactional_id_expiration: reader.duration_ms("transactional.id.expiration.ms")?,
             offsets_partitions: reader.number("offsets.topic.num.partitions")?,
             session_timeout: reader.duration_ms("group.consumer.session.timeout.ms")?,
             group_heartbeat_interval: reader.duration_ms("group.consumer.heartbeat.interval.ms")?,

@@ -29,6 +29,14 @@ pub(super) const fn of_groups(code: ErrorCode) -> i16 {
     }
 }
 
+/// The same for answers of transactions' coordinators; old clients know a producer that was fenced by its epoch only.
+pub(super) const fn of_transactions(code: ErrorCode, tells_fenced: bool) -> i16 {
+    match code {
+        ErrorCode::ProducerFenced if !tells_fenced => ErrorCode::InvalidProducerEpoch as i16,
+        code => of_groups(code),
+    }
+}
+
 /// The number of an outcome of a coordinator.
 pub(super) fn of_groups_outcome<T>(outcome: &Result<T, Refusal>) -> i16 {
     outcome.as_ref().err().map_or(NONE, |refusal| of_groups(refusal.code))

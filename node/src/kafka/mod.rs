@@ -7,6 +7,7 @@
 
 mod api;
 mod call;
+mod commits;
 mod configs;
 mod connection;
 mod dispatch;

@@ -12,11 +12,13 @@ use millstream_actors::ids::{Member, NodeId, PartitionId};
 use millstream_actors::image::{Image, NodeState, Partition, Topic};
 use millstream_actors::log::LogDirectory;
 use millstream_actors::partition::front::Front;
+use millstream_actors::transaction::front::TransactionFront;
 use millstream_transport::intake::Intake;
 use millstream_transport::peer::Endpoint;
 use millstream_transport::world::{World, watch};
 
 use super::fetch_session::FetchSessions;
+use crate::node::Marks;
 
 /// Bounds of a listener.
 #[derive(Clone, Copy, Debug)]
@@ -45,6 +47,9 @@ pub(crate) struct Service {
     pub(crate) partitions: Front,
     pub(crate) cluster: ClusterFront<Endpoint>,
     pub(crate) groups: GroupFront,
+    pub(crate) transactions: TransactionFront,
+    /// Ends transactions in partitions led here.
+    pub(crate) marks: Marks,
     pub(crate) images: watch::Receiver<Arc<Image>>,
     /// Settings of topics that differ from the program's own, for topics made here.
     pub(crate) topic_defaults: BTreeMap<String, String>,

@@ -14,17 +14,18 @@ use millstream_actors::cluster::controller::{ControllerHandle, ControllerParts, 
 use millstream_actors::cluster::front::{ClusterFront, FrontParts, FrontSettings};
 use millstream_actors::cluster::liveness::Timing;
 use millstream_actors::cluster::machine::ImageMachine;
+use millstream_actors::cluster::message::CreateTopic;
 use millstream_actors::cluster::proposer::QuorumProposer;
 use millstream_actors::cluster::quorum::{PeerWire, Quorum, QuorumDoor, QuorumSettings};
-use millstream_actors::error::ErrorCode;
+use millstream_actors::error::{ErrorCode, Refusal};
 use millstream_actors::events::Events;
 use millstream_actors::events::kafka::FetchSessionSeries;
 use millstream_actors::group::doors::{GroupDoors, OwnershipLease};
-use millstream_actors::group::following::{ImageCoordinators, ImageTopics, follow};
+use millstream_actors::group::following::{ImageCoordinators, ImageTopics, OFFSETS_TOPIC, follow};
 use millstream_actors::group::front::GroupFront;
 use millstream_actors::group::settings::GroupSettings;
 use millstream_actors::group::topics::TopicsView;
-use millstream_actors::ids::{Incarnation, NodeId};
+use millstream_actors::ids::{Incarnation, LeaderEpoch, NodeId, PartitionId};
 use millstream_actors::image::Image;
 use millstream_actors::log::{DirectorySettings, LogDirectory, TailBudget};
 use millstream_actors::partition::append::ProducerLimits;
@@ -34,7 +35,12 @@ use millstream_actors::partition::memory::Budget;
 use millstream_actors::partition::replica::UpkeepSettings;
 use millstream_actors::partition::state::Settings as ReplicaSettings;
 use millstream_actors::partition::supervisor::{RecoveredLogs, ReplicaSupervisor, SupervisorParts, recover};
+use millstream_actors::partition::verify::VerifierDoor;
 use millstream_actors::topic_config::TopicConfig;
+use millstream_actors::transaction::doors::TransactionDoors;
+use millstream_actors::transaction::following::{TRANSACTIONS_TOPIC, follow as follow_transactions};
+use millstream_actors::transaction::front::TransactionFront;
+use millstream_actors::transaction::settings::TransactionSettings;
 use millstream_transport::identity::Credentials;
 use millstream_transport::intake::Intake;
 use millstream_transport::peer::{Endpoint, EndpointConfig, Mtu};
@@ -52,6 +58,9 @@ use super::incarnation;
 use super::native::{self, LateService};
 use super::reach::ReachReport;
 use super::replication::{links, sessions};
+use super::transactions::{
+    ClusterIds, LeaderMarks, Marks, NodeVerifier, handlers as transaction_handlers, transactions_topic,
+};
 use super::tree::{Fatal, Tree};
 use super::vigil::{DirectoryVigil, superseded};
 use super::vitals::NodeVitals;
@@ -98,6 +107,7 @@ pub(super) struct Running {
     front: ClusterFront<Endpoint>,
     replicas: ReplicaSupervisor,
     groups: GroupFront,
+    transactions: TransactionFront,
     kafka: Option<KafkaListener>,
     tasks: Vec<JoinHandle<()>>,
     tree: Tree,
@@ -141,6 +151,7 @@ impl Running {
         let Council { door, quorum, controller, front, images, voters } = council;
         let identity = identity(&config, &disk);
         let found = ReplicaDirectory::default();
+        let verifier = VerifierDoor::default();
         let parts = SupervisorParts {
             node: config.node_id,
             incarnation,
@@ -148,6 +159,7 @@ impl Running {
             replicas: found.clone(),
             links: links(&world, (config.node_id, incarnation), &endpoint, &events),
             controller: Arc::new(NodeControllerLink::new(front.clone(), &config, incarnation)),
+            verifier: verifier.clone(),
             events: events.clone(),
             settings: replica_settings(&config),
             upkeep: upkeep(&config),
@@ -207,8 +219,17 @@ impl Running {
             events: &events,
             tree: &tree,
         };
-        let groups = start_groups(parts, &mut tasks).await?;
+        let groups = start_groups(&parts, &mut tasks).await?;
+        let marks = Marks { partitions: partitions.clone(), groups: groups.clone(), images: images.clone() };
+        let transactions = start_transactions(&parts, &marks, &mut tasks).await?;
+        verifier.open(Arc::new(NodeVerifier {
+            me: config.node_id,
+            transactions: transactions.clone(),
+            images: images.clone(),
+            endpoint: endpoint.clone(),
+        }));
         let handlers = native::all(&front, &config, &partitions, &groups)
+            .and(transaction_handlers(&transactions, &marks))
             .and(confirming(&images))
             .and(sessions(&world, &found, &events))
             .and(door.handlers());
@@ -223,6 +244,8 @@ impl Running {
             &events,
             &disk.directory,
             &quorum,
+            &transactions,
+            &marks,
         );
         let kafka = kafka.map(|socket| start_kafka(socket, parts)).transpose()?;
         let state = Arc::new(NodeState::new(images, agent.health(), disk.directory.subscribe()));
@@ -240,6 +263,7 @@ impl Running {
             front,
             replicas,
             groups,
+            transactions,
             kafka,
             tasks,
             tree,
@@ -268,6 +292,7 @@ impl Running {
         // Nobody is led here any more: what clients asked before is answered by now, or refused.
         drop(self.kafka);
         self.tree.stop();
+        self.transactions.stop().await;
         self.groups.stop().await;
         self.replicas.stop().await;
         let directory = Arc::clone(&self.directory);
@@ -296,6 +321,7 @@ impl Running {
         }
         self.quorum.shutdown().await;
         self.door.close();
+        self.transactions.stop().await;
         self.groups.stop().await;
         self.replicas.stop().await;
     }
@@ -356,10 +382,24 @@ type KafkaParts<'a> = (
     &'a Events,
     &'a Arc<LogDirectory>,
     &'a Quorum,
+    &'a TransactionFront,
+    &'a Marks,
 );
 
 fn start_kafka(socket: std::net::TcpListener, parts: KafkaParts<'_>) -> Result<KafkaListener, StartError> {
-    let (world, (config, intake), partitions, cluster, groups, images, events, directory, quorum) = parts;
+    let (
+        world,
+        (config, intake),
+        partitions,
+        cluster,
+        groups,
+        images,
+        events,
+        directory,
+        quorum,
+        transactions,
+        marks,
+    ) = parts;
     let limits = ListenerLimits {
         request_bytes: config.kafka.request_max_bytes,
         idle: config.kafka.connections_idle_max,
@@ -376,6 +416,8 @@ fn start_kafka(socket: std::net::TcpListener, parts: KafkaParts<'_>) -> Result<K
         partitions: partitions.clone(),
         cluster: cluster.clone(),
         groups: groups.clone(),
+        transactions: transactions.clone(),
+        marks: marks.clone(),
         images: images.clone(),
         topic_defaults: config.topic_defaults.clone(),
         auto_create_topics: config.kafka.auto_create_topics,
@@ -511,11 +553,11 @@ struct GroupParts<'a> {
 }
 
 async fn start_groups(
-    parts: GroupParts<'_>,
+    parts: &GroupParts<'_>,
     tasks: &mut Vec<JoinHandle<()>>,
 ) -> Result<GroupFront, StartError> {
-    let GroupParts { world, config, incarnation, endpoint, front, partitions, images, agent, events, tree } =
-        parts;
+    let GroupParts { world, config, incarnation, endpoint, front, partitions, images, events, tree, .. } =
+        *parts;
     let core = world.threads.cores().first().cloned().ok_or(StartError::NoCores)?;
     let view: Arc<dyn TopicsView> = Arc::new(ImageTopics::of(&images.borrow()));
     let (topics, seen) = watch::channel(view);
@@ -525,20 +567,17 @@ async fn start_groups(
         offsets_retention_ms: as_ms(config.offsets_retention),
         ..GroupSettings::default()
     };
-    let (creating, count) = (front.clone(), config.offsets_partitions);
-    let create = move || {
-        let front = creating.clone();
-        Box::pin(async move {
-            match front.create_topic(offsets_topic(count)).await {
-                Err(refusal) if refusal.code != ErrorCode::TopicAlreadyExists => Err(refusal),
-                _ => Ok(()),
-            }
-        }) as BoxFuture<'static, _>
-    };
+    let count = config.offsets_partitions;
+    let create = creating(front, move || offsets_topic(count));
     let groups = GroupFront::start(
         GroupDoors {
-            log: Arc::new(ReplicaLog { front: partitions.clone(), images: images.clone(), core }),
-            coordinators: Arc::new(ImageCoordinators::new(images.clone(), create)),
+            log: Arc::new(ReplicaLog {
+                front: partitions.clone(),
+                images: images.clone(),
+                topic: OFFSETS_TOPIC,
+                core,
+            }),
+            coordinators: Arc::new(ImageCoordinators::new(images.clone(), OFFSETS_TOPIC, create)),
             ends: Arc::new(LeaderEnds { images: images.clone(), endpoint: endpoint.clone() }),
             topics: seen,
             settings: watch::channel(Arc::new(settings)).1,
@@ -548,21 +587,89 @@ async fn start_groups(
         Some(tree.cell()),
     )
     .await?;
-    let (me, lease, clock) = (config.node_id, agent.lease().clone(), world.clock.clone());
-    let (its_images, endpoint) = (images.clone(), endpoint.clone());
-    let leases = move |partition, epoch| -> Arc<dyn OwnershipLease> {
-        Arc::new(PartitionLease {
-            me,
-            partition,
-            epoch,
-            lease: lease.clone(),
-            clock: clock.clone(),
-            images: its_images.clone(),
-            endpoint: endpoint.clone(),
-        })
-    };
-    tasks.push(tokio::spawn(follow(groups.clone(), images.clone(), topics, (me, incarnation), leases)));
+    let following =
+        follow(groups.clone(), images.clone(), topics, (config.node_id, incarnation), parts.leases());
+    tasks.push(tokio::spawn(following));
     Ok(groups)
+}
+
+async fn start_transactions(
+    parts: &GroupParts<'_>,
+    marks: &Marks,
+    tasks: &mut Vec<JoinHandle<()>>,
+) -> Result<TransactionFront, StartError> {
+    let GroupParts { world, config, incarnation, endpoint, front, partitions, images, events, tree, .. } =
+        *parts;
+    let core = world.threads.cores().first().cloned().ok_or(StartError::NoCores)?;
+    let settings = TransactionSettings {
+        timeout_max_ms: i32::try_from(config.transaction_timeout_max.as_millis()).unwrap_or(i32::MAX),
+        id_expiration_ms: i64::try_from(config.transactional_id_expiration.as_millis()).unwrap_or(i64::MAX),
+        ..TransactionSettings::default()
+    };
+    let count = config.transactions_partitions;
+    let create = creating(front, move || transactions_topic(count));
+    let transactions = TransactionFront::start(
+        TransactionDoors {
+            log: Arc::new(ReplicaLog {
+                front: partitions.clone(),
+                images: images.clone(),
+                topic: TRANSACTIONS_TOPIC,
+                core,
+            }),
+            coordinators: Arc::new(ImageCoordinators::new(images.clone(), TRANSACTIONS_TOPIC, create)),
+            producer_ids: Arc::new(ClusterIds(front.clone())),
+            markers: Arc::new(LeaderMarks {
+                me: config.node_id,
+                here: marks.clone(),
+                endpoint: endpoint.clone(),
+            }),
+            settings: watch::channel(Arc::new(settings)).1,
+            clock: world.clock.clone(),
+            events: events.clone(),
+        },
+        Some(tree.cell()),
+    )
+    .await?;
+    let me = (config.node_id, incarnation);
+    let following = follow_transactions(transactions.clone(), images.clone(), me, parts.leases());
+    tasks.push(tokio::spawn(following));
+    Ok(transactions)
+}
+
+/// Makes a coordinators' topic; that it exists already is no error.
+fn creating(
+    front: &ClusterFront<Endpoint>,
+    topic: impl Fn() -> CreateTopic + Send + Sync + 'static,
+) -> impl Fn() -> BoxFuture<'static, Result<(), Refusal>> + Send + Sync + 'static {
+    let creating = front.clone();
+    move || {
+        let (front, topic) = (creating.clone(), topic());
+        Box::pin(async move {
+            match front.create_topic(topic).await {
+                Err(refusal) if refusal.code != ErrorCode::TopicAlreadyExists => Err(refusal),
+                _ => Ok(()),
+            }
+        })
+    }
+}
+
+impl GroupParts<'_> {
+    /// Gives the leases on partitions that are led here.
+    fn leases(&self) -> impl Fn(PartitionId, LeaderEpoch) -> Arc<dyn OwnershipLease> + Send + 'static {
+        let (me, lease, clock) = (self.config.node_id, self.agent.lease().clone(), self.world.clock.clone());
+        let (images, endpoint) = (self.images.clone(), self.endpoint.clone());
+        move |partition, epoch| -> Arc<dyn OwnershipLease> {
+            Arc::new(PartitionLease {
+                me,
+                partition,
+                epoch,
+                lease: lease.clone(),
+                clock: clock.clone(),
+                images: images.clone(),
+                endpoint: endpoint.clone(),
+            })
+        }
+    }
 }
 
 fn as_ms(duration: Duration) -> u64 {

@@ -1,4 +1,4 @@
-//! The log of the group coordinators: partitions of `__consumer_offsets` that this node leads.
+//! The log of coordinators: partitions of `__consumer_offsets` and of `__transaction_state` that this node leads.
 
 use std::time::Duration;
 
@@ -6,7 +6,7 @@ use bytes::Bytes;
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use millstream_actors::error::{ErrorCode, Refusal};
-use millstream_actors::group::doors::{CoordinatorLog, Replay};
+use millstream_actors::group::doors::{CoordinatorLog, PartOfTransaction, Replaying};
 use millstream_actors::group::records::LogRecord;
 use millstream_actors::ids::{LeaderEpoch, Offset, PartitionId};
 use millstream_actors::image::Image;
@@ -14,12 +14,16 @@ use millstream_actors::partition::front::Front;
 use millstream_actors::partition::message::{
     Acks, Fetch, FetchPart, ListOffsets, OffsetSpec, Produce, ProducePart,
 };
-use millstream_actors::record::{BatchBuilder, Compression, MAX_UNPACKED_BYTES, records, whole_batches};
+use millstream_actors::partition::verify::InTransaction;
+use millstream_actors::record::{
+    BatchBuilder, Compression, EndMarker, MAX_UNPACKED_BYTES, ProducerStamp, make_transactional, records,
+    whole_batches,
+};
 use millstream_transport::world::Core;
 use millstream_transport::world::watch;
 use tokio::sync::oneshot;
 
-use super::groups::offsets_partition;
+use super::groups::coordinators_partition;
 
 /// Bytes of one batch of decisions; more go into several.
 const BATCH_BYTES: usize = 512 << 10;
@@ -38,28 +42,31 @@ const LOAD_STALLS_MAX: u32 = 60;
 pub(super) struct ReplicaLog {
     pub(super) front: Front,
     pub(super) images: watch::Receiver<std::sync::Arc<Image>>,
+    /// The topic.
+    pub(super) topic: &'static str,
     /// Loads read on this core, not on the control thread.
     pub(super) core: Core,
 }
 
 impl ReplicaLog {
     fn partition(&self, index: i32) -> Result<PartitionId, Refusal> {
-        offsets_partition(&self.images.borrow(), index)
+        coordinators_partition(&self.images.borrow(), self.topic, index)
     }
 }
 
-impl CoordinatorLog for ReplicaLog {
-    fn append(
+impl ReplicaLog {
+    fn append_part(
         &self,
         partition: i32,
         epoch: LeaderEpoch,
-        records: Vec<LogRecord>,
+        batches: Bytes,
+        transaction: Option<InTransaction>,
     ) -> BoxFuture<'static, Result<(), Refusal>> {
         let partition = match self.partition(partition) {
             Ok(partition) => partition,
             Err(refusal) => return std::future::ready(Err(refusal)).boxed(),
         };
-        let part = ProducePart { partition, leader_epoch: Some(epoch), batches: pack(&records) };
+        let part = ProducePart { partition, leader_epoch: Some(epoch), batches, transaction };
         let timeout_ms = u32::try_from(COMMIT_WITHIN.as_millis()).unwrap_or(u32::MAX);
         let (tell, told) = oneshot::channel();
         // Handed in now, not when the future is first polled: that is what keeps the order of decisions.
@@ -75,13 +82,32 @@ impl CoordinatorLog for ReplicaLog {
         }
         .boxed()
     }
+}
 
-    fn load(
+impl<R: Replaying> CoordinatorLog<R> for ReplicaLog {
+    fn append(
         &self,
         partition: i32,
         epoch: LeaderEpoch,
-        replay: Replay,
-    ) -> BoxFuture<'static, Result<Replay, Refusal>> {
+        records: Vec<LogRecord>,
+    ) -> BoxFuture<'static, Result<(), Refusal>> {
+        self.append_part(partition, epoch, pack(&records, None), None)
+    }
+
+    fn append_in(
+        &self,
+        partition: i32,
+        epoch: LeaderEpoch,
+        transaction: PartOfTransaction,
+        records: Vec<LogRecord>,
+    ) -> BoxFuture<'static, Result<(), Refusal>> {
+        let PartOfTransaction { id, producer_id, producer_epoch, adds } = transaction;
+        let stamp = ProducerStamp { id: producer_id, epoch: producer_epoch, base_sequence: -1 };
+        let transaction = InTransaction { id, adds, by_coordinator: true };
+        self.append_part(partition, epoch, pack(&records, Some(stamp)), Some(transaction))
+    }
+
+    fn load(&self, partition: i32, epoch: LeaderEpoch, replay: R) -> BoxFuture<'static, Result<R, Refusal>> {
         let partition = match self.partition(partition) {
             Ok(partition) => partition,
             Err(refusal) => return std::future::ready(Err(refusal)).boxed(),
@@ -101,8 +127,9 @@ impl CoordinatorLog for ReplicaLog {
     }
 }
 
-/// Batches of these records. Each record goes into a batch even where it alone is larger than the bound.
-fn pack(records: &[LogRecord]) -> Bytes {
+/// Batches of these records, as part of a transaction where a producer is given. Each record goes into a batch even where
+/// it alone is larger than the bound.
+fn pack(records: &[LogRecord], producer: Option<ProducerStamp>) -> Bytes {
     let mut packed = Vec::new();
     let mut builder = BatchBuilder::new(BATCH_BYTES, Compression::NONE);
     for record in records {
@@ -111,22 +138,31 @@ fn pack(records: &[LogRecord]) -> Bytes {
         };
         if push(&mut builder).is_err() {
             let full = std::mem::replace(&mut builder, BatchBuilder::new(BATCH_BYTES, Compression::NONE));
-            packed.extend_from_slice(&full.finish(None));
+            packed.extend_from_slice(&finish(full, producer));
             // A first record is only refused where no batch could hold it; the append then says so.
             let _ = push(&mut builder);
         }
     }
-    packed.extend_from_slice(&builder.finish(None));
+    packed.extend_from_slice(&finish(builder, producer));
     packed.into()
 }
 
-async fn read_all(
+fn finish(builder: BatchBuilder, producer: Option<ProducerStamp>) -> Vec<u8> {
+    let mut batch = builder.finish(None).to_vec();
+    if let Some(stamp) = producer {
+        // Fails for bytes that are no batch only.
+        let _whole = make_transactional(&mut batch, stamp);
+    }
+    batch
+}
+
+async fn read_all<R: Replaying>(
     front: &Front,
     partition: PartitionId,
     epoch: LeaderEpoch,
     end: Offset,
-    mut replay: Replay,
-) -> Result<Replay, Refusal> {
+    mut replay: R,
+) -> Result<R, Refusal> {
     let mut offset = Offset::ZERO;
     let mut stalls = 0;
     while offset < end {
@@ -149,11 +185,17 @@ async fn read_all(
         for batch in whole_batches(&batches) {
             let damaged = |error| Refusal::new(ErrorCode::CorruptMessage, format!("{partition}: {error}"));
             let batch = batch.map_err(damaged)?;
+            offset = batch.header.next_offset();
+            if let Some(marker) = EndMarker::of(&batch) {
+                replay.ended(marker.producer_id, marker.commits);
+                continue;
+            }
+            let is_part = batch.header.attributes.is_transactional();
+            let producer = batch.header.producer().filter(|_| is_part);
             for record in records(&batch, MAX_UNPACKED_BYTES).map_err(damaged)? {
                 let record = record.map_err(damaged)?;
-                replay.take(record.timestamp_ms, record.key.as_deref(), record.value.as_deref());
+                replay.record(record.timestamp_ms, record.key.as_deref(), record.value.as_deref(), producer);
             }
-            offset = batch.header.next_offset();
         }
         offset = offset.max(start);
         stalls = if offset > before { 0 } else { stalls + 1 };
@@ -189,6 +231,7 @@ async fn fetch(
         last_fetched_epoch: None,
         offset,
         max_bytes: LOAD_BYTES,
+        stable_only: false,
     };
     let max_wait_ms = u32::try_from(LOAD_WAIT.as_millis()).unwrap_or(500);
     let (tell, told) = oneshot::channel();

@@ -26,11 +26,10 @@ const ASK_WITHIN: Duration = Duration::from_millis(500);
 
 type Images = watch::Receiver<Arc<Image>>;
 
-/// A partition of the offsets topic.
-pub(super) fn offsets_partition(image: &Image, index: i32) -> Result<PartitionId, Refusal> {
-    let missing =
-        || Refusal::new(ErrorCode::NotCoordinator, format!("{OFFSETS_TOPIC} has no partition {index}"));
-    let topic = image.topics().named(OFFSETS_TOPIC).ok_or_else(missing)?;
+/// A partition of a coordinators' topic.
+pub(super) fn coordinators_partition(image: &Image, topic: &str, index: i32) -> Result<PartitionId, Refusal> {
+    let missing = || Refusal::new(ErrorCode::NotCoordinator, format!("{topic} has no partition {index}"));
+    let topic = image.topics().named(topic).ok_or_else(missing)?;
     topic.partition(index).map(|_| PartitionId { topic: topic.id, index }).ok_or_else(missing)
 }
 
@@ -68,7 +67,7 @@ pub(super) fn offsets_topic(partitions: i32) -> CreateTopic {
     }
 }
 
-/// The leadership of one partition of the offsets topic.
+/// The leadership of one partition of a coordinators' topic.
 #[derive(Clone, Debug)]
 pub(super) struct PartitionLease {
     pub(super) me: NodeId,
@@ -170,6 +169,7 @@ async fn ends_at(
                 last_fetched_epoch: None,
                 offset: at.max(start),
                 max_bytes: 1,
+                stable_only: false,
             });
         }
     }

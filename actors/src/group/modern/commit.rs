@@ -8,7 +8,7 @@ use crate::error::{ErrorCode, Refusal};
 use crate::group::message::{CommittedOffset, DeleteGroup, OffsetCommit, OffsetDelete, OffsetFetch};
 use crate::group::records::{GroupRecord, OffsetValue};
 use crate::group::topics::TopicsView;
-use crate::ids::PartitionId;
+use crate::ids::{PartitionId, ProducerId};
 
 /// What became of each partition of a request.
 pub(super) type PerPartition = Vec<(PartitionId, Result<(), Refusal>)>;
@@ -20,6 +20,22 @@ impl Turn<'_> {
     }
 
     pub(super) fn commit_checked(&mut self, request: &OffsetCommit) -> PerPartition {
+        self.commit_each(request, Self::write)
+    }
+
+    /// Offsets as part of a producer's transaction.
+    pub(super) fn commit_pending(&mut self, request: &OffsetCommit, producer: ProducerId) -> PerPartition {
+        self.commit_each(request, |turn, record| {
+            turn.machine.group.replay_pending(producer, record.clone());
+            turn.records.push(record);
+        })
+    }
+
+    fn commit_each(
+        &mut self,
+        request: &OffsetCommit,
+        write: impl Fn(&mut Self, GroupRecord),
+    ) -> PerPartition {
         let each = request.offsets.iter().map(|(partition, offset)| {
             let checked = self.check_offset(request, partition, offset).map(|topic| {
                 let value = OffsetValue {
@@ -30,11 +46,21 @@ impl Turn<'_> {
                     expires_ms: None,
                     topic: Some(partition.topic),
                 };
-                self.write(GroupRecord::Offset { topic, partition: partition.index, value: Some(value) });
+                write(self, GroupRecord::Offset { topic, partition: partition.index, value: Some(value) });
             });
             (*partition, checked)
         });
         each.collect()
+    }
+
+    /// As [`Self::check_committer`], in the codes that producers know.
+    pub(super) fn check_transactional_committer(&self, request: &OffsetCommit) -> Result<(), Refusal> {
+        let is_gone = self.group().is_nothing();
+        self.check_committer(request).map_err(|refusal| match refusal.code {
+            ErrorCode::StaleMemberEpoch => Refusal { code: ErrorCode::IllegalGeneration, ..refusal },
+            _ if is_gone => Refusal { code: ErrorCode::IllegalGeneration, ..refusal },
+            _ => refusal,
+        })
     }
 
     /// Members commit in their epoch; others only while there are no members.

@@ -19,7 +19,7 @@ mod turn;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 pub use state::{AWAY_EPOCH, Group};
@@ -33,7 +33,7 @@ use super::records::{GroupRecord, MemberState};
 use super::settings::GroupSettings;
 use super::topics::TopicsView;
 use crate::error::Refusal;
-use crate::ids::PartitionId;
+use crate::ids::{PartitionId, ProducerId};
 use crate::invariant::Broken;
 use commit::PerPartition;
 use pattern::Patterns;
@@ -260,6 +260,39 @@ impl ConsumerGroup {
         request: &OffsetCommit,
     ) -> Decision<Vec<(PartitionId, Result<(), Refusal>)>> {
         self.decide(around, |turn| -> Result<PerPartition, Refusal> { Ok(turn.commit_checked(request)) })
+    }
+
+    /// Takes offsets in as part of a producer's transaction, for a committer that the caller has checked. The records are
+    /// to be appended as part of it.
+    pub fn commit_in_transaction(
+        &mut self,
+        around: &Surroundings<'_>,
+        request: &OffsetCommit,
+        producer: ProducerId,
+    ) -> Decision<Vec<(PartitionId, Result<(), Refusal>)>> {
+        self.decide(around, |turn| -> Result<PerPartition, Refusal> {
+            Ok(turn.commit_pending(request, producer))
+        })
+    }
+
+    /// Whether a member may commit in a transaction, or somebody from outside.
+    pub fn check_transactional_commit(
+        &mut self,
+        around: &Surroundings<'_>,
+        request: &OffsetCommit,
+    ) -> Result<(), Refusal> {
+        self.decide(around, |turn| turn.check_transactional_committer(request)).answer
+    }
+
+    /// A producer's transaction ended, or never began here.
+    pub fn end_transaction(&mut self, producer: ProducerId, commits: bool) {
+        self.group.end_transaction(producer, commits);
+    }
+
+    /// The partitions whose offsets are part of open transactions.
+    #[must_use]
+    pub fn unstable(&self) -> BTreeSet<PartitionId> {
+        self.group.pending.partitions()
     }
 
     /// Deletes committed offsets of topics that no member subscribes to.

@@ -9,9 +9,10 @@ use std::sync::Arc;
 
 use crate::group::classic::ClassicMetadata;
 use crate::group::offsets::Offsets;
+use crate::group::pending::PendingOffsets;
 use crate::group::records::{CurrentAssignment, GroupRecord, MemberMetadata};
 use crate::group::topics::TopicShape;
-use crate::ids::PartitionId;
+use crate::ids::{PartitionId, ProducerId};
 
 /// A member that left and said that it comes back (static membership).
 pub const AWAY_EPOCH: i32 = -2;
@@ -37,6 +38,8 @@ pub struct Group {
     pub classic: Option<ClassicMetadata>,
     /// What was committed.
     pub offsets: Offsets,
+    /// What is committed once transactions that are open do.
+    pub pending: PendingOffsets,
     /// Who has a partition and has not given it up. From `currents`.
     owners: BTreeMap<PartitionId, Arc<str>>,
     /// Which member is which instance. From `members`.
@@ -47,7 +50,10 @@ impl Group {
     /// Takes a record in, written at `time_ms`.
     pub fn replay(&mut self, time_ms: i64, record: GroupRecord) {
         match record {
-            GroupRecord::Offset { topic, partition, value } => self.offsets.replay(&topic, partition, value),
+            GroupRecord::Offset { topic, partition, value } => {
+                self.pending.overtaken(&topic, partition);
+                self.offsets.replay(&topic, partition, value);
+            }
             GroupRecord::Classic(group) => self.classic = group,
             GroupRecord::Epoch(epoch) => {
                 self.epoch = epoch.unwrap_or_default();
@@ -63,6 +69,25 @@ impl Group {
                 };
             }
             GroupRecord::Current { member, value } => self.replay_current(member, value),
+        }
+    }
+
+    /// Takes in a record that is part of a producer's transaction. Only offsets ever are.
+    pub fn replay_pending(&mut self, producer: ProducerId, record: GroupRecord) {
+        if let GroupRecord::Offset { topic, partition, value: Some(value) } = record {
+            self.pending.put(producer, topic, partition, value);
+        }
+    }
+
+    /// A producer's transaction ended.
+    pub fn end_transaction(&mut self, producer: ProducerId, commits: bool) {
+        let ended = self.pending.take(producer);
+        if !commits {
+            return;
+        }
+        for ((topic, partition), value) in ended {
+            self.pending.overtaken(&topic, partition);
+            self.offsets.replay(&topic, partition, Some(value));
         }
     }
 

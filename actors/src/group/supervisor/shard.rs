@@ -18,7 +18,7 @@ use crate::group::doors::{Leadership, Replay};
 use crate::group::modern::Group;
 use crate::group::request::GroupRequest;
 use crate::group::supervision::SupervisorMessage;
-use crate::ids::LeaderEpoch;
+use crate::ids::{LeaderEpoch, ProducerId};
 
 /// How long a load that failed waits before the next, at first; it doubles up to [`LOAD_AGAIN_MOST_MS`].
 const LOAD_AGAIN_MS: u64 = 100;
@@ -34,6 +34,8 @@ pub(super) struct Shard {
     /// Groups whose state is only in the log, because their coordinator broke off: being read back or to be.
     unread: BTreeSet<Arc<str>>,
     load: Option<Load>,
+    /// Transactions that ended while groups were being read: their markers may lie behind what is read.
+    ended: BTreeMap<ProducerId, bool>,
     panics: BTreeMap<Arc<str>, Panics>,
     /// When which groups want to be woken; without a group, when the lag is to be computed.
     deadlines: BTreeSet<(u64, Option<Arc<str>>)>,
@@ -77,6 +79,7 @@ impl Shard {
             groups: BTreeMap::new(),
             unread: BTreeSet::new(),
             load: None,
+            ended: BTreeMap::new(),
             panics: BTreeMap::new(),
             deadlines: BTreeSet::new(),
             timer: None,
@@ -200,7 +203,11 @@ impl Shard {
                 for id in load.only.into_iter().flatten() {
                     self.unread.remove(&id);
                 }
-                for (id, group) in groups {
+                let ended = std::mem::take(&mut self.ended);
+                for (id, mut group) in groups {
+                    for (producer, commits) in &ended {
+                        group.end_transaction(*producer, *commits);
+                    }
                     self.start(id, group).await;
                 }
                 self.reload(loads);
@@ -280,6 +287,16 @@ impl Shard {
             && let Some(slot) = self.groups.remove(group)
         {
             slot.actor.stop(None);
+        }
+    }
+
+    /// A producer's transaction ended here.
+    pub(super) fn transaction_ended(&mut self, producer: ProducerId, commits: bool) {
+        if self.load.is_some() {
+            self.ended.insert(producer, commits);
+        }
+        for slot in self.groups.values() {
+            let _ended = slot.actor.cast(CoordinatorMessage::TransactionEnded { producer, commits });
         }
     }
 

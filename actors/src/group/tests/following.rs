@@ -27,11 +27,11 @@ fn a_view_of_an_image_knows_topics_by_name_and_id() {
 #[test]
 fn only_leaderships_of_this_life_count() {
     let mut image = live_nodes(&[1, 2]);
-    assert!(led_by(&image, NodeId(1), Incarnation(1)).is_empty());
+    assert!(led_by(&image, OFFSETS_TOPIC, NodeId(1), Incarnation(1)).is_empty());
     create_offsets_topic(&mut image, &[&[1, 2], &[2, 1]]);
-    let led = led_by(&image, NodeId(1), Incarnation(1));
+    let led = led_by(&image, OFFSETS_TOPIC, NodeId(1), Incarnation(1));
     assert_eq!(led.into_iter().collect::<Vec<_>>(), [(0, (partition(OFFSETS, 0), LeaderEpoch(0)))]);
-    assert!(led_by(&image, NodeId(1), Incarnation(2)).is_empty());
+    assert!(led_by(&image, OFFSETS_TOPIC, NodeId(1), Incarnation(2)).is_empty());
 }
 
 #[tokio::test(start_paused = true)]
@@ -84,7 +84,7 @@ async fn the_offsets_topic_is_made_and_waited_for() {
     create_offsets_topic(&mut image, &[&[1]]);
     let made = Arc::new(image);
     let later = images.clone();
-    let coordinators = ImageCoordinators::new(receiver, move || {
+    let coordinators = ImageCoordinators::new(receiver, OFFSETS_TOPIC, move || {
         let (images, made) = (later.clone(), Arc::clone(&made));
         async move {
             tokio::spawn(async move {

@@ -5,6 +5,7 @@ mod failures;
 mod following;
 mod histories;
 mod lag;
+mod transactions;
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -16,7 +17,10 @@ use futures::future::BoxFuture;
 use millstream_transport::world::Clock;
 use millstream_transport::world::watch;
 
-use super::doors::{CoordinatorLog, Coordinators, GroupDoors, LogEnd, LogEnds, OwnershipLease, Replay};
+use super::doors::{
+    CoordinatorLog, Coordinators, GroupDoors, LogEnd, LogEnds, OwnershipLease, PartOfTransaction, Replay,
+    Replaying,
+};
 use super::fakes::FakeTopics;
 use super::front::{GroupFront, GroupMessage};
 use super::message::GroupHeartbeatAnswer;
@@ -25,7 +29,7 @@ use super::settings::GroupSettings;
 use super::topics::TopicsView;
 use crate::error::{ErrorCode, Refusal};
 use crate::events::Events;
-use crate::ids::{LeaderEpoch, NodeId, Offset, PartitionId};
+use crate::ids::{LeaderEpoch, NodeId, Offset, PartitionId, ProducerId};
 
 /// `__consumer_offsets` in memory, with as many nodes at it as a test likes.
 #[derive(Clone, Debug, Default)]
@@ -33,12 +37,14 @@ pub(super) struct FakeLog(Arc<Mutex<Shelf>>);
 
 #[derive(Debug, Default)]
 struct Shelf {
-    records: BTreeMap<i32, Vec<LogRecord>>,
+    records: BTreeMap<i32, Vec<(LogRecord, Option<ProducerId>)>>,
     epochs: BTreeMap<i32, LeaderEpoch>,
     latency: Duration,
     /// Appends are in the log, and refused all the same.
     refuses: Option<ErrorCode>,
     loads_refused: u32,
+    /// What the coordinator of transactions says to each.
+    not_in_transaction: Option<ErrorCode>,
     appends: usize,
 }
 
@@ -69,18 +75,20 @@ fn refusal(code: ErrorCode) -> Refusal {
     Refusal::new(code, "as the test will have it")
 }
 
-impl CoordinatorLog for FakeLog {
-    fn append(
+impl FakeLog {
+    fn append_of(
         &self,
         partition: i32,
         epoch: LeaderEpoch,
         records: Vec<LogRecord>,
+        producer: Option<ProducerId>,
     ) -> BoxFuture<'static, Result<(), Refusal>> {
         let (latency, result) = self.with(|shelf| {
             if shelf.epochs.get(&partition) != Some(&epoch) {
                 return (shelf.latency, Err(refusal(ErrorCode::NotLeaderOrFollower)));
             }
             shelf.appends += 1;
+            let records = records.into_iter().map(|record| (record, producer));
             shelf.records.entry(partition).or_default().extend(records);
             (shelf.latency, shelf.refuses.map_or(Ok(()), |code| Err(refusal(code))))
         });
@@ -89,6 +97,30 @@ impl CoordinatorLog for FakeLog {
             result
         }
         .boxed()
+    }
+}
+
+impl CoordinatorLog for FakeLog {
+    fn append(
+        &self,
+        partition: i32,
+        epoch: LeaderEpoch,
+        records: Vec<LogRecord>,
+    ) -> BoxFuture<'static, Result<(), Refusal>> {
+        self.append_of(partition, epoch, records, None)
+    }
+
+    fn append_in(
+        &self,
+        partition: i32,
+        epoch: LeaderEpoch,
+        transaction: PartOfTransaction,
+        records: Vec<LogRecord>,
+    ) -> BoxFuture<'static, Result<(), Refusal>> {
+        if let Some(code) = self.with(|shelf| shelf.not_in_transaction) {
+            return std::future::ready(Err(refusal(code))).boxed();
+        }
+        self.append_of(partition, epoch, records, Some(transaction.producer_id))
     }
 
     fn load(
@@ -104,8 +136,8 @@ impl CoordinatorLog for FakeLog {
         });
         async move {
             tokio::time::sleep(latency).await;
-            for record in records.ok_or_else(|| refusal(ErrorCode::OffsetNotAvailable))? {
-                replay.take(record.timestamp_ms, Some(&record.key), record.value.as_deref());
+            for (record, producer) in records.ok_or_else(|| refusal(ErrorCode::OffsetNotAvailable))? {
+                replay.record(record.timestamp_ms, Some(&record.key), record.value.as_deref(), producer);
             }
             Ok(replay)
         }

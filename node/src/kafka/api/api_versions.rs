@@ -17,12 +17,14 @@ const UNDERSTOOD_BY_ALL: i16 = 0;
 
 /// What brokers of Kafka 4.0 tell of their features, as far as it is served here: name, least version, greatest version,
 /// which is the one in force. By name.
-const FEATURES: [(&str, i16, i16); 3] = [
+const FEATURES: [(&str, i16, i16); 4] = [
     // Groups of KIP-848.
     ("group.version", 0, 1),
     // Voters are known by their directories, and can be changed (KIP-853).
     ("kraft.version", 0, 1),
     ("metadata.version", 7, 25),
+    // Every end of a transaction gives a new epoch (KIP-890).
+    ("transaction.version", 0, 2),
 ];
 
 /// Clients that ask in older versions take a least version of 0 for an error.

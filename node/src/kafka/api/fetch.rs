@@ -8,7 +8,7 @@ use millstream_actors::image::{Image, Topic};
 use millstream_actors::partition::message::{Fetch, FetchAnswer, FetchPart, Fetched};
 use millstream_transport::kafka::messages::fetch::FetchRequest;
 use millstream_transport::kafka::messages::fetch::response::{
-    CurrentLeader, DivergingEpoch, FetchResponse, FetchableTopicResponse, NodeEndpoint, Partition,
+    AbortedTransaction, CurrentLeader, DivergingEpoch, FetchResponse, FetchableTopicResponse, NodeEndpoint, Partition,
 };
 use millstream_transport::kafka::{ErrorCode as WireError, Records, Uuid};
 
@@ -23,6 +23,9 @@ const BYTES_MAX: u32 = 55 << 20;
 /// The first version that names topics by id.
 const BY_ID_FROM: i16 = 13;
 
+/// The isolation level of clients that want nothing of open or aborted transactions.
+const READ_COMMITTED: i8 = 1;
+
 pub(in super::super) fn serve(service: &Arc<Service>, call: Call) {
     let body = call.body();
     let Some((request, call)) = call.read::<FetchRequest<'_>>(&body) else { return };
@@ -30,7 +33,8 @@ pub(in super::super) fn serve(service: &Arc<Service>, call: Call) {
         Ok(context) => context,
         Err(error) => return refuse(call, error),
     };
-    let (places, parts) = split(&service.image(), &context.parts);
+    let committed_only = request.isolation_level == READ_COMMITTED;
+    let (places, parts) = split(&service.image(), &context.parts, committed_only);
     // What is wrong is told at once.
     let is_prompt = places.iter().any(Result::is_err);
     let positive = |number: i32| u32::try_from(number).unwrap_or(0);
@@ -41,7 +45,6 @@ pub(in super::super) fn serve(service: &Arc<Service>, call: Call) {
         parts,
     };
     let answering = Arc::clone(service);
-    let committed_only = request.isolation_level == 1;
     service.partitions.fetch(fetch, move |answer| {
         respond(&answering, call, context, places, answer, committed_only);
     });
@@ -90,7 +93,11 @@ fn find<'a>(image: &'a Image, key: &TopicKey) -> Option<&'a Arc<Topic>> {
 }
 
 /// The parts to be read, and for each partition wanted the place of its part, or what is wrong.
-fn split(image: &Image, wanted: &[(Key, Wanted)]) -> (Vec<Result<usize, Refusal>>, Vec<FetchPart>) {
+fn split(
+    image: &Image,
+    wanted: &[(Key, Wanted)],
+    stable_only: bool,
+) -> (Vec<Result<usize, Refusal>>, Vec<FetchPart>) {
     let mut parts = Vec::new();
     let epoch = |number: i32| Some(number).filter(|epoch| *epoch >= 0).map(LeaderEpoch);
     let places = wanted.iter().map(|(key, wanted)| {
@@ -102,6 +109,7 @@ fn split(image: &Image, wanted: &[(Key, Wanted)]) -> (Vec<Result<usize, Refusal>
             last_fetched_epoch: epoch(wanted.last_epoch),
             offset: Offset(wanted.offset),
             max_bytes: u32::try_from(wanted.max_bytes).unwrap_or(0),
+            stable_only,
         });
         Ok(parts.len() - 1)
     });
@@ -183,15 +191,18 @@ fn leader(image: &Image, key: &Key, refusal: &Refusal, elsewhere: &mut Vec<NodeI
 }
 
 fn filled(index: i32, fetched: Fetched, committed_only: bool) -> Partition<'static> {
-    let Fetched { high_watermark, log_start_offset, diverging, batches } = fetched;
+    let Fetched { high_watermark, log_start_offset, last_stable_offset, diverging, aborted, batches } = fetched;
+    let aborted = aborted.into_iter().map(|aborted| AbortedTransaction {
+        producer_id: aborted.producer_id.0,
+        first_offset: aborted.first.0,
+    });
     Partition {
         partition_index: index,
         error_code: NONE,
         high_watermark: high_watermark.0,
-        // Without transactions all that is replicated is stable.
-        last_stable_offset: high_watermark.0,
+        last_stable_offset: last_stable_offset.0,
         log_start_offset: log_start_offset.0,
-        aborted_transactions: committed_only.then(Default::default),
+        aborted_transactions: committed_only.then(|| aborted.collect()),
         diverging_epoch: diverging.map_or_else(Default::default, |found| DivergingEpoch {
             epoch: found.epoch.0,
             end_offset: found.end.0,

@@ -1,4 +1,4 @@
-//! FindCoordinator: which node coordinates a group.
+//! FindCoordinator: which node coordinates a group or a transactional id.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -17,6 +17,8 @@ use super::super::service::{Broker, Service, broker_of};
 
 /// The type of key that is a group's id.
 const GROUP: i8 = 0;
+/// The type of key that is a transactional id.
+const TRANSACTION: i8 = 1;
 /// The first version that asks for several.
 const BATCHED_FROM: i16 = 4;
 
@@ -56,15 +58,20 @@ pub(in super::super) fn serve(service: &Arc<Service>, call: Call) {
 }
 
 async fn find(service: &Service, call: &Call, key_type: i8, key: &str) -> Result<Broker, (i16, String)> {
-    if key_type != GROUP {
+    if !matches!(key_type, GROUP | TRANSACTION) {
         let text = format!("coordinators of type {key_type} are not served");
         // Not one that is tried again: there will be none.
         return Err((WireError::InvalidRequest.code(), text));
     }
     let told = |refusal: Refusal| (of_groups(refusal.code), refusal.text);
-    let asked = FindCoordinator { group: key.to_owned() };
-    let node = service.groups.handle(&call.peer.to_string(), asked).await.map_err(told)?;
-    let text = format!("node {node} coordinates the group and is not there now; try again");
+    let found = if key_type == TRANSACTION {
+        service.transactions.find(key).await
+    } else {
+        let asked = FindCoordinator { group: key.to_owned() };
+        service.groups.handle(&call.peer.to_string(), asked).await
+    };
+    let node = found.map_err(told)?;
+    let text = format!("node {node} coordinates it and is not there now; try again");
     broker_of(&service.image(), node).ok_or((of_groups(ErrorCode::CoordinatorNotAvailable), text))
 }
 

@@ -1,40 +1,49 @@
-//! InitProducerId: an id for an idempotent producer.
+//! InitProducerId: an id for an idempotent producer; for a transactional one an epoch that fences who was there before.
 
 use std::sync::Arc;
 
-use millstream_actors::error::ErrorCode;
+use millstream_actors::error::{ErrorCode, Refusal};
+use millstream_actors::ids::ProducerId;
+use millstream_actors::transaction::state::{Beginning, ProducerEpoch};
 use millstream_transport::kafka::messages::init_producer_id::InitProducerIdRequest;
 use millstream_transport::kafka::messages::init_producer_id::response::InitProducerIdResponse;
 
 use super::super::call::Call;
-use super::super::error::number;
+use super::super::error::of_transactions;
 use super::super::service::Service;
+
+/// The first version whose clients know that they are fenced.
+const TELLS_FENCED: i16 = 4;
 
 pub(in super::super) fn serve(service: &Arc<Service>, call: Call) {
     let body = call.body();
     let Some((request, call)) = call.read::<InitProducerIdRequest<'_>>(&body) else { return };
-    if request.transactional_id.is_some() {
-        // Not one that is tried again: transactions are not served yet.
-        return refuse(call, ErrorCode::InvalidRequest);
-    }
+    let id = request.transactional_id.map(std::borrow::Cow::into_owned);
+    let beginning = Beginning {
+        timeout_ms: request.transaction_timeout_ms,
+        has: (request.producer_id >= 0)
+            .then_some(ProducerEpoch { id: ProducerId(request.producer_id), epoch: request.producer_epoch }),
+    };
     let service = Arc::clone(service);
     actix_rt::spawn(async move {
-        match service.cluster.init_producer_id().await {
+        let begun = match id {
+            Some(id) if id.is_empty() => {
+                Err(Refusal::new(ErrorCode::InvalidRequest, "transactional.id is empty"))
+            }
+            Some(id) => service.transactions.begin(&id, beginning).await,
             // A producer without transactions that comes again gets another id: nothing of the first one is resumed.
-            Ok(id) => call.answer(&InitProducerIdResponse {
-                producer_id: id.0,
-                producer_epoch: 0,
+            None => service.cluster.init_producer_id().await.map(|id| ProducerEpoch { id, epoch: 0 }),
+        };
+        match begun {
+            Ok(producer) => call.answer(&InitProducerIdResponse {
+                producer_id: producer.id.0,
+                producer_epoch: producer.epoch,
                 ..Default::default()
             }),
-            Err(refusal) => refuse(call, refusal.code),
+            Err(refusal) => {
+                let error_code = of_transactions(refusal.code, call.version >= TELLS_FENCED);
+                call.answer(&InitProducerIdResponse { error_code, producer_epoch: -1, ..Default::default() });
+            }
         }
-    });
-}
-
-fn refuse(call: Call, code: ErrorCode) {
-    call.answer(&InitProducerIdResponse {
-        error_code: number(code),
-        producer_epoch: -1,
-        ..Default::default()
     });
 }

@@ -28,6 +28,9 @@ const SPECIAL: [(i64, i16, OffsetSpec); 6] = [
 /// The first version that knows of an offset that is not known yet.
 const NOT_AVAILABLE_FROM: i16 = 5;
 
+/// The isolation level of clients that want nothing of open or aborted transactions.
+const READ_COMMITTED: i8 = 1;
+
 /// A topic of the request, with the places of its parts, or what is wrong with them.
 struct Asked {
     name: String,
@@ -43,6 +46,7 @@ pub(in super::super) fn serve(service: &Arc<Service>, call: Call) {
 
 fn split(service: &Service, request: &ListOffsetsRequest<'_>, version: i16) -> (Vec<Asked>, Vec<ListPart>) {
     let image = service.image();
+    let stable_only = request.isolation_level == READ_COMMITTED;
     let twice = named_twice(request);
     let mut parts = Vec::new();
     let asked = request.topics.iter().map(|wanted| {
@@ -53,7 +57,7 @@ fn split(service: &Service, request: &ListOffsetsRequest<'_>, version: i16) -> (
                 if twice.contains(&(wanted.name.to_string(), index)) {
                     return Err(ErrorCode::InvalidRequest);
                 }
-                let spec = spec(asked.timestamp, version)?;
+                let spec = stable(spec(asked.timestamp, version)?, stable_only);
                 let partition: PartitionId =
                     partition(found, false, index).map_err(|refusal| refusal.code)?;
                 let leader_epoch =
@@ -89,6 +93,15 @@ fn spec(timestamp: i64, version: i16) -> Result<OffsetSpec, ErrorCode> {
     }
     let known = SPECIAL.iter().find(|(number, since, _)| *number == timestamp && *since <= version);
     known.map(|(_, _, spec)| *spec).ok_or(ErrorCode::UnsupportedVersion)
+}
+
+/// What readers of committed records are told instead.
+fn stable(spec: OffsetSpec, stable_only: bool) -> OffsetSpec {
+    match spec {
+        OffsetSpec::Latest if stable_only => OffsetSpec::LastStable,
+        OffsetSpec::Timestamp(timestamp_ms) if stable_only => OffsetSpec::StableTimestamp(timestamp_ms),
+        other => other,
+    }
 }
 
 fn respond(call: Call, asked: &[Asked], answer: &ListOffsetsAnswer) {

@@ -1,9 +1,8 @@
 //! OffsetCommit: how far a group has read.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use millstream_actors::error::{ErrorCode, Refusal};
+use millstream_actors::error::ErrorCode;
 use millstream_actors::group::classic::Committer;
 use millstream_actors::group::message::{CommittedOffset, OffsetCommit};
 use millstream_actors::ids::{LeaderEpoch, Offset, PartitionId};
@@ -14,17 +13,8 @@ use millstream_transport::kafka::messages::offset_commit::response::{
 };
 
 use super::super::call::Call;
-use super::super::error::{NONE, of_groups};
+use super::super::commits::{AskedTopic, Codes};
 use super::super::service::{Service, topic};
-
-/// A topic of the request; partitions are without an id where there is no such topic.
-struct Asked {
-    name: String,
-    id: Uuid,
-    /// What is said of partitions without an id.
-    unknown: ErrorCode,
-    partitions: Vec<(i32, Option<PartitionId>)>,
-}
 
 pub(in super::super) fn serve(service: &Arc<Service>, call: Call) {
     let body = call.body();
@@ -47,7 +37,7 @@ pub(in super::super) fn serve(service: &Arc<Service>, call: Call) {
             offsets.extend(id.map(|id| (id, committed)));
             (index, id)
         });
-        Asked {
+        AskedTopic {
             partitions: partitions.collect(),
             name: wanted.name.into_owned(),
             id: wanted.topic_id,
@@ -57,7 +47,7 @@ pub(in super::super) fn serve(service: &Arc<Service>, call: Call) {
             },
         }
     });
-    let asked: Vec<Asked> = asked.collect();
+    let asked: Vec<AskedTopic> = asked.collect();
     let committer = Committer {
         version: call.version,
         member: Arc::from(&*request.member_id),
@@ -71,30 +61,18 @@ pub(in super::super) fn serve(service: &Arc<Service>, call: Call) {
         offsets,
     };
     let committing = service.groups.commit(commit, committer);
-    actix_rt::spawn(async move { respond(call, asked, committing.await) });
+    actix_rt::spawn(async move { respond(call, asked, &Codes::of(committing.await)) });
 }
 
-type Committed = Result<Vec<(PartitionId, Result<(), Refusal>)>, Refusal>;
-
-fn respond(call: Call, asked: Vec<Asked>, committed: Committed) {
-    let (results, all): (BTreeMap<_, _>, _) = match committed {
-        Ok(results) => (results.into_iter().collect(), None),
-        Err(refusal) => (BTreeMap::new(), Some(refusal.code)),
-    };
-    let code = |id: Option<PartitionId>, unknown: ErrorCode| {
-        let Some(id) = id else { return of_groups(unknown) };
-        match (all, results.get(&id)) {
-            (Some(code), _) => of_groups(code),
-            (None, Some(Err(refusal))) => of_groups(refusal.code),
-            (None, Some(Ok(()))) => NONE,
-            (None, None) => of_groups(ErrorCode::UnknownServerError),
-        }
-    };
+fn respond(call: Call, asked: Vec<AskedTopic>, codes: &Codes) {
     let topics = asked.into_iter().map(|topic| Topic {
         partitions: topic
             .partitions
             .iter()
-            .map(|(index, id)| Partition { partition_index: *index, error_code: code(*id, topic.unknown) })
+            .map(|(index, id)| Partition {
+                partition_index: *index,
+                error_code: codes.of_partition(*id, topic.unknown),
+            })
             .collect(),
         name: topic.name.into(),
         topic_id: topic.id,

@@ -14,7 +14,7 @@ use millstream_transport::kafka::messages::offset_fetch::response::{
 };
 
 use super::super::call::Call;
-use super::super::error::{NONE, of_groups};
+use super::super::error::{NONE, number, of_groups};
 use super::super::service::{Service, topic};
 
 /// The first version that asks for several groups.
@@ -47,18 +47,22 @@ struct FoundTopic {
     id: uuid::Uuid,
     /// Of all of its partitions.
     error_code: i16,
-    partitions: Vec<(i32, Option<CommittedOffset>)>,
+    partitions: Vec<(i32, Each)>,
 }
+
+/// What is committed for a partition, if that is known for good.
+type Each = Result<Option<CommittedOffset>, ErrorCode>;
 
 pub(in super::super) fn serve(service: &Arc<Service>, call: Call) {
     let body = call.body();
     let Some((request, call)) = call.read::<OffsetFetchRequest<'_>>(&body) else { return };
+    let is_stable = request.require_stable;
     let asked = if call.version >= GROUPS_FROM { batched(&request) } else { vec![single(&request)] };
     let service = Arc::clone(service);
     actix_rt::spawn(async move {
         let mut groups = Vec::with_capacity(asked.len());
         for asked in asked {
-            let found = find(&service, &asked).await;
+            let found = find(&service, &asked, is_stable).await;
             groups.push((asked.group, found));
         }
         respond(call, groups);
@@ -102,7 +106,7 @@ fn single(request: &OffsetFetchRequest<'_>) -> Asked {
     }
 }
 
-async fn find(service: &Service, asked: &Asked) -> Result<Found, Refusal> {
+async fn find(service: &Service, asked: &Asked, is_stable: bool) -> Result<Found, Refusal> {
     let image = service.image();
     let ids = asked.topics.as_ref().map(|topics| {
         let known = topics.iter().filter_map(|asked| {
@@ -111,17 +115,34 @@ async fn find(service: &Service, asked: &Asked) -> Result<Found, Refusal> {
         });
         known.flatten().collect()
     });
+    // Asked before: what becomes part of a transaction after this does not concern the answer.
+    let unstable = if is_stable { service.groups.unstable(&asked.group).await? } else { BTreeSet::new() };
     let fetch = OffsetFetch { group: asked.group.clone(), partitions: ids };
     let committed = service.groups.fetch_as(fetch, asked.reader.clone()).await?;
-    Ok(by_topic(&image, asked, committed))
+    Ok(by_topic(&service.image(), asked, committed, &unstable))
 }
 
-fn by_topic(image: &Image, asked: &Asked, committed: Vec<(PartitionId, CommittedOffset)>) -> Found {
-    let Some(topics) = &asked.topics else { return all(image, committed) };
+fn by_topic(
+    image: &Image,
+    asked: &Asked,
+    committed: Vec<(PartitionId, CommittedOffset)>,
+    unstable: &BTreeSet<PartitionId>,
+) -> Found {
     let committed: BTreeMap<PartitionId, CommittedOffset> = committed.into_iter().collect();
+    let each = |id: PartitionId| {
+        if unstable.contains(&id) {
+            Err(ErrorCode::UnstableOffsetCommit)
+        } else {
+            Ok(committed.get(&id).cloned())
+        }
+    };
+    let Some(topics) = &asked.topics else {
+        let known: BTreeSet<PartitionId> = committed.keys().chain(unstable).copied().collect();
+        return all(image, known.into_iter().map(|id| (id, each(id))));
+    };
     let topics = topics.iter().map(|asked| {
         let id = topic(image, &asked.name, asked.id).map(|topic| topic.id);
-        let offset = |index: i32| committed.get(&PartitionId { topic: id?, index }).cloned();
+        let offset = |index: i32| id.map_or(Ok(None), |topic| each(PartitionId { topic, index }));
         let is_unknown_id = id.is_none() && !asked.id.is_nil();
         FoundTopic {
             name: asked.name.clone(),
@@ -134,9 +155,9 @@ fn by_topic(image: &Image, asked: &Asked, committed: Vec<(PartitionId, Committed
 }
 
 /// Everything committed; without that of topics that are gone, which is forgotten soon.
-fn all(image: &Image, committed: Vec<(PartitionId, CommittedOffset)>) -> Found {
+fn all(image: &Image, known: impl Iterator<Item = (PartitionId, Each)>) -> Found {
     let mut found: BTreeMap<TopicId, FoundTopic> = BTreeMap::new();
-    for (id, offset) in committed {
+    for (id, offset) in known {
         let Some(known) = image.topics().get(id.topic) else { continue };
         let new = || FoundTopic {
             name: known.name.to_string(),
@@ -144,7 +165,7 @@ fn all(image: &Image, committed: Vec<(PartitionId, CommittedOffset)>) -> Found {
             error_code: NONE,
             partitions: Vec::new(),
         };
-        found.entry(id.topic).or_insert_with(new).partitions.push((id.index, Some(offset)));
+        found.entry(id.topic).or_insert_with(new).partitions.push((id.index, offset));
     }
     found.into_values().collect()
 }
@@ -168,13 +189,13 @@ fn respond(call: Call, groups: Vec<(String, Result<Found, Refusal>)>) {
             .partitions
             .into_iter()
             .map(|(index, offset)| {
-                let (committed_offset, committed_leader_epoch, metadata) = told(offset);
+                let (error_code, committed_offset, committed_leader_epoch, metadata) = told(offset);
                 Partition {
                     partition_index: index,
                     committed_offset,
                     committed_leader_epoch,
                     metadata: Some(metadata.into()),
-                    error_code: NONE,
+                    error_code,
                 }
             })
             .collect(),
@@ -191,13 +212,13 @@ fn group(id: String, found: Result<Found, Refusal>) -> Group<'static> {
             .partitions
             .into_iter()
             .map(|(index, offset)| {
-                let (committed_offset, committed_leader_epoch, metadata) = told(offset);
+                let (error_code, committed_offset, committed_leader_epoch, metadata) = told(offset);
                 GroupTopicPartition {
                     partition_index: index,
                     committed_offset,
                     committed_leader_epoch,
                     metadata: Some(metadata.into()),
-                    error_code: topic.error_code,
+                    error_code: if topic.error_code == NONE { error_code } else { topic.error_code },
                 }
             })
             .collect(),
@@ -205,9 +226,12 @@ fn group(id: String, found: Result<Found, Refusal>) -> Group<'static> {
     Group { group_id: id.into(), topics: topics.collect(), error_code }
 }
 
-fn told(offset: Option<CommittedOffset>) -> (i64, i32, String) {
+fn told(offset: Each) -> (i16, i64, i32, String) {
     match offset {
-        Some(offset) => (offset.offset.0, offset.leader_epoch.map_or(-1, |epoch| epoch.0), offset.metadata),
-        None => (NO_OFFSET, -1, String::new()),
+        Ok(Some(offset)) => {
+            (NONE, offset.offset.0, offset.leader_epoch.map_or(-1, |epoch| epoch.0), offset.metadata)
+        }
+        Ok(None) => (NONE, NO_OFFSET, -1, String::new()),
+        Err(code) => (number(code), NO_OFFSET, -1, String::new()),
     }
 }

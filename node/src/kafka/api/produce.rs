@@ -7,6 +7,7 @@ use millstream_actors::error::{ErrorCode, Refusal};
 use millstream_actors::ids::{NodeId, PartitionId};
 use millstream_actors::image::Image;
 use millstream_actors::partition::message::{Acks, Produce, ProduceAnswer, ProducePart, Produced};
+use millstream_actors::partition::verify::InTransaction;
 use millstream_transport::kafka::messages::produce::ProduceRequest;
 use millstream_transport::kafka::messages::produce::response::{
     CurrentLeader, NodeEndpoint, PartitionResponse, ProduceResponse, TopicProduceResponse,
@@ -19,6 +20,9 @@ use super::super::service::{Service, broker_of, leader_elsewhere, topic, unknown
 
 /// Records of fewer bytes are copied: they would keep the whole piece of memory that was read with them.
 const COPIED_BELOW_BYTES: usize = 8 << 10;
+
+/// The first version whose clients leave it to the broker to add a partition to the transaction (KIP-890).
+const ADDS_FROM: i16 = 12;
 
 /// A topic of the request, to be told in the answer.
 struct Asked {
@@ -44,8 +48,10 @@ pub(in super::super) fn serve(service: &Arc<Service>, call: Call) {
         -1 => Some(Acks::All),
         _ => None,
     };
+    // What is part of a transaction is there when it ends.
+    let acks = acks.filter(|acks| request.transactional_id.is_none() || *acks == Acks::All);
     let image = service.image();
-    let (asked, parts) = split(&image, &request, &body, acks.is_some());
+    let (asked, parts) = split(&image, &request, &body, acks.is_some(), call.version);
     let timeout_ms = u32::try_from(request.timeout_ms).unwrap_or(0);
     let produce = Produce { acks: acks.unwrap_or(Acks::Leader), timeout_ms, parts };
     let answering = Arc::clone(service);
@@ -67,9 +73,14 @@ fn split(
     request: &ProduceRequest<'_>,
     body: &Bytes,
     acks_known: bool,
+    version: i16,
 ) -> (Vec<Asked>, Vec<ProducePart>) {
     let mut parts = Vec::new();
-    let transactional = request.transactional_id.is_some();
+    let transaction = request.transactional_id.as_deref().map(|id| InTransaction {
+        id: Arc::from(id),
+        adds: version >= ADDS_FROM,
+        by_coordinator: false,
+    });
     let asked = request.topic_data.iter().map(|data| {
         let id = uuid::Uuid::from_bytes(data.topic_id.0);
         let known = topic(image, &data.name, id);
@@ -77,7 +88,6 @@ fn split(
         let partitions = data.partition_data.iter().map(|partition| {
             let topic = match found {
                 _ if !acks_known => Err(Refusal::new(ErrorCode::InvalidRequiredAcks, "acks is 0, 1 or -1")),
-                _ if transactional => Err(no_transactions()),
                 _ if is_internal => Err(internal(&data.name)),
                 None => Err(unknown(!id.is_nil())),
                 Some(topic) => Ok(topic),
@@ -92,6 +102,7 @@ fn split(
                 partition: PartitionId { topic, index: partition.index },
                 leader_epoch: None,
                 batches,
+                transaction: transaction.clone(),
             });
             (partition.index, Fate::Part(place))
         });
@@ -105,13 +116,6 @@ fn shared(records: &Records<'_>, body: &Bytes) -> Bytes {
         return records.pieces().flatten().copied().collect();
     }
     records.to_shared(body)
-}
-
-fn no_transactions() -> Refusal {
-    Refusal::new(
-        ErrorCode::UnsupportedVersion,
-        "transactions are not served yet; produce without transactional.id",
-    )
 }
 
 fn internal(name: &str) -> Refusal {

@@ -1,0 +1,96 @@
+//! Offsets in transactions: apart until the marker, and fenced by what the group knows of its consumers.
+
+use std::collections::BTreeSet;
+
+use super::coordination::{committed, committing};
+use super::*;
+use crate::group::classic::Committer;
+use crate::group::fakes::joining;
+
+const PRODUCER: ProducerId = ProducerId(7);
+
+fn transaction() -> PartOfTransaction {
+    PartOfTransaction { id: "copy".into(), producer_id: PRODUCER, producer_epoch: 0, adds: false }
+}
+
+async fn commit_in(
+    node: &Node,
+    member: &str,
+    epoch: i32,
+    offsets: &[(PartitionId, i64)],
+) -> Result<(), ErrorCode> {
+    let request = committing(member, epoch, offsets);
+    let committer = Committer { version: 3, member: member.into(), generation: epoch, instance: None };
+    let committing = node.front.commit_in_transaction(request, committer, transaction());
+    committing
+        .await
+        .map(|each| assert!(each.iter().all(|(_, each)| each.is_ok())))
+        .map_err(|refusal| refusal.code)
+}
+
+async fn unstable(node: &Node) -> BTreeSet<PartitionId> {
+    node.front.unstable("g").await.unwrap()
+}
+
+#[tokio::test(start_paused = true)]
+async fn offsets_of_a_transaction_wait_for_its_marker() {
+    let topics = FakeTopics::of(&[("t", 4)]);
+    let node = Node::leading(&FakeLog::default(), &topics).await;
+    let (first, second) = (topics.partition("t", 0), topics.partition("t", 1));
+    node.ask_patiently(committing("", -1, &[(first, 3)])).await.unwrap();
+    commit_in(&node, "", -1, &[(first, 10), (second, 20)]).await.unwrap();
+    assert_eq!(committed(&node).await, [3]);
+    assert_eq!(unstable(&node).await, [first, second].into());
+    node.front.transaction_ended(0, PRODUCER, true);
+    assert_eq!(committed(&node).await, [10, 20]);
+    commit_in(&node, "", -1, &[(first, 30)]).await.unwrap();
+    node.front.transaction_ended(0, PRODUCER, false);
+    assert_eq!((committed(&node).await, unstable(&node).await.len()), (vec![10, 20], 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_coordinator_that_takes_over_knows_what_waits_and_what_was_committed_after_it() {
+    let topics = FakeTopics::of(&[("t", 4)]);
+    let log = FakeLog::default();
+    let node = Node::leading(&log, &topics).await;
+    let (first, second) = (topics.partition("t", 0), topics.partition("t", 1));
+    node.ask_patiently(committing("", -1, &[(first, 3)])).await.unwrap();
+    commit_in(&node, "", -1, &[(first, 10), (second, 20)]).await.unwrap();
+    node.ask_patiently(committing("", -1, &[(first, 5)])).await.unwrap();
+    drop(node);
+    let node = Node::leading(&log, &topics).await;
+    assert_eq!(committed(&node).await, [5]);
+    assert_eq!(unstable(&node).await, [second].into());
+    node.front.transaction_ended(0, PRODUCER, true);
+    assert_eq!(committed(&node).await, [5, 20]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_the_transactions_coordinator_refuses_leaves_nothing() {
+    let topics = FakeTopics::of(&[("t", 4)]);
+    let log = FakeLog::default();
+    let node = Node::leading(&log, &topics).await;
+    let first = topics.partition("t", 0);
+    node.ask_patiently(committing("", -1, &[(first, 3)])).await.unwrap();
+    for (code, told) in [
+        (ErrorCode::InvalidTxnState, ErrorCode::InvalidTxnState),
+        (ErrorCode::NotEnoughReplicas, ErrorCode::CoordinatorNotAvailable),
+    ] {
+        log.with(|shelf| shelf.not_in_transaction = Some(code));
+        assert_eq!(commit_in(&node, "", -1, &[(first, 10)]).await, Err(told));
+        assert!(unstable(&node).await.is_empty());
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_producer_commits_for_a_member_only_in_its_epoch() {
+    let topics = FakeTopics::of(&[("t", 4)]);
+    let node = Node::leading(&FakeLog::default(), &topics).await;
+    let first = topics.partition("t", 0);
+    let joined = node.ask_patiently(joining("g", "a", &["t"])).await.unwrap();
+    let stale = commit_in(&node, "a", joined.member_epoch - 1, &[(first, 10)]).await;
+    assert_eq!(stale, Err(ErrorCode::IllegalGeneration));
+    let stranger = commit_in(&node, "b", joined.member_epoch, &[(first, 10)]).await;
+    assert_eq!(stranger, Err(ErrorCode::UnknownMemberId));
+    assert_eq!(commit_in(&node, "a", joined.member_epoch, &[(first, 10)]).await, Ok(()));
+}

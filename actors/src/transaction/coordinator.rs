@@ -1,0 +1,487 @@
+//! The coordinator of the transactional ids of one partition of `__transaction_state`: an actor on its leader.
+//!
+//! It decides nothing itself: [`state`](super::state) does. What was decided is seen by the next decision at once; its
+//! answer is given when its record is committed, and markers are written only then. When an append is refused nobody
+//! knows what of it lies in the log, so that all is read back.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use ractor::{Actor, ActorProcessingErr, ActorRef};
+use tokio::sync::{Semaphore, oneshot};
+use tokio::task::JoinHandle;
+use tokio::time::Instant;
+
+use super::doors::TransactionDoors;
+use super::markers::mark;
+use super::records::{TransactionReplay, encode};
+use super::request::{ListedTransaction, TransactionRequest};
+use super::settings::TransactionSettings;
+use super::state::{Beginning, Decided, ProducerEpoch, Transaction, TransactionState, begin_new};
+use crate::error::{ErrorCode, Refusal};
+use crate::events::{TransactionTimedOut, TransactionsBroken, TransactionsLoaded};
+use crate::group::doors::{OwnershipLease, coordinator_code};
+use crate::group::release::{Answers, Release, Waits};
+use crate::group::request::Reply;
+use crate::ids::LeaderEpoch;
+use crate::record::EndMarker;
+
+/// How long a load that failed waits before the next, at first; it doubles up to [`LOAD_AGAIN_MOST`].
+const LOAD_AGAIN: Duration = Duration::from_millis(100);
+const LOAD_AGAIN_MOST: Duration = Duration::from_secs(5);
+
+/// What a coordinator is told.
+pub(super) enum CoordinatorMessage {
+    /// A request about a transactional id.
+    Request { id: Arc<str>, request: TransactionRequest },
+    /// Lists the ids.
+    List { to: oneshot::Sender<Result<Vec<ListedTransaction>, Refusal>> },
+    /// The log was read, or could not be. `life` tells what is of an earlier reading.
+    Loaded { life: u64, result: Result<TransactionReplay, Refusal> },
+    /// What an answer waited for has come, or not.
+    Settled { life: u64, number: u64, result: Result<(), Refusal> },
+    /// All markers of a transaction are written.
+    Marked { life: u64, id: Arc<str>, producer: ProducerEpoch },
+    /// Deadlines may have come.
+    Tick,
+}
+
+impl ractor::Message for CoordinatorMessage {}
+
+impl fmt::Debug for CoordinatorMessage {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("CoordinatorMessage")
+    }
+}
+
+/// What a coordinator starts from.
+#[derive(Clone, Debug)]
+pub(super) struct Leadership {
+    pub(super) partition: i32,
+    pub(super) epoch: LeaderEpoch,
+    pub(super) lease: Arc<dyn OwnershipLease>,
+    pub(super) doors: TransactionDoors,
+}
+
+/// The actor.
+pub(super) struct TransactionCoordinator;
+
+/// The actor's state.
+pub(super) struct Coordinator {
+    leadership: Leadership,
+    myself: ActorRef<CoordinatorMessage>,
+    /// Nothing is known while this is `None`: the log is being read.
+    transactions: Option<BTreeMap<Arc<str>, Transaction>>,
+    life: u64,
+    loads_failed: u32,
+    load: Option<JoinHandle<()>>,
+    answers: Answers,
+    /// Decided outcomes by the number of the answer that waits for them.
+    preparing: BTreeMap<u64, Arc<str>>,
+    marking: BTreeMap<Arc<str>, JoinHandle<()>>,
+    marking_places: Arc<Semaphore>,
+    open: usize,
+    timer: Option<(Instant, JoinHandle<()>)>,
+}
+
+impl Actor for TransactionCoordinator {
+    type Msg = CoordinatorMessage;
+    type State = Coordinator;
+    type Arguments = Leadership;
+
+    async fn pre_start(
+        &self,
+        myself: ActorRef<CoordinatorMessage>,
+        leadership: Leadership,
+    ) -> Result<Coordinator, ActorProcessingErr> {
+        let places = leadership.doors.settings.borrow().marking_max;
+        let mut coordinator = Coordinator {
+            leadership,
+            myself,
+            transactions: None,
+            life: 0,
+            loads_failed: 0,
+            load: None,
+            answers: Answers::default(),
+            preparing: BTreeMap::new(),
+            marking: BTreeMap::new(),
+            marking_places: Arc::new(Semaphore::new(places)),
+            open: 0,
+            timer: None,
+        };
+        coordinator.read();
+        Ok(coordinator)
+    }
+
+    async fn handle(
+        &self,
+        _myself: ActorRef<CoordinatorMessage>,
+        message: CoordinatorMessage,
+        coordinator: &mut Coordinator,
+    ) -> Result<(), ActorProcessingErr> {
+        coordinator.take(message);
+        coordinator.set_timer();
+        Ok(())
+    }
+
+    async fn post_stop(
+        &self,
+        _myself: ActorRef<CoordinatorMessage>,
+        coordinator: &mut Coordinator,
+    ) -> Result<(), ActorProcessingErr> {
+        coordinator.forget();
+        Ok(())
+    }
+}
+
+impl Drop for Coordinator {
+    fn drop(&mut self) {
+        // It may have panicked: what it began must not go on under its name.
+        self.forget();
+    }
+}
+
+impl Coordinator {
+    fn take(&mut self, message: CoordinatorMessage) {
+        match message {
+            CoordinatorMessage::Request { id, request } => self.serve(&id, request),
+            CoordinatorMessage::List { to } => {
+                let _nobody_waits = to.send(self.list());
+            }
+            CoordinatorMessage::Loaded { life, result } if life == self.life => self.loaded(result),
+            CoordinatorMessage::Settled { life, number, result } if life == self.life => {
+                self.settled(number, result);
+            }
+            CoordinatorMessage::Marked { life, id, producer } if life == self.life => {
+                self.marked(&id, producer);
+            }
+            CoordinatorMessage::Loaded { .. }
+            | CoordinatorMessage::Settled { .. }
+            | CoordinatorMessage::Marked { .. } => {}
+            CoordinatorMessage::Tick => {
+                self.timer = None;
+                self.tick();
+            }
+        }
+    }
+
+    fn settings(&self) -> Arc<TransactionSettings> {
+        Arc::clone(&self.leadership.doors.settings.borrow())
+    }
+
+    fn now_ms(&self) -> i64 {
+        self.leadership.doors.clock.wall_ms()
+    }
+
+    fn reading(&self) -> Refusal {
+        let text = format!(
+            "partition {} of __transaction_state is being read; try again",
+            self.leadership.partition
+        );
+        Refusal::new(ErrorCode::CoordinatorLoadInProgress, text)
+    }
+
+    /// Nothing is known, and nothing that is under way counts any more.
+    fn forget(&mut self) {
+        self.life += 1;
+        self.transactions = None;
+        self.open = 0;
+        self.answers = Answers::default();
+        self.preparing.clear();
+        let marking = std::mem::take(&mut self.marking);
+        let tasks =
+            marking.into_values().chain(self.load.take()).chain(self.timer.take().map(|(_, task)| task));
+        tasks.for_each(|task| task.abort());
+    }
+
+    /// Reads the log, after a pause where that failed before.
+    fn read(&mut self) {
+        self.forget();
+        let wait = match self.loads_failed {
+            0 => Duration::ZERO,
+            failures => LOAD_AGAIN.saturating_mul(1 << failures.min(10)).min(LOAD_AGAIN_MOST),
+        };
+        let Leadership { partition, epoch, doors, .. } = self.leadership.clone();
+        let (myself, life) = (self.myself.clone(), self.life);
+        self.load = Some(tokio::spawn(async move {
+            tokio::time::sleep(wait).await;
+            let result = doors.log.load(partition, epoch, TransactionReplay::default()).await;
+            let _ended = myself.cast(CoordinatorMessage::Loaded { life, result });
+        }));
+    }
+
+    fn loaded(&mut self, result: Result<TransactionReplay, Refusal>) {
+        let (partition, events) = (self.leadership.partition, self.leadership.doors.events.clone());
+        match result {
+            Ok(replay) => {
+                self.loads_failed = 0;
+                let (records, undecodable) = replay.counts();
+                let transactions = replay.into_transactions();
+                events.emit(TransactionsLoaded { partition, ids: transactions.len(), records, undecodable });
+                self.open = transactions.values().filter(|transaction| is_open(transaction)).count();
+                let decided = transactions.iter().filter(|(_, transaction)| transaction.outcome().is_some());
+                let decided: Vec<_> = decided.map(|(id, _)| Arc::clone(id)).collect();
+                self.transactions = Some(transactions);
+                for id in decided {
+                    self.mark(&id);
+                }
+            }
+            Err(refusal) => {
+                events.emit(TransactionsBroken { partition, refusal: &refusal });
+                self.loads_failed = self.loads_failed.saturating_add(1);
+                self.read();
+            }
+        }
+    }
+
+    fn serve(&mut self, id: &Arc<str>, request: TransactionRequest) {
+        let Some(transactions) = &self.transactions else { return request.refuse(self.reading()) };
+        let (known, now_ms) = (transactions.get(id).cloned(), self.now_ms());
+        match request {
+            TransactionRequest::Begin { beginning, fresh, reply } => {
+                let decided = self.check_beginning(&beginning, known.is_none()).and_then(|()| match &known {
+                    Some(known) => known.begin(&beginning, fresh, now_ms),
+                    None => Ok(begin_new(&beginning, fresh, now_ms)),
+                });
+                let again = |reply| TransactionRequest::Begin { beginning, fresh: None, reply };
+                self.carry_out(id, decided, reply, again);
+            }
+            TransactionRequest::Add { producer, partitions, client_version, reply } => {
+                let decided = known
+                    .ok_or_else(|| not_mapped(id))
+                    .and_then(|known| known.add(producer, &partitions, client_version, now_ms));
+                let again = |reply| TransactionRequest::Add { producer, partitions, client_version, reply };
+                self.carry_out(id, decided, reply, again);
+            }
+            TransactionRequest::Verify { producer, partitions, reply } => {
+                let known = known.ok_or_else(|| not_mapped(id));
+                self.answer(reply, known.and_then(|known| known.verify(producer, &partitions)));
+            }
+            TransactionRequest::End { ending, fresh, reply } => {
+                let decided =
+                    known.ok_or_else(|| not_mapped(id)).and_then(|known| known.end(&ending, fresh, now_ms));
+                let again = |reply| TransactionRequest::End { ending, fresh: None, reply };
+                self.carry_out(id, decided, reply, again);
+            }
+            TransactionRequest::Describe { reply } => {
+                let text = format!("there is no transactional.id {id:?}");
+                self.answer(reply, known.ok_or(Refusal::new(ErrorCode::TransactionalIdNotFound, text)));
+            }
+        }
+    }
+
+    fn check_beginning(&self, beginning: &Beginning, is_new: bool) -> Result<(), Refusal> {
+        let settings = self.settings();
+        if beginning.timeout_ms <= 0 || beginning.timeout_ms > settings.timeout_max_ms {
+            let text = format!(
+                "a transaction of {} ms; transaction.max.timeout.ms is {}",
+                beginning.timeout_ms, settings.timeout_max_ms
+            );
+            return Err(Refusal::new(ErrorCode::InvalidTransactionTimeout, text));
+        }
+        let count = self.transactions.as_ref().map_or(0, BTreeMap::len);
+        if is_new && count >= settings.ids_max {
+            let text = format!("{count} transactional ids are known here, as many as may; use fewer");
+            return Err(Refusal::new(ErrorCode::ThrottlingQuotaExceeded, text));
+        }
+        Ok(())
+    }
+
+    /// Answers what was decided: at once, or when it is committed. Without a producer id that it needs it is asked
+    /// `again` with one.
+    fn carry_out<A: Send + 'static>(
+        &mut self,
+        id: &Arc<str>,
+        decided: Result<Decided<A>, Refusal>,
+        reply: Reply<Result<A, Refusal>>,
+        again: impl FnOnce(Reply<Result<A, Refusal>>) -> TransactionRequest,
+    ) {
+        match decided {
+            Ok(Decided::Same(answer)) => self.answer(reply, Ok(answer)),
+            Err(refusal) => self.answer(reply, Err(refusal)),
+            Ok(Decided::Write(next, answer)) => {
+                let release: Release = Box::new(move |refusal| {
+                    reply.give(refusal.map_or(answer, |refusal| Err(as_coordinator(&refusal))));
+                });
+                self.write(id, Some(*next), release);
+            }
+            Ok(Decided::NeedsProducerId) => {
+                let (request, id) = (again(reply), Arc::clone(id));
+                let (fresh, myself) = (self.leadership.doors.producer_ids.fresh(), self.myself.clone());
+                tokio::spawn(async move {
+                    match fresh.await {
+                        Ok(fresh) => {
+                            let request = request.with_id(fresh);
+                            // Fails only if this coordinator has ended: then the asker is told by the lost reply.
+                            let _ended = myself.cast(CoordinatorMessage::Request { id, request });
+                        }
+                        Err(refusal) => request.refuse(as_coordinator(&refusal)),
+                    }
+                });
+            }
+        }
+    }
+
+    /// Answers from memory: only while the lease holds, or once it is confirmed.
+    fn answer<A: Send + 'static>(&mut self, reply: Reply<Result<A, Refusal>>, answer: Result<A, Refusal>) {
+        let release: Release = Box::new(move |refusal| {
+            reply.give(refusal.map_or(answer, |refusal| Err(as_coordinator(&refusal))));
+        });
+        if self.leadership.lease.holds() {
+            self.answers.push(Waits::No, release);
+            return;
+        }
+        let number = self.answers.push(Waits::ForLease, release);
+        let (confirmed, myself, life) = (self.leadership.lease.confirm(), self.myself.clone(), self.life);
+        tokio::spawn(async move {
+            let result = confirmed.await;
+            let _ended = myself.cast(CoordinatorMessage::Settled { life, number, result });
+        });
+    }
+
+    /// What a transactional id is from now on; forgotten if nothing.
+    fn write(&mut self, id: &Arc<str>, next: Option<Transaction>, release: Release) {
+        let Some(transactions) = &mut self.transactions else { return release(Some(self.reading())) };
+        let record = encode(self.leadership.doors.clock.wall_ms(), id, next.as_ref());
+        let opens = next.as_ref().is_some_and(is_open);
+        let is_prepared = next.as_ref().is_some_and(|next| next.outcome().is_some());
+        let old = match next {
+            Some(next) => transactions.insert(Arc::clone(id), next),
+            None => transactions.remove(id),
+        };
+        let closes = old.as_ref().is_some_and(is_open);
+        self.open = (self.open + usize::from(opens)).saturating_sub(usize::from(closes));
+        let number = self.answers.push(Waits::ForRecords, release);
+        if is_prepared {
+            self.preparing.insert(number, Arc::clone(id));
+        }
+        let Leadership { partition, epoch, doors, .. } = &self.leadership;
+        let done = doors.log.append(*partition, *epoch, vec![record]);
+        let (myself, life) = (self.myself.clone(), self.life);
+        tokio::spawn(async move {
+            let result = done.await;
+            let _ended = myself.cast(CoordinatorMessage::Settled { life, number, result });
+        });
+    }
+
+    fn settled(&mut self, number: u64, result: Result<(), Refusal>) {
+        let is_committed = result.is_ok();
+        let prepared = self.preparing.remove(&number);
+        if let Some(refusal) = self.answers.settle(number, result) {
+            let partition = self.leadership.partition;
+            self.leadership.doors.events.emit(TransactionsBroken { partition, refusal: &refusal });
+            return self.read();
+        }
+        if let Some(id) = prepared
+            && is_committed
+        {
+            self.mark(&id);
+        }
+    }
+
+    /// Writes the markers of a decided outcome.
+    fn mark(&mut self, id: &Arc<str>) {
+        let known = self.transactions.as_ref().and_then(|transactions| transactions.get(id));
+        let Some((transaction, commits)) = known.and_then(|known| Some((known, known.outcome()?))) else {
+            return;
+        };
+        let producer = transaction.producer();
+        let marker = EndMarker {
+            producer_id: producer.id,
+            producer_epoch: producer.epoch,
+            coordinator_epoch: self.leadership.epoch.0,
+            commits,
+        };
+        let partitions = transaction.partitions.clone();
+        let doors = self.leadership.doors.clone();
+        let (myself, life, places) = (self.myself.clone(), self.life, Arc::clone(&self.marking_places));
+        let told = Arc::clone(id);
+        let task = tokio::spawn(async move {
+            let Ok(_place) = places.acquire_owned().await else { return };
+            if mark(doors.markers, marker, partitions, doors.clock, doors.events).await {
+                let _ended = myself.cast(CoordinatorMessage::Marked { life, id: told, producer });
+            }
+        });
+        if let Some(old) = self.marking.insert(Arc::clone(id), task) {
+            old.abort();
+        }
+    }
+
+    fn marked(&mut self, id: &Arc<str>, producer: ProducerEpoch) {
+        self.marking.remove(id);
+        let known = self.transactions.as_ref().and_then(|transactions| transactions.get(id));
+        let Some(known) = known.filter(|known| known.outcome().is_some() && known.producer() == producer)
+        else {
+            return;
+        };
+        let complete = known.complete(self.now_ms());
+        self.write(id, Some(complete), Box::new(|_| ()));
+    }
+
+    fn tick(&mut self) {
+        let Some(transactions) = &self.transactions else { return };
+        let (now_ms, settings) = (self.now_ms(), self.settings());
+        let overdue = transactions.iter().filter_map(|(id, transaction)| {
+            let next = transaction.time_out(now_ms)?;
+            Some((Arc::clone(id), Some(next)))
+        });
+        let expired = transactions
+            .iter()
+            .filter(|(_, transaction)| transaction.is_expired(now_ms, settings.id_expiration_ms))
+            .map(|(id, _)| (Arc::clone(id), None));
+        let changes: Vec<_> = overdue.chain(expired).collect();
+        for (id, next) in changes {
+            if next.is_some() {
+                self.leadership.doors.events.emit(TransactionTimedOut { id: &id });
+            }
+            self.write(&id, next, Box::new(|_| ()));
+        }
+    }
+
+    /// One timer, whatever the number of ids.
+    fn set_timer(&mut self) {
+        let settings = self.settings();
+        let wait_ms = if self.open > 0 { settings.time_out_check_ms } else { settings.expiration_check_ms };
+        let at = self.leadership.doors.clock.now() + Duration::from_millis(wait_ms);
+        if self.timer.as_ref().is_some_and(|(set_to, _)| *set_to <= at) {
+            return;
+        }
+        let myself = self.myself.clone();
+        let task = tokio::spawn(async move {
+            tokio::time::sleep_until(at).await;
+            let _ended = myself.cast(CoordinatorMessage::Tick);
+        });
+        if let Some((_, old)) = self.timer.replace((at, task)) {
+            old.abort();
+        }
+    }
+
+    fn list(&self) -> Result<Vec<ListedTransaction>, Refusal> {
+        let transactions = self.transactions.as_ref().ok_or_else(|| self.reading())?;
+        let now_ms = self.now_ms();
+        let listed = transactions.iter().map(|(id, transaction)| ListedTransaction {
+            id: Arc::clone(id),
+            producer_id: transaction.producer_id,
+            state: transaction.state,
+            open_ms: transaction.started_ms.map(|started_ms| now_ms.saturating_sub(started_ms)),
+        });
+        Ok(listed.collect())
+    }
+}
+
+fn is_open(transaction: &Transaction) -> bool {
+    transaction.state == TransactionState::Ongoing
+}
+
+fn not_mapped(id: &str) -> Refusal {
+    let text = format!("no producer has the transactional.id {id:?}; it was forgotten, or never began");
+    Refusal::new(ErrorCode::InvalidProducerIdMapping, text)
+}
+
+/// A refusal of the log, the lease or the controller as one of the coordinator.
+fn as_coordinator(refusal: &Refusal) -> Refusal {
+    let text = format!("the coordinator could not commit its decision: {}", refusal.text);
+    Refusal::new(coordinator_code(refusal.code), text)
+}

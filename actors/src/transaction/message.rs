@@ -1,0 +1,70 @@
+//! What nodes say to each other about transactions. Kinds 350 to 369.
+
+use millstream_transport::message::Message;
+use serde::{Deserialize, Serialize};
+
+use super::state::ProducerEpoch;
+use crate::error::Refusal;
+use crate::ids::PartitionId;
+use crate::record::EndMarker;
+
+/// A partition's leader asks a coordinator whether partitions are part of a producer's open transaction.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct VerifyTransaction {
+    /// The producer's `transactional.id`.
+    pub id: String,
+    /// The producer.
+    pub producer: ProducerEpoch,
+    /// Topics and indexes.
+    pub partitions: Vec<(String, i32)>,
+    /// They are to become part of it, for a producer that speaks this version of transactions.
+    pub adds: Option<i16>,
+}
+
+impl Message for VerifyTransaction {
+    const KIND: u16 = 350;
+    type Answer = Result<(), Refusal>;
+}
+
+/// A coordinator writes a marker to partitions that the receiver leads. Answered when all are committed or refused.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct WriteMarkers {
+    /// The marker.
+    pub marker: EndMarker,
+    /// Where to.
+    pub partitions: Vec<PartitionId>,
+}
+
+impl Message for WriteMarkers {
+    const KIND: u16 = 351;
+    type Answer = Vec<(PartitionId, Result<(), Refusal>)>;
+}
+
+#[cfg(test)]
+mod tests {
+    use uuid::Uuid;
+
+    use super::*;
+    use crate::ids::{ProducerId, TopicId};
+
+    fn hex(value: &impl Serialize) -> String {
+        postcard::to_stdvec(value).unwrap().iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+
+    #[test]
+    fn the_bytes_of_version_1() {
+        let producer = ProducerEpoch { id: ProducerId(5), epoch: 2 };
+        let verify = VerifyTransaction {
+            id: "id".to_owned(),
+            producer,
+            partitions: vec![("t".to_owned(), 3)],
+            adds: Some(2),
+        };
+        assert_eq!(hex(&verify), "0269640a0401017406010".to_owned() + "4");
+        let marker =
+            EndMarker { producer_id: ProducerId(5), producer_epoch: 2, coordinator_epoch: 7, commits: true };
+        let partition = PartitionId { topic: TopicId(Uuid::from_bytes([0xab; 16])), index: 2 };
+        let write = WriteMarkers { marker, partitions: vec![partition] };
+        assert_eq!(hex(&write), "0a040e010110abababababababababababababababab04");
+    }
+}

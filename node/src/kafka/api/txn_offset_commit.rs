@@ -1,0 +1,83 @@
+//! TxnOffsetCommit: how far a group has read, as part of a producer's transaction (KIP-447).
+
+use std::sync::Arc;
+
+use millstream_actors::error::ErrorCode;
+use millstream_actors::group::classic::Committer;
+use millstream_actors::group::doors::PartOfTransaction;
+use millstream_actors::group::message::{CommittedOffset, OffsetCommit};
+use millstream_actors::ids::{LeaderEpoch, Offset, PartitionId, ProducerId};
+use millstream_transport::kafka::Uuid;
+use millstream_transport::kafka::messages::txn_offset_commit::TxnOffsetCommitRequest;
+use millstream_transport::kafka::messages::txn_offset_commit::response::{
+    Partition, Topic, TxnOffsetCommitResponse,
+};
+
+use super::super::call::Call;
+use super::super::commits::{AskedTopic, Codes};
+use super::super::service::{Service, topic};
+
+/// The first version whose clients leave it to the broker to add the offsets to the transaction.
+const ADDS_FROM: i16 = 5;
+
+pub(in super::super) fn serve(service: &Arc<Service>, call: Call) {
+    let body = call.body();
+    let Some((request, call)) = call.read::<TxnOffsetCommitRequest<'_>>(&body) else { return };
+    let image = service.image();
+    let mut offsets = Vec::new();
+    let asked = request.topics.iter().map(|wanted| {
+        let found = topic(&image, &wanted.name, uuid::Uuid::nil());
+        let partitions = wanted.partitions.iter().map(|partition| {
+            let index = partition.partition_index;
+            let known = found.filter(|topic| topic.partition(index).is_some());
+            let id = known.map(|topic| PartitionId { topic: topic.id, index });
+            let epoch = Some(partition.committed_leader_epoch).filter(|epoch| *epoch >= 0);
+            let committed = CommittedOffset {
+                offset: Offset(partition.committed_offset),
+                leader_epoch: epoch.map(LeaderEpoch),
+                metadata: partition.committed_metadata.map(Into::into).unwrap_or_default(),
+            };
+            offsets.extend(id.map(|id| (id, committed)));
+            (index, id)
+        });
+        AskedTopic {
+            partitions: partitions.collect(),
+            name: wanted.name.into_owned(),
+            id: Uuid::ZERO,
+            unknown: ErrorCode::UnknownTopicOrPartition,
+        }
+    });
+    let asked: Vec<AskedTopic> = asked.collect();
+    let committer = Committer {
+        version: call.version,
+        member: Arc::from(&*request.member_id),
+        generation: request.generation_id_or_member_epoch,
+        instance: request.group_instance_id.as_deref().map(Arc::from),
+    };
+    let commit = OffsetCommit {
+        group: request.group_id.into_owned(),
+        member: request.member_id.into_owned(),
+        member_epoch: request.generation_id_or_member_epoch,
+        offsets,
+    };
+    let transaction = PartOfTransaction {
+        id: Arc::from(&*request.transactional_id),
+        producer_id: ProducerId(request.producer_id),
+        producer_epoch: request.producer_epoch,
+        adds: call.version >= ADDS_FROM,
+    };
+    let committing = service.groups.commit_in_transaction(commit, committer, transaction);
+    actix_rt::spawn(async move {
+        let codes = Codes::of(committing.await);
+        let topics = asked.into_iter().map(|topic| Topic {
+            partitions: topic
+                .partitions
+                .iter()
+                .map(|(index, id)| Partition { partition_index: *index, error_code: codes.of_partition(*id, topic.unknown) })
+                .collect(),
+            name: topic.name.into(),
+            ..Default::default()
+        });
+        call.answer(&TxnOffsetCommitResponse { topics: topics.collect(), ..Default::default() });
+    });
+}
