@@ -166,13 +166,13 @@ async fn first_join(connection: &mut KafkaConnection) -> Outcome<Joined> {
 }
 
 #[tokio::test]
-async fn the_coordinator_is_found_in_every_version_and_transactions_are_told_that_there_is_none() {
+async fn the_coordinator_of_a_group_is_found_in_every_version_and_other_types_are_told_that_there_is_none() {
     with_node(async |cluster| {
         let mut connection = connect(cluster).await?;
         find_coordinator(&mut connection, GROUP).await?;
         for version in 0..=6 {
             let mut found = Vec::new();
-            for key_type in if version > 0 { vec![0, 1] } else { vec![0] } {
+            for key_type in if version > 0 { vec![0, 2] } else { vec![0] } {
                 let (key, keys) = if version < 4 { (GROUP, vec![]) } else { ("", vec![GROUP.into()]) };
                 let request =
                     FindCoordinatorRequest { key: key.into(), key_type, coordinator_keys: keys.into() };
