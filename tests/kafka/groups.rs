@@ -138,7 +138,7 @@ async fn committed(connection: &mut KafkaConnection) -> Outcome<i64> {
 }
 
 /// Waits until the coordinator of a group is there.
-pub async fn find_coordinator(connection: &mut KafkaConnection, group: &str) -> Outcome {
+pub(crate) async fn find_coordinator(connection: &mut KafkaConnection, group: &str) -> Outcome {
     let request =
         FindCoordinatorRequest { coordinator_keys: vec![group.into()].into(), ..Default::default() };
     loop {

@@ -15,7 +15,7 @@ use millstream_transport::kafka::{ApiKey, ErrorCode, Records, Uuid, open_respons
 
 use crate::{connect, make_topic, with_node};
 
-pub fn batch(values: &[&str], first_ms: i64) -> Outcome<Bytes> {
+pub(crate) fn batch(values: &[&str], first_ms: i64) -> Outcome<Bytes> {
     let mut builder = BatchBuilder::new(1 << 20, Compression::NONE);
     for (place, value) in (0..).zip(values) {
         let pushed = builder.push(first_ms + place, Some(b"key"), Some(value.as_bytes()), &[]);
@@ -25,7 +25,7 @@ pub fn batch(values: &[&str], first_ms: i64) -> Outcome<Bytes> {
 }
 
 /// Produces; again where the replica of a topic that was just made does not lead yet.
-pub async fn produce(
+pub(crate) async fn produce(
     connection: &mut KafkaConnection,
     version: i16,
     topic: (&str, Uuid),
@@ -58,7 +58,7 @@ async fn produce_once(
     Ok((partition.error_code, partition.base_offset))
 }
 
-pub async fn fetch(
+pub(crate) async fn fetch(
     connection: &mut KafkaConnection,
     version: i16,
     (name, id): (&str, Uuid),

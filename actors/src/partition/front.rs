@@ -17,8 +17,8 @@ use super::message::{
     ListOffsetsAnswer, ListPart, Produce, ProduceAnswer, Produced,
 };
 use super::replica::{
-    ConfirmOne, DeleteOne, EndOne, EpochOne, FetchOne, ListOne, MarkOne, ProduceOne, ProducersOne, Replica, SizeOf,
-    Standing, StandingOf,
+    ConfirmOne, DeleteOne, EndOne, EpochOne, FetchOne, ListOne, MarkOne, ProduceOne, ProducersOne, Replica,
+    SizeOf, Standing, StandingOf,
 };
 use super::reply::Reply;
 use crate::error::{ErrorCode, Refusal};

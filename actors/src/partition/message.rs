@@ -329,6 +329,7 @@ mod tests {
     #[test]
     fn what_is_asked_of_epochs_and_offsets_has_its_bytes() {
         let part = FetchPart {
+            stable_only: false,
             partition: partition(),
             leader_epoch: Some(LeaderEpoch(3)),
             last_fetched_epoch: Some(LeaderEpoch(2)),

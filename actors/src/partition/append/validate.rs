@@ -144,7 +144,9 @@ fn producer(header: &BatchHeader, transaction: Option<&InTransaction>) -> Result
     }
     Err(Fault::Told(
         ErrorCode::InvalidRecord,
-        format!("producer id {id}, epoch {epoch} and sequence {sequence} are neither all given nor is the id -1"),
+        format!(
+            "producer id {id}, epoch {epoch} and sequence {sequence} are neither all given nor is the id -1"
+        ),
     ))
 }
 

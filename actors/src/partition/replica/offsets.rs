@@ -62,11 +62,8 @@ impl Replica {
     fn list(&mut self, epoch: Option<LeaderEpoch>, spec: OffsetSpec) -> Result<ListedOffset, Refusal> {
         let current = self.check_leads(epoch)?;
         let mark = self.state.high_watermark();
-        let end = |offset| ListedOffset {
-            offset: Some(offset),
-            timestamp_ms: None,
-            leader_epoch: Some(current),
-        };
+        let end =
+            |offset| ListedOffset { offset: Some(offset), timestamp_ms: None, leader_epoch: Some(current) };
         match spec {
             OffsetSpec::Earliest => Ok(self.listed(self.log.start(), None)),
             OffsetSpec::Latest | OffsetSpec::LastStable if !mark.is_confirmed() => Err(not_known_yet()),

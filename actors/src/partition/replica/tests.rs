@@ -29,8 +29,8 @@ use crate::topic_config::TopicConfig;
 
 mod compacted;
 mod offsets;
-mod trims;
 mod transactions;
+mod trims;
 
 #[derive(Debug, Default)]
 struct Watcher(Mutex<Vec<String>>);

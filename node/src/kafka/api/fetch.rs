@@ -8,7 +8,8 @@ use millstream_actors::image::{Image, Topic};
 use millstream_actors::partition::message::{Fetch, FetchAnswer, FetchPart, Fetched};
 use millstream_transport::kafka::messages::fetch::FetchRequest;
 use millstream_transport::kafka::messages::fetch::response::{
-    AbortedTransaction, CurrentLeader, DivergingEpoch, FetchResponse, FetchableTopicResponse, NodeEndpoint, Partition,
+    AbortedTransaction, CurrentLeader, DivergingEpoch, FetchResponse, FetchableTopicResponse, NodeEndpoint,
+    Partition,
 };
 use millstream_transport::kafka::{ErrorCode as WireError, Records, Uuid};
 
@@ -191,7 +192,8 @@ fn leader(image: &Image, key: &Key, refusal: &Refusal, elsewhere: &mut Vec<NodeI
 }
 
 fn filled(index: i32, fetched: Fetched, committed_only: bool) -> Partition<'static> {
-    let Fetched { high_watermark, log_start_offset, last_stable_offset, diverging, aborted, batches } = fetched;
+    let Fetched { high_watermark, log_start_offset, last_stable_offset, diverging, aborted, batches } =
+        fetched;
     let aborted = aborted.into_iter().map(|aborted| AbortedTransaction {
         producer_id: aborted.producer_id.0,
         first_offset: aborted.first.0,

@@ -73,7 +73,10 @@ pub(in super::super) fn serve(service: &Arc<Service>, call: Call) {
             partitions: topic
                 .partitions
                 .iter()
-                .map(|(index, id)| Partition { partition_index: *index, error_code: codes.of_partition(*id, topic.unknown) })
+                .map(|(index, id)| Partition {
+                    partition_index: *index,
+                    error_code: codes.of_partition(*id, topic.unknown),
+                })
                 .collect(),
             name: topic.name.into(),
             ..Default::default()

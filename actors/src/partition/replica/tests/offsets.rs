@@ -18,6 +18,7 @@ impl Node {
 
     async fn fetch_after(&self, offset: i64, last: i32) -> Result<Fetched, Refusal> {
         let part = FetchPart {
+            stable_only: false,
             partition: partition(),
             leader_epoch: None,
             last_fetched_epoch: Some(LeaderEpoch(last)),

@@ -88,6 +88,7 @@ impl Node {
 
     async fn fetch_stable(&self, offset: i64, max_wait_ms: u32) -> Fetched {
         let part = FetchPart {
+            last_fetched_epoch: None,
             partition: partition(),
             leader_epoch: None,
             offset: Offset(offset),
