@@ -14,7 +14,7 @@ use rdkafka::admin::{
 use rdkafka::client::DefaultClientContext;
 use rdkafka::config::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
-use rdkafka::error::KafkaError;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{Header, Headers, Message, OwnedHeaders, OwnedMessage};
 use rdkafka::producer::{BaseRecord, DeliveryResult, Producer, ProducerContext, ThreadedProducer};
 use rdkafka::{ClientContext, Offset, TopicPartitionList};
@@ -209,8 +209,16 @@ fn consumer(group: &str, settings: &Settings) -> Outcome<BaseConsumer> {
     Ok(configuration.create()?)
 }
 
+/// The next record, if there is one. A lost connection is told as an error, but librdkafka goes on by itself.
 fn next(reader: &BaseConsumer, wait: Duration) -> Outcome<Option<OwnedMessage>> {
-    Ok(reader.poll(wait).transpose()?.map(|message| message.detach()))
+    match reader.poll(wait) {
+        None => Ok(None),
+        Some(Ok(message)) => Ok(Some(message.detach())),
+        Some(Err(error)) => match error.rdkafka_error_code() {
+            Some(RDKafkaErrorCode::BrokerTransportFailure | RDKafkaErrorCode::AllBrokersDown) => Ok(None),
+            _ => Err(error.into()),
+        },
+    }
 }
 
 fn read(reader: &BaseConsumer, count: usize) -> Outcome<Vec<OwnedMessage>> {
