@@ -59,7 +59,7 @@ javascript() {
 }
 
 rust() {
-    needs cmake cmake
+    needs make make
     cargo build --release --locked --quiet --manifest-path "$here/rust/Cargo.toml" --target-dir "$cache/rust"
 }
 
