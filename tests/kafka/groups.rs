@@ -20,6 +20,7 @@ use millstream_transport::kafka::messages::sync_group::request::Assignment;
 use millstream_transport::kafka::messages::sync_group::{SyncGroupRequest, SyncGroupResponse};
 use millstream_transport::kafka::{ErrorCode, open_response};
 
+use crate::offsets::forget;
 use crate::{connect, expect, make_topic, with_node};
 
 const GROUP: &str = "readers";
@@ -223,6 +224,9 @@ async fn two_members_share_a_group_and_one_goes_on_when_the_other_leaves() {
 
         expect("a commit", commit(&mut two, &second, 7).await?, 0)?;
         expect("what was committed", committed(&mut one).await?, 7)?;
+        // Nobody can read what these members subscribe to: it may be anything.
+        let in_use = ErrorCode::GroupSubscribedToTopic.code();
+        expect("an offset in use", forget(&mut one, GROUP, 0).await?, (0, vec![in_use]))?;
         let stale = Joined { generation: first.generation, ..second };
         let refused = ErrorCode::IllegalGeneration.code();
         expect("a commit of a past generation", commit(&mut two, &stale, 9).await?, refused)?;

@@ -1,6 +1,6 @@
 //! From a request to the commands that grant it. Pure: the image, the settings and the time are arguments.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use super::message::nodes::{ClientAnswer, ClientRequest, RegisterNode, Resign};
 use super::message::{AlterTopicConfig, CreatePartitions, CreateTopic, ElectReplica, ElectionKind};
@@ -236,13 +236,15 @@ fn elect_replica(request: &ElectReplica, image: &Image) -> Result<(PartitionId, 
 
 /// Elections that a client asks for, each judged by itself, in one command.
 fn elect_leaders(
-    partitions: Vec<PartitionId>,
+    mut partitions: Vec<PartitionId>,
     kind: ElectionKind,
     reply: Reply<ClientAnswer>,
     image: &Image,
 ) -> Planned {
     let (mut elections, mut results) = (Vec::new(), Vec::new());
-    for partition in partitions.into_iter().collect::<BTreeSet<_>>() {
+    partitions.sort_unstable();
+    partitions.dedup();
+    for partition in partitions {
         let asked = election::asked(image, partition, kind);
         results.push((partition, asked.map(|election| elections.push(election))));
     }

@@ -86,7 +86,9 @@ impl FetchSessions {
         let Ask { id, epoch, by_id, wanted, forgotten } = ask;
         if epoch == INITIAL_EPOCH || epoch == FINAL_EPOCH {
             // Who names everything is done with the session before.
-            self.change(|cache| cache.remove(id));
+            if id != NO_SESSION {
+                self.change(|cache| cache.remove(id));
+            }
             let kind = if epoch == FINAL_EPOCH { Kind::None } else { Kind::New { by_id } };
             return Ok(Context { parts: wanted, kind });
         }
