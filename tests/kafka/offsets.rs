@@ -198,7 +198,11 @@ async fn committed(
 }
 
 /// Forgets what a group has committed for a partition of `flights`; the errors of the whole and of the partition.
-pub async fn forget(connection: &mut KafkaConnection, group: &str, index: i32) -> Outcome<(i16, Vec<i16>)> {
+pub(crate) async fn forget(
+    connection: &mut KafkaConnection,
+    group: &str,
+    index: i32,
+) -> Outcome<(i16, Vec<i16>)> {
     let partition = offset_delete::request::Partition { partition_index: index };
     let topic = offset_delete::request::Topic { name: "flights".into(), partitions: vec![partition].into() };
     let request = OffsetDeleteRequest { group_id: group.to_owned().into(), topics: vec![topic].into() };
