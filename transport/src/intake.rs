@@ -1,23 +1,38 @@
 //! What a node takes in from all its clients together: one bound in bytes, however many of them send.
 //!
-//! A request takes its place as soon as its length is known, before its bytes are there, and gives it back when it is
-//! answered. Places are given in the order in which they were asked for: a client that waits for one is not read
-//! meanwhile, and a long request is not overtaken for ever by short ones.
+//! A request takes its place once its first bytes have come, before the rest of them is there, and gives it back when its
+//! bytes are not needed any more. Places are given in the order in which they were asked for: a client that waits for one is
+//! not read meanwhile, and a long request is not overtaken for ever by others. Short ones, of which groups, leases and
+//! metadata live, have a part of their own, so that no flood of records keeps them waiting. Who has a place and does not send
+//! loses it.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-/// A sender is given so long for a request, and
-const ANY_WITHIN: Duration = Duration::from_secs(10);
+/// Up to so many bytes a request is short. A longer one asks for its place when so much of it has come.
+pub const SHORT_BYTES: usize = 16 << 10;
 
-/// this much time more for each MiB: who sends slower holds a place that others wait for.
-const MIB_WITHIN: Duration = Duration::from_secs(1);
+/// The part of the whole that is for short requests: an eighth.
+const SHORT_PART: u32 = 8;
+
+/// Who has a place is waited for so long, and
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// this much longer for each 64 KiB that have come since.
+const UNIT_WITHIN: Duration = Duration::from_secs(1);
+const UNIT_BYTES: usize = 64 << 10;
 
 /// So many bytes of requests and no more. Clones share it.
 #[derive(Clone, Debug)]
 pub struct Intake {
+    short: Part,
+    long: Part,
+}
+
+#[derive(Clone, Debug)]
+struct Part {
     limit: u32,
     free: Arc<Semaphore>,
 }
@@ -29,33 +44,44 @@ pub struct Held {
     _permit: Option<OwnedSemaphorePermit>,
 }
 
+impl Part {
+    fn new(limit: u32) -> Self {
+        Self { limit, free: Arc::new(Semaphore::new(usize::try_from(limit).unwrap_or(usize::MAX))) }
+    }
+
+    fn used_bytes(&self) -> usize {
+        usize::try_from(self.limit).unwrap_or(usize::MAX).saturating_sub(self.free.available_permits())
+    }
+}
+
 impl Intake {
-    /// Room for so many bytes of requests.
+    /// Room for so many bytes of requests, at least 16 of them.
     #[must_use]
     pub fn new(limit: u32) -> Self {
-        Self { limit, free: Arc::new(Semaphore::new(usize::try_from(limit).unwrap_or(usize::MAX))) }
+        let short = limit.max(16) / SHORT_PART;
+        Self { short: Part::new(short), long: Part::new(limit.max(16) - short) }
     }
 
     /// Waits for a place of so many bytes. What is larger than all there is waits until it is alone.
     pub async fn take(&self, bytes: usize) -> Held {
-        let bytes = u32::try_from(bytes).unwrap_or(u32::MAX).min(self.limit);
+        let part = if bytes <= SHORT_BYTES { &self.short } else { &self.long };
+        let bytes = u32::try_from(bytes).unwrap_or(u32::MAX).min(part.limit);
         // It is never closed: an error is none.
-        Held { _permit: Arc::clone(&self.free).acquire_many_owned(bytes).await.ok() }
+        Held { _permit: Arc::clone(&part.free).acquire_many_owned(bytes).await.ok() }
     }
 
     /// Bytes taken.
     #[must_use]
     pub fn used_bytes(&self) -> usize {
-        let free = self.free.available_permits();
-        usize::try_from(self.limit).unwrap_or(usize::MAX).saturating_sub(free)
+        self.short.used_bytes() + self.long.used_bytes()
     }
 }
 
-/// How long a request of so many bytes may take to come, once it has its place.
+/// How long after it was given its place a request is waited for, of which so many bytes have come since.
 #[must_use]
-pub fn arrives_within(bytes: usize) -> Duration {
-    let mib = u32::try_from(bytes >> 20).unwrap_or(u32::MAX);
-    ANY_WITHIN.saturating_add(MIB_WITHIN.saturating_mul(mib))
+pub fn patience(came_bytes: usize) -> Duration {
+    let units = u32::try_from(came_bytes / UNIT_BYTES).unwrap_or(u32::MAX);
+    PATIENCE.saturating_add(UNIT_WITHIN.saturating_mul(units))
 }
 
 #[cfg(test)]
@@ -64,34 +90,51 @@ mod tests {
 
     use super::*;
 
+    /// Room for 8 long requests of 100 KiB.
+    const LONG: usize = 100 << 10;
+
+    fn intake() -> Intake {
+        Intake::new(u32::try_from(8 * 8 * LONG / 7).unwrap() + 8)
+    }
+
     #[test]
     fn what_is_given_back_is_given_to_who_has_waited_longest() {
-        let intake = Intake::new(100);
-        let first = intake.take(80).now_or_never().unwrap();
-        let mut long = Box::pin(intake.take(60));
+        let intake = intake();
+        let first = intake.take(7 * LONG).now_or_never().unwrap();
+        let mut long = Box::pin(intake.take(3 * LONG));
         assert!(long.as_mut().now_or_never().is_none(), "there is no room");
-        let mut short = Box::pin(intake.take(10));
-        assert!(short.as_mut().now_or_never().is_none(), "it does not overtake");
-        assert_eq!(intake.used_bytes(), 100, "what is free is kept for who waits");
+        let mut shorter = Box::pin(intake.take(LONG));
+        assert!(shorter.as_mut().now_or_never().is_none(), "it does not overtake");
         drop(first);
-        let held = (long.now_or_never().unwrap(), short.now_or_never().unwrap());
-        assert_eq!(intake.used_bytes(), 70);
+        let held = (long.now_or_never().unwrap(), shorter.now_or_never().unwrap());
+        assert_eq!(intake.used_bytes(), 4 * LONG);
         drop(held);
         assert_eq!(intake.used_bytes(), 0);
     }
 
     #[test]
-    fn one_larger_than_all_is_let_in_alone() {
-        let intake = Intake::new(10);
-        let huge = intake.take(1 << 40).now_or_never().unwrap();
-        assert!(intake.take(1).now_or_never().is_none());
-        drop(huge);
-        assert!(intake.take(1).now_or_never().is_some());
+    fn short_ones_do_not_wait_for_long_ones() {
+        let intake = intake();
+        let all = intake.take(1 << 40).now_or_never().unwrap();
+        assert!(intake.take(LONG).now_or_never().is_none());
+        assert!(intake.take(SHORT_BYTES).now_or_never().is_some());
+        drop(all);
+        assert!(intake.take(LONG).now_or_never().is_some());
     }
 
     #[test]
-    fn a_long_request_may_take_longer() {
-        assert_eq!(arrives_within(100), Duration::from_secs(10));
-        assert_eq!(arrives_within(100 << 20), Duration::from_secs(110));
+    fn one_larger_than_all_is_let_in_alone() {
+        let intake = intake();
+        let some = intake.take(LONG).now_or_never().unwrap();
+        let mut huge = Box::pin(intake.take(1 << 40));
+        assert!(huge.as_mut().now_or_never().is_none());
+        drop(some);
+        assert!(huge.now_or_never().is_some());
+    }
+
+    #[test]
+    fn who_sends_is_waited_for_longer() {
+        assert_eq!(patience(100), Duration::from_secs(5));
+        assert_eq!(patience(1 << 20), Duration::from_secs(21));
     }
 }

@@ -73,6 +73,12 @@ impl Front {
         }
     }
 
+    /// Whether answers to fetches hold all that they may: who does not take theirs then is to be let go.
+    #[must_use]
+    pub fn is_short_of_memory(&self) -> bool {
+        self.fetched.is_used_up()
+    }
+
     /// Reads. `answer` is called once, when there are bytes enough or the time is up, on any thread; it must not block.
     pub fn fetch(&self, fetch: Fetch, answer: impl FnOnce(FetchAnswer) + Send + 'static) {
         let Fetch { max_wait_ms, min_bytes, max_bytes, parts } = fetch;

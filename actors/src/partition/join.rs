@@ -88,7 +88,7 @@ pub struct FetchBounds {
     pub min_bytes: usize,
     /// It reads no more, but for one batch that is longer.
     pub max_bytes: usize,
-    /// What the fetches of the node hold. Once that is used up, it reads one batch.
+    /// What the fetches of the node hold. Once that is used up, it reads one batch; at twice as much, nothing.
     pub memory: Budget,
 }
 
@@ -146,7 +146,8 @@ impl FetchJoin {
     #[must_use]
     pub fn reserve(&self, wanted: usize) -> usize {
         if self.memory.is_used_up() {
-            return usize::from(self.budget.swap(0, Ordering::Relaxed) > 0);
+            let first = self.budget.swap(0, Ordering::Relaxed) > 0;
+            return usize::from(first && !self.memory.is_overdrawn());
         }
         let wanted = i64::try_from(wanted).unwrap_or(i64::MAX);
         let before = self.budget.fetch_sub(wanted, Ordering::Relaxed);

@@ -38,6 +38,12 @@ impl Budget {
         Permit { budget: self.clone(), bytes }
     }
 
+    /// Whether twice as much is taken as there is.
+    #[must_use]
+    pub fn is_overdrawn(&self) -> bool {
+        self.used() / 2 >= self.0.limit
+    }
+
     /// Whether nothing is left.
     #[must_use]
     pub fn is_used_up(&self) -> bool {

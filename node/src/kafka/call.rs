@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use actix::Addr;
 use bytes::Bytes;
+use millstream_transport::intake::Held;
 use millstream_transport::kafka::{ApiKey, DecodeError, Request, Response, encode_response};
 
 use super::connection::{Answered, Connection, Outcome};
@@ -22,6 +23,8 @@ pub(super) struct Call {
     pub(super) peer: IpAddr,
     correlation_id: i32,
     body: Bytes,
+    /// The place of its bytes among those of all clients, where they are kept until it is answered.
+    held: Option<Held>,
     responder: Responder,
 }
 
@@ -68,7 +71,12 @@ impl Call {
     pub(super) fn new(parts: CallParts) -> Self {
         let CallParts { key, version, correlation_id, client_id, peer, body, connection, slot } = parts;
         let responder = Responder { connection, slot, answered: false };
-        Self { key, version, client_id, peer, correlation_id, body, responder }
+        Self { key, version, client_id, peer, correlation_id, body, held: None, responder }
+    }
+
+    /// Keeps the place of its bytes until it is answered, whatever becomes of its connection.
+    pub(super) fn keep(&mut self, held: Held) {
+        self.held = Some(held);
     }
 
     /// The bytes of the message: what was read of it borrows from them.
@@ -82,7 +90,8 @@ impl Call {
     /// of its list takes four bytes of zeros instead of one, so that three are left over at the end.
     pub(super) fn read<'a, R: Request<'a>>(self, body: &'a [u8]) -> Option<(R, Self)> {
         match R::decode_first(body, self.version) {
-            Ok((request, _)) => Some((request, self)),
+            // What waits for its answer does not hold the bytes that it came in.
+            Ok((request, _)) => Some((request, Self { body: Bytes::new(), ..self })),
             Err(error) => {
                 self.end_as_garbage(&error);
                 None

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use actix::Addr;
 use bytes::Bytes;
+use millstream_transport::intake::Held;
 use millstream_transport::kafka::{ApiKey, Prelude, open_request};
 
 use super::api::api_versions;
@@ -14,7 +15,12 @@ use super::service::Service;
 use super::table;
 
 /// Reads a request's header and gives the request to its handler; ends the connection where it is none.
-pub(super) fn dispatch(service: &Arc<Service>, peer: IpAddr, frame: Bytes, to: (Addr<Connection>, u64)) {
+pub(super) fn dispatch(
+    service: &Arc<Service>,
+    peer: IpAddr,
+    (frame, held): (Bytes, Held),
+    to: (Addr<Connection>, u64),
+) {
     let (connection, slot) = to;
     let end = |reason: String| {
         connection.do_send(Answered { slot, outcome: Outcome::End(reason) });
@@ -49,6 +55,10 @@ pub(super) fn dispatch(service: &Arc<Service>, peer: IpAddr, frame: Bytes, to: (
         connection,
         slot,
     };
-    let call = Call::new(parts);
+    let mut call = Call::new(parts);
+    if key == ApiKey::Produce {
+        // Only of its bytes anything is kept as it came. Of others what was read is left, which is bounded where it is kept.
+        call.keep(held);
+    }
     if is_served { (entry.serve)(service, call) } else { api_versions::refuse(call) }
 }

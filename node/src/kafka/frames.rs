@@ -1,9 +1,7 @@
 //! Frames off a byte stream: four bytes of length, then so many.
 
-use std::time::Duration;
-
 use bytes::{Bytes, BytesMut};
-use millstream_transport::intake::{Held, Intake, arrives_within};
+use millstream_transport::intake::{Held, Intake, SHORT_BYTES, patience};
 use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::time::{Instant, timeout_at};
 
@@ -23,8 +21,8 @@ pub(super) enum FrameFailure {
     #[error("a request of {0} bytes was announced, and {1} are the most (socket.request.max.bytes)")]
     Length(i64, usize),
     /// It came too slowly for the place that it takes.
-    #[error("a request of {0} bytes was not whole within {1:?}")]
-    Slow(usize, Duration),
+    #[error("a request came too slowly: {1} of {0} bytes")]
+    Slow(usize, usize),
     /// The stream failed.
     #[error("{0}")]
     Stream(#[from] std::io::Error),
@@ -37,8 +35,8 @@ pub(super) struct FrameReader<R> {
     buffer: BytesMut,
     most_bytes: usize,
     intake: Intake,
-    /// The place of the frame that begins the buffer, once its length is known, and until when it must be whole.
-    held: Option<(Held, Instant)>,
+    /// The place of the frame that begins the buffer, since when, and how much of it had come then.
+    held: Option<(Held, Instant, usize)>,
 }
 
 impl<R: AsyncRead + Unpin> FrameReader<R> {
@@ -51,15 +49,18 @@ impl<R: AsyncRead + Unpin> FrameReader<R> {
     pub(super) async fn next(&mut self) -> Result<Option<(Bytes, Held)>, FrameFailure> {
         loop {
             let announced = self.announced()?;
-            if let (Some(length), None) = (announced, &self.held) {
+            let came = self.buffer.len();
+            if let (Some(length), None) = (announced, &self.held)
+                && came >= (4 + length).min(SHORT_BYTES)
+            {
                 let held = self.intake.take(length).await;
-                self.held = Some((held, Instant::now() + arrives_within(length)));
+                self.held = Some((held, Instant::now(), came));
             }
             let wanted = match announced {
                 Some(length) if self.buffer.len() >= 4 + length => {
                     let mut frame = self.buffer.split_to(4 + length);
                     let frame = frame.split_off(4).freeze();
-                    return Ok(self.held.take().map(|(held, _)| (frame, held)));
+                    return Ok(self.held.take().map(|(held, ..)| (frame, held)));
                 }
                 Some(length) => {
                     let missing = 4 + length - self.buffer.len();
@@ -74,16 +75,14 @@ impl<R: AsyncRead + Unpin> FrameReader<R> {
         }
     }
 
-    /// Bytes come. A frame that has begun must come in time.
+    /// Bytes come. A frame that has its place must go on coming.
     async fn read_piece(&mut self) -> Result<usize, FrameFailure> {
+        let came = self.buffer.len();
         let read = self.from.read_buf(&mut self.buffer);
-        let Some((_, until)) = &self.held else { return Ok(read.await?) };
-        match timeout_at(*until, read).await {
+        let Some((_, since, had)) = &self.held else { return Ok(read.await?) };
+        match timeout_at(*since + patience(came.saturating_sub(*had)), read).await {
             Ok(read) => Ok(read?),
-            Err(_) => {
-                let length = self.announced()?.unwrap_or(0);
-                Err(FrameFailure::Slow(length, arrives_within(length)))
-            }
+            Err(_) => Err(FrameFailure::Slow(self.announced()?.unwrap_or(0), came)),
         }
     }
 
@@ -100,6 +99,8 @@ impl<R: AsyncRead + Unpin> FrameReader<R> {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use tokio::io::AsyncWriteExt;
 
     use super::*;
@@ -160,34 +161,43 @@ mod tests {
         }
     }
 
+    const LONG: usize = 100 << 10;
+
     #[tokio::test(start_paused = true)]
     async fn a_frame_that_does_not_come_gives_its_place_back_in_time() {
-        let intake = Intake::new(1_000);
-        let (mut from, to) = tokio::io::duplex(5_000);
-        from.write_all(&frame(&[1; 900])[..100]).await.unwrap();
-        let mut slow = FrameReader::new(to, 2_000, intake.clone());
+        let intake = Intake::new(1 << 20);
+        let (mut from, to) = tokio::io::duplex(1 << 20);
+        from.write_all(&frame(&vec![1; LONG])[..SHORT_BYTES]).await.unwrap();
+        let mut slow = FrameReader::new(to, 1 << 20, intake.clone());
         let failure = slow.next().await.unwrap_err();
-        assert!(
-            failure.to_string().contains("904 bytes") || failure.to_string().contains("900 bytes"),
-            "{failure}"
-        );
+        assert_eq!(failure.to_string(), format!("a request came too slowly: {SHORT_BYTES} of {LONG} bytes"));
         drop(slow);
         assert_eq!(intake.used_bytes(), 0);
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_frame_waits_for_its_place_before_its_bytes_are_read() {
-        let intake = Intake::new(1_000);
-        let others = intake.take(500).await;
-        let body = frame(&[1; 900]);
-        let mut reader = FrameReader::new(body.as_slice(), 2_000, intake.clone());
+    async fn nothing_is_held_for_what_was_only_announced() {
+        let intake = Intake::new(1 << 20);
+        let (mut from, to) = tokio::io::duplex(1 << 20);
+        from.write_all(&frame(&vec![1; LONG])[..100]).await.unwrap();
+        let mut reader = FrameReader::new(to, 1 << 20, intake.clone());
+        assert!(tokio::time::timeout(Duration::from_secs(60), reader.next()).await.is_err());
+        assert_eq!(intake.used_bytes(), 0);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_long_frame_waits_for_its_place_before_the_rest_of_it_is_read() {
+        let intake = Intake::new(1 << 18);
+        let others = intake.take(3 * LONG / 2).await;
+        let body = frame(&vec![1; LONG]);
+        let mut reader = FrameReader::new(body.as_slice(), 1 << 20, intake.clone());
         {
             let mut next = std::pin::pin!(reader.next());
             let waited = tokio::time::timeout(Duration::from_secs(3_600), &mut next).await;
             assert!(waited.is_err(), "there is no room for it");
             drop(others);
             let (frame, held) = next.await.unwrap().unwrap();
-            assert_eq!((frame.len(), intake.used_bytes()), (900, 900));
+            assert_eq!((frame.len(), intake.used_bytes()), (LONG, LONG));
             drop(held);
         }
         assert_eq!(intake.used_bytes(), 0);

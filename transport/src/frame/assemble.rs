@@ -64,10 +64,10 @@ impl Assembler {
         self.prefix.filled == 0 && self.begun.is_none() && self.piece.is_empty()
     }
 
-    /// Bytes of the frame that has begun and is not whole, all of it counted.
+    /// Of the frame that has begun and is not whole: how many bytes it has in all, and how many have come.
     #[must_use]
-    pub fn begun_bytes(&self) -> Option<usize> {
-        self.begun.as_ref().map(|(prefix, _)| PREFIX_BYTES + prefix.length())
+    pub fn begun_bytes(&self) -> Option<(usize, usize)> {
+        self.begun.as_ref().map(|(prefix, came)| (PREFIX_BYTES + prefix.length(), PREFIX_BYTES + came.len()))
     }
 
     /// The next whole frame; `None` if it takes another piece. After an error the stream is of no more use.

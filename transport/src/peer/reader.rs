@@ -1,7 +1,6 @@
 //! Frames off a stream.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use quinn::{Chunk, ReadError, RecvStream};
 use tokio::time::{Instant, timeout_at};
@@ -9,7 +8,7 @@ use tokio::time::{Instant, timeout_at};
 use super::counters::PeerCounters;
 use super::error::{code, explain};
 use crate::frame::{Assembler, Frame, FrameError};
-use crate::intake::{Held, Intake, arrives_within};
+use crate::intake::{Held, Intake, SHORT_BYTES, patience};
 
 /// Most bytes taken off the stream at once.
 const PIECE_BYTES: usize = 256 << 10;
@@ -27,8 +26,8 @@ pub(super) struct FrameReader {
 #[derive(Debug)]
 struct Bound {
     intake: Intake,
-    /// The place of the frame that has begun, and until when it must be whole.
-    held: Option<(Held, Instant)>,
+    /// The place of the frame that has begun, since when, and how much of it had come then.
+    held: Option<(Held, Instant, usize)>,
 }
 
 /// Why there is no next frame.
@@ -44,8 +43,8 @@ pub(super) enum ReadFailure {
     #[error("the other side gave the stream up (code {0})")]
     GivenUp(u64),
     /// A frame came too slowly for the place that it takes.
-    #[error("a frame of {0} bytes was not whole within {1:?}")]
-    Slow(usize, Duration),
+    #[error("a frame came too slowly: {1} of {0} bytes")]
+    Slow(usize, usize),
     /// The link ended.
     #[error("{0}")]
     Lost(String),
@@ -66,6 +65,11 @@ impl FrameReader {
         Self { stream, assembler: Assembler::new(limit), counters, bound: None }
     }
 
+    /// Frames take no places any more.
+    pub(super) fn unbind(&mut self) {
+        self.bound = None;
+    }
+
     /// From now on frames take their place among those of all clients.
     pub(super) fn bound_by(&mut self, intake: Intake) {
         self.bound = Some(Bound { intake, held: None });
@@ -75,7 +79,7 @@ impl FrameReader {
     pub(super) async fn place(&mut self, frame: &Frame) -> Option<Held> {
         let bound = self.bound.as_mut()?;
         match bound.held.take() {
-            Some((held, _)) => Some(held),
+            Some((held, ..)) => Some(held),
             None => Some(bound.intake.take(frame.bytes()).await),
         }
     }
@@ -102,18 +106,19 @@ impl FrameReader {
         }
     }
 
-    /// The next piece of the stream. A frame that has begun has its place first, and must come in time then.
+    /// The next piece of the stream. A long frame that has begun has its place first, and must go on coming then.
     async fn read_piece(&mut self) -> Result<Result<Option<Chunk>, ReadError>, ReadFailure> {
         let read = self.stream.read_chunk(PIECE_BYTES, true);
-        let (Some(bound), Some(bytes)) = (&mut self.bound, self.assembler.begun_bytes()) else {
+        let begun = self.assembler.begun_bytes().filter(|(_, came)| *came >= SHORT_BYTES);
+        let (Some(bound), Some((bytes, came))) = (&mut self.bound, begun) else {
             return Ok(read.await);
         };
-        let within = arrives_within(bytes);
-        let (_, until) = match &mut bound.held {
+        let (_, since, had) = match &mut bound.held {
             Some(held) => held,
-            none => none.insert((bound.intake.take(bytes).await, Instant::now() + within)),
+            none => none.insert((bound.intake.take(bytes).await, Instant::now(), came)),
         };
-        timeout_at(*until, read).await.map_err(|_| ReadFailure::Slow(bytes, within))
+        let until = *since + patience(came - *had);
+        timeout_at(until, read).await.map_err(|_| ReadFailure::Slow(bytes, came))
     }
 
     /// Tells the other side that nothing more is read.

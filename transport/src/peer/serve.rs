@@ -251,11 +251,16 @@ async fn read_requests(
             Form::OneWay => shared.counters.tells.add_one(),
             form => return Failure::Form(form),
         }
-        let held = reader.place(&frame).await;
+        // Only raw bodies are kept as they came; of others what was read of them is left, which is bounded where it is kept.
+        let (kept, given_back) = match reader.place(&frame).await {
+            held if frame.bodies.is_empty() => (None, held),
+            held => (held, None),
+        };
         let counters = Arc::clone(&shared.counters);
-        let place = (frame.bytes(), held);
+        let place = (frame.bytes(), kept);
         let responder = Responder::new(Arc::clone(answers), counters, frame.head, place, limit);
         service.request(caller, Request { frame, responder });
+        drop(given_back);
         tokio::task::coop::consume_budget().await;
     }
 }
@@ -305,6 +310,7 @@ async fn take_channel(
     }
     match reader.next().await {
         Ok(Some(opening)) if opening.head.form == Form::Open => {
+            reader.unbind();
             let offer = ChannelOffer { stream, reader, head: opening.head, limit, counters };
             service.channel(caller, opening, offer);
         }
