@@ -13,7 +13,7 @@ use serde::de::DeserializeOwned;
 /// A new version of a message appends enum variants or gets a new kind; the receiver refuses a version it does not know.
 pub trait Message: Serialize + DeserializeOwned + Send + std::fmt::Debug + 'static {
     /// Unique among all messages of the workspace. Ranges: 1 to 99 transport, 100 to 199 partition and replication,
-    /// 200 to 299 cluster, 300 to 399 group, 400 and up custom actors.
+    /// 200 to 299 cluster, 300 to 349 group, 350 to 369 transactions, 400 and up custom actors.
     const KIND: u16;
     /// Version of the header's form.
     const VERSION: u16 = 1;

@@ -111,6 +111,8 @@ const ACTORS: &[&str] = &[
     "node_agent",
     "group_supervisor",
     "group_coordinator",
+    "transaction_supervisor",
+    "transaction_coordinator",
     "producer_router",
 ];
 const INVARIANTS: &[&str] = &[

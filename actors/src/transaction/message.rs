@@ -60,7 +60,7 @@ mod tests {
             partitions: vec![("t".to_owned(), 3)],
             adds: Some(2),
         };
-        assert_eq!(hex(&verify), "0269640a0401017406010".to_owned() + "4");
+        assert_eq!(hex(&verify), "0269640a04010174060104");
         let marker =
             EndMarker { producer_id: ProducerId(5), producer_epoch: 2, coordinator_epoch: 7, commits: true };
         let partition = PartitionId { topic: TopicId(Uuid::from_bytes([0xab; 16])), index: 2 };

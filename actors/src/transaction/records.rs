@@ -1,7 +1,7 @@
 //! What `__transaction_state` holds: one record for each transactional id, in Kafka's own schemas (TransactionLogKey 0,
 //! TransactionLogValue 0 and 1 read, 1 written).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use millstream_transport::kafka::messages::transaction_log::{
@@ -79,12 +79,11 @@ pub fn decode(key: &[u8], value: Option<&[u8]>) -> Result<(Arc<str>, Option<Tran
     let state = TransactionState::from_number(value.transaction_status)
         .ok_or(RecordError::State(value.transaction_status))?;
     let known = |id: i64| (id >= 0).then_some(ProducerId(id));
-    let topics = value.transaction_partitions.iter().flat_map(|topics| topics.iter());
-    let partitions = topics.flat_map(|topic| {
+    let mut partitions = BTreeSet::new();
+    for topic in value.transaction_partitions.iter().flat_map(|topics| topics.iter()) {
         let name: Arc<str> = Arc::from(&*topic.topic);
-        let indexes: Vec<i32> = topic.partition_ids.iter().collect();
-        indexes.into_iter().map(move |index| (Arc::clone(&name), index))
-    });
+        partitions.extend(topic.partition_ids.iter().map(|index| (Arc::clone(&name), index)));
+    }
     let transaction = Transaction {
         producer_id: ProducerId(value.producer_id),
         previous_producer_id: known(value.previous_producer_id),
@@ -93,7 +92,7 @@ pub fn decode(key: &[u8], value: Option<&[u8]>) -> Result<(Arc<str>, Option<Tran
         last_producer_epoch: NO_EPOCH,
         timeout_ms: value.transaction_timeout_ms,
         state,
-        partitions: partitions.collect(),
+        partitions,
         started_ms: Some(value.transaction_start_timestamp_ms).filter(|ms| *ms >= 0),
         updated_ms: value.transaction_last_update_timestamp_ms,
         client_version: value.client_transaction_version,
