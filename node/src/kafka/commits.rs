@@ -17,6 +17,9 @@ pub(super) struct AskedTopic {
     pub(super) partitions: Vec<(i32, Option<PartitionId>)>,
 }
 
+/// A coordinator's answer.
+type Committed = Result<Vec<(PartitionId, Result<(), Refusal>)>, Refusal>;
+
 /// What became of each partition.
 pub(super) struct Codes {
     each: BTreeMap<PartitionId, Result<(), Refusal>>,
@@ -25,7 +28,7 @@ pub(super) struct Codes {
 
 impl Codes {
     /// Of a coordinator's answer.
-    pub(super) fn of(committed: Result<Vec<(PartitionId, Result<(), Refusal>)>, Refusal>) -> Self {
+    pub(super) fn of(committed: Committed) -> Self {
         match committed {
             Ok(each) => Self { each: each.into_iter().collect(), all: None },
             Err(refusal) => Self { each: BTreeMap::new(), all: Some(refusal.code) },
