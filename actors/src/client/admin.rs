@@ -156,7 +156,7 @@ impl Admin {
         Ok(found.into_iter().filter_map(|(id, listed)| Some((names.remove(&id)?, listed))).collect())
     }
 
-    /// Deletes the records of a partition that lie before an offset, or all that are committed; where it begins then. In
+    /// Deletes the records of a partition that lie before an offset, or all that are committed at the call; where it begins then. In
     /// vain for compacted topics, whose records are deleted by tombstones.
     pub async fn delete_records(
         &self,
@@ -166,13 +166,19 @@ impl Admin {
         let topic = self.client.metadata.topic(&of.topic, self.within()).await?;
         let unknown = || ClientError::UnknownTopic(of.to_string());
         let id = topic.partition(of.partition).ok_or_else(unknown)?;
+        // Where "all" ends is found out once: tried again, it would take what was produced after the call.
+        let before = match before {
+            Some(before) => before,
+            None => self.end_of(id).await?,
+        };
         let mut tries = Tries::begin("deleting records", self.within());
         loop {
             let view = self.client.metadata.ready(tries.left()).await?;
             if let Some((leader, _)) = view.leader(id) {
                 let deadline = tries.left().min(self.client.settings.request_timeout);
-                let timeout_ms = u32::try_from(deadline.as_millis()).unwrap_or(u32::MAX);
-                let message = DeleteRecords { timeout_ms, parts: vec![(id, before)] };
+                // The leader gives up first: its refusal says more than an answer that does not come.
+                let timeout_ms = u32::try_from((deadline * 3 / 4).as_millis()).unwrap_or(u32::MAX);
+                let message = DeleteRecords { timeout_ms, parts: vec![(id, Some(before))] };
                 let link = &*self.client.link;
                 match Asks::<DeleteRecords>::ask(link, &Target::Node(leader), message, deadline).await {
                     Ok(answer) => match answer.parts.into_iter().next() {
@@ -186,6 +192,13 @@ impl Admin {
             self.client.metadata.refresh();
             tries.pause().await?;
         }
+    }
+
+    /// Up to where the records of a partition are committed.
+    async fn end_of(&self, id: PartitionId) -> Result<Offset, ClientError> {
+        let found = list_offsets(&self.client, BTreeMap::from([(id, OffsetSpec::Latest)])).await?;
+        let end = found.get(&id).and_then(|listed| listed.offset);
+        end.ok_or_else(|| ClientError::UnknownTopic(id.to_string()))
     }
 
     fn coordinator(&self, group: &str) -> Coordinator {

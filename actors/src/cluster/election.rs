@@ -15,7 +15,7 @@ mod decided;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-pub(super) use asked::asked;
+pub(super) use asked::{asked, is_needed};
 pub(super) use decided::decided;
 
 use crate::ids::{LeaderEpoch, Member, NodeId, Offset, PartitionId};

@@ -14,6 +14,7 @@ use tokio::sync::{Mutex, Semaphore};
 use tokio::time::{Instant, timeout, timeout_at};
 
 use super::controller::ControllerHandle;
+use super::election::is_needed;
 use super::message::nodes::{ClientAnswer, ClientRequest};
 use super::message::voters::{DescribeQuorum, QuorumDescription};
 use super::message::{
@@ -29,6 +30,9 @@ use crate::image::Image;
 
 mod hand_over;
 mod served;
+
+/// Elections asked for at a time: together with what else a controller has to do, they fit into one entry.
+const ELECTIONS_A_REQUEST: usize = 4000;
 
 /// How a front works.
 #[derive(Clone, Copy, Debug)]
@@ -216,20 +220,43 @@ impl<P: Peers> ClusterFront<P> {
         done(answered, |_| leads)
     }
 
-    /// Elects leaders; what became of each.
+    /// Elects leaders; what became of each. Many are asked for in several requests: once one of them is refused, so are
+    /// those that it and the rest would have been for.
     pub async fn elect_leaders(
         &self,
         partitions: Vec<PartitionId>,
         kind: ElectionKind,
     ) -> Result<Vec<(PartitionId, Result<(), Refusal>)>, Refusal> {
-        let answered = self.client(ClientRequest::ElectLeaders(partitions, kind)).await;
+        let mut each = Vec::with_capacity(partitions.len());
+        for some in partitions.chunks(ELECTIONS_A_REQUEST) {
+            match self.elect_some(some, kind).await {
+                Ok(elected) => each.extend(elected),
+                Err(refusal) if each.is_empty() => return Err(refusal),
+                Err(refusal) => {
+                    let left = partitions.iter().skip(each.len());
+                    each.extend(left.map(|id| (*id, Err(refusal.clone()))));
+                    break;
+                }
+            }
+        }
+        Ok(each)
+    }
+
+    async fn elect_some(
+        &self,
+        partitions: &[PartitionId],
+        kind: ElectionKind,
+    ) -> Result<Vec<(PartitionId, Result<(), Refusal>)>, Refusal> {
+        let before = self.image();
+        let answered = self.client(ClientRequest::ElectLeaders(partitions.to_vec(), kind)).await;
         let repeated = answered.repeated;
         match answered.answer? {
             ClientAnswer::Elected(mut each) => {
-                for (_, result) in &mut each {
-                    // An earlier attempt, whose answer was lost, has done it.
+                for (id, result) in &mut each {
+                    // An earlier attempt, whose answer was lost, has done it, if it was to be done.
+                    let was_needed = before.partition(*id).is_some_and(|state| is_needed(state, kind));
                     let is_done = |refusal: &mut Refusal| refusal.code == ErrorCode::ElectionNotNeeded;
-                    if repeated && result.as_mut().err().is_some_and(is_done) {
+                    if repeated && was_needed && result.as_mut().err().is_some_and(is_done) {
                         *result = Ok(());
                     }
                 }

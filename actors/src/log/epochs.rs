@@ -47,11 +47,11 @@ impl Epochs<'_> {
         Some((*known, end))
     }
 
-    /// The same as Kafka's clients are told it: nothing of an epoch greater than all that are known here, and of one
-    /// below them all that it ended where the first begins.
+    /// The same as Kafka's clients are told it: nothing of an epoch greater than all that are known here, nor of
+    /// none (-1), and of one below them all that it ended where the first begins.
     #[must_use]
     pub fn end_as_asked(&self, epoch: LeaderEpoch) -> Option<(LeaderEpoch, Offset)> {
-        if self.last().is_none_or(|last| epoch > last) {
+        if epoch < LeaderEpoch(0) || self.last().is_none_or(|last| epoch > last) {
             return None;
         }
         let before_all = || self.cache.entries.first().map(|(_, start)| (epoch, *start));
@@ -178,9 +178,10 @@ mod tests {
         let mut cache = cache();
         cache.advance_start(Offset(12));
         let epochs = Epochs { cache: &cache, end: Offset(30) };
-        let told = [1, 4, 5, 6, 7, 8]
+        let told = [-1, 1, 4, 5, 6, 7, 8]
             .map(|epoch| epochs.end_as_asked(LeaderEpoch(epoch)).map(|(epoch, end)| (epoch.0, end.0)));
-        let expected = [Some((1, 12)), Some((4, 12)), Some((5, 20)), Some((5, 20)), Some((7, 30)), None];
+        let expected =
+            [None, Some((1, 12)), Some((4, 12)), Some((5, 20)), Some((5, 20)), Some((7, 30)), None];
         assert_eq!(told, expected);
         let empty = EpochCache::default();
         assert_eq!(Epochs { cache: &empty, end: Offset(0) }.end_as_asked(LeaderEpoch(0)), None);

@@ -99,6 +99,8 @@ pub(super) fn recover(
     let known = found.known_epochs(shared)?;
     let mut epochs = known.clone().unwrap_or_else(|| found.epochs_of_batches(shared));
     let scan = Scan::run(shared, &found.segments, &entry, Known { epochs: known }, &mut epochs, config)?;
+    // The file of epochs is not written anew whenever the log's start moves.
+    epochs.advance_start(entry.log_start.min(scan.end));
     let doubts = doubts(&entry, &scan, config);
     let log = Log {
         directory: Arc::clone(directory),

@@ -29,7 +29,7 @@ use crate::record::EndMarker;
 const WAIT_MAX: Duration = Duration::from_secs(300);
 
 /// The parts of a request may name so many partitions.
-const PARTS_MAX: usize = 100_000;
+pub const PARTS_MAX: usize = 100_000;
 
 /// Where epochs end, for each partition asked about; `None` where its log knows nothing of the epoch.
 pub type EpochEnds = Vec<(PartitionId, Result<Option<EpochEnd>, Refusal>)>;

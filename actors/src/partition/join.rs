@@ -96,7 +96,8 @@ struct Fetching {
     parts: Vec<(PartitionId, Option<Result<Fetched, Refusal>>)>,
     unvisited: usize,
     waiting: usize,
-    refused: bool,
+    /// A part was refused, or its asker is to cut its log.
+    urgent: bool,
     /// Its time is up.
     expired: bool,
     bytes: usize,
@@ -113,6 +114,13 @@ pub struct Visit {
     pub waits: bool,
 }
 
+impl Visit {
+    /// Whether the whole fetch is answered at once because of it: the asker has to do something about it.
+    fn is_urgent(&self) -> bool {
+        !self.waits && !self.now.as_ref().is_ok_and(|fetched| fetched.diverging.is_none())
+    }
+}
+
 impl FetchJoin {
     /// A fetch over these partitions.
     pub fn new(
@@ -127,7 +135,7 @@ impl FetchJoin {
             parts,
             unvisited,
             waiting: 0,
-            refused: false,
+            urgent: false,
             expired: false,
             bytes: 0,
             min_bytes,
@@ -173,7 +181,7 @@ impl FetchJoin {
         let mut state = self.lock();
         state.unvisited -= 1;
         state.waiting += usize::from(visit.waits);
-        state.refused |= visit.now.is_err() && !visit.waits;
+        state.urgent |= visit.is_urgent();
         state.put(place, visit.now);
         self.finish_if_done(&mut state);
         visit.waits && state.answer.is_some()
@@ -184,7 +192,7 @@ impl FetchJoin {
         let mut state = self.lock();
         if !visit.waits {
             state.waiting -= 1;
-            state.refused |= visit.now.is_err();
+            state.urgent |= visit.is_urgent();
         }
         state.put(place, visit.now);
         self.finish_if_done(&mut state);
@@ -199,7 +207,7 @@ impl FetchJoin {
     }
 
     fn finish_if_done(&self, state: &mut MutexGuard<'_, Fetching>) {
-        let enough = state.bytes >= state.min_bytes || state.refused;
+        let enough = state.bytes >= state.min_bytes || state.urgent;
         let satisfied = enough || state.expired || state.waiting == 0;
         if state.unvisited == 0 && satisfied {
             state.finish();
@@ -296,5 +304,42 @@ impl Drop for FetchPlace {
         } else {
             self.join.visited(self.place, visit);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc::channel;
+
+    use bytes::Bytes;
+
+    use super::super::message::EpochEnd;
+    use super::super::state::fixture::partition;
+    use super::*;
+    use crate::ids::{LeaderEpoch, Offset};
+
+    fn looked(diverging: Option<EpochEnd>, waits: bool) -> Visit {
+        let now = Fetched {
+            high_watermark: Offset(4),
+            log_start_offset: Offset(0),
+            diverging,
+            last_stable_offset: Offset(4),
+            aborted: Vec::new(),
+            batches: Bytes::new(),
+        };
+        Visit { now: Ok(now), waits }
+    }
+
+    #[test]
+    fn a_fetch_is_answered_at_once_where_a_part_of_it_is_of_another_history() {
+        let (send, receive) = channel();
+        let bounds = FetchBounds { min_bytes: 1, max_bytes: 100, memory: Budget::new(100) };
+        let other = PartitionId { index: 1, ..partition() };
+        let join = FetchJoin::new([partition(), other], bounds, move |answer| send.send(answer).unwrap());
+        assert!(join.visited(0, looked(None, true)));
+        assert!(receive.try_recv().is_err(), "the other part has not looked");
+        let diverging = EpochEnd { epoch: LeaderEpoch(2), end: Offset(4) };
+        join.visited(1, looked(Some(diverging), false));
+        assert_eq!(receive.try_recv().unwrap().parts.len(), 2);
     }
 }

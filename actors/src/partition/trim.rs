@@ -78,7 +78,14 @@ impl Trims {
 
     /// The own log start is on disk up to here.
     pub fn is_kept(&mut self, start: Offset) {
-        self.kept = self.kept.max(start);
+        // What was asked for before the log began anew, lower, says nothing of the new one.
+        self.kept = self.kept.max(start.min(self.asked));
+    }
+
+    /// The log was begun anew and begins at `start`, which may be lower than before.
+    pub fn restart(&mut self, start: Offset) {
+        self.asked = self.asked.min(start);
+        self.kept = self.kept.min(start);
     }
 
     /// A follower has so much on disk.
@@ -91,10 +98,11 @@ impl Trims {
         self.followers.clear();
     }
 
-    /// Answers those for which every one of these members has come so far.
-    pub fn release(&mut self, me: Member, members: impl Iterator<Item = Member>) {
+    /// Answers those for which every one of these members has come so far. The log start that they were answered with, if
+    /// there were any.
+    pub fn release(&mut self, me: Member, members: impl Iterator<Item = Member>) -> Option<Offset> {
         if self.waiting.is_empty() {
-            return;
+            return None;
         }
         let start = |member: Member| match self.followers.get(&member) {
             _ if member == me => self.kept,
@@ -102,9 +110,12 @@ impl Trims {
             None => Offset::ZERO,
         };
         let least = members.map(start).min().unwrap_or(self.kept).min(self.kept);
+        let mut answered = None;
         for done in self.waiting.extract_if(.., |waiting| waiting.before <= least) {
             done.reply.send(Ok(least));
+            answered = Some(least);
         }
+        answered
     }
 
     /// Refuses those whose time is up. The log start has moved nevertheless.
@@ -162,6 +173,18 @@ mod tests {
         trims.reported(other, Offset(5));
         trims.release(me, [me, other].into_iter());
         assert_eq!(answer.try_recv(), Ok(Ok(Offset(5))));
+    }
+
+    #[test]
+    fn a_log_begun_anew_with_a_lower_start_counts_from_there() {
+        let mut trims = Trims::new(Offset(3));
+        assert!(trims.begins_at(Offset(9)));
+        trims.restart(Offset(2));
+        trims.is_kept(Offset(9));
+        assert_eq!(trims.kept(), Offset(2), "what was kept is another log's");
+        assert!(trims.begins_at(Offset(5)));
+        trims.is_kept(Offset(5));
+        assert_eq!(trims.kept(), Offset(5));
     }
 
     #[test]

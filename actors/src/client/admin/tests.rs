@@ -84,6 +84,31 @@ fn records_are_deleted_at_the_leader_wherever_it_is() {
 }
 
 #[test]
+fn a_deletion_of_all_that_is_tried_again_spares_what_came_after_the_call() {
+    simulation::run(2, |run| async move {
+        let cluster = FakeCluster::new(3);
+        let id = cluster.topic("t", 1);
+        let client = cluster.client(&run);
+        let producer = client.producer(ProducerSettings::default()).await.unwrap();
+        let produce =
+            async || producer.send(ProducerRecord::to("t").partition(0)).await.unwrap().await.unwrap();
+        for _ in 0..10 {
+            produce().await;
+        }
+        cluster.lock().refusals.push_back(ErrorCode::RequestTimedOut);
+        let (admin, of) = (client.admin(), TopicPartition::new("t", 0));
+        let (deleted, ()) = tokio::join!(admin.delete_records(&of, None), async {
+            while !cluster.lock().refusals.is_empty() {
+                tokio::time::sleep(std::time::Duration::from_millis(1)).await;
+            }
+            produce().await;
+        });
+        assert_eq!(deleted.unwrap(), Offset(10));
+        assert_eq!(cluster.lock().partitions[&at(id, 0)].end, Offset(11));
+    });
+}
+
+#[test]
 fn a_groups_offsets_are_set_read_and_deleted() {
     simulation::run(3, |run| async move {
         let cluster = FakeCluster::new(2);

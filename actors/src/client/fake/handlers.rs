@@ -310,6 +310,9 @@ impl State {
         id: PartitionId,
         before: Option<Offset>,
     ) -> Result<Offset, Refusal> {
+        if let Some(code) = self.refusals.pop_front() {
+            return Err(Refusal::new(code, "by the test's wish"));
+        }
         let log = self.led_by(node, id)?;
         let before = before.unwrap_or(log.end);
         if before > log.end {

@@ -519,3 +519,37 @@ fn an_unclean_election_is_made_only_without_a_leader_and_where_the_topic_allows_
         assert_eq!(ask(&image), expected);
     }
 }
+
+#[test]
+fn an_unclean_election_asked_for_gives_what_the_controller_would_and_passes_over_nobody_who_has_more() {
+    let ask = |image: &Image| {
+        let asked = asked(image, id(), ElectionKind::Unclean);
+        asked.map(|made| made.choice).map_err(|refusal| refusal.code)
+    };
+    let unclean = [("unclean.leader.election.enable", "true")];
+    let mut image = three_with(&unclean);
+    for node in [1, 2] {
+        done(&mut image, fence(node, 1));
+        settle(&mut image);
+    }
+    assert_eq!((leader(&image), in_sync(&image)), (Some(3), vec![3]));
+    restart(&mut image, 1, 2, vec![]);
+    done(&mut image, fence(3, 1));
+    let nobody = election(id(), &state(&image, id()), Choice::Nobody);
+    done(&mut image, Command::ElectLeaders { elections: vec![nobody] });
+    restart(&mut image, 3, 2, vec![]);
+    let clean = Choice::Lead { leader: NodeId(3), in_sync: vec![NodeId(3)] };
+    assert_eq!(ask(&image), Ok(clean), "it lacks nothing, and others stand before it in the list");
+
+    let mut image = three_with(&unclean).recovered();
+    restart(&mut image, 2, 2, vec![]);
+    assert_eq!(ask(&image), Err(ErrorCode::EligibleLeadersNotAvailable), "others have not told yet");
+    tell(&mut image, 1, 1, 4, 90);
+    tell(&mut image, 2, 2, 5, 80);
+    tell(&mut image, 3, 1, 5, 70);
+    assert_eq!(
+        ask(&image),
+        Ok(Choice::Alone { leader: member(2, 2), unclean: false }),
+        "it reaches furthest"
+    );
+}

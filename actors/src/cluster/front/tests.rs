@@ -234,3 +234,36 @@ async fn a_controller_that_fails_once_is_asked_again() {
     cluster.quorum.failures.store(3, Ordering::Relaxed);
     cluster.fronts[&3].create_topic(named("flights")).await.unwrap();
 }
+
+#[tokio::test(start_paused = true)]
+async fn an_election_that_was_not_needed_is_not_told_as_made_where_it_had_to_be_asked_for_twice() {
+    let (cluster, _agents) = running().await;
+    cluster.fronts[&1].create_topic(named("flights")).await.unwrap();
+    pass(100).await;
+    let ids: Vec<_> =
+        cluster.image().topics().iter().flat_map(|topic| topic.ids()).map(|(id, _)| id).collect();
+    cluster.peers.cut(3);
+    let (elected, ()) =
+        tokio::join!(cluster.fronts[&3].elect_leaders(ids.clone(), ElectionKind::Preferred), async {
+            pass(100).await;
+            cluster.peers.heal();
+        });
+    let elected = elected.unwrap();
+    assert_eq!(elected.iter().map(|(id, _)| *id).collect::<Vec<_>>(), ids);
+    for (_, result) in elected {
+        assert_eq!(result.unwrap_err().code, ErrorCode::ElectionNotNeeded);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn elections_for_more_partitions_than_one_entry_takes_are_asked_for_in_parts() {
+    let (cluster, _agents) = running().await;
+    let topic = TopicId(uuid::Uuid::from_u128(404));
+    let ids: Vec<_> = (0..9_000).map(|index| PartitionId { topic, index }).collect();
+    let elected = cluster.fronts[&3].elect_leaders(ids.clone(), ElectionKind::Unclean).await.unwrap();
+    assert_eq!(elected.iter().map(|(id, _)| *id).collect::<Vec<_>>(), ids);
+    let unknown = |result: &Result<(), Refusal>| {
+        result.as_ref().is_err_and(|refusal| refusal.code == ErrorCode::UnknownTopicOrPartition)
+    };
+    assert!(elected.iter().all(|(_, result)| unknown(result)));
+}

@@ -76,22 +76,24 @@ impl ClassicGroup {
         self.check_generation(&committer.member, committer.generation)
     }
 
-    /// Whether offsets of a topic may be deleted, or why not: of members that are no consumers nobody knows what they
-    /// read, so that they have to be gone.
-    pub fn check_offset_delete(&self, topic: &str, has_offsets: bool) -> Result<(), Refusal> {
+    /// Whether any offsets may be deleted, or why not: of members that are no consumers nobody knows what they read, so
+    /// that they have to be gone.
+    pub fn check_offsets_delete(&self, has_offsets: bool) -> Result<(), Refusal> {
         let is_consumer = self.protocol_type.as_deref() == Some(CONSUMER);
         match self.state {
-            ClassicState::Dead => return Err(refusal::not_found(&self.id)),
-            ClassicState::Empty if self.is_nothing() && !has_offsets => {
-                return Err(refusal::not_found(&self.id));
-            }
-            ClassicState::Empty => {}
-            _ if is_consumer => {}
+            ClassicState::Dead => Err(refusal::not_found(&self.id)),
+            ClassicState::Empty if self.is_nothing() && !has_offsets => Err(refusal::not_found(&self.id)),
+            ClassicState::Empty => Ok(()),
+            _ if is_consumer => Ok(()),
             _ => {
                 let text = format!("group {} has {} members; stop them first", self.id, self.members.len());
-                return Err(Refusal::new(ErrorCode::NonEmptyGroup, text));
+                Err(Refusal::new(ErrorCode::NonEmptyGroup, text))
             }
         }
+    }
+
+    /// Whether those of a topic may be.
+    pub fn check_topic_delete(&self, topic: &str) -> Result<(), Refusal> {
         if self.is_subscribed_to(topic) {
             let text = format!("members of group {} subscribe to {topic}; stop them first", self.id);
             return Err(Refusal::new(ErrorCode::GroupSubscribedToTopic, text));

@@ -126,8 +126,10 @@ impl Coordinator {
             Err(refusal) => return reply.give(Err(refusal)),
         };
         request.partitions.retain(|partition| !kept.contains_key(partition));
+        // Of a group that has members of the classic protocol and no commits, no record may speak yet.
+        let is_known = self.classic.is_some();
         self.decide(Some(reply), |machine, around| {
-            let mut decision = machine.delete_offsets(around, &request);
+            let mut decision = machine.delete_offsets(around, &request, is_known);
             if let Ok(each) = &mut decision.answer {
                 each.extend(kept.into_iter().map(|(partition, refusal)| (partition, Err(refusal))));
             }
@@ -138,16 +140,13 @@ impl Coordinator {
     fn kept_from_deletion(&self, request: &OffsetDelete) -> Result<BTreeMap<PartitionId, Refusal>, Refusal> {
         let mut kept = BTreeMap::new();
         let Some(classic) = &self.classic else { return Ok(kept) };
-        let has_offsets = !self.machine.group().offsets.is_empty();
+        // Once for the whole, also where no topic of it is known.
+        classic.group.check_offsets_delete(!self.machine.group().offsets.is_empty())?;
         let topics = self.leadership.topics();
         for partition in &request.partitions {
             let Some((topic, _)) = topics.identified(partition.topic) else { continue };
-            match classic.group.check_offset_delete(&topic, has_offsets) {
-                Ok(()) => {}
-                Err(refusal) if refusal.code == ErrorCode::GroupSubscribedToTopic => {
-                    kept.insert(*partition, refusal);
-                }
-                Err(refusal) => return Err(refusal),
+            if let Err(refusal) = classic.group.check_topic_delete(&topic) {
+                kept.insert(*partition, refusal);
             }
         }
         Ok(kept)

@@ -134,8 +134,14 @@ impl Turn<'_> {
         }
     }
 
-    pub(super) fn delete_offsets(&mut self, request: &OffsetDelete) -> Result<PerPartition, Refusal> {
-        self.check_exists(&request.group)?;
+    pub(super) fn delete_offsets(
+        &mut self,
+        request: &OffsetDelete,
+        is_known: bool,
+    ) -> Result<PerPartition, Refusal> {
+        if !is_known {
+            self.check_exists(&request.group)?;
+        }
         let each = request.partitions.iter().map(|partition| {
             let deleted = self.topic_of(partition).and_then(|topic| {
                 if self.group().is_subscribed_to(&topic) {

@@ -295,13 +295,17 @@ impl ConsumerGroup {
         self.group.pending.partitions()
     }
 
-    /// Deletes committed offsets of topics that no member subscribes to.
+    /// Deletes committed offsets of topics that no member subscribes to. Where nothing is recorded of the group, it is
+    /// refused, unless it is known otherwise that there is such a group.
     pub fn delete_offsets(
         &mut self,
         around: &Surroundings<'_>,
         request: &OffsetDelete,
+        is_known: bool,
     ) -> Decision<Vec<(PartitionId, Result<(), Refusal>)>> {
-        self.decide(around, |turn| -> Result<PerPartition, Refusal> { turn.delete_offsets(request) })
+        self.decide(around, |turn| -> Result<PerPartition, Refusal> {
+            turn.delete_offsets(request, is_known)
+        })
     }
 
     /// Ends a group that has no members.

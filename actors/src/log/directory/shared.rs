@@ -220,10 +220,7 @@ impl Shared {
     /// Writes the table. Blocks. A failure is latched.
     pub(in crate::log) fn write_table(&self) -> Result<(), LogError> {
         if self.health.has_failed() {
-            let failed = self.health.check();
-            let waiting = std::mem::take(&mut *lock(&self.table_waiting));
-            tell(waiting, &failed);
-            return failed;
+            return self.refuse_waiting();
         }
         let mut writer = lock(&self.writer);
         // Those that come later may be needed by a start that finds this table.
@@ -243,7 +240,21 @@ impl Shared {
     /// Somebody waits for a table that is written from now on; it is wanted.
     pub(in crate::log) fn await_table(&self, done: TableDone) {
         lock(&self.table_waiting).push(done);
+        // One latched since the caller has looked has told those that waited before.
+        if self.health.has_failed() {
+            // They are told.
+            let _ = self.refuse_waiting();
+            return;
+        }
         self.want_table();
+    }
+
+    /// The directory has failed: no table will be written any more. The failure.
+    fn refuse_waiting(&self) -> Result<(), LogError> {
+        let failed = self.health.check();
+        let waiting = std::mem::take(&mut *lock(&self.table_waiting));
+        tell(waiting, &failed);
+        failed
     }
 
     /// Whether somebody waits for a table.

@@ -181,6 +181,8 @@ fn the_start_can_be_advanced_within_a_segment_and_stays_so() {
     let (log, recovery) = open_log(&open_at(&world, root.path()).unwrap());
     assert_eq!((log.start(), recovery.high_watermark), (Offset(6), Offset(8)));
     assert_eq!(log.epochs().epoch_of(Offset(6)), Some(LeaderEpoch(6)));
+    let gone = log.epochs().end_as_asked(LeaderEpoch(2));
+    assert_eq!(gone, Some((LeaderEpoch(2), Offset(6))), "nothing is told to end where nothing is any more");
 }
 
 #[test]

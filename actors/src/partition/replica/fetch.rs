@@ -118,15 +118,20 @@ impl Replica {
             return refuse(refusal, false);
         }
         let (log, mark) = (self.state.log(), self.state.high_watermark());
-        if part.offset > mark.value() && !mark.is_confirmed() {
-            return refuse(not_known_yet(), true);
-        }
-        if part.offset < log.start || part.offset > log.end {
+        let out_of_range = || {
             let text = format!("offset {} is not in {}..{}", part.offset, log.start, log.end);
-            return refuse(Refusal::new(ErrorCode::OffsetOutOfRange, text), false);
+            Refusal::new(ErrorCode::OffsetOutOfRange, text)
+        };
+        if part.offset < log.start {
+            return refuse(out_of_range(), false);
         }
+        // One who read beyond the end, in an epoch that ended earlier here, is told where: only so it goes back there.
+        let is_unknown = part.offset > mark.value() && !mark.is_confirmed();
         match self.divergence(part) {
+            Ok(None) if is_unknown => return refuse(not_known_yet(), true),
+            Ok(None) if part.offset > log.end => return refuse(out_of_range(), false),
             Ok(None) => {}
+            Err(_) if is_unknown => return refuse(not_known_yet(), true),
             Ok(diverging) => {
                 let now = Ok(Fetched { diverging, ..self.fetched(part, Bytes::new()) });
                 return Looked::Now(Visit { now, waits: false });

@@ -155,6 +155,7 @@ impl Handler<FollowerReported> for Replica {
         let FollowerReported { member, epoch, ends } = reported;
         if self.leads_in(epoch) {
             self.trims.reported(member, ends.log_start);
+            self.step(Input::Begins(epoch, member, ends.log_start));
         }
         self.step(Input::Reported(epoch, member, ends.durable_end));
         self.settle();

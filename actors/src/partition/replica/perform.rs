@@ -22,6 +22,8 @@ impl Replica {
                 if let Err(error) = self.log.begin_epoch(epoch) {
                     return self.log_failed(&error);
                 }
+                // What earlier leaders have promised is on this disk: they waited for it.
+                self.step(Input::Promised(epoch, self.trims.kept()));
                 let (topic, partition) = (self.topic.as_ref(), self.partition);
                 self.shared.events.emit(EpochOpened { topic, partition, epoch, start });
             }
@@ -112,6 +114,7 @@ impl Replica {
             // Where it failed for want of space, say, it is asked for and tried again after a pause.
             return self.step(Input::Interrupted(self.state.epoch()));
         }
+        self.trims.restart(self.log.start());
         let (topic, partition) = (self.topic.as_ref(), self.partition);
         self.shared.events.emit(Truncated { topic, partition, from, to, high_watermark });
         self.rebuild_producers();

@@ -94,7 +94,10 @@ impl Replica {
             self.log.keep_start(Box::new(move |kept| inbox.kept_start(kept.map(|()| start))));
         }
         if let Role::Leader(leader) = self.state.role() {
-            self.trims.release(self.me, leader.in_sync().counted());
+            let epoch = leader.epoch();
+            if let Some(promised) = self.trims.release(self.me, leader.in_sync().counted()) {
+                self.step(Input::Promised(epoch, promised));
+            }
         }
     }
 

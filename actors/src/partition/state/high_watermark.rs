@@ -36,6 +36,12 @@ impl HighWatermark {
         self.confirmed = false;
     }
 
+    /// This replica leads from `epoch_start` on, where its log ends. A member of the set has everything that is committed:
+    /// where that ends is known at once if the value has come so far.
+    pub fn opens_at(&mut self, epoch_start: Offset) {
+        self.confirmed |= self.value == epoch_start;
+    }
+
     /// The leader's value came with its data; it counts up to the end of the own log. True if it moved.
     pub fn hear(&mut self, leaders: Offset, own_end: Offset) -> bool {
         self.raise(leaders.min(own_end))

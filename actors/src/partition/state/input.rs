@@ -17,6 +17,10 @@ pub enum Input {
     Joined(LeaderEpoch, Joined),
     /// Leader: a follower has so much on its disk.
     Reported(LeaderEpoch, Member, Offset),
+    /// Leader: a follower has this log start on its disk.
+    Begins(LeaderEpoch, Member, Offset),
+    /// Leader: nothing before this offset is on any member's disk, and clients count on that.
+    Promised(LeaderEpoch, Offset),
     /// Leader: a follower's session has ended.
     Detached(LeaderEpoch, Member),
     /// Leader: a damaged follower wants out of the set.

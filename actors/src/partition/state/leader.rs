@@ -21,6 +21,8 @@ pub struct Leader {
     followers: BTreeMap<NodeId, Progress>,
     appends: AppendTimes,
     leaving: BTreeSet<Member>,
+    /// Clients were told that nothing before this offset is left: a member that begins earlier would serve it again.
+    promised_start: Offset,
     adopted_at: Duration,
 }
 
@@ -41,6 +43,7 @@ impl Leader {
             followers: BTreeMap::new(),
             appends,
             leaving: BTreeSet::new(),
+            promised_start: Offset::ZERO,
             adopted_at: now,
         }
     }
@@ -135,6 +138,20 @@ impl Leader {
             follower.reported(now, durable_end.min(log.end), log.end);
             follower.regressed &= follower.durable_end < high_watermark;
         }
+    }
+
+    /// A follower has this log start on its disk.
+    pub(super) fn begins(&mut self, member: Member, log_start: Offset) {
+        if let Some(follower) =
+            self.followers.get_mut(&member.node).filter(|follower| follower.member == member)
+        {
+            follower.log_start = log_start;
+        }
+    }
+
+    /// Clients were told that nothing before this offset is left.
+    pub(super) fn promised(&mut self, start: Offset) {
+        self.promised_start = self.promised_start.max(start);
     }
 
     /// The follower's session has ended. What it reported still counts; it has to speak again to be proposed.
@@ -234,6 +251,7 @@ impl Leader {
             !self.set.committed().contains(&follower.member)
                 && follower.speaks
                 && follower.durable_end >= level
+                && follower.log_start >= self.promised_start
                 && follower.lag(now) <= settings.replica_lag_max
         });
         let mut desired: BTreeSet<Member> =

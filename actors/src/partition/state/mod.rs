@@ -141,6 +141,8 @@ impl ReplicaState {
             Input::Tick => self.tick(now, &mut effects),
             Input::Joined(epoch, _)
             | Input::Reported(epoch, ..)
+            | Input::Begins(epoch, ..)
+            | Input::Promised(epoch, _)
             | Input::Detached(epoch, _)
             | Input::Left(epoch, _)
             | Input::Settled(epoch, ..) => {
@@ -218,6 +220,7 @@ impl ReplicaState {
                 // Elected as it is: what recovery found damaged behind the end is given up.
                 effects.push(Effect::Truncate(self.log.end));
             }
+            self.high_watermark.opens_at(self.log.end);
             effects.push(Effect::Opened(new.epoch, self.log.end));
             if self.log.durable_end < self.log.end {
                 effects.push(Effect::Sync);
@@ -438,6 +441,8 @@ fn as_leader(
         Input::Reported(_, member, durable_end) => {
             leader.reported(now, member, durable_end, log, high_watermark);
         }
+        Input::Begins(_, member, log_start) => leader.begins(member, log_start),
+        Input::Promised(_, start) => leader.promised(start),
         Input::Detached(_, member) => leader.detached(member),
         Input::Left(_, member) => {
             let gone = leader.left(member);

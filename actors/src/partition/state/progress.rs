@@ -37,6 +37,8 @@ pub struct Progress {
     waits: u32,
     /// Its log ended before the high watermark when it came: it lost what it had reported (rule 4).
     pub regressed: bool,
+    /// The log start that it has on disk, as far as it has told since its session began.
+    pub log_start: Offset,
     /// It has spoken since its session began and since the controller took it out of the set, if it did. One that
     /// has not is never proposed.
     pub speaks: bool,
@@ -56,6 +58,7 @@ impl Progress {
             awaited_until: None,
             waits: 0,
             regressed: false,
+            log_start: Offset::ZERO,
             speaks: true,
         }
     }

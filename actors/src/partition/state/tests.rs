@@ -58,6 +58,29 @@ fn a_new_leader_confirms_its_high_watermark_when_all_members_have_reported() {
 }
 
 #[test]
+fn a_new_leader_that_knows_its_whole_log_to_be_committed_waits_for_nobody_to_say_so() {
+    assert!(leader_of_three(10, 10).high_watermark().is_confirmed());
+    assert!(leader_of_three(0, 0).high_watermark().is_confirmed(), "a topic just made");
+    assert!(!leader_of_three(10, 9).high_watermark().is_confirmed());
+}
+
+#[test]
+fn a_follower_that_begins_with_what_was_promised_to_be_gone_is_not_let_in() {
+    let mut state = replica(10, 10);
+    state.step(ms(0), Input::Assigned(assignment(2, Some(member(1)), &[member(1)], 1)));
+    state.step(ms(1), Input::Promised(LeaderEpoch(2), Offset(7)));
+    assert_eq!(proposal(&state.step(ms(2), joined(member(2), 10))), None, "it has not said where it begins");
+    let begins = |start| Input::Begins(LeaderEpoch(2), member(2), Offset(start));
+    assert_eq!(proposal(&state.step(ms(3), begins(6))), None);
+    let change = proposal(&state.step(ms(4), begins(7))).unwrap();
+    assert!(change.members.contains(&member(2)), "{change:?}");
+    // Another session: it may have begun anew.
+    let mut state = replica(10, 10);
+    state.step(ms(0), Input::Assigned(assignment(2, Some(member(1)), &[member(1)], 1)));
+    assert!(proposal(&state.step(ms(1), joined(member(2), 10))).is_some(), "nothing was promised");
+}
+
+#[test]
 fn an_election_of_another_life_of_this_node_is_not_taken() {
     let mut state = replica(10, 4);
     let effects = state.step(ms(0), Input::Assigned(assignment(2, Some(life(1, 0)), &[life(1, 0)], 1)));

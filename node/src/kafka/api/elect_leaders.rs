@@ -19,6 +19,9 @@ use super::super::service::{Service, partition, topic};
 const PREFERRED: i8 = 0;
 const UNCLEAN: i8 = 1;
 
+/// The first version with an error of the whole; before, each partition has it.
+const ERROR_FROM: i16 = 1;
+
 /// What became of each partition asked for, by topic.
 type Results = BTreeMap<String, BTreeMap<i32, Result<(), Refusal>>>;
 
@@ -42,18 +45,18 @@ pub(in super::super) fn serve(service: &Arc<Service>, call: Call) {
     let service = Arc::clone(service);
     actix_rt::spawn(async move {
         let Asked { partitions, results, is_all } = asked;
-        match service.cluster.elect_leaders(partitions, kind).await {
+        match service.cluster.elect_leaders(partitions.clone(), kind).await {
             Ok(elected) => respond(&service.image(), call, results, elected, is_all),
+            Err(refusal) if call.version < ERROR_FROM => {
+                let each = partitions.into_iter().map(|id| (id, Err(refusal.clone()))).collect();
+                respond(&service.image(), call, results, each, is_all);
+            }
             Err(refusal) => fail(call, refusal.code),
         }
     });
 }
 
 fn fail(call: Call, code: ErrorCode) {
-    if call.version == 0 {
-        // It has no place for an error of the whole.
-        return call.end(format!("leaders cannot be elected now: {code:?}"));
-    }
     call.answer(&ElectLeadersResponse { error_code: number(code), ..Default::default() });
 }
 

@@ -6,7 +6,6 @@ use millstream_actors::error::ErrorCode;
 use millstream_actors::group::classic::Committer;
 use millstream_actors::group::message::{CommittedOffset, OffsetCommit};
 use millstream_actors::ids::{LeaderEpoch, Offset, PartitionId};
-use millstream_transport::kafka::Uuid;
 use millstream_transport::kafka::messages::offset_commit::OffsetCommitRequest;
 use millstream_transport::kafka::messages::offset_commit::response::{
     OffsetCommitResponse, Partition, Topic,
@@ -16,13 +15,16 @@ use super::super::call::Call;
 use super::super::commits::{AskedTopic, Codes};
 use super::super::service::{Service, topic};
 
+/// The first version that names topics by id.
+const TOPIC_IDS_FROM: i16 = 10;
+
 pub(in super::super) fn serve(service: &Arc<Service>, call: Call) {
     let body = call.body();
     let Some((request, call)) = call.read::<OffsetCommitRequest<'_>>(&body) else { return };
     let image = service.image();
     let mut offsets = Vec::new();
     let asked = request.topics.iter().map(|wanted| {
-        let is_by_id = wanted.topic_id != Uuid::ZERO;
+        let is_by_id = call.version >= TOPIC_IDS_FROM;
         let found = topic(&image, &wanted.name, uuid::Uuid::from_bytes(wanted.topic_id.0));
         let partitions = wanted.partitions.iter().map(|partition| {
             let index = partition.partition_index;

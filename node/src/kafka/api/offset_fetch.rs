@@ -19,6 +19,8 @@ use super::super::service::{Service, topic};
 
 /// The first version that asks for several groups.
 const GROUPS_FROM: i16 = 8;
+/// The first version that names topics by id.
+const TOPIC_IDS_FROM: i16 = 10;
 /// The first version with an error of the whole group.
 const ERROR_FROM: i16 = 2;
 /// The offset that stands for none.
@@ -36,6 +38,7 @@ struct Asked {
 struct AskedTopic {
     name: String,
     id: uuid::Uuid,
+    is_by_id: bool,
     partitions: Vec<i32>,
 }
 
@@ -57,7 +60,8 @@ pub(in super::super) fn serve(service: &Arc<Service>, call: Call) {
     let body = call.body();
     let Some((request, call)) = call.read::<OffsetFetchRequest<'_>>(&body) else { return };
     let is_stable = request.require_stable;
-    let asked = if call.version >= GROUPS_FROM { batched(&request) } else { vec![single(&request)] };
+    let asked =
+        if call.version >= GROUPS_FROM { batched(&request, call.version) } else { vec![single(&request)] };
     let service = Arc::clone(service);
     actix_rt::spawn(async move {
         let mut groups = Vec::with_capacity(asked.len());
@@ -69,7 +73,7 @@ pub(in super::super) fn serve(service: &Arc<Service>, call: Call) {
     });
 }
 
-fn batched(request: &OffsetFetchRequest<'_>) -> Vec<Asked> {
+fn batched(request: &OffsetFetchRequest<'_>, version: i16) -> Vec<Asked> {
     let mut seen = BTreeSet::new();
     let once = request.groups.iter().filter(|group| seen.insert(group.group_id.to_string()));
     let groups = once.map(|group| {
@@ -81,6 +85,7 @@ fn batched(request: &OffsetFetchRequest<'_>) -> Vec<Asked> {
                 let asked = topics.iter().map(|topic| AskedTopic {
                     name: topic.name.into_owned(),
                     id: uuid::Uuid::from_bytes(topic.topic_id.0),
+                    is_by_id: version >= TOPIC_IDS_FROM,
                     partitions: topic.partition_indexes.iter().collect(),
                 });
                 asked.collect()
@@ -99,6 +104,7 @@ fn single(request: &OffsetFetchRequest<'_>) -> Asked {
             let asked = topics.iter().map(|topic| AskedTopic {
                 name: topic.name.into_owned(),
                 id: uuid::Uuid::nil(),
+                is_by_id: false,
                 partitions: topic.partition_indexes.iter().collect(),
             });
             asked.collect()
@@ -143,7 +149,7 @@ fn by_topic(
     let topics = topics.iter().map(|asked| {
         let id = topic(image, &asked.name, asked.id).map(|topic| topic.id);
         let offset = |index: i32| id.map_or(Ok(None), |topic| each(PartitionId { topic, index }));
-        let is_unknown_id = id.is_none() && !asked.id.is_nil();
+        let is_unknown_id = id.is_none() && asked.is_by_id;
         FoundTopic {
             name: asked.name.clone(),
             id: asked.id,

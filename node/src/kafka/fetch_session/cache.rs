@@ -81,12 +81,10 @@ impl Cache {
             return kept;
         }
         if !(has_place(self) && self.has_bytes_for(size)) {
-            let Some(victim) = self.victim(now, size) else { return kept };
+            let victim = self.victim(now, size).filter(|victim| self.has_room_without(*victim, size));
+            let Some(victim) = victim else { return kept };
             self.remove(victim);
             kept.has_evicted = true;
-        }
-        if !(has_place(self) && self.has_bytes_for(size)) {
-            return kept;
         }
         kept.id = self.new_id(random);
         let entry = Entry { session: Arc::new(Mutex::new(session)), began: now, used: now, size };
@@ -134,6 +132,12 @@ impl Cache {
         self.total.bytes + size.bytes <= self.bytes_max
     }
 
+    /// Whether this one's going makes room enough.
+    fn has_room_without(&self, victim: i32, size: Size) -> bool {
+        let freed = self.kept.get(&victim).map_or(0, |entry| entry.size.bytes);
+        self.kept.len() <= self.slots && self.total.bytes - freed + size.bytes <= self.bytes_max
+    }
+
     /// Whose place a new session of this size may have.
     fn victim(&self, now: Duration, size: Size) -> Option<i32> {
         let (used, unused) = self.by_use.first()?;
@@ -141,7 +145,7 @@ impl Cache {
             return Some(*unused);
         }
         let (partitions, smallest) = self.by_size.first()?;
-        (*partitions <= size.partitions).then_some(*smallest)
+        (*partitions < size.partitions).then_some(*smallest)
     }
 
     fn new_id(&self, random: impl Fn() -> u64) -> i32 {
@@ -212,7 +216,7 @@ mod tests {
     }
 
     #[test]
-    fn of_those_in_use_an_old_one_goes_that_is_not_larger() {
+    fn of_those_in_use_an_old_one_goes_that_is_smaller() {
         let mut bench = Bench::new(2);
         bench.keep(0, 5);
         bench.keep(0, 3);
@@ -220,9 +224,10 @@ mod tests {
             assert!(bench.touch(121, id, if id == 1 { 5 } else { 3 }));
         }
         assert_eq!(bench.keep(122, 2), (NO_SESSION, false), "smaller than all");
-        assert_eq!(bench.keep(122, 3), (3, true));
+        assert_eq!(bench.keep(122, 3), (NO_SESSION, false), "two of one size would take turns");
+        assert_eq!(bench.keep(122, 4), (3, true));
         assert_eq!(bench.ids(), [1, 3]);
-        assert_eq!(bench.keep(123, 4), (NO_SESSION, false), "the new one is safe, the old one larger");
+        assert_eq!(bench.keep(123, 5), (NO_SESSION, false), "the new one is safe, the old one larger");
     }
 
     #[test]

@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use millstream_actors::events::kafka::FetchSessionSeries;
+use millstream_actors::partition::front::PARTS_MAX;
 use millstream_transport::kafka::ErrorCode;
 use millstream_transport::kafka::messages::fetch::response::Partition;
 use millstream_transport::world::World;
@@ -89,24 +90,31 @@ impl FetchSessions {
             if id != NO_SESSION {
                 self.change(|cache| cache.remove(id));
             }
+            if wanted.len() > PARTS_MAX {
+                return Err(ErrorCode::InvalidRequest);
+            }
             let kind = if epoch == FINAL_EPOCH { Kind::None } else { Kind::New { by_id } };
             return Ok(Context { parts: wanted, kind });
         }
         let session = self.lock().get(id).ok_or(ErrorCode::FetchSessionIdNotFound)?;
-        let (parts, size, next_epoch) = {
-            let mut session = session.lock().unwrap_or_else(PoisonError::into_inner);
-            session.go_on(epoch, by_id, wanted, &forgotten)?;
-            (session.parts(), session.size(), session.epoch())
-        };
+        let mut going = session.lock().unwrap_or_else(PoisonError::into_inner);
+        going.go_on(epoch, by_id, wanted, &forgotten)?;
+        let (parts, size, next_epoch) = (going.parts(), going.size(), going.epoch());
         if parts.is_empty() {
             self.change(|cache| cache.remove(id));
             return Ok(Context { parts, kind: Kind::None });
         }
+        if parts.len() > PARTS_MAX {
+            self.change(|cache| cache.remove(id));
+            return Err(ErrorCode::InvalidRequest);
+        }
+        // While the session is held: else a later request's size could be counted before this one's.
         let now = self.now();
         if !self.change(|cache| cache.touch(now, id, size)) {
             // The client begins anew, and gets a session if there is room then.
             return Err(ErrorCode::FetchSessionIdNotFound);
         }
+        drop(going);
         Ok(Context { parts, kind: Kind::Going { id, epoch: next_epoch, session } })
     }
 

@@ -89,10 +89,11 @@ fn a_commit_is_a_sign_of_life_a_transactional_one_is_not() {
 #[test]
 fn offsets_of_topics_that_consumers_subscribe_to_are_not_deleted() {
     let check = |bench: &Bench, topic: &str| {
-        bench.group.check_offset_delete(topic, true).map_err(|refusal| refusal.code)
+        let group = &bench.group;
+        group.check_offsets_delete(true).and(group.check_topic_delete(topic)).map_err(|refusal| refusal.code)
     };
     let mut bench = Bench::new();
-    assert_eq!(bench.group.check_offset_delete("t", false).unwrap_err().code, ErrorCode::GroupIdNotFound);
+    assert_eq!(bench.group.check_offsets_delete(false).unwrap_err().code, ErrorCode::GroupIdNotFound);
     assert_eq!(check(&bench, "t"), Ok(()));
     let ids = bench.stable(1);
     assert_eq!((check(&bench, "t"), check(&bench, "u")), (Err(ErrorCode::GroupSubscribedToTopic), Ok(())));
@@ -106,7 +107,8 @@ fn of_consumers_that_cannot_be_understood_every_topic_may_be_subscribed_to() {
     let join = bench.join(JoinGroup { protocols: vec![speaks("range", "!")], ..joining_as("i") });
     bench.wait(3_000);
     bench.joined(join);
-    let refused = bench.group.check_offset_delete("u", true).unwrap_err();
+    bench.group.check_offsets_delete(true).unwrap();
+    let refused = bench.group.check_topic_delete("u").unwrap_err();
     assert_eq!(refused.code, ErrorCode::GroupSubscribedToTopic);
     assert_eq!(bench.group.offsets_kept_from(), KeptFrom::Forever);
 }
@@ -115,7 +117,7 @@ fn of_consumers_that_cannot_be_understood_every_topic_may_be_subscribed_to() {
 fn offsets_of_a_group_of_another_kind_are_deleted_only_without_members() {
     let mut bench = Bench::new();
     bench.join(JoinGroup { protocol_type: "connect".into(), ..joining_as("i") });
-    let refused = bench.group.check_offset_delete("u", true).unwrap_err();
+    let refused = bench.group.check_offsets_delete(true).unwrap_err();
     assert_eq!(refused.code, ErrorCode::NonEmptyGroup);
     assert!(!bench.group.is_subscribed_to("t"));
 }

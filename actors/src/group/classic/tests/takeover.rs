@@ -101,7 +101,7 @@ fn who_waits_when_the_group_goes_elsewhere_is_told_so() {
     let committer = Committer { version: 9, member: "".into(), generation: -1, instance: None };
     let refused = bench.around(|group, around| group.check_commit(around, &committer, true)).unwrap_err();
     assert_eq!(refused.code, dead);
-    assert_eq!(bench.group.check_offset_delete("t", true).unwrap_err().code, ErrorCode::GroupIdNotFound);
+    assert_eq!(bench.group.check_offsets_delete(true).unwrap_err().code, ErrorCode::GroupIdNotFound);
     assert_eq!(bench.group.check_delete(true).unwrap_err().code, ErrorCode::GroupIdNotFound);
     assert_eq!(describe(&bench).state, "Dead");
 }

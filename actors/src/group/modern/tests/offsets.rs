@@ -162,8 +162,19 @@ fn offsets_of_topics_that_nobody_subscribes_to_are_deleted() {
     bench.beat(&joining("g", "a", &["t"])).unwrap();
     commit(&mut bench, &committing("a", 1, &[(of_t, 7), (of_u, 8)])).unwrap();
     let request = OffsetDelete { group: "g".to_owned(), partitions: vec![of_t, of_u] };
-    let each = bench.decide(|machine, around| machine.delete_offsets(around, &request)).unwrap();
+    let each = bench.decide(|machine, around| machine.delete_offsets(around, &request, false)).unwrap();
     let codes: Vec<_> = each.into_iter().map(|(_, result)| result.map_err(|refusal| refusal.code)).collect();
     assert_eq!(codes, [Err(ErrorCode::GroupSubscribedToTopic), Ok(())]);
     assert_eq!(fetched(&bench, None), [(of_t, 7)]);
+}
+
+#[test]
+fn offsets_of_a_group_of_which_nothing_is_recorded_are_deleted_in_vain_where_there_is_one_and_else_refused() {
+    let mut bench = Bench::new(&[("t", 1)]);
+    let of_t = bench.topics.partition("t", 0);
+    let request = OffsetDelete { group: "g".to_owned(), partitions: vec![of_t] };
+    let mut delete =
+        |is_known| bench.decide(|machine, around| machine.delete_offsets(around, &request, is_known));
+    assert_eq!(delete(false).unwrap_err(), ErrorCode::GroupIdNotFound);
+    assert_eq!(delete(true), Ok(vec![(of_t, Ok(()))]));
 }

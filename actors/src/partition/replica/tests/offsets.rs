@@ -90,7 +90,7 @@ fn a_reader_of_another_history_is_told_where_it_leaves_this_one() {
         let node = two_epochs(&simulation, &disk).await;
         let fetched = node.fetch_after(4, 2).await.unwrap();
         assert_eq!((fetched.diverging, fetched.batches.is_empty()), (None, false));
-        for (offset, last, end) in [(5, 2, 4), (5, 3, 4)] {
+        for (offset, last, end) in [(5, 2, 4), (5, 3, 4), (9, 2, 4)] {
             let fetched = node.fetch_after(offset, last).await.unwrap();
             let expected = EpochEnd { epoch: LeaderEpoch(2), end: Offset(end) };
             assert_eq!((fetched.diverging, fetched.batches.is_empty()), (Some(expected), true));

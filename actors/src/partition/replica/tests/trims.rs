@@ -95,3 +95,22 @@ fn a_deletion_is_answered_when_every_in_sync_member_has_it_on_disk() {
         assert_eq!(deleting.await, Ok(Offset(5)));
     });
 }
+
+#[test]
+fn a_follower_is_let_in_only_when_what_was_deleted_is_gone_from_its_disk() {
+    simulate(|simulation, disk| async move {
+        let node = Node::start(&simulation, &disk, 1);
+        let other = life(2, 1);
+        node.lead(1).await;
+        node.produce(Acks::All, batch(10, 0)).await.unwrap();
+        assert_eq!(node.delete(Some(7), 5_000).await, Ok(Offset(7)));
+        let proposed = || node.watcher.0.lock().unwrap().clone();
+        node.follow(other, 1, 10).await;
+        node.report(other, 1, 10, 0);
+        tokio::time::sleep(Duration::from_millis(1)).await;
+        assert!(proposed().is_empty(), "should it lead, it would serve what is gone");
+        node.report(other, 1, 10, 7);
+        tokio::time::sleep(Duration::from_millis(1)).await;
+        assert_eq!(proposed(), ["propose 2"]);
+    });
+}
