@@ -156,8 +156,8 @@ impl Admin {
         Ok(found.into_iter().filter_map(|(id, listed)| Some((names.remove(&id)?, listed))).collect())
     }
 
-    /// Deletes the records of a partition that lie before an offset, or all that are committed at the call; where it begins then. In
-    /// vain for compacted topics, whose records are deleted by tombstones.
+    /// Deletes the records of a partition that lie before an offset, or all that are committed at the call; where it
+    /// begins then. In vain for compacted topics, whose records are deleted by tombstones.
     pub async fn delete_records(
         &self,
         of: &TopicPartition,
