@@ -15,12 +15,14 @@ use std::sync::{Mutex, PoisonError};
 
 use ractor::{Actor, ActorProcessingErr, ActorRef};
 
+use self::transactional::Committing;
 use super::classic::{ClassicGroup, Committer};
 use super::classic_part::ClassicPart;
 use super::doors::{Leadership, coordinator_code, is_not_appended};
 use super::lag::LagWatch;
 use super::message::GroupState;
 use super::modern::{ConsumerGroup, Decision, Group, Notice, Surroundings};
+use super::pending::{OfProducer, Put};
 use super::records::{GroupRecord, encode};
 use super::release::{Answers, Release, Waits};
 use super::request::{GroupRequest, Reply};
@@ -29,8 +31,8 @@ use crate::error::{ErrorCode, Refusal};
 use crate::events::{
     GroupBroken, GroupRetargeted, InvariantBroken, MemberJoined, MemberLeft, OffsetsForgotten,
 };
-use crate::ids::ProducerId;
 use crate::invariant::Broken;
+use crate::record::EndMarker;
 
 /// What a coordinator is told.
 pub(super) enum CoordinatorMessage {
@@ -43,7 +45,9 @@ pub(super) enum CoordinatorMessage {
     /// The lag is to be computed.
     MeasureLag,
     /// A producer's transaction ended in the group's partition.
-    TransactionEnded { producer: ProducerId, commits: bool },
+    TransactionEnded(EndMarker),
+    /// The coordinator of a transaction has answered whether offsets may become part of it.
+    Admitted { committing: Box<Committing>, result: Result<(), Refusal> },
     /// What an answer waited for has come, or not.
     Settled { number: u64, result: Result<(), Refusal> },
 }
@@ -57,7 +61,8 @@ impl fmt::Debug for CoordinatorMessage {
             Self::TopicsChanged => "TopicsChanged",
             Self::Tick => "Tick",
             Self::MeasureLag => "MeasureLag",
-            Self::TransactionEnded { .. } => "TransactionEnded",
+            Self::TransactionEnded(_) => "TransactionEnded",
+            Self::Admitted { .. } => "Admitted",
             Self::Settled { .. } => "Settled",
         })
     }
@@ -141,8 +146,10 @@ pub(super) struct Coordinator {
     /// The group as one of the classic protocol, if it is one.
     classic: Option<ClassicPart>,
     answers: Answers,
-    /// The producers in whose transactions answers wait to be appended.
-    in_transactions: BTreeMap<u64, ProducerId>,
+    /// What was put into transactions, by the answer that waits for it to be appended.
+    in_transactions: BTreeMap<u64, (OfProducer, Vec<Put>)>,
+    /// Requests that wait for the coordinators of their transactions.
+    admitting: usize,
     lag: LagWatch,
     /// The request last taken.
     taken: u64,
@@ -170,6 +177,7 @@ impl Coordinator {
             classic,
             answers,
             in_transactions: BTreeMap::new(),
+            admitting: 0,
             lag,
             taken,
             wakes_ms,
@@ -196,10 +204,12 @@ impl Coordinator {
                     self.serve(*request);
                 }
             }
-            _ if self.is_broken => {}
-            CoordinatorMessage::TransactionEnded { producer, commits } => {
-                self.machine.end_transaction(producer, commits);
+            CoordinatorMessage::Admitted { committing, result } => {
+                self.admitting = self.admitting.saturating_sub(1);
+                self.admitted(*committing, result);
             }
+            _ if self.is_broken => {}
+            CoordinatorMessage::TransactionEnded(marker) => self.machine.end_transaction(&marker),
             CoordinatorMessage::TopicsChanged => self.decide(None, ConsumerGroup::topics_changed),
             CoordinatorMessage::Tick => {
                 self.wakes_ms = None;
@@ -245,7 +255,7 @@ impl Coordinator {
                 }
             }
             GroupRequest::CommitInTransaction { request, committer, transaction, reply } => {
-                self.commit_in_transaction(&request, &committer, transaction, reply);
+                self.commit_in_transaction(Committing { request, committer, transaction, reply });
             }
             GroupRequest::Unstable { reply, .. } => {
                 self.decide(Some(reply), |machine, _| from_memory(Ok(machine.unstable())));
@@ -327,12 +337,11 @@ impl Coordinator {
     }
 
     fn settle(&mut self, number: u64, result: Result<(), Refusal>) {
-        if let Some(producer) = self.in_transactions.remove(&number)
+        if let Some((of, put)) = self.in_transactions.remove(&number)
             && let Err(refusal) = &result
             && is_not_appended(refusal.code)
         {
-            // It was the first that the transaction was to write here.
-            self.machine.end_transaction(producer, false);
+            self.machine.take_back(of, put);
             return self.answers.refuse(number, refusal.clone());
         }
         let is_committed = result.is_ok();
@@ -384,7 +393,7 @@ impl Coordinator {
         let is_nothing = self.machine.group().is_nothing() && is_classic_nothing;
         self.shown.set((!is_nothing).then(|| self.shown_group()));
         let (partition, group) = (self.leadership.partition, self.machine.id());
-        if is_nothing && self.answers.is_empty() {
+        if is_nothing && self.answers.is_empty() && self.admitting == 0 {
             let actor = self.myself.get_id();
             let told =
                 SupervisorMessage::Vacant { partition, group: Arc::clone(group), actor, taken: self.taken };

@@ -11,12 +11,14 @@ use millstream_transport::world::watch;
 use tokio::time::Instant;
 
 use super::modern::{Group, Now};
+use super::pending::OfProducer;
 use super::records::{LogRecord, decode};
 use super::settings::GroupSettings;
 use super::topics::TopicsView;
 use crate::error::{ErrorCode, Refusal};
 use crate::events::Events;
 use crate::ids::{LeaderEpoch, NodeId, Offset, PartitionId, ProducerId};
+use crate::record::EndMarker;
 
 /// A state that is read back from a coordinator's log.
 pub trait Replaying: Send + 'static {
@@ -26,11 +28,11 @@ pub trait Replaying: Send + 'static {
         timestamp_ms: i64,
         key: Option<&[u8]>,
         value: Option<&[u8]>,
-        transaction: Option<ProducerId>,
+        transaction: Option<OfProducer>,
     );
 
     /// A producer's transaction ended in this partition.
-    fn ended(&mut self, producer: ProducerId, commits: bool);
+    fn ended(&mut self, marker: &EndMarker);
 }
 
 /// The transaction that records of a coordinator become part of.
@@ -69,6 +71,16 @@ pub trait CoordinatorLog<R = Replay>: fmt::Debug + Send + Sync {
         epoch: LeaderEpoch,
         transaction: PartOfTransaction,
         records: Vec<LogRecord>,
+    ) -> BoxFuture<'static, Result<(), Refusal>>;
+
+    /// Asks the coordinator of a producer's transaction whether the partition is part of it, which may take seconds. Until
+    /// the transaction's marker, [`Self::append_in`] then does not ask again, and keeps its place among other appends.
+    /// Refusals are as there.
+    fn admit(
+        &self,
+        partition: i32,
+        epoch: LeaderEpoch,
+        transaction: PartOfTransaction,
     ) -> BoxFuture<'static, Result<(), Refusal>>;
 
     /// Shows every record up to the log's end (at a new leader: the end at which its epoch opened) to `replay`, after
@@ -258,12 +270,12 @@ impl Replay {
     }
 
     /// Takes in a record that is part of a producer's transaction.
-    fn take_pending(&mut self, key: Option<&[u8]>, value: Option<&[u8]>, producer: ProducerId) {
+    fn take_pending(&mut self, key: Option<&[u8]>, value: Option<&[u8]>, of: OfProducer) {
         self.records += 1;
         match key.map_or(Ok(None), |key| decode(key, value)) {
             Ok(Some((group, record))) => {
                 if self.only.as_ref().is_none_or(|only| only.contains(&group)) {
-                    self.groups.entry(group).or_default().replay_pending(producer, record);
+                    self.groups.entry(group).or_default().replay_pending(of, record);
                 }
             }
             Ok(None) => {}
@@ -290,17 +302,17 @@ impl Replaying for Replay {
         timestamp_ms: i64,
         key: Option<&[u8]>,
         value: Option<&[u8]>,
-        transaction: Option<ProducerId>,
+        transaction: Option<OfProducer>,
     ) {
         match transaction {
-            Some(producer) => self.take_pending(key, value, producer),
+            Some(of) => self.take_pending(key, value, of),
             None => self.take(timestamp_ms, key, value),
         }
     }
 
-    fn ended(&mut self, producer: ProducerId, commits: bool) {
+    fn ended(&mut self, marker: &EndMarker) {
         for group in self.groups.values_mut() {
-            group.end_transaction(producer, commits);
+            group.end_transaction(marker);
         }
     }
 }

@@ -25,7 +25,8 @@ use super::request::{ClassicRequest, GroupRequest, Reply};
 use super::supervision::SupervisorMessage;
 use super::supervisor::{GroupSupervisor, not_coordinator};
 use crate::error::{ErrorCode, Refusal};
-use crate::ids::{LeaderEpoch, NodeId, PartitionId, ProducerId};
+use crate::ids::{LeaderEpoch, NodeId, PartitionId};
+use crate::record::EndMarker;
 
 /// The longest name of a group, in bytes.
 const MAX_GROUP_BYTES: usize = 1_024;
@@ -217,8 +218,8 @@ impl GroupFront {
     }
 
     /// A producer's transaction ended in a partition of `__consumer_offsets` that is led here: its marker is committed.
-    pub fn transaction_ended(&self, partition: i32, producer: ProducerId, commits: bool) {
-        self.tell(SupervisorMessage::TransactionEnded { partition, producer, commits });
+    pub fn transaction_ended(&self, partition: i32, marker: EndMarker) {
+        self.tell(SupervisorMessage::TransactionEnded { partition, marker });
     }
 
     /// The partition of `__consumer_offsets` that holds a group, if there is such a topic.

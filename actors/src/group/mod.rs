@@ -19,7 +19,7 @@ pub mod lag;
 pub mod message;
 pub mod modern;
 pub mod offsets;
-mod pending;
+pub mod pending;
 pub mod records;
 pub(crate) mod release;
 pub(crate) mod request;

@@ -5,22 +5,75 @@ use std::sync::Arc;
 
 use super::records::OffsetValue;
 use crate::ids::{PartitionId, ProducerId};
+use crate::record::EndMarker;
 
 type Offsets = BTreeMap<(Arc<str>, i32), OffsetValue>;
 
-/// Offsets by the producer whose transaction they are part of.
+/// The transaction that offsets are part of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OfProducer {
+    /// The producer.
+    pub id: ProducerId,
+    /// Its epoch when it wrote them.
+    pub epoch: i16,
+    /// Its transactions all have epochs of their own (KIP-890 part 2): the marker with this epoch ends the one before. In
+    /// the log nobody tells, and need not: there the marker stands behind what it ends.
+    pub bumps: bool,
+}
+
+/// What one transaction has here.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct PendingOffsets(BTreeMap<ProducerId, Offsets>);
+struct Pending {
+    bumps: bool,
+    offsets: Offsets,
+}
+
+/// Offsets by the producer, and its epoch, whose transaction they are part of.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct PendingOffsets(BTreeMap<(ProducerId, i16), Pending>);
+
+/// An offset that became part of a transaction, and what was there before.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Put {
+    topic: Arc<str>,
+    partition: i32,
+    value: OffsetValue,
+    before: Option<OffsetValue>,
+}
 
 impl PendingOffsets {
     /// An offset becomes part of a producer's transaction.
-    pub(super) fn put(&mut self, producer: ProducerId, topic: Arc<str>, partition: i32, value: OffsetValue) {
-        self.0.entry(producer).or_default().insert((topic, partition), value);
+    pub(super) fn put(&mut self, of: OfProducer, topic: Arc<str>, partition: i32, value: OffsetValue) -> Put {
+        let pending = self.0.entry((of.id, of.epoch)).or_default();
+        pending.bumps = of.bumps;
+        let before = pending.offsets.insert((Arc::clone(&topic), partition), value.clone());
+        Put { topic, partition, value, before }
     }
 
-    /// A producer's transaction ended: what was part of it.
-    pub(super) fn take(&mut self, producer: ProducerId) -> Offsets {
-        self.0.remove(&producer).unwrap_or_default()
+    /// What was put was not written: what was there before is there again, where nothing has come since.
+    pub(super) fn take_back(&mut self, of: OfProducer, put: Vec<Put>) {
+        let Some(pending) = self.0.get_mut(&(of.id, of.epoch)) else { return };
+        for Put { topic, partition, value, before } in put.into_iter().rev() {
+            let key = (topic, partition);
+            if pending.offsets.get(&key) == Some(&value) {
+                match before {
+                    Some(before) => pending.offsets.insert(key, before),
+                    None => pending.offsets.remove(&key),
+                };
+            }
+        }
+        if pending.offsets.is_empty() {
+            self.0.remove(&(of.id, of.epoch));
+        }
+    }
+
+    /// A transaction ended: what was part of it.
+    pub(super) fn take(&mut self, marker: &EndMarker) -> Offsets {
+        let (id, last) = (marker.producer_id, marker.producer_epoch);
+        let reached = self.0.range((id, i16::MIN)..=(id, last));
+        let ended: Vec<_> =
+            reached.filter(|((_, epoch), of)| *epoch < last || !of.bumps).map(|(key, _)| *key).collect();
+        ended.into_iter().filter_map(|key| self.0.remove(&key)).flat_map(|pending| pending.offsets).collect()
     }
 
     /// An offset was committed for good after these: they are past, as in the log, where the last one of a key stays.
@@ -29,15 +82,15 @@ impl PendingOffsets {
             return;
         }
         let key = (Arc::clone(topic), partition);
-        self.0.retain(|_, offsets| {
-            offsets.remove(&key);
-            !offsets.is_empty()
+        self.0.retain(|_, pending| {
+            pending.offsets.remove(&key);
+            !pending.offsets.is_empty()
         });
     }
 
     /// The partitions whose offsets wait.
     pub(super) fn partitions(&self) -> BTreeSet<PartitionId> {
-        let each = self.0.values().flatten();
+        let each = self.0.values().flat_map(|pending| &pending.offsets);
         each.filter_map(|((_, index), value)| Some(PartitionId { topic: value.topic?, index: *index }))
             .collect()
     }

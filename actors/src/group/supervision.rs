@@ -9,7 +9,8 @@ use super::coordinator::ShownGroup;
 use super::doors::{OwnershipLease, Replay};
 use super::request::{GroupRequest, Reply};
 use crate::error::Refusal;
-use crate::ids::{LeaderEpoch, ProducerId};
+use crate::ids::LeaderEpoch;
+use crate::record::EndMarker;
 
 /// What the supervisor is told.
 pub(super) enum SupervisorMessage {
@@ -22,7 +23,7 @@ pub(super) enum SupervisorMessage {
     /// Lists the groups.
     List { reply: Reply<Listed> },
     /// A producer's transaction ended in the partition.
-    TransactionEnded { partition: i32, producer: ProducerId, commits: bool },
+    TransactionEnded { partition: i32, marker: EndMarker },
     /// Topics came, went or grew.
     TopicsChanged,
     /// Groups were read from the log, or could not be.

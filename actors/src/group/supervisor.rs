@@ -106,8 +106,8 @@ impl Supervision {
                 None => request.refuse(not_coordinator(partition)),
             },
             SupervisorMessage::List { reply } => self.list(reply),
-            SupervisorMessage::TransactionEnded { partition, producer, commits } => {
-                self.with(partition, |shard, _| shard.transaction_ended(producer, commits));
+            SupervisorMessage::TransactionEnded { partition, marker } => {
+                self.with(partition, |shard, _| shard.transaction_ended(marker));
             }
             SupervisorMessage::TopicsChanged => self.shards.values().for_each(Shard::topics_changed),
             SupervisorMessage::Loaded { partition, load, result } => {

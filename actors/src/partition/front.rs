@@ -17,10 +17,11 @@ use super::message::{
     ListOffsetsAnswer, ListPart, Produce, ProduceAnswer, Produced,
 };
 use super::replica::{
-    ConfirmOne, DeleteOne, EndOne, EpochOne, FetchOne, ListOne, MarkOne, ProduceOne, ProducersOne, Replica,
-    SizeOf, Standing, StandingOf,
+    AdmitOne, ConfirmOne, DeleteOne, EndOne, EpochOne, FetchOne, ListOne, MarkOne, ProduceOne, ProducersOne,
+    Replica, SizeOf, Standing, StandingOf,
 };
 use super::reply::Reply;
+use super::verify::Verification;
 use crate::error::{ErrorCode, Refusal};
 use crate::ids::{LeaderEpoch, Offset, PartitionId};
 use crate::record::EndMarker;
@@ -189,6 +190,27 @@ impl Front {
 }
 
 impl Front {
+    /// Whether a partition led here is part of a transaction, as its coordinator says; what the producer appends in this
+    /// epoch is then taken without asking again, until the transaction's marker. What is produced once this is answered
+    /// lies in the order of the calls.
+    pub fn admit(
+        &self,
+        asked: Verification,
+        epoch: LeaderEpoch,
+    ) -> impl Future<Output = Result<(), Refusal>> + Send + use<> {
+        let partition = asked.partition;
+        let (tell, told) = oneshot::channel();
+        let reply = Reply::new(move |answer| {
+            // Who does not wait any more needs no answer.
+            let _ = tell.send(answer);
+        });
+        match self.replicas.get(partition) {
+            Some(replica) => give(&replica.address, AdmitOne { epoch, asked, reply }, |one| one.reply),
+            None => reply.send(Err(unknown(partition))),
+        }
+        async move { told.await.unwrap_or_else(|_| Err(unknown(partition))) }
+    }
+
     /// Ends transactions in partitions led here. `answer` is called once, when every marker is committed or refused, on
     /// any thread; it must not block.
     pub fn mark(

@@ -11,8 +11,10 @@ use millstream_transport::kafka::{DecodeError, Message};
 
 use super::state::{NO_EPOCH, Transaction, TransactionState};
 use crate::group::doors::Replaying;
+use crate::group::pending::OfProducer;
 use crate::group::records::LogRecord;
 use crate::ids::ProducerId;
+use crate::record::EndMarker;
 
 /// The version written of key and value.
 const KEY_VERSION: i16 = 0;
@@ -109,7 +111,7 @@ pub struct TransactionReplay {
 }
 
 impl Replaying for TransactionReplay {
-    fn record(&mut self, _: i64, key: Option<&[u8]>, value: Option<&[u8]>, _: Option<ProducerId>) {
+    fn record(&mut self, _: i64, key: Option<&[u8]>, value: Option<&[u8]>, _: Option<OfProducer>) {
         self.records += 1;
         match key.map(|key| decode(key, value)) {
             Some(Ok((id, Some(transaction)))) if transaction.state != TransactionState::Dead => {
@@ -123,7 +125,7 @@ impl Replaying for TransactionReplay {
         }
     }
 
-    fn ended(&mut self, _: ProducerId, _: bool) {}
+    fn ended(&mut self, _: &EndMarker) {}
 }
 
 impl TransactionReplay {

@@ -214,7 +214,15 @@ impl Transaction {
         let is_now = has.id == self.producer_id
             && (has.epoch == self.producer_epoch
                 || (self.last_producer_epoch != NO_EPOCH && has.epoch == self.last_producer_epoch));
-        is_now || (self.previous_producer_id == Some(has.id) && has.epoch >= LAST_EPOCH)
+        // The id before counts until the new one is used: from then on whoever has it is a stranger.
+        let is_before =
+            self.previous_producer_id == Some(has.id) && has.epoch >= LAST_EPOCH && self.producer_epoch == 0;
+        is_now || is_before || self.is_told_already(has)
+    }
+
+    /// Whether a producer has heard of the id that it goes on with before the markers of its transaction are written.
+    fn is_told_already(&self, producer: ProducerEpoch) -> bool {
+        self.state.is_prepared() && self.next_producer_id == Some(producer.id) && producer.epoch == 0
     }
 
     fn next_epoch(
@@ -255,6 +263,9 @@ impl Transaction {
     }
 
     fn check_producer(&self, producer: ProducerEpoch) -> Result<(), Refusal> {
+        if self.is_told_already(producer) {
+            return Err(still_ending());
+        }
         if producer.id != self.producer_id {
             let text =
                 format!("the transactional.id has producer id {}, not {}", self.producer_id, producer.id);
@@ -290,6 +301,7 @@ impl Transaction {
         if !is_open {
             next = self.idle(TransactionState::Ongoing, now_ms);
             next.started_ms = Some(now_ms);
+            next.previous_producer_id = None;
         }
         next.partitions.extend(partitions.iter().cloned());
         next.updated_ms = now_ms;
@@ -353,8 +365,11 @@ impl Transaction {
 
     /// Whether a producer asks again for what was decided: it has the epoch before the one that the end gave.
     fn is_ended_from(&self, producer: ProducerEpoch) -> bool {
-        let same_id =
-            producer.id == self.producer_id && producer.epoch.checked_add(1) == Some(self.producer_epoch);
+        // An end never gives the epoch behind the last one, but another id: what has it there was fenced.
+        let was_given = self.producer_epoch <= LAST_EPOCH || self.next_producer_id.is_some();
+        let same_id = producer.id == self.producer_id
+            && producer.epoch.checked_add(1) == Some(self.producer_epoch)
+            && was_given;
         let other_id = self.previous_producer_id == Some(producer.id)
             && producer.epoch == LAST_EPOCH
             && self.producer_epoch == 0;
@@ -391,11 +406,13 @@ impl Transaction {
         Decided::Write(Box::new(next), Ok(goes_on))
     }
 
-    /// The open transaction is aborted, and its producer fenced by the next epoch.
+    /// The open transaction is aborted, and its producer fenced: by the next epoch, or by the one behind that where the
+    /// next one would be what the producer's own end gives it.
     fn fenced_abort(&self, now_ms: i64) -> Self {
+        let by = if self.client_version >= BUMPS_WITH_EVERY_END { 2 } else { 1 };
         Self {
             state: TransactionState::PrepareAbort,
-            producer_epoch: self.producer_epoch.saturating_add(1),
+            producer_epoch: self.producer_epoch.saturating_add(by),
             last_producer_epoch: NO_EPOCH,
             updated_ms: now_ms,
             ..self.clone()

@@ -85,6 +85,11 @@ impl CoordinatorLog<TransactionReplay> for World {
             .boxed()
     }
 
+    fn admit(&self, _: i32, _: LeaderEpoch, _: PartOfTransaction) -> BoxFuture<'static, Result<(), Refusal>> {
+        std::future::ready(Err(Refusal::new(ErrorCode::InvalidRequest, "nothing of it is transactional")))
+            .boxed()
+    }
+
     fn load(
         &self,
         _: i32,
@@ -237,7 +242,7 @@ async fn a_transaction_whose_producer_is_silent_ends_within_its_time_out_and_a_s
     assert_eq!(state(&front).await, TransactionState::Ongoing);
     tokio::time::sleep(Duration::from_millis(1_300)).await;
     assert_eq!(state(&front).await, TransactionState::CompleteAbort);
-    assert_eq!(world.markers(), [(3, 1, false), (3, 1, false)]);
+    assert_eq!(world.markers(), [(3, 2, false), (3, 2, false)]);
 }
 
 #[tokio::test(start_paused = true)]

@@ -7,6 +7,7 @@ use futures::FutureExt;
 use futures::future::BoxFuture;
 use millstream_actors::error::{ErrorCode, Refusal};
 use millstream_actors::group::doors::{CoordinatorLog, PartOfTransaction, Replaying};
+use millstream_actors::group::pending::OfProducer;
 use millstream_actors::group::records::LogRecord;
 use millstream_actors::ids::{LeaderEpoch, Offset, PartitionId};
 use millstream_actors::image::Image;
@@ -14,7 +15,7 @@ use millstream_actors::partition::front::Front;
 use millstream_actors::partition::message::{
     Acks, Fetch, FetchPart, ListOffsets, OffsetSpec, Produce, ProducePart,
 };
-use millstream_actors::partition::verify::InTransaction;
+use millstream_actors::partition::verify::{InTransaction, Verification};
 use millstream_actors::record::{
     BatchBuilder, Compression, EndMarker, MAX_UNPACKED_BYTES, ProducerStamp, make_transactional, records,
     whole_batches,
@@ -107,6 +108,21 @@ impl<R: Replaying> CoordinatorLog<R> for ReplicaLog {
         self.append_part(partition, epoch, pack(&records, Some(stamp)), Some(transaction))
     }
 
+    fn admit(
+        &self,
+        partition: i32,
+        epoch: LeaderEpoch,
+        transaction: PartOfTransaction,
+    ) -> BoxFuture<'static, Result<(), Refusal>> {
+        let PartOfTransaction { id, producer_id, producer_epoch, adds } = transaction;
+        let partition = match self.partition(partition) {
+            Ok(partition) => partition,
+            Err(refusal) => return std::future::ready(Err(refusal)).boxed(),
+        };
+        let transaction = InTransaction { id, adds, by_coordinator: true };
+        self.front.admit(Verification { transaction, producer_id, producer_epoch, partition }, epoch).boxed()
+    }
+
     fn load(&self, partition: i32, epoch: LeaderEpoch, replay: R) -> BoxFuture<'static, Result<R, Refusal>> {
         let partition = match self.partition(partition) {
             Ok(partition) => partition,
@@ -187,11 +203,13 @@ async fn read_all<R: Replaying>(
             let batch = batch.map_err(damaged)?;
             offset = batch.header.next_offset();
             if let Some(marker) = EndMarker::of(&batch) {
-                replay.ended(marker.producer_id, marker.commits);
+                replay.ended(&marker);
                 continue;
             }
             let is_part = batch.header.attributes.is_transactional();
+            let epoch = batch.header.producer_epoch;
             let producer = batch.header.producer().filter(|_| is_part);
+            let producer = producer.map(|id| OfProducer { id, epoch, bumps: false });
             for record in records(&batch, MAX_UNPACKED_BYTES).map_err(damaged)? {
                 let record = record.map_err(damaged)?;
                 replay.record(record.timestamp_ms, record.key.as_deref(), record.value.as_deref(), producer);

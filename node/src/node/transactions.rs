@@ -83,7 +83,7 @@ impl Marks {
             let offsets = images.borrow().topics().named(OFFSETS_TOPIC).map(|topic| topic.id);
             for (partition, _) in marked.iter().filter(|(_, result)| result.is_ok()) {
                 if Some(partition.topic) == offsets {
-                    groups.transaction_ended(partition.index, marker.producer_id, marker.commits);
+                    groups.transaction_ended(partition.index, marker);
                 }
             }
             answer(marked.into_iter().map(|(partition, result)| (partition, result.map(|_| ()))).collect());

@@ -6,9 +6,10 @@ use super::turn::Turn;
 use super::{Group, Notice};
 use crate::error::{ErrorCode, Refusal};
 use crate::group::message::{CommittedOffset, DeleteGroup, OffsetCommit, OffsetDelete, OffsetFetch};
+use crate::group::pending::{OfProducer, Put};
 use crate::group::records::{GroupRecord, OffsetValue};
 use crate::group::topics::TopicsView;
-use crate::ids::{PartitionId, ProducerId};
+use crate::ids::PartitionId;
 
 /// What became of each partition of a request.
 pub(super) type PerPartition = Vec<(PartitionId, Result<(), Refusal>)>;
@@ -24,9 +25,14 @@ impl Turn<'_> {
     }
 
     /// Offsets as part of a producer's transaction.
-    pub(super) fn commit_pending(&mut self, request: &OffsetCommit, producer: ProducerId) -> PerPartition {
+    pub(super) fn commit_pending(
+        &mut self,
+        request: &OffsetCommit,
+        of: OfProducer,
+        put: &mut Vec<Put>,
+    ) -> PerPartition {
         self.commit_each(request, |turn, record| {
-            turn.machine.group.replay_pending(producer, record.clone());
+            put.extend(turn.machine.group.replay_pending(of, record.clone()));
             turn.records.push(record);
         })
     }
@@ -34,7 +40,7 @@ impl Turn<'_> {
     fn commit_each(
         &mut self,
         request: &OffsetCommit,
-        write: impl Fn(&mut Self, GroupRecord),
+        mut write: impl FnMut(&mut Self, GroupRecord),
     ) -> PerPartition {
         let each = request.offsets.iter().map(|(partition, offset)| {
             let checked = self.check_offset(request, partition, offset).map(|topic| {

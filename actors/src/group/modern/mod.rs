@@ -29,12 +29,14 @@ use super::message::{
     CommittedOffset, DeleteGroup, GroupDescription, GroupHeartbeat, GroupHeartbeatAnswer, GroupState,
     OffsetCommit, OffsetDelete, OffsetFetch,
 };
+use super::pending::{OfProducer, Put};
 use super::records::{GroupRecord, MemberState};
 use super::settings::GroupSettings;
 use super::topics::TopicsView;
 use crate::error::Refusal;
-use crate::ids::{PartitionId, ProducerId};
+use crate::ids::PartitionId;
 use crate::invariant::Broken;
+use crate::record::EndMarker;
 use commit::PerPartition;
 use pattern::Patterns;
 use turn::Turn;
@@ -263,16 +265,23 @@ impl ConsumerGroup {
     }
 
     /// Takes offsets in as part of a producer's transaction, for a committer that the caller has checked. The records are
-    /// to be appended as part of it.
+    /// to be appended as part of it; with what was put, for [`Self::take_back`].
     pub fn commit_in_transaction(
         &mut self,
         around: &Surroundings<'_>,
         request: &OffsetCommit,
-        producer: ProducerId,
-    ) -> Decision<Vec<(PartitionId, Result<(), Refusal>)>> {
-        self.decide(around, |turn| -> Result<PerPartition, Refusal> {
-            Ok(turn.commit_pending(request, producer))
-        })
+        of: OfProducer,
+    ) -> (Decision<Vec<(PartitionId, Result<(), Refusal>)>>, Vec<Put>) {
+        let mut put = Vec::new();
+        let decision = self.decide(around, |turn| -> Result<PerPartition, Refusal> {
+            Ok(turn.commit_pending(request, of, &mut put))
+        });
+        (decision, put)
+    }
+
+    /// What was put into a transaction was not appended.
+    pub fn take_back(&mut self, of: OfProducer, put: Vec<Put>) {
+        self.group.pending.take_back(of, put);
     }
 
     /// Whether a member may commit in a transaction, or somebody from outside.
@@ -284,9 +293,9 @@ impl ConsumerGroup {
         self.decide(around, |turn| turn.check_transactional_committer(request)).answer
     }
 
-    /// A producer's transaction ended, or never began here.
-    pub fn end_transaction(&mut self, producer: ProducerId, commits: bool) {
-        self.group.end_transaction(producer, commits);
+    /// A producer's transaction ended.
+    pub fn end_transaction(&mut self, marker: &EndMarker) {
+        self.group.end_transaction(marker);
     }
 
     /// The partitions whose offsets are part of open transactions.

@@ -9,10 +9,11 @@ use std::sync::Arc;
 
 use crate::group::classic::ClassicMetadata;
 use crate::group::offsets::Offsets;
-use crate::group::pending::PendingOffsets;
+use crate::group::pending::{OfProducer, PendingOffsets, Put};
 use crate::group::records::{CurrentAssignment, GroupRecord, MemberMetadata};
 use crate::group::topics::TopicShape;
-use crate::ids::{PartitionId, ProducerId};
+use crate::ids::PartitionId;
+use crate::record::EndMarker;
 
 /// A member that left and said that it comes back (static membership).
 pub const AWAY_EPOCH: i32 = -2;
@@ -73,16 +74,19 @@ impl Group {
     }
 
     /// Takes in a record that is part of a producer's transaction. Only offsets ever are.
-    pub fn replay_pending(&mut self, producer: ProducerId, record: GroupRecord) {
-        if let GroupRecord::Offset { topic, partition, value: Some(value) } = record {
-            self.pending.put(producer, topic, partition, value);
+    pub fn replay_pending(&mut self, of: OfProducer, record: GroupRecord) -> Option<Put> {
+        match record {
+            GroupRecord::Offset { topic, partition, value: Some(value) } => {
+                Some(self.pending.put(of, topic, partition, value))
+            }
+            _ => None,
         }
     }
 
     /// A producer's transaction ended.
-    pub fn end_transaction(&mut self, producer: ProducerId, commits: bool) {
-        let ended = self.pending.take(producer);
-        if !commits {
+    pub fn end_transaction(&mut self, marker: &EndMarker) {
+        let ended = self.pending.take(marker);
+        if !marker.commits {
             return;
         }
         for ((topic, partition), value) in ended {

@@ -19,6 +19,7 @@ use crate::group::modern::Group;
 use crate::group::request::GroupRequest;
 use crate::group::supervision::SupervisorMessage;
 use crate::ids::{LeaderEpoch, ProducerId};
+use crate::record::EndMarker;
 
 /// How long a load that failed waits before the next, at first; it doubles up to [`LOAD_AGAIN_MOST_MS`].
 const LOAD_AGAIN_MS: u64 = 100;
@@ -35,7 +36,7 @@ pub(super) struct Shard {
     unread: BTreeSet<Arc<str>>,
     load: Option<Load>,
     /// Transactions that ended while groups were being read: their markers may lie behind what is read.
-    ended: BTreeMap<ProducerId, bool>,
+    ended: BTreeMap<ProducerId, EndMarker>,
     panics: BTreeMap<Arc<str>, Panics>,
     /// When which groups want to be woken; without a group, when the lag is to be computed.
     deadlines: BTreeSet<(u64, Option<Arc<str>>)>,
@@ -205,9 +206,7 @@ impl Shard {
                 }
                 let ended = std::mem::take(&mut self.ended);
                 for (id, mut group) in groups {
-                    for (producer, commits) in &ended {
-                        group.end_transaction(*producer, *commits);
-                    }
+                    ended.values().for_each(|marker| group.end_transaction(marker));
                     self.start(id, group).await;
                 }
                 self.reload(loads);
@@ -291,12 +290,12 @@ impl Shard {
     }
 
     /// A producer's transaction ended here.
-    pub(super) fn transaction_ended(&mut self, producer: ProducerId, commits: bool) {
+    pub(super) fn transaction_ended(&mut self, marker: EndMarker) {
         if self.load.is_some() {
-            self.ended.insert(producer, commits);
+            self.ended.insert(marker.producer_id, marker);
         }
         for slot in self.groups.values() {
-            let _ended = slot.actor.cast(CoordinatorMessage::TransactionEnded { producer, commits });
+            let _ended = slot.actor.cast(CoordinatorMessage::TransactionEnded(marker));
         }
     }
 

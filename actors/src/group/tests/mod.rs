@@ -24,12 +24,14 @@ use super::doors::{
 use super::fakes::FakeTopics;
 use super::front::{GroupFront, GroupMessage};
 use super::message::GroupHeartbeatAnswer;
+use super::pending::OfProducer;
 use super::records::LogRecord;
 use super::settings::GroupSettings;
 use super::topics::TopicsView;
 use crate::error::{ErrorCode, Refusal};
 use crate::events::Events;
 use crate::ids::{LeaderEpoch, NodeId, Offset, PartitionId, ProducerId};
+use crate::record::EndMarker;
 
 /// `__consumer_offsets` in memory, with as many nodes at it as a test likes.
 #[derive(Clone, Debug, Default)]
@@ -37,7 +39,7 @@ pub(super) struct FakeLog(Arc<Mutex<Shelf>>);
 
 #[derive(Debug, Default)]
 struct Shelf {
-    records: BTreeMap<i32, Vec<(LogRecord, Option<ProducerId>)>>,
+    records: BTreeMap<i32, Vec<(LogRecord, Option<OfProducer>)>>,
     epochs: BTreeMap<i32, LeaderEpoch>,
     latency: Duration,
     /// Appends are in the log, and refused all the same.
@@ -45,6 +47,10 @@ struct Shelf {
     loads_refused: u32,
     /// What the coordinator of transactions says to each.
     not_in_transaction: Option<ErrorCode>,
+    /// How long it takes to say anything.
+    admission: Duration,
+    /// What it says to the one that asks, and not to its append.
+    not_admitted: Option<ErrorCode>,
     appends: usize,
 }
 
@@ -81,7 +87,7 @@ impl FakeLog {
         partition: i32,
         epoch: LeaderEpoch,
         records: Vec<LogRecord>,
-        producer: Option<ProducerId>,
+        producer: Option<OfProducer>,
     ) -> BoxFuture<'static, Result<(), Refusal>> {
         let (latency, result) = self.with(|shelf| {
             if shelf.epochs.get(&partition) != Some(&epoch) {
@@ -120,7 +126,18 @@ impl CoordinatorLog for FakeLog {
         if let Some(code) = self.with(|shelf| shelf.not_in_transaction) {
             return std::future::ready(Err(refusal(code))).boxed();
         }
-        self.append_of(partition, epoch, records, Some(transaction.producer_id))
+        let PartOfTransaction { producer_id, producer_epoch, .. } = transaction;
+        let of = OfProducer { id: producer_id, epoch: producer_epoch, bumps: false };
+        self.append_of(partition, epoch, records, Some(of))
+    }
+
+    fn admit(&self, _: i32, _: LeaderEpoch, _: PartOfTransaction) -> BoxFuture<'static, Result<(), Refusal>> {
+        let (admission, not_admitted) = self.with(|shelf| (shelf.admission, shelf.not_admitted));
+        async move {
+            tokio::time::sleep(admission).await;
+            not_admitted.map_or(Ok(()), |code| Err(refusal(code)))
+        }
+        .boxed()
     }
 
     fn load(

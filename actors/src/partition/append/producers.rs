@@ -337,9 +337,9 @@ impl ProducerTable {
         spans
     }
 
-    /// Nothing is left of what aborted transactions wrote below this offset.
-    pub fn forget_aborted_below(&mut self, offset: Offset) {
-        self.transactions.forget_below(offset);
+    /// Nothing is left of what aborted transactions wrote below this offset. Tells whether one is forgotten.
+    pub fn forget_aborted_below(&mut self, offset: Offset) -> bool {
+        self.transactions.forget_below(offset)
     }
 
     /// The producers known, by id.

@@ -97,11 +97,13 @@ impl Transactions {
         found
     }
 
-    /// Nothing is left of what aborted transactions wrote below this offset.
-    pub(super) fn forget_below(&mut self, offset: Offset) {
+    /// Nothing is left of what aborted transactions wrote below this offset. Tells whether one is forgotten.
+    pub(super) fn forget_below(&mut self, offset: Offset) -> bool {
+        let before = self.aborted.len();
         while self.aborted.front().is_some_and(|aborted| aborted.last < offset) {
             self.aborted.pop_front();
         }
+        self.aborted.len() < before
     }
 }
 

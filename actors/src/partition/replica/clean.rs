@@ -57,7 +57,7 @@ impl Handler<CleaningEnded> for Replica {
         match ended.0 {
             Stepped::Cleaned(cleaned) => {
                 self.log.cleaned(cleaned);
-                self.producers.forget_aborted_below(cleaned.upto);
+                self.forget_aborted_below(cleaned.upto);
                 if cleaned.is_part {
                     self.look_whether_to_clean();
                 }

@@ -74,7 +74,7 @@ impl Replica {
                     let text = "too many reads of the disk are under way on this node; try again";
                     return place.refuse(Refusal::new(ErrorCode::ThrottlingQuotaExceeded, text));
                 };
-                let epoch = self.state.epoch();
+                let (epoch, forgotten) = (self.state.epoch(), self.upkeep.aborted_forgotten);
                 let threads = self.shared.threads.clone();
                 actix_rt::spawn(async move {
                     let read = threads.run_blocking(move || cold.run()).await;
@@ -86,6 +86,7 @@ impl Replica {
                         may_wait,
                         grant,
                         epoch,
+                        forgotten,
                         read,
                         permit,
                     });
@@ -264,6 +265,8 @@ pub(super) struct ColdReadDone {
     may_wait: bool,
     grant: Grant,
     epoch: LeaderEpoch,
+    /// How often aborted transactions had been forgotten when it began.
+    forgotten: u64,
     read: Result<Bytes, LogError>,
     permit: Permit,
 }
@@ -272,7 +275,16 @@ impl Handler<ColdReadDone> for Replica {
     type Result = ();
 
     fn handle(&mut self, done: ColdReadDone, _: &mut Self::Context) {
-        let ColdReadDone { part, place, deadline, may_wait, grant, epoch, read, permit: _permit } = done;
+        let ColdReadDone { part, place, deadline, may_wait, grant, epoch, forgotten, read, permit } = done;
+        if part.stable_only && forgotten != self.upkeep.aborted_forgotten {
+            // What was read may hold records of aborted transactions that nobody knows any more: it is read again, as it
+            // lies there now.
+            place.join().settle(grant.bytes, 0);
+            drop(permit);
+            self.look(part, place, deadline, may_wait);
+            return self.settle();
+        }
+        let _until_it_is_answered = permit;
         let visit = match self.check_leads(Some(epoch)) {
             Ok(_) => self.read(&part, &place, grant, read),
             Err(refusal) => Visit { now: Err(refusal), waits: false },

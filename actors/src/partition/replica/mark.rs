@@ -64,7 +64,7 @@ impl Replica {
             self.check_leads(Some(epoch))?;
         }
         self.producers.check_marker(&marker)?;
-        self.unverified.void(marker.producer_id);
+        self.void_verifications(&marker);
         let bytes = marker.batch(self.clock.wall_ms());
         let header = BatchHeader::parse(&bytes)
             .map_err(|error| Refusal::new(ErrorCode::UnknownServerError, error.to_string()))?;

@@ -36,6 +36,7 @@ pub use produce::ProduceOne;
 pub use standing::{ConfirmOne, SizeOf, Standing, StandingOf};
 pub use trim::DeleteOne;
 pub use upkeep::producers_of;
+pub use verify::AdmitOne;
 
 use self::lead::Fed;
 use self::produce::Gathered;

@@ -93,7 +93,7 @@ impl Handler<ProduceOne> for Replica {
 
     fn handle(&mut self, message: ProduceOne, context: &mut Self::Context) {
         if let Some(one) = self.waits_to_be_verified(message) {
-            self.take(one, false);
+            self.take(one, None);
         }
         self.plan_write(|message| context.notify(message));
     }
@@ -117,8 +117,9 @@ struct Taken {
 }
 
 impl Replica {
-    /// Takes a request in; `verified` if the coordinator of its transaction has said that it is part of that.
-    pub(super) fn take(&mut self, one: ProduceOne, verified: bool) {
+    /// Takes a request in; `verified` is the producer and epoch of which their coordinator has said that the partition is
+    /// part of their transaction.
+    pub(super) fn take(&mut self, one: ProduceOne, verified: Option<(ProducerId, i16)>) {
         let ProduceOne { acks, timeout, part, permit, reply } = one;
         let fingerprint = fingerprint(&part.batches);
         if self.shared.quarantine.holds(self.partition, fingerprint) {
@@ -164,7 +165,7 @@ impl Replica {
         acks: Acks,
         part: ProducePart,
         permit: Permit,
-        verified: bool,
+        verified: Option<(ProducerId, i16)>,
     ) -> Result<Taken, Refusal> {
         let epoch = self.check_leads(part.leader_epoch)?;
         self.check_room(acks)?;
@@ -178,9 +179,7 @@ impl Replica {
             self.write_gathered();
             self.check_leads(Some(epoch))?;
         }
-        if !verified {
-            self.check_opened(&validated.headers)?;
-        }
+        self.check_opened(&validated.headers, verified)?;
         let checks = self.producers.check(&validated.headers)?;
         let known = checks.iter().take_while(|check| matches!(check, Check::Duplicate { .. })).count();
         let first_known = checks.first().and_then(known_span);
@@ -204,10 +203,18 @@ impl Replica {
     }
 
     /// Of what was not verified nothing opens a transaction.
-    fn check_opened(&self, headers: &[BatchHeader]) -> Result<(), Refusal> {
+    fn check_opened(
+        &self,
+        headers: &[BatchHeader],
+        verified: Option<(ProducerId, i16)>,
+    ) -> Result<(), Refusal> {
         let parts = headers.iter().filter(|header| header.attributes.is_transactional());
         let mut unopened = parts.filter_map(|header| Some((header.producer()?, header.producer_epoch)));
-        match unopened.find(|(id, epoch)| !self.producers.is_open(*id, *epoch)) {
+        let is_unopened = |of: &(ProducerId, i16)| {
+            let is_told = Some(*of) == verified || self.unverified.admits(of.0, of.1);
+            !is_told && !self.producers.is_open(of.0, of.1)
+        };
+        match unopened.find(is_unopened) {
             None => Ok(()),
             Some((id, epoch)) => {
                 let text = format!("producer {id} has no transaction open here in epoch {epoch}");

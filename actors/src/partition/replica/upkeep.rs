@@ -24,6 +24,8 @@ pub(super) struct Upkeep {
     flush_ms: Option<u64>,
     /// Whether the high watermark was confirmed when it was last looked at.
     pub(super) confirmed: bool,
+    /// How often aborted transactions were forgotten.
+    pub(super) aborted_forgotten: u64,
     /// The log is being cleaned, or waits for its turn.
     pub(super) is_cleaning: bool,
 }
@@ -39,6 +41,7 @@ impl Upkeep {
             flush_ms: None,
             confirmed: false,
             is_cleaning: false,
+            aborted_forgotten: 0,
         }
     }
 
@@ -140,8 +143,15 @@ impl Replica {
             self.step(Input::LogChanged(self.facts()));
             self.wake_feeds();
         }
-        self.producers.forget_aborted_below(self.log.start());
+        self.forget_aborted_below(self.log.start());
         self.look_whether_to_clean();
+    }
+
+    /// Nothing is left of what aborted transactions wrote below this offset. A read that began before may have it yet.
+    pub(super) fn forget_aborted_below(&mut self, offset: Offset) {
+        if self.producers.forget_aborted_below(offset) {
+            self.upkeep.aborted_forgotten += 1;
+        }
     }
 
     /// The log was cut: what is known of producers is what is still in it.

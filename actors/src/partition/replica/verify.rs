@@ -1,29 +1,109 @@
 //! Batches that wait for their transaction's coordinator, in the order in which they came.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use actix::{AsyncContext, Handler, Message};
 
+use super::super::message::Acks;
+use super::super::reply::Reply;
 use super::super::verify::Verification;
 use super::Replica;
 use super::produce::ProduceOne;
 use crate::error::{ErrorCode, Refusal};
-use crate::ids::ProducerId;
-use crate::record::BatchHeader;
+use crate::ids::{LeaderEpoch, ProducerId};
+use crate::record::{BatchHeader, EndMarker};
 
-/// Requests that wait, by producer.
+/// What is asked about: an answer counts for requests of just this producer, epoch and transaction.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct About {
+    producer_id: ProducerId,
+    producer_epoch: i16,
+    id: Arc<str>,
+    adds: bool,
+}
+
+impl About {
+    fn of(asked: &Verification) -> Self {
+        Self {
+            producer_id: asked.producer_id,
+            producer_epoch: asked.producer_epoch,
+            id: Arc::clone(&asked.transaction.id),
+            adds: asked.transaction.adds,
+        }
+    }
+}
+
+/// Requests that wait, by what they wait for.
 #[derive(Debug, Default)]
 pub(super) struct Unverified {
-    asking: BTreeMap<ProducerId, Asking>,
+    asking: BTreeMap<About, Asking>,
     asked: u64,
     waiting: usize,
+    /// Producers and epochs whose coordinator has said that their transaction has this partition, so that a marker will
+    /// come, and of which no batch need have come yet.
+    admitted: BTreeSet<(ProducerId, i16)>,
 }
+
+/// Admissions without a marker yet, at most.
+const ADMITTED_MAX: usize = 10_000;
 
 /// A coordinator that is being asked, and what waits for its answer.
 #[derive(Debug)]
 struct Asking {
     number: u64,
-    waiting: Vec<ProduceOne>,
+    asked: Verification,
+    waiting: Vec<Waiter>,
+}
+
+/// What waits for a coordinator's answer.
+#[derive(Debug)]
+enum Waiter {
+    /// A batch that is to be appended then.
+    Batch(ProduceOne),
+    /// Somebody whose batch comes later.
+    Admission(Reply<()>),
+}
+
+impl Waiter {
+    fn refuse(self, refusal: Refusal) {
+        match self {
+            Self::Batch(one) => one.reply.send(Err(refusal)),
+            Self::Admission(reply) => reply.send(Err(refusal)),
+        }
+    }
+}
+
+/// Asks whether the partition is part of a transaction. Answered once its coordinator says so; batches of the producer
+/// in this epoch are then taken without asking again, until a marker is written.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub struct AdmitOne {
+    /// The epoch that the asker counts on.
+    pub epoch: LeaderEpoch,
+    /// What its coordinator is asked.
+    pub asked: Verification,
+    /// Where the answer goes.
+    pub reply: Reply<()>,
+}
+
+impl Handler<AdmitOne> for Replica {
+    type Result = ();
+
+    fn handle(&mut self, message: AdmitOne, _: &mut Self::Context) {
+        let AdmitOne { epoch, asked, reply } = message;
+        self.write_gathered();
+        let of = (asked.producer_id, asked.producer_epoch);
+        let checked = self.check_leads(Some(epoch)).and_then(|_| self.check_room(Acks::All));
+        match checked.and_then(|()| self.unverified.check_admits()) {
+            Err(refusal) => reply.send(Err(refusal)),
+            Ok(()) if self.unverified.admitted.contains(&of) || self.producers.is_open(of.0, of.1) => {
+                reply.send(Ok(()));
+            }
+            Ok(()) => self.wait_for(asked, Waiter::Admission(reply)),
+        }
+        self.settle();
+    }
 }
 
 impl Unverified {
@@ -32,35 +112,60 @@ impl Unverified {
         self.waiting
     }
 
-    fn take(&mut self, id: ProducerId) -> Vec<ProduceOne> {
-        let waiting = self.asking.remove(&id).map(|asking| asking.waiting).unwrap_or_default();
+    /// Whether batches of this producer in this epoch are taken without asking.
+    pub(super) fn admits(&self, id: ProducerId, epoch: i16) -> bool {
+        self.admitted.contains(&(id, epoch))
+    }
+
+    fn check_admits(&self) -> Result<(), Refusal> {
+        if self.admitted.len() < ADMITTED_MAX {
+            return Ok(());
+        }
+        let text = "too many transactions of the partition wait for their first batch; try again";
+        Err(Refusal::new(ErrorCode::ThrottlingQuotaExceeded, text))
+    }
+
+    fn take(&mut self, about: &About) -> Vec<Waiter> {
+        let waiting = self.asking.remove(about).map(|asking| asking.waiting).unwrap_or_default();
         self.waiting -= waiting.len();
         waiting
     }
 
-    /// A marker is written: whatever the coordinator says of the transaction that was, it is over.
-    pub(super) fn void(&mut self, id: ProducerId) {
-        for one in self.take(id) {
+    /// A marker is written: whatever the coordinator says of the transaction that it ends, that is over. Gives what is to
+    /// be asked again.
+    ///
+    /// Where every end gives a new epoch, a marker has the epoch of the transaction that comes next: what waits for that
+    /// one goes on waiting, for an answer that was given after the marker.
+    fn void(&mut self, marker: &EndMarker) -> Vec<About> {
+        let (id, last) = (marker.producer_id, marker.producer_epoch);
+        self.admitted.retain(|(admitted, epoch)| *admitted != id || *epoch > last);
+        let reached =
+            self.asking.keys().filter(|about| about.producer_id == id && about.producer_epoch <= last);
+        let (next, over): (Vec<_>, Vec<_>) =
+            reached.cloned().partition(|about| about.adds && about.producer_epoch == last);
+        for one in over.iter().flat_map(|about| self.take(about)).collect::<Vec<_>>() {
             let text = "the transaction ended while the batch was on its way";
-            one.reply.refuse(ErrorCode::InvalidTxnState, text);
+            one.refuse(Refusal::new(ErrorCode::InvalidTxnState, text));
         }
+        next
     }
 
     pub(super) fn refuse_all(&mut self, refusal: &Refusal) {
         self.waiting = 0;
+        self.admitted.clear();
         for (_, asking) in std::mem::take(&mut self.asking) {
             for one in asking.waiting {
-                one.reply.send(Err(refusal.clone()));
+                one.refuse(refusal.clone());
             }
         }
     }
 }
 
-/// A coordinator has answered. A completion: there is one for each producer that is asked about.
+/// A coordinator has answered. A completion: there is one for each question.
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
 pub(super) struct Verified {
-    id: ProducerId,
+    about: About,
     number: u64,
     result: Result<(), Refusal>,
 }
@@ -69,14 +174,19 @@ impl Handler<Verified> for Replica {
     type Result = ();
 
     fn handle(&mut self, verified: Verified, context: &mut Self::Context) {
-        let Verified { id, number, result } = verified;
-        if self.unverified.asking.get(&id).is_none_or(|asking| asking.number != number) {
+        let Verified { about, number, result } = verified;
+        if self.unverified.asking.get(&about).is_none_or(|asking| asking.number != number) {
             return;
         }
-        for one in self.unverified.take(id) {
-            match &result {
-                Ok(()) => self.take(one, true),
-                Err(refusal) => one.reply.send(Err(refusal.clone())),
+        for one in self.unverified.take(&about) {
+            let of = (about.producer_id, about.producer_epoch);
+            match (&result, one) {
+                (Ok(()), Waiter::Batch(one)) => self.take(one, Some(of)),
+                (Ok(()), Waiter::Admission(reply)) => {
+                    self.unverified.admitted.insert(of);
+                    reply.send(Ok(()));
+                }
+                (Err(refusal), one) => one.refuse(refusal.clone()),
             }
         }
         self.plan_write(|message| context.notify(message));
@@ -89,31 +199,58 @@ impl Replica {
     /// waits. Then it is taken, and the coordinator asked.
     pub(super) fn waits_to_be_verified(&mut self, one: ProduceOne) -> Option<ProduceOne> {
         let Some(asked) = asked_of(&one) else { return Some(one) };
-        let id = asked.producer_id;
-        if let Some(asking) = self.unverified.asking.get_mut(&id) {
-            asking.waiting.push(one);
-            self.unverified.waiting += 1;
-            return None;
-        }
-        if self.gathered.holds(id) {
-            self.write_gathered();
-        }
-        if self.producers.is_open(id, asked.producer_epoch) {
-            return Some(one);
+        let (id, about) = (asked.producer_id, About::of(&asked));
+        let is_asking = self.unverified.asking.contains_key(&about);
+        if !is_asking {
+            if self.gathered.holds(id) {
+                self.write_gathered();
+            }
+            let epoch = asked.producer_epoch;
+            if self.producers.is_open(id, epoch) || self.unverified.admits(id, epoch) {
+                return Some(one);
+            }
         }
         let leads = self.check_leads(one.part.leader_epoch).and_then(|_| self.check_room(one.acks));
         if let Err(refusal) = leads {
             one.reply.send(Err(refusal));
             return None;
         }
-        let Some(myself) = self.myself.clone() else { return Some(one) };
+        self.wait_for(asked, Waiter::Batch(one));
+        None
+    }
+
+    fn wait_for(&mut self, asked: Verification, waiter: Waiter) {
+        let about = About::of(&asked);
+        self.unverified.waiting += 1;
+        match self.unverified.asking.get_mut(&about) {
+            Some(asking) => asking.waiting.push(waiter),
+            None => {
+                let asking = Asking { number: 0, asked, waiting: vec![waiter] };
+                self.unverified.asking.insert(about.clone(), asking);
+                self.ask(about);
+            }
+        }
+    }
+
+    /// The transaction of a producer ends here: nothing that was verified for it opens it again.
+    pub(super) fn void_verifications(&mut self, marker: &EndMarker) {
+        for about in self.unverified.void(marker) {
+            self.ask(about);
+        }
+    }
+
+    /// Asks; an answer to an earlier question about the same counts no more.
+    fn ask(&mut self, about: About) {
+        let (Some(myself), Some(asking)) = (self.myself.clone(), self.unverified.asking.get_mut(&about))
+        else {
+            return;
+        };
         self.unverified.asked += 1;
         let number = self.unverified.asked;
-        self.unverified.waiting += 1;
-        self.unverified.asking.insert(id, Asking { number, waiting: vec![one] });
-        let answer = move |result| myself.do_send(Verified { id, number, result });
+        asking.number = number;
+        let asked = asking.asked.clone();
+        let answer = move |result| myself.do_send(Verified { about, number, result });
         self.shared.verifier.verify(asked, Box::new(answer));
-        None
     }
 }
 

@@ -111,6 +111,11 @@ fn a_transaction_of_version_2_ends_with_another_id_when_epochs_are_used_up() {
     let (prepared, answer) = written(transaction.end(&ends, Some(ProducerId(8)), 0).unwrap());
     let goes_on = ProducerEpoch { id: ProducerId(8), epoch: 0 };
     assert_eq!((answer, prepared.producer_epoch), (Ok(goes_on), i16::MAX));
+    // It may go on before the markers are written.
+    assert_eq!(code(prepared.add(goes_on, &[partition(0)], 2, 1)), ErrorCode::ConcurrentTransactions);
+    assert_eq!(code(prepared.verify(goes_on, &[partition(0)])), ErrorCode::ConcurrentTransactions);
+    let begins = Beginning { has: Some(goes_on), ..BEGINS };
+    assert_eq!(code(prepared.begin(&begins, None, 1)), ErrorCode::ConcurrentTransactions);
     let complete = prepared.complete(1);
     assert_eq!(complete.producer(), goes_on);
     assert_eq!(complete.end(&ends, None, 2).unwrap(), Decided::Same(goes_on));
@@ -137,10 +142,45 @@ fn a_transaction_that_takes_too_long_is_aborted_and_its_producer_fenced() {
     let aborting = transaction.time_out(1_100).unwrap();
     assert_eq!((aborting.outcome(), aborting.producer_epoch), (Some(false), 1));
     assert_eq!(code(aborting.end(&ending(0, true, 0), None, 1_200)), ErrorCode::ProducerFenced);
-    assert_eq!(
-        code(aborting.complete(1_300).end(&ending(0, true, 2), None, 1_400)),
-        ErrorCode::InvalidTxnState
-    );
+}
+
+#[test]
+fn a_fenced_producer_of_version_2_is_told_so_however_it_ends() {
+    for epoch in [0, 1, LAST_EPOCH - 1, LAST_EPOCH] {
+        let transaction = Transaction { producer_epoch: epoch, ..open(2) };
+        let (begun_anew, _) = written(transaction.begin(&BEGINS, None, 1_100).unwrap());
+        for aborting in [transaction.time_out(1_100).unwrap(), begun_anew] {
+            for fenced in [aborting.complete(1_300), aborting] {
+                for commits in [true, false] {
+                    let ended = fenced.end(&ending(epoch, commits, 2), Some(ProducerId(9)), 1_400);
+                    assert_eq!(
+                        code(ended),
+                        ErrorCode::ProducerFenced,
+                        "{epoch} {commits} {:?}",
+                        fenced.state
+                    );
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn a_producer_is_known_by_its_used_up_id_until_the_next_one_is_used() {
+    let used_up = Transaction { producer_epoch: LAST_EPOCH, ..begun() };
+    let (next, _) = written(used_up.begin(&BEGINS, Some(ProducerId(8)), 0).unwrap());
+    let goes_on = Beginning { has: Some(producer(LAST_EPOCH)), ..BEGINS };
+    let given = ProducerEpoch { id: ProducerId(8), epoch: 0 };
+    assert_eq!(written(next.begin(&goes_on, None, 0).unwrap()).1, Ok(given));
+    // Used: in version 1, in which the epoch stays.
+    let (open, _) = written(next.add(given, &[partition(0)], 0, 0).unwrap());
+    assert_eq!(code(open.begin(&goes_on, None, 0)), ErrorCode::ProducerFenced);
+    let ends = Ending { producer: given, commits: true, client_version: 0 };
+    let (prepared, _) = written(open.end(&ends, None, 0).unwrap());
+    assert_eq!(code(prepared.complete(1).begin(&goes_on, None, 2)), ErrorCode::ProducerFenced);
+    // Given to another since.
+    let (other, _) = written(next.begin(&BEGINS, None, 0).unwrap());
+    assert_eq!(code(other.begin(&goes_on, None, 0)), ErrorCode::ProducerFenced);
 }
 
 #[test]
@@ -158,10 +198,14 @@ proptest! {
             let epoch = transaction.producer_epoch - behind.max(0);
             let now_ms = at * 300;
             let next = match what {
-                0 => transaction.begin(&BEGINS, Some(ProducerId(at)), now_ms).ok().map(|d| match d {
-                    Decided::Write(next, _) => *next,
-                    other => panic!("{other:?}"),
-                }),
+                0 => {
+                    let has = commits.then(|| producer(epoch));
+                    let begins = Beginning { has, ..BEGINS };
+                    transaction.begin(&begins, Some(ProducerId(at)), now_ms).ok().map(|d| match d {
+                        Decided::Write(next, _) => *next,
+                        other => panic!("{other:?}"),
+                    })
+                }
                 1 => match transaction.add(producer(epoch), &[partition(0)], 2, now_ms) {
                     Ok(Decided::Write(next, _)) => Some(*next),
                     _ => None,

@@ -205,6 +205,62 @@ fn a_marker_written_meanwhile_voids_what_the_coordinator_says() {
 }
 
 #[test]
+fn what_the_coordinator_says_of_one_epoch_is_not_taken_for_another() {
+    simulate(|simulation, disk| async move {
+        let node = Node::start(&simulation, &disk, 1);
+        let coordinator = Arc::new(Coordinator::default());
+        node.verifier.open(coordinator.clone());
+        node.lead(1).await;
+        let transaction = InTransaction { id: "copy".into(), adds: true, by_coordinator: false };
+        let zombie = node.send(transactional(1, 3, 0, 1), Some(transaction.clone()));
+        let live = node.send(transactional(1, 4, 0, 1), Some(transaction));
+        tokio::time::sleep(Duration::from_millis(1)).await;
+        assert_eq!(coordinator.asked(), 2);
+        coordinator.answer(Err(Refusal::new(ErrorCode::ProducerFenced, "a newer one has taken over")));
+        assert_eq!(zombie.await.unwrap().unwrap_err().code, ErrorCode::ProducerFenced);
+        coordinator.answer(Ok(()));
+        assert_eq!(live.await.unwrap().unwrap().base_offset, Offset(0));
+    });
+}
+
+#[test]
+fn a_batch_of_another_producer_behind_one_that_was_verified_opens_nothing() {
+    simulate(|simulation, disk| async move {
+        let node = Node::start(&simulation, &disk, 1);
+        node.verifier.open(Arc::new(Agrees));
+        node.lead(1).await;
+        for (id, epoch) in [(2, 0), (1, 1)] {
+            let both = [transactional(1, 0, 0, 1), transactional(id, epoch, 0, 1)].concat();
+            assert_eq!(node.write(both.into()).await, Err(ErrorCode::InvalidTxnState), "{id} {epoch}");
+        }
+        assert_eq!(node.list(OffsetSpec::Latest).await.unwrap().offset, Some(Offset(0)));
+    });
+}
+
+#[test]
+fn the_marker_of_the_transaction_before_does_not_refuse_the_next_one() {
+    simulate(|simulation, disk| async move {
+        let node = Node::start(&simulation, &disk, 1);
+        let coordinator = Arc::new(Coordinator::default());
+        node.verifier.open(coordinator.clone());
+        node.lead(1).await;
+        let transaction = InTransaction { id: "copy".into(), adds: true, by_coordinator: false };
+        let late = node.send(transactional(1, 0, 0, 1), Some(transaction.clone()));
+        let next = node.send(transactional(1, 1, 0, 1), Some(transaction));
+        tokio::time::sleep(Duration::from_millis(1)).await;
+        assert_eq!(node.mark(marker(1, 1, 0, true)).await, Ok(0));
+        assert_eq!(late.await.unwrap().unwrap_err().code, ErrorCode::InvalidTxnState);
+        // What was said before the marker does not count, of neither.
+        coordinator.answer(Ok(()));
+        coordinator.answer(Ok(()));
+        tokio::time::sleep(Duration::from_millis(1)).await;
+        assert_eq!((coordinator.asked(), node.stable_end().await), (1, 1));
+        coordinator.answer(Ok(()));
+        assert_eq!(next.await.unwrap().unwrap().base_offset, Offset(1));
+    });
+}
+
+#[test]
 fn a_batch_of_a_transaction_without_one_is_refused() {
     simulate(|simulation, disk| async move {
         let node = Node::start(&simulation, &disk, 1);
