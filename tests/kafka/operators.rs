@@ -195,7 +195,7 @@ async fn leaders_are_elected_where_it_is_needed_and_the_controller_and_features_
             .map(|resource| (resource.resource_name.to_string(), resource.resource_type))
             .collect();
         expect("resources", found, vec![("flights".to_owned(), 2), ("1".to_owned(), 4)])?;
-        for (version, zeros) in [(3, 0), (4, 2)] {
+        for (version, zeros) in [(3, 0), (4, 3)] {
             let request = ApiVersionsRequest {
                 client_software_name: "tests".into(),
                 client_software_version: "1".into(),

@@ -399,7 +399,7 @@ async fn what_an_old_client_commits_is_read_and_what_it_aborts_is_not() {
         let mut reader = Nodes::of(cluster, 1);
         make_topic(&mut connect(cluster).await?, "flights").await?;
         let mut producer = Producer::begin(Nodes::of(cluster, 1)).await?;
-        assert_eq!(producer.send(OLD, "flights", "stray").await?, ErrorCode::InvalidTxnState.code());
+        assert_eq!(producer.send(OLD, "flights", "stray").await?, ErrorCode::TransactionAbortable.code());
         assert_eq!(producer.add_partition("flights").await?, 0);
         assert_eq!(producer.send(OLD, "flights", "one").await?, 0);
         assert_eq!(read(&mut reader, "flights", 1).await?, []);

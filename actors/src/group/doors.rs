@@ -46,6 +46,8 @@ pub struct PartOfTransaction {
     pub producer_epoch: i16,
     /// The partition becomes part of the transaction where it is not yet (KIP-890 part 2).
     pub adds: bool,
+    /// The producer knows that a transaction can be refused so that it only has to be aborted (KIP-890 part 1).
+    pub knows_abortable: bool,
 }
 
 /// The partitions of a coordinators' topic (`__consumer_offsets`, `__transaction_state`) that this node leads.

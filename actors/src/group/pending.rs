@@ -69,11 +69,17 @@ impl PendingOffsets {
 
     /// A transaction ended: what was part of it.
     pub(super) fn take(&mut self, marker: &EndMarker) -> Offsets {
-        let (id, last) = (marker.producer_id, marker.producer_epoch);
-        let reached = self.0.range((id, i16::MIN)..=(id, last));
-        let ended: Vec<_> =
-            reached.filter(|((_, epoch), of)| *epoch < last || !of.bumps).map(|(key, _)| *key).collect();
-        ended.into_iter().filter_map(|key| self.0.remove(&key)).flat_map(|pending| pending.offsets).collect()
+        let mut ended = Offsets::new();
+        self.0.retain(|(id, epoch), pending| {
+            let is_before =
+                *epoch < marker.producer_epoch || (*epoch == marker.producer_epoch && !pending.bumps);
+            let is_ended = *id == marker.producer_id && is_before;
+            if is_ended {
+                ended.append(&mut pending.offsets);
+            }
+            !is_ended
+        });
+        ended
     }
 
     /// An offset was committed for good after these: they are past, as in the log, where the last one of a key stays.

@@ -211,11 +211,12 @@ impl Front {
         async move { told.await.unwrap_or_else(|_| Err(unknown(partition))) }
     }
 
-    /// Ends transactions in partitions led here. `answer` is called once, when every marker is committed or refused, on
+    /// Ends transactions in partitions led here; `bumps` if every end gives the producer another epoch. `answer` is called once, when every marker is committed or refused, on
     /// any thread; it must not block.
     pub fn mark(
         &self,
         markers: Vec<(PartitionId, EndMarker)>,
+        bumps: bool,
         timeout: Duration,
         answer: impl FnOnce(Vec<(PartitionId, Result<Produced, Refusal>)>) + Send + 'static,
     ) {
@@ -224,7 +225,7 @@ impl Front {
         for ((partition, marker), reply) in markers.into_iter().zip(replies) {
             match self.replicas.get(partition) {
                 Some(replica) => {
-                    give(&replica.address, MarkOne { marker, timeout, reply }, |one| one.reply);
+                    give(&replica.address, MarkOne { marker, bumps, timeout, reply }, |one| one.reply);
                 }
                 None => reply.send(Err(unknown(partition))),
             }

@@ -15,6 +15,8 @@ pub struct InTransaction {
     /// The coordinator adds the partition to the transaction where it is not part of it yet (KIP-890 part 2); else the
     /// producer has done so itself.
     pub adds: bool,
+    /// The producer knows that a transaction can be refused so that it only has to be aborted (KIP-890 part 1).
+    pub knows_abortable: bool,
     /// Written by a coordinator of this node, without sequence numbers.
     pub by_coordinator: bool,
 }

@@ -4,7 +4,7 @@
 //! answer is given when its record is committed, and markers are written only then. When an append is refused nobody
 //! knows what of it lies in the log, so that all is read back.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,11 +15,13 @@ use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 use super::doors::TransactionDoors;
-use super::markers::mark;
+use super::markers::{Outcome, mark};
 use super::records::{TransactionReplay, encode};
 use super::request::{ListedTransaction, TransactionRequest};
 use super::settings::TransactionSettings;
-use super::state::{Beginning, Decided, ProducerEpoch, Transaction, TransactionState, begin_new};
+use super::state::{
+    BUMPS_WITH_EVERY_END, Beginning, Decided, ProducerEpoch, Transaction, TransactionState, begin_new,
+};
 use crate::error::{ErrorCode, Refusal};
 use crate::events::{TransactionTimedOut, TransactionsBroken, TransactionsLoaded};
 use crate::group::doors::{OwnershipLease, coordinator_code};
@@ -31,6 +33,9 @@ use crate::record::EndMarker;
 /// How long a load that failed waits before the next, at first; it doubles up to [`LOAD_AGAIN_MOST`].
 const LOAD_AGAIN: Duration = Duration::from_millis(100);
 const LOAD_AGAIN_MOST: Duration = Duration::from_secs(5);
+
+/// Transactions that time ends at once; more wait for the next look, so that they do not fill the log's queue.
+const OVERDUE_AT_ONCE: usize = 256;
 
 /// What a coordinator is told.
 pub(super) enum CoordinatorMessage {
@@ -76,6 +81,12 @@ pub(super) struct Coordinator {
     transactions: Option<BTreeMap<Arc<str>, Transaction>>,
     life: u64,
     loads_failed: u32,
+    /// Appends refused since one was committed.
+    appends_refused: u32,
+    /// Ids that nothing can be done with: their last record could not be understood.
+    unreadable: BTreeSet<Arc<str>>,
+    /// More deadlines had come than were looked after at once.
+    is_behind: bool,
     load: Option<JoinHandle<()>>,
     answers: Answers,
     /// Decided outcomes by the number of the answer that waits for them.
@@ -103,6 +114,9 @@ impl Actor for TransactionCoordinator {
             transactions: None,
             life: 0,
             loads_failed: 0,
+            appends_refused: 0,
+            unreadable: BTreeSet::new(),
+            is_behind: false,
             load: None,
             answers: Answers::default(),
             preparing: BTreeMap::new(),
@@ -196,10 +210,10 @@ impl Coordinator {
         tasks.for_each(|task| task.abort());
     }
 
-    /// Reads the log, after a pause where that failed before.
+    /// Reads the log, after a pause where that failed before, or where it was in vain.
     fn read(&mut self) {
         self.forget();
-        let wait = match self.loads_failed {
+        let wait = match self.loads_failed.max(self.appends_refused.saturating_sub(1)) {
             0 => Duration::ZERO,
             failures => LOAD_AGAIN.saturating_mul(1 << failures.min(10)).min(LOAD_AGAIN_MOST),
         };
@@ -218,6 +232,7 @@ impl Coordinator {
             Ok(replay) => {
                 self.loads_failed = 0;
                 let (records, undecodable) = replay.counts();
+                self.unreadable = replay.unreadable().clone();
                 let transactions = replay.into_transactions();
                 events.emit(TransactionsLoaded { partition, ids: transactions.len(), records, undecodable });
                 self.open = transactions.values().filter(|transaction| is_open(transaction)).count();
@@ -238,6 +253,12 @@ impl Coordinator {
 
     fn serve(&mut self, id: &Arc<str>, request: TransactionRequest) {
         let Some(transactions) = &self.transactions else { return request.refuse(self.reading()) };
+        if self.unreadable.contains(id) {
+            let text = format!(
+                "the last record of transactional.id {id:?} in __transaction_state cannot be understood; use another id"
+            );
+            return request.refuse(Refusal::new(ErrorCode::UnknownServerError, text));
+        }
         let (known, now_ms) = (transactions.get(id).cloned(), self.now_ms());
         match request {
             TransactionRequest::Begin { beginning, fresh, reply } => {
@@ -372,7 +393,11 @@ impl Coordinator {
         if let Some(refusal) = self.answers.settle(number, result) {
             let partition = self.leadership.partition;
             self.leadership.doors.events.emit(TransactionsBroken { partition, refusal: &refusal });
+            self.appends_refused = self.appends_refused.saturating_add(1);
             return self.read();
+        }
+        if is_committed {
+            self.appends_refused = 0;
         }
         if let Some(id) = prepared
             && is_committed
@@ -394,15 +419,14 @@ impl Coordinator {
             coordinator_epoch: self.leadership.epoch.0,
             commits,
         };
+        let outcome = Outcome { marker, bumps: transaction.client_version >= BUMPS_WITH_EVERY_END };
         let partitions = transaction.partitions.clone();
         let doors = self.leadership.doors.clone();
         let (myself, life, places) = (self.myself.clone(), self.life, Arc::clone(&self.marking_places));
         let told = Arc::clone(id);
         let task = tokio::spawn(async move {
-            let Ok(_place) = places.acquire_owned().await else { return };
-            if mark(doors.markers, marker, partitions, doors.clock, doors.events).await {
-                let _ended = myself.cast(CoordinatorMessage::Marked { life, id: told, producer });
-            }
+            mark(doors.markers, places, outcome, partitions, doors.clock, doors.events).await;
+            let _ended = myself.cast(CoordinatorMessage::Marked { life, id: told, producer });
         });
         if let Some(old) = self.marking.insert(Arc::clone(id), task) {
             old.abort();
@@ -431,7 +455,8 @@ impl Coordinator {
             .iter()
             .filter(|(_, transaction)| transaction.is_expired(now_ms, settings.id_expiration_ms))
             .map(|(id, _)| (Arc::clone(id), None));
-        let changes: Vec<_> = overdue.chain(expired).collect();
+        let changes: Vec<_> = overdue.chain(expired).take(OVERDUE_AT_ONCE).collect();
+        self.is_behind = changes.len() == OVERDUE_AT_ONCE;
         for (id, next) in changes {
             if next.is_some() {
                 self.leadership.doors.events.emit(TransactionTimedOut { id: &id });
@@ -443,7 +468,11 @@ impl Coordinator {
     /// One timer, whatever the number of ids.
     fn set_timer(&mut self) {
         let settings = self.settings();
-        let wait_ms = if self.open > 0 { settings.time_out_check_ms } else { settings.expiration_check_ms };
+        let wait_ms = if self.open > 0 || self.is_behind {
+            settings.time_out_check_ms
+        } else {
+            settings.expiration_check_ms
+        };
         let at = self.leadership.doors.clock.now() + Duration::from_millis(wait_ms);
         if self.timer.as_ref().is_some_and(|(set_to, _)| *set_to <= at) {
             return;

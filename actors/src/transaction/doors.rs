@@ -36,10 +36,11 @@ pub enum Marked {
 
 /// Writes markers to the leaders of partitions.
 pub trait MarkerWriter: fmt::Debug + Send + Sync {
-    /// Tries once, in bounded time. One answer for each partition.
+    /// Tries once, in bounded time. One answer for each partition. `bumps` if the end gave the producer another epoch.
     fn write(
         &self,
         marker: EndMarker,
+        bumps: bool,
         partitions: Vec<TopicPartition>,
     ) -> BoxFuture<'static, Vec<(TopicPartition, Marked)>>;
 }

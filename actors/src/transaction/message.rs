@@ -31,6 +31,8 @@ impl Message for VerifyTransaction {
 pub struct WriteMarkers {
     /// The marker.
     pub marker: EndMarker,
+    /// Every end gives the producer another epoch: a marker with the epoch of an open transaction came late.
+    pub bumps: bool,
     /// Where to.
     pub partitions: Vec<PartitionId>,
 }
@@ -64,7 +66,7 @@ mod tests {
         let marker =
             EndMarker { producer_id: ProducerId(5), producer_epoch: 2, coordinator_epoch: 7, commits: true };
         let partition = PartitionId { topic: TopicId(Uuid::from_bytes([0xab; 16])), index: 2 };
-        let write = WriteMarkers { marker, partitions: vec![partition] };
-        assert_eq!(hex(&write), "0a040e010110abababababababababababababababab04");
+        let write = WriteMarkers { marker, bumps: true, partitions: vec![partition] };
+        assert_eq!(hex(&write), "0a040e01010110abababababababababababababababab04");
     }
 }

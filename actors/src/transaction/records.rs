@@ -106,6 +106,8 @@ pub fn decode(key: &[u8], value: Option<&[u8]>) -> Result<(Arc<str>, Option<Tran
 #[derive(Debug, Default)]
 pub struct TransactionReplay {
     transactions: BTreeMap<Arc<str>, Transaction>,
+    /// Ids whose last record could not be understood: what there was before is not how they stand.
+    unreadable: BTreeSet<Arc<str>>,
     records: u64,
     undecodable: u64,
 }
@@ -115,13 +117,22 @@ impl Replaying for TransactionReplay {
         self.records += 1;
         match key.map(|key| decode(key, value)) {
             Some(Ok((id, Some(transaction)))) if transaction.state != TransactionState::Dead => {
+                self.unreadable.remove(&id);
                 self.transactions.insert(id, transaction);
             }
             Some(Ok((id, _))) => {
+                self.unreadable.remove(&id);
                 self.transactions.remove(&id);
             }
             None => {}
-            Some(Err(_)) => self.undecodable += 1,
+            Some(Err(_)) => {
+                self.undecodable += 1;
+                if let Some(id) = key.and_then(|key| TransactionLogKey::decode_versioned(key).ok()) {
+                    let id = Arc::from(&*id.transactional_id);
+                    self.transactions.remove(&id);
+                    self.unreadable.insert(id);
+                }
+            }
         }
     }
 
@@ -133,6 +144,12 @@ impl TransactionReplay {
     #[must_use]
     pub fn counts(&self) -> (u64, u64) {
         (self.records, self.undecodable)
+    }
+
+    /// The transactional ids of which it is not known how they stand.
+    #[must_use]
+    pub const fn unreadable(&self) -> &BTreeSet<Arc<str>> {
+        &self.unreadable
     }
 
     /// The transactional ids that there are.
@@ -173,6 +190,19 @@ mod tests {
             \x03\x01\x08\0\0\0\0\0\0\0\x02\x02\x02\0\x02\x03\x02\0\0";
         assert_eq!(record.value.as_deref(), Some(&value[..]));
         assert_eq!(decode(&record.key, Some(value)), Ok(("id".into(), Some(transaction()))));
+    }
+
+    #[test]
+    fn an_id_whose_last_record_is_not_understood_is_set_aside_until_the_next_one() {
+        let record = encode(7, "id", Some(&transaction()));
+        let later: &[u8] = b"\0\x63";
+        let mut replay = TransactionReplay::default();
+        replay.record(0, Some(&record.key), record.value.as_deref(), None);
+        replay.record(0, Some(&record.key), Some(later), None);
+        assert_eq!((replay.counts(), replay.unreadable().len()), ((2, 1), 1));
+        assert!(replay.transactions.is_empty());
+        replay.record(0, Some(&record.key), record.value.as_deref(), None);
+        assert_eq!((replay.unreadable().len(), replay.into_transactions().len()), (0, 1));
     }
 
     #[test]

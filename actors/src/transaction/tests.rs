@@ -35,6 +35,10 @@ struct Shelf {
     markers: Vec<(EndMarker, TopicPartition)>,
     /// Partitions without a leader.
     away: bool,
+    /// What becomes of the markers of one partition, instead.
+    instead: Option<(i32, Marked)>,
+    /// The outcomes written, and whether each gave another epoch.
+    bumps: Vec<bool>,
 }
 
 impl World {
@@ -117,6 +121,7 @@ impl MarkerWriter for World {
     fn write(
         &self,
         marker: EndMarker,
+        bumps: bool,
         partitions: Vec<TopicPartition>,
     ) -> BoxFuture<'static, Vec<(TopicPartition, Marked)>> {
         let marked = self.with(|shelf| {
@@ -124,8 +129,15 @@ impl MarkerWriter for World {
                 let away = || Marked::Again(Refusal::new(ErrorCode::LeaderNotAvailable, "no leader"));
                 return partitions.into_iter().map(|partition| (partition, away())).collect();
             }
-            shelf.markers.extend(partitions.iter().map(|partition| (marker, partition.clone())));
-            partitions.into_iter().map(|partition| (partition, Marked::Done)).collect()
+            shelf.bumps.push(bumps);
+            let outcome = |partition: &TopicPartition| match &shelf.instead {
+                Some((index, marked)) if *index == partition.1 => marked.clone(),
+                _ => Marked::Done,
+            };
+            let marked: Vec<_> = partitions.into_iter().map(|name| (outcome(&name), name)).collect();
+            let done = marked.iter().filter(|(marked, _)| *marked == Marked::Done);
+            shelf.markers.extend(done.map(|(_, name)| (marker, name.clone())));
+            marked.into_iter().map(|(marked, name)| (name, marked)).collect()
         });
         std::future::ready(marked).boxed()
     }
@@ -302,4 +314,51 @@ async fn an_id_of_which_nothing_is_heard_is_forgotten() {
     let known: BTreeMap<_, _> =
         front.list().await.unwrap().into_iter().map(|listed| (listed.id, ())).collect();
     assert!(known.is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_partition_that_takes_no_marker_holds_up_neither_the_others_nor_other_transactions() {
+    for stuck in [Marked::Fenced, Marked::Again(Refusal::new(ErrorCode::NotEnoughReplicas, "too few"))] {
+        let world = World::default();
+        let front = coordinator(&world, 3).await;
+        world.with(|shelf| shelf.instead = Some((1, stuck)));
+        // More than there are places.
+        for number in 0..=TransactionSettings::default().marking_max {
+            let id = format!("stuck-{number}");
+            let begins = Beginning { timeout_ms: 60_000, has: None };
+            let producer = patiently(|| front.begin(&id, begins)).await.unwrap();
+            front.add(&id, producer, partitions(), 2).await.unwrap();
+            front.end(&id, Ending { producer, commits: true, client_version: 2 }).await.unwrap();
+        }
+        let producer = begin(&front).await;
+        front.add(ID, producer, vec![("t".into(), 0)], 0).await.unwrap();
+        front.end(ID, Ending { producer, commits: true, client_version: 0 }).await.unwrap();
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        assert_eq!(state(&front).await, TransactionState::CompleteCommit);
+        assert_eq!(
+            world.with(|shelf| shelf.bumps.last().copied()),
+            Some(true),
+            "the stuck ones are tried on"
+        );
+        world.with(|shelf| shelf.instead = None);
+        tokio::time::sleep(Duration::from_secs(2)).await;
+        let stuck = patiently(|| front.describe("stuck-0")).await.unwrap();
+        assert_eq!(stuck.state, TransactionState::CompleteCommit);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_partition_counts_as_deleted_once_it_was_unknown_for_long_without_a_break() {
+    let world = World::default();
+    let front = coordinator(&world, 3).await;
+    let producer = begin(&front).await;
+    front.add(ID, producer, partitions(), 0).await.unwrap();
+    world.with(|shelf| shelf.away = true);
+    front.end(ID, Ending { producer, commits: true, client_version: 0 }).await.unwrap();
+    tokio::time::sleep(Duration::from_secs(40)).await;
+    world.with(|shelf| (shelf.away, shelf.instead) = (false, Some((1, Marked::Unknown))));
+    tokio::time::sleep(Duration::from_secs(20)).await;
+    assert_eq!(state(&front).await, TransactionState::PrepareCommit);
+    tokio::time::sleep(Duration::from_secs(15)).await;
+    assert_eq!((state(&front).await, world.markers().len()), (TransactionState::CompleteCommit, 1));
 }

@@ -102,9 +102,9 @@ impl<R: Replaying> CoordinatorLog<R> for ReplicaLog {
         transaction: PartOfTransaction,
         records: Vec<LogRecord>,
     ) -> BoxFuture<'static, Result<(), Refusal>> {
-        let PartOfTransaction { id, producer_id, producer_epoch, adds } = transaction;
+        let PartOfTransaction { id, producer_id, producer_epoch, adds, knows_abortable } = transaction;
         let stamp = ProducerStamp { id: producer_id, epoch: producer_epoch, base_sequence: -1 };
-        let transaction = InTransaction { id, adds, by_coordinator: true };
+        let transaction = InTransaction { id, adds, knows_abortable, by_coordinator: true };
         self.append_part(partition, epoch, pack(&records, Some(stamp)), Some(transaction))
     }
 
@@ -114,12 +114,12 @@ impl<R: Replaying> CoordinatorLog<R> for ReplicaLog {
         epoch: LeaderEpoch,
         transaction: PartOfTransaction,
     ) -> BoxFuture<'static, Result<(), Refusal>> {
-        let PartOfTransaction { id, producer_id, producer_epoch, adds } = transaction;
+        let PartOfTransaction { id, producer_id, producer_epoch, adds, knows_abortable } = transaction;
         let partition = match self.partition(partition) {
             Ok(partition) => partition,
             Err(refusal) => return std::future::ready(Err(refusal)).boxed(),
         };
-        let transaction = InTransaction { id, adds, by_coordinator: true };
+        let transaction = InTransaction { id, adds, knows_abortable, by_coordinator: true };
         self.front.admit(Verification { transaction, producer_id, producer_epoch, partition }, epoch).boxed()
     }
 

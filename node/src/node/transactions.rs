@@ -70,16 +70,17 @@ pub(crate) struct Marks {
 type EachMarked = Vec<(PartitionId, Result<(), Refusal>)>;
 
 impl Marks {
-    /// Writes a marker; `answer` is called once, when all are committed or refused.
+    /// Writes a marker; `bumps` if every end gives the producer another epoch. `answer` is called once, when all are committed or refused.
     pub(crate) fn write(
         &self,
         marker: EndMarker,
+        bumps: bool,
         partitions: &[PartitionId],
         answer: impl FnOnce(EachMarked) + Send + 'static,
     ) {
         let markers = partitions.iter().map(|partition| (*partition, marker)).collect();
         let (groups, images) = (self.groups.clone(), self.images.clone());
-        self.partitions.mark(markers, MARK_WITHIN, move |marked| {
+        self.partitions.mark(markers, bumps, MARK_WITHIN, move |marked| {
             let offsets = images.borrow().topics().named(OFFSETS_TOPIC).map(|topic| topic.id);
             for (partition, _) in marked.iter().filter(|(_, result)| result.is_ok()) {
                 if Some(partition.topic) == offsets {
@@ -103,6 +104,7 @@ impl MarkerWriter for LeaderMarks {
     fn write(
         &self,
         marker: EndMarker,
+        bumps: bool,
         partitions: Vec<TopicPartition>,
     ) -> BoxFuture<'static, Vec<(TopicPartition, Marked)>> {
         let image = Arc::clone(&self.here.images.borrow());
@@ -127,7 +129,8 @@ impl MarkerWriter for LeaderMarks {
                 }
             }
         }
-        let asking = by_leader.into_iter().map(|(leader, names)| self.write_to(leader, marker, names));
+        let asking =
+            by_leader.into_iter().map(|(leader, names)| self.write_to(leader, (marker, bumps), names));
         let asking: Vec<_> = asking.collect();
         async move {
             marked.extend(join_all(asking).await.into_iter().flatten());
@@ -141,20 +144,20 @@ impl LeaderMarks {
     fn write_to(
         &self,
         leader: NodeId,
-        marker: EndMarker,
+        (marker, bumps): (EndMarker, bool),
         names: BTreeMap<PartitionId, TopicPartition>,
     ) -> BoxFuture<'static, Vec<(TopicPartition, Marked)>> {
         let partitions: Vec<_> = names.keys().copied().collect();
         let answered: BoxFuture<'static, Result<EachMarked, Refusal>> = if leader == self.me {
             let (tell, told) = oneshot::channel();
-            self.here.write(marker, &partitions, move |each| {
+            self.here.write(marker, bumps, &partitions, move |each| {
                 // Who does not wait any more needs no answer.
                 let _ = tell.send(each);
             });
             let stopped = |_| Refusal::new(ErrorCode::LeaderNotAvailable, "the node is stopping");
             told.map(move |each| each.map_err(stopped)).boxed()
         } else {
-            let message = WriteMarkers { marker, partitions };
+            let message = WriteMarkers { marker, bumps, partitions };
             let asked = self.endpoint.peer(leader).ask(Lane::Data, message, ASK_WITHIN);
             let failed = move |error| {
                 let text = format!("node {leader} did not answer: {error}");
@@ -212,7 +215,7 @@ impl NodeVerifier {
         let Some(name) = name else {
             return Err(Refusal::new(ErrorCode::UnknownTopicOrPartition, "the topic is not known here yet"));
         };
-        let adds = asked.transaction.adds;
+        let (adds, knows_abortable) = (asked.transaction.adds, asked.transaction.knows_abortable);
         let message = VerifyTransaction {
             id: asked.transaction.id.to_string(),
             producer: ProducerEpoch { id: asked.producer_id, epoch: asked.producer_epoch },
@@ -227,7 +230,7 @@ impl NodeVerifier {
                     tries += 1;
                     tokio::time::sleep(ENDING_AGAIN).await;
                 }
-                answer => return answer.map_err(|refusal| as_told(refusal, adds)),
+                answer => return answer.map_err(|refusal| as_told(refusal, knows_abortable)),
             }
         }
     }
@@ -247,7 +250,7 @@ impl NodeVerifier {
 }
 
 /// What a coordinator says, in codes that producers know: what passes is told as a lack of replicas.
-fn as_told(refusal: Refusal, adds: bool) -> Refusal {
+fn as_told(refusal: Refusal, knows_abortable: bool) -> Refusal {
     let code = match refusal.code {
         ErrorCode::ConcurrentTransactions
         | ErrorCode::CoordinatorNotAvailable
@@ -256,7 +259,7 @@ fn as_told(refusal: Refusal, adds: bool) -> Refusal {
         | ErrorCode::RequestTimedOut
         | ErrorCode::ThrottlingQuotaExceeded => ErrorCode::NotEnoughReplicas,
         ErrorCode::ProducerFenced => ErrorCode::InvalidProducerEpoch,
-        ErrorCode::TransactionAbortable if !adds => ErrorCode::InvalidTxnState,
+        ErrorCode::TransactionAbortable if !knows_abortable => ErrorCode::InvalidTxnState,
         code => code,
     };
     Refusal { code, ..refusal }
@@ -280,6 +283,6 @@ pub(super) fn handlers(transactions: &TransactionFront, marks: &Marks) -> Handle
             tokio::spawn(async move { answering.answer(answer(&transactions, asked).await) });
         })
         .on_nodes(move |_, asked: WriteMarkers, answering: Answering<WriteMarkers>| {
-            marks.write(asked.marker, &asked.partitions, move |each| answering.answer(each));
+            marks.write(asked.marker, asked.bumps, &asked.partitions, move |each| answering.answer(each));
         })
 }

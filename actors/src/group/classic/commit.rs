@@ -32,7 +32,7 @@ impl ClassicGroup {
                 _ => refusal::generation(&self.id, member, *generation, self.generation),
             });
         }
-        if !is_named(committer) {
+        if !committer.is_named() {
             let text = format!(
                 "group {} has {} members; offsets are set from outside only when it has none: stop them first",
                 self.id,
@@ -68,7 +68,7 @@ impl ClassicGroup {
                 self.generation,
             ));
         }
-        if is_named(committer) { self.check_named(committer) } else { Ok(()) }
+        if committer.is_named() { self.check_named(committer) } else { Ok(()) }
     }
 
     fn check_named(&self, committer: &Committer) -> Result<(), Refusal> {
@@ -121,9 +121,4 @@ impl ClassicGroup {
             (Some(_), _) => KeptFrom::Forever,
         }
     }
-}
-
-/// Whether a committer says that it is a member.
-fn is_named(committer: &Committer) -> bool {
-    committer.generation >= 0 || !committer.member.is_empty() || committer.instance.is_some()
 }

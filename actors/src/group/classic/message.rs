@@ -106,6 +106,14 @@ pub struct Committer {
     pub instance: Option<Arc<str>>,
 }
 
+impl Committer {
+    /// Whether it says that it is a member.
+    #[must_use]
+    pub fn is_named(&self) -> bool {
+        self.generation >= 0 || !self.member.is_empty() || self.instance.is_some()
+    }
+}
+
 /// Who was to leave, and whether it did.
 pub type EachLeft = Vec<(Leaver, Result<(), Refusal>)>;
 

@@ -47,6 +47,8 @@ impl Coordinator {
             Some(classic) => within(&self.leadership, |_| {
                 classic.group.check_transactional_commit(&committing.committer, has_offsets)
             }),
+            // Who says nothing of a member is held against none (KIP-447).
+            None if !committing.committer.is_named() => Ok(()),
             None => self.machine.check_transactional_commit(&around, &committing.request),
         }
     }

@@ -271,7 +271,7 @@ impl ConsumerGroup {
         around: &Surroundings<'_>,
         request: &OffsetCommit,
         of: OfProducer,
-    ) -> (Decision<Vec<(PartitionId, Result<(), Refusal>)>>, Vec<Put>) {
+    ) -> (Decision<PerPartition>, Vec<Put>) {
         let mut put = Vec::new();
         let decision = self.decide(around, |turn| -> Result<PerPartition, Refusal> {
             Ok(turn.commit_pending(request, of, &mut put))

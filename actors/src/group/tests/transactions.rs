@@ -10,7 +10,13 @@ use crate::group::fakes::{beating, joining};
 const PRODUCER: ProducerId = ProducerId(7);
 
 fn transaction() -> PartOfTransaction {
-    PartOfTransaction { id: "copy".into(), producer_id: PRODUCER, producer_epoch: 0, adds: false }
+    PartOfTransaction {
+        id: "copy".into(),
+        producer_id: PRODUCER,
+        producer_epoch: 0,
+        adds: false,
+        knows_abortable: true,
+    }
 }
 
 fn marker(producer_epoch: i16, commits: bool) -> EndMarker {
@@ -104,6 +110,7 @@ async fn a_producer_commits_for_a_member_only_in_its_epoch() {
     let joined = node.ask_patiently(joining("g", "a", &["t"])).await.unwrap();
     let stale = commit_in(&node, "a", joined.member_epoch - 1, &[(first, 10)]).await;
     assert_eq!(stale, Err(ErrorCode::IllegalGeneration));
+    assert_eq!(commit_in(&node, "", -1, &[(first, 10)]).await, Ok(()), "it names no member");
     let stranger = commit_in(&node, "b", joined.member_epoch, &[(first, 10)]).await;
     assert_eq!(stranger, Err(ErrorCode::UnknownMemberId));
     assert_eq!(commit_in(&node, "a", joined.member_epoch, &[(first, 10)]).await, Ok(()));

@@ -17,7 +17,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use super::transactions::{ABORTED_MAX, AbortedTransaction, Transactions};
+use super::transactions::{ABORTED_MAX, ABORTED_OF_ONE_MAX, AbortedTransaction, Transactions};
 use crate::error::{ErrorCode, Refusal};
 use crate::ids::{Offset, ProducerId};
 use crate::record::{BatchHeader, EndMarker};
@@ -236,6 +236,13 @@ impl ProducerTable {
             ));
         }
         if is_part && !is_open {
+            let own = self.transactions.aborted_of(id);
+            if own >= ABORTED_OF_ONE_MAX {
+                let text = format!(
+                    "the partition has {own} aborted transactions of producer {id}, as many as it keeps of one"
+                );
+                return Err(Refusal::new(ErrorCode::ThrottlingQuotaExceeded, text));
+            }
             let (open, aborted) = (self.transactions.open_count(), self.transactions.aborted.len());
             if open >= self.limits.producers || open.saturating_add(aborted) >= ABORTED_MAX {
                 let text = format!(
@@ -245,6 +252,13 @@ impl ProducerTable {
             }
         }
         Ok(())
+    }
+
+    /// Whether a marker came before: `bumps` says that every end of a transaction gives its producer another epoch (KIP-890
+    /// part 2), so that a marker with the epoch of the open transaction is one, come late, of the transaction before it.
+    #[must_use]
+    pub fn has_marker(&self, marker: &EndMarker, bumps: bool) -> bool {
+        bumps && self.is_open(marker.producer_id, marker.producer_epoch)
     }
 
     /// Whether a marker may be written: not by a coordinator that has been replaced, and not for an epoch that is over.
@@ -276,7 +290,9 @@ impl ProducerTable {
     /// table is rebuilt from a log.
     pub fn record(&mut self, header: &BatchHeader, marker: Option<EndMarker>, now_ms: i64) {
         let Some(id) = header.producer() else { return };
-        if header.attributes.is_control() && marker.is_none() {
+        // Of a marker that compaction emptied nothing is left but its epoch; all of its transaction is gone before it.
+        let is_emptied = header.attributes.is_control() && marker.is_none();
+        if is_emptied && header.count > 0 {
             return;
         }
         let entry = self.producers.entry(id).or_insert_with(|| Entry {
@@ -293,6 +309,10 @@ impl ProducerTable {
                 entry.coordinator_epoch = entry.coordinator_epoch.max(Some(marker.coordinator_epoch));
                 entry.marker = Some(header.base_offset);
                 self.transactions.end(id, header.base_offset, marker.commits);
+            }
+            None if is_emptied => {
+                entry.reach(header.producer_epoch);
+                entry.marker = Some(header.base_offset);
             }
             None => {
                 entry.append(header);

@@ -141,7 +141,7 @@ fn read_ended(body: &mut &[u8], table: &mut ProducerTable) -> Option<()> {
         table.transactions.uncommitted.push_back(ended);
     }
     for _ in 0..count(body, ABORTED_BYTES)? {
-        table.transactions.aborted.push_back(AbortedTransaction {
+        table.transactions.aborted(AbortedTransaction {
             producer_id: ProducerId(body.try_get_i64().ok()?),
             first: Offset(body.try_get_i64().ok()?),
             last: Offset(body.try_get_i64().ok()?),

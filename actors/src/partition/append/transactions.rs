@@ -12,6 +12,9 @@ use crate::ids::{Offset, ProducerId};
 /// has removed old ones. To forget one would show its records to readers of committed ones.
 pub(super) const ABORTED_MAX: usize = 1 << 20;
 
+/// Of one producer at most so many, so that it cannot close the partition for others.
+pub(super) const ABORTED_OF_ONE_MAX: usize = ABORTED_MAX / 16;
+
 /// A transaction that was aborted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct AbortedTransaction {
@@ -35,6 +38,8 @@ pub(super) struct Transactions {
     pub(super) uncommitted: VecDeque<(Offset, Offset)>,
     /// In the order of the markers.
     pub(super) aborted: VecDeque<AbortedTransaction>,
+    /// How many of them are of which producer.
+    aborted_of: BTreeMap<ProducerId, usize>,
 }
 
 impl Transactions {
@@ -63,8 +68,19 @@ impl Transactions {
         self.uncommitted.push_back((first, marker));
         if !commits {
             let last_stable = self.by_first.first().map_or(marker.plus(1), |(first, _)| *first);
-            self.aborted.push_back(AbortedTransaction { producer_id: id, first, last: marker, last_stable });
+            self.aborted(AbortedTransaction { producer_id: id, first, last: marker, last_stable });
         }
+    }
+
+    /// A transaction was aborted, the last one so far.
+    pub(super) fn aborted(&mut self, aborted: AbortedTransaction) {
+        *self.aborted_of.entry(aborted.producer_id).or_default() += 1;
+        self.aborted.push_back(aborted);
+    }
+
+    /// How many transactions of a producer were aborted, as far as they are kept.
+    pub(super) fn aborted_of(&self, id: ProducerId) -> usize {
+        self.aborted_of.get(&id).copied().unwrap_or(0)
     }
 
     /// Everything below this offset is committed.
@@ -100,8 +116,13 @@ impl Transactions {
     /// Nothing is left of what aborted transactions wrote below this offset. Tells whether one is forgotten.
     pub(super) fn forget_below(&mut self, offset: Offset) -> bool {
         let before = self.aborted.len();
-        while self.aborted.front().is_some_and(|aborted| aborted.last < offset) {
-            self.aborted.pop_front();
+        while let Some(aborted) = self.aborted.pop_front_if(|aborted| aborted.last < offset) {
+            if let Some(count) = self.aborted_of.get_mut(&aborted.producer_id) {
+                *count = count.saturating_sub(1);
+                if *count == 0 {
+                    self.aborted_of.remove(&aborted.producer_id);
+                }
+            }
         }
         self.aborted.len() < before
     }

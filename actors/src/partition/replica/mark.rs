@@ -19,6 +19,8 @@ use crate::record::{BatchHeader, EndMarker};
 pub struct MarkOne {
     /// The marker.
     pub marker: EndMarker,
+    /// Every end of the producer's transactions gives it another epoch (KIP-890 part 2).
+    pub bumps: bool,
     /// How long that may take.
     pub timeout: Duration,
     /// Where the answer goes.
@@ -34,9 +36,10 @@ impl Handler<MarkOne> for Replica {
     type Result = ();
 
     fn handle(&mut self, message: MarkOne, context: &mut Self::Context) {
-        let MarkOne { marker, timeout, reply } = message;
-        match self.mark(marker) {
-            Ok((upto, produced)) => {
+        let MarkOne { marker, bumps, timeout, reply } = message;
+        match self.mark(marker, bumps) {
+            Ok((None, produced)) => reply.send(Ok(produced)),
+            Ok((Some(upto), produced)) => {
                 let since = self.now();
                 let waiting = Waiting { upto, deadline: since + timeout, since, produced, reply };
                 self.gathered.await_write(Acks::All, waiting);
@@ -56,7 +59,8 @@ impl Handler<ProducersOne> for Replica {
 }
 
 impl Replica {
-    fn mark(&mut self, marker: EndMarker) -> Result<(Offset, Produced), Refusal> {
+    /// Gathers a marker. Without an offset to wait for it has come before: the producer got on only when it was committed.
+    fn mark(&mut self, marker: EndMarker, bumps: bool) -> Result<(Option<Offset>, Produced), Refusal> {
         let epoch = self.check_leads(None)?;
         self.check_room(Acks::All)?;
         if self.gathered.holds(marker.producer_id) {
@@ -64,6 +68,11 @@ impl Replica {
             self.check_leads(Some(epoch))?;
         }
         self.producers.check_marker(&marker)?;
+        let log_start_offset = self.log.start();
+        if self.producers.has_marker(&marker, bumps) {
+            let base_offset = self.log.end();
+            return Ok((None, Produced { base_offset, log_append_time_ms: None, log_start_offset }));
+        }
         self.void_verifications(&marker);
         let bytes = marker.batch(self.clock.wall_ms());
         let header = BatchHeader::parse(&bytes)
@@ -71,7 +80,6 @@ impl Replica {
         let batch = Validated { bytes, headers: vec![header] };
         let (base_offset, upto) = self.number(batch, epoch, None)?;
         self.gathered.marks(base_offset, marker);
-        let log_start_offset = self.log.start();
-        Ok((upto, Produced { base_offset, log_append_time_ms: None, log_start_offset }))
+        Ok((Some(upto), Produced { base_offset, log_append_time_ms: None, log_start_offset }))
     }
 }

@@ -21,6 +21,7 @@ struct About {
     producer_epoch: i16,
     id: Arc<str>,
     adds: bool,
+    knows_abortable: bool,
 }
 
 impl About {
@@ -30,6 +31,7 @@ impl About {
             producer_epoch: asked.producer_epoch,
             id: Arc::clone(&asked.transaction.id),
             adds: asked.transaction.adds,
+            knows_abortable: asked.transaction.knows_abortable,
         }
     }
 }
@@ -92,8 +94,10 @@ impl Handler<AdmitOne> for Replica {
 
     fn handle(&mut self, message: AdmitOne, _: &mut Self::Context) {
         let AdmitOne { epoch, asked, reply } = message;
-        self.write_gathered();
         let of = (asked.producer_id, asked.producer_epoch);
+        if self.gathered.holds(of.0) {
+            self.write_gathered();
+        }
         let checked = self.check_leads(Some(epoch)).and_then(|_| self.check_room(Acks::All));
         match checked.and_then(|()| self.unverified.check_admits()) {
             Err(refusal) => reply.send(Err(refusal)),

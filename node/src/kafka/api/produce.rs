@@ -24,6 +24,9 @@ const COPIED_BELOW_BYTES: usize = 8 << 10;
 /// The first version whose clients leave it to the broker to add a partition to the transaction (KIP-890).
 const ADDS_FROM: i16 = 12;
 
+/// The first version of producers that know TRANSACTION_ABORTABLE (KIP-890 part 1).
+const KNOWS_ABORTABLE_FROM: i16 = 11;
+
 /// A topic of the request, to be told in the answer.
 struct Asked {
     name: String,
@@ -79,6 +82,7 @@ fn split(
     let transaction = request.transactional_id.as_deref().map(|id| InTransaction {
         id: Arc::from(id),
         adds: version >= ADDS_FROM,
+        knows_abortable: version >= KNOWS_ABORTABLE_FROM,
         by_coordinator: false,
     });
     let asked = request.topic_data.iter().map(|data| {

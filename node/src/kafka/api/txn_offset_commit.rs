@@ -20,6 +20,9 @@ use super::super::service::{Service, topic};
 /// The first version whose clients leave it to the broker to add the offsets to the transaction.
 const ADDS_FROM: i16 = 5;
 
+/// The first version of producers that know TRANSACTION_ABORTABLE (KIP-890 part 1).
+const KNOWS_ABORTABLE_FROM: i16 = 4;
+
 pub(in super::super) fn serve(service: &Arc<Service>, call: Call) {
     let body = call.body();
     let Some((request, call)) = call.read::<TxnOffsetCommitRequest<'_>>(&body) else { return };
@@ -65,6 +68,7 @@ pub(in super::super) fn serve(service: &Arc<Service>, call: Call) {
         producer_id: ProducerId(request.producer_id),
         producer_epoch: request.producer_epoch,
         adds: call.version >= ADDS_FROM,
+        knows_abortable: call.version >= KNOWS_ABORTABLE_FROM,
     };
     let committing = service.groups.commit_in_transaction(commit, committer, transaction);
     actix_rt::spawn(async move {

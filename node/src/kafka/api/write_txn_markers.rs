@@ -8,6 +8,7 @@ use millstream_actors::error::{ErrorCode, Refusal};
 use millstream_actors::ids::{PartitionId, ProducerId};
 use millstream_actors::image::Image;
 use millstream_actors::record::EndMarker;
+use millstream_actors::transaction::state::BUMPS_WITH_EVERY_END;
 use millstream_transport::kafka::messages::write_txn_markers::WriteTxnMarkersRequest;
 use millstream_transport::kafka::messages::write_txn_markers::response::{
     Marker, Partition, Topic, WriteTxnMarkersResponse,
@@ -21,6 +22,7 @@ use super::super::service::Service;
 /// A marker of the request and where it goes.
 struct Asked {
     marker: EndMarker,
+    bumps: bool,
     topics: Vec<(String, Vec<i32>)>,
 }
 
@@ -36,6 +38,7 @@ pub(in super::super) fn serve(service: &Arc<Service>, call: Call) {
             coordinator_epoch: marker.coordinator_epoch,
             commits: marker.transaction_result,
         },
+        bumps: i16::from(marker.transaction_version) >= BUMPS_WITH_EVERY_END,
         topics: marker
             .topics
             .iter()
@@ -65,7 +68,7 @@ async fn write(service: &Service, image: &Image, asked: &Asked) -> Written {
         asked.topics.iter().flat_map(|(name, indexes)| indexes.iter().map(move |index| (name, *index)));
     let partitions: Vec<_> = each.filter_map(|(name, index)| id(image, name, index)).collect();
     let (tell, written) = oneshot::channel();
-    service.marks.write(asked.marker, &partitions, move |each| {
+    service.marks.write(asked.marker, asked.bumps, &partitions, move |each| {
         // Who does not wait any more needs no answer.
         let _ = tell.send(each);
     });

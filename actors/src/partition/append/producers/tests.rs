@@ -286,3 +286,28 @@ fn of_a_transaction_that_compaction_emptied_nothing_is_open() {
     let table = table_with(&[BatchHeader { count: 0, ..in_transaction(batch(1, 4, 0, 10)) }]);
     assert_eq!(table.last_stable(Offset(10)), Offset(10));
 }
+
+#[test]
+fn a_marker_that_compaction_emptied_still_tells_its_epoch() {
+    let mut table = ProducerTable::default();
+    let (header, _) = marker(20, 1, 5, 7);
+    table.record(&BatchHeader { count: 0, ..header }, None, 0);
+    assert_eq!(one(&table, batch(1, 4, 0, 1)), Err(ErrorCode::InvalidProducerEpoch));
+    assert_eq!(table.last_batches(Offset(21)), [(ProducerId(1), Offset(20))].into());
+}
+
+#[test]
+fn one_producers_aborts_do_not_refuse_the_transactions_of_another() {
+    let mut table = ProducerTable::default();
+    let begins = |id| in_transaction(batch(id, 0, -1, 1));
+    let mut offset = 0;
+    while one(&table, begins(1)).is_ok() {
+        table.record(&at(offset, begins(1)), None, 0);
+        end(&mut table, offset + 1, 1, 0, 0);
+        offset += 2;
+    }
+    assert_eq!(one(&table, begins(1)), Err(ErrorCode::ThrottlingQuotaExceeded));
+    assert_eq!(one(&table, begins(2)), Ok(Check::Fresh));
+    assert!(table.forget_aborted_below(Offset(2)));
+    assert_eq!(one(&table, begins(1)), Ok(Check::Fresh));
+}

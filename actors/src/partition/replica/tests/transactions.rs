@@ -72,14 +72,19 @@ impl Node {
     }
 
     async fn write(&self, batches: Bytes) -> Result<i64, ErrorCode> {
-        let transaction = InTransaction { id: "copy".into(), adds: false, by_coordinator: false };
+        let transaction =
+            InTransaction { id: "copy".into(), adds: false, knows_abortable: true, by_coordinator: false };
         let answer = self.send(batches, Some(transaction)).await.unwrap();
         answer.map(|produced| produced.base_offset.0).map_err(|refusal| refusal.code)
     }
 
     async fn mark(&self, marker: EndMarker) -> Result<i64, ErrorCode> {
+        self.mark_as(marker, false).await
+    }
+
+    async fn mark_as(&self, marker: EndMarker, bumps: bool) -> Result<i64, ErrorCode> {
         let (send, receive) = tokio::sync::oneshot::channel();
-        self.front.mark(vec![(partition(), marker)], Duration::from_secs(1), move |mut marked| {
+        self.front.mark(vec![(partition(), marker)], bumps, Duration::from_secs(1), move |mut marked| {
             drop(send.send(marked.remove(0).1));
         });
         let answer = receive.await.unwrap();
@@ -171,7 +176,8 @@ fn the_first_batch_of_a_transaction_waits_for_its_coordinator_and_others_behind_
         let coordinator = Arc::new(Coordinator::default());
         node.verifier.open(coordinator.clone());
         node.lead(1).await;
-        let transaction = InTransaction { id: "copy".into(), adds: true, by_coordinator: false };
+        let transaction =
+            InTransaction { id: "copy".into(), adds: true, knows_abortable: true, by_coordinator: false };
         let first = node.send(transactional(1, 0, 0, 1), Some(transaction.clone()));
         let second = node.send(transactional(1, 0, 1, 1), Some(transaction.clone()));
         tokio::time::sleep(Duration::from_millis(1)).await;
@@ -194,7 +200,8 @@ fn a_marker_written_meanwhile_voids_what_the_coordinator_says() {
         let coordinator = Arc::new(Coordinator::default());
         node.verifier.open(coordinator.clone());
         node.lead(1).await;
-        let transaction = InTransaction { id: "copy".into(), adds: false, by_coordinator: false };
+        let transaction =
+            InTransaction { id: "copy".into(), adds: false, knows_abortable: true, by_coordinator: false };
         let late = node.send(transactional(1, 0, 0, 1), Some(transaction));
         tokio::time::sleep(Duration::from_millis(1)).await;
         assert_eq!(node.mark(marker(1, 0, 0, false)).await, Ok(0));
@@ -211,7 +218,8 @@ fn what_the_coordinator_says_of_one_epoch_is_not_taken_for_another() {
         let coordinator = Arc::new(Coordinator::default());
         node.verifier.open(coordinator.clone());
         node.lead(1).await;
-        let transaction = InTransaction { id: "copy".into(), adds: true, by_coordinator: false };
+        let transaction =
+            InTransaction { id: "copy".into(), adds: true, knows_abortable: true, by_coordinator: false };
         let zombie = node.send(transactional(1, 3, 0, 1), Some(transaction.clone()));
         let live = node.send(transactional(1, 4, 0, 1), Some(transaction));
         tokio::time::sleep(Duration::from_millis(1)).await;
@@ -244,7 +252,8 @@ fn the_marker_of_the_transaction_before_does_not_refuse_the_next_one() {
         let coordinator = Arc::new(Coordinator::default());
         node.verifier.open(coordinator.clone());
         node.lead(1).await;
-        let transaction = InTransaction { id: "copy".into(), adds: true, by_coordinator: false };
+        let transaction =
+            InTransaction { id: "copy".into(), adds: true, knows_abortable: true, by_coordinator: false };
         let late = node.send(transactional(1, 0, 0, 1), Some(transaction.clone()));
         let next = node.send(transactional(1, 1, 0, 1), Some(transaction));
         tokio::time::sleep(Duration::from_millis(1)).await;
@@ -257,6 +266,59 @@ fn the_marker_of_the_transaction_before_does_not_refuse_the_next_one() {
         assert_eq!((coordinator.asked(), node.stable_end().await), (1, 1));
         coordinator.answer(Ok(()));
         assert_eq!(next.await.unwrap().unwrap().base_offset, Offset(1));
+    });
+}
+
+#[test]
+fn a_marker_that_comes_twice_does_not_end_the_next_transaction_where_each_has_its_epoch() {
+    simulate(|simulation, disk| async move {
+        let node = Node::start(&simulation, &disk, 1);
+        node.verifier.open(Arc::new(Agrees));
+        node.lead(1).await;
+        node.write(transactional(1, 0, 0, 1)).await.unwrap();
+        assert_eq!(node.mark_as(marker(1, 1, 0, true), true).await, Ok(1));
+        assert_eq!(node.write(transactional(1, 1, 0, 1)).await, Ok(2));
+        node.mark_as(marker(1, 1, 0, true), true).await.unwrap();
+        assert_eq!(
+            node.list(OffsetSpec::Latest).await.unwrap().offset,
+            Some(Offset(3)),
+            "nothing was written"
+        );
+        assert_eq!(node.stable_end().await, 2);
+        assert_eq!(node.mark_as(marker(1, 2, 0, false), true).await, Ok(3));
+        assert_eq!(aborted(&node.fetch_stable(0, 0).await.aborted), [(1, 2)]);
+    });
+}
+
+#[test]
+fn a_partition_that_was_admitted_takes_batches_without_asking_until_the_marker() {
+    simulate(|simulation, disk| async move {
+        let node = Node::start(&simulation, &disk, 1);
+        let coordinator = Arc::new(Coordinator::default());
+        node.verifier.open(coordinator.clone());
+        node.lead(1).await;
+        let transaction =
+            InTransaction { id: "copy".into(), adds: false, knows_abortable: true, by_coordinator: false };
+        let of = |epoch| Verification {
+            transaction: transaction.clone(),
+            producer_id: ProducerId(1),
+            producer_epoch: epoch,
+            partition: partition(),
+        };
+        let admitted = node.front.admit(of(0), LeaderEpoch(1));
+        tokio::time::sleep(Duration::from_millis(1)).await;
+        coordinator.answer(Ok(()));
+        assert_eq!(admitted.await, Ok(()));
+        assert_eq!(node.write(transactional(1, 0, 0, 1)).await, Ok(0));
+        let next = node.front.admit(of(1), LeaderEpoch(1));
+        tokio::time::sleep(Duration::from_millis(1)).await;
+        coordinator.answer(Ok(()));
+        assert_eq!(next.await, Ok(()));
+        node.mark(marker(1, 1, 0, true)).await.unwrap();
+        let late = node.send(transactional(1, 1, 0, 1), Some(transaction.clone()));
+        tokio::time::sleep(Duration::from_millis(1)).await;
+        coordinator.answer(Err(Refusal::new(ErrorCode::TransactionAbortable, "not part of it")));
+        assert_eq!(late.await.unwrap().unwrap_err().code, ErrorCode::TransactionAbortable);
     });
 }
 
