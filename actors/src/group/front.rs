@@ -218,8 +218,9 @@ impl GroupFront {
     }
 
     /// A producer's transaction ended in a partition of `__consumer_offsets` that is led here: its marker is committed.
-    pub fn transaction_ended(&self, partition: i32, marker: EndMarker) {
-        self.tell(SupervisorMessage::TransactionEnded { partition, marker });
+    /// With the last epoch that it ends, which is below the marker's own where every end gives another one.
+    pub fn transaction_ended(&self, partition: i32, ended: EndMarker) {
+        self.tell(SupervisorMessage::TransactionEnded { partition, marker: ended });
     }
 
     /// The partition of `__consumer_offsets` that holds a group, if there is such a topic.

@@ -16,21 +16,11 @@ pub struct OfProducer {
     pub id: ProducerId,
     /// Its epoch when it wrote them.
     pub epoch: i16,
-    /// Its transactions all have epochs of their own (KIP-890 part 2): the marker with this epoch ends the one before. In
-    /// the log nobody tells, and need not: there the marker stands behind what it ends.
-    pub bumps: bool,
-}
-
-/// What one transaction has here.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-struct Pending {
-    bumps: bool,
-    offsets: Offsets,
 }
 
 /// Offsets by the producer, and its epoch, whose transaction they are part of.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct PendingOffsets(BTreeMap<(ProducerId, i16), Pending>);
+pub struct PendingOffsets(BTreeMap<(ProducerId, i16), Offsets>);
 
 /// An offset that became part of a transaction, and what was there before.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -44,38 +34,35 @@ pub struct Put {
 impl PendingOffsets {
     /// An offset becomes part of a producer's transaction.
     pub(super) fn put(&mut self, of: OfProducer, topic: Arc<str>, partition: i32, value: OffsetValue) -> Put {
-        let pending = self.0.entry((of.id, of.epoch)).or_default();
-        pending.bumps = of.bumps;
-        let before = pending.offsets.insert((Arc::clone(&topic), partition), value.clone());
+        let offsets = self.0.entry((of.id, of.epoch)).or_default();
+        let before = offsets.insert((Arc::clone(&topic), partition), value.clone());
         Put { topic, partition, value, before }
     }
 
     /// What was put was not written: what was there before is there again, where nothing has come since.
     pub(super) fn take_back(&mut self, of: OfProducer, put: Vec<Put>) {
-        let Some(pending) = self.0.get_mut(&(of.id, of.epoch)) else { return };
+        let Some(offsets) = self.0.get_mut(&(of.id, of.epoch)) else { return };
         for Put { topic, partition, value, before } in put.into_iter().rev() {
             let key = (topic, partition);
-            if pending.offsets.get(&key) == Some(&value) {
+            if offsets.get(&key) == Some(&value) {
                 match before {
-                    Some(before) => pending.offsets.insert(key, before),
-                    None => pending.offsets.remove(&key),
+                    Some(before) => offsets.insert(key, before),
+                    None => offsets.remove(&key),
                 };
             }
         }
-        if pending.offsets.is_empty() {
+        if offsets.is_empty() {
             self.0.remove(&(of.id, of.epoch));
         }
     }
 
-    /// A transaction ended: what was part of it.
+    /// Transactions ended, up to the marker's epoch: what was part of them.
     pub(super) fn take(&mut self, marker: &EndMarker) -> Offsets {
         let mut ended = Offsets::new();
-        self.0.retain(|(id, epoch), pending| {
-            let is_before =
-                *epoch < marker.producer_epoch || (*epoch == marker.producer_epoch && !pending.bumps);
-            let is_ended = *id == marker.producer_id && is_before;
+        self.0.retain(|(id, epoch), offsets| {
+            let is_ended = *id == marker.producer_id && *epoch <= marker.producer_epoch;
             if is_ended {
-                ended.append(&mut pending.offsets);
+                ended.append(offsets);
             }
             !is_ended
         });
@@ -88,15 +75,15 @@ impl PendingOffsets {
             return;
         }
         let key = (Arc::clone(topic), partition);
-        self.0.retain(|_, pending| {
-            pending.offsets.remove(&key);
-            !pending.offsets.is_empty()
+        self.0.retain(|_, offsets| {
+            offsets.remove(&key);
+            !offsets.is_empty()
         });
     }
 
     /// The partitions whose offsets wait.
     pub(super) fn partitions(&self) -> BTreeSet<PartitionId> {
-        let each = self.0.values().flat_map(|pending| &pending.offsets);
+        let each = self.0.values().flatten();
         each.filter_map(|((_, index), value)| Some(PartitionId { topic: value.topic?, index: *index }))
             .collect()
     }

@@ -209,7 +209,7 @@ async fn read_all<R: Replaying>(
             let is_part = batch.header.attributes.is_transactional();
             let epoch = batch.header.producer_epoch;
             let producer = batch.header.producer().filter(|_| is_part);
-            let producer = producer.map(|id| OfProducer { id, epoch, bumps: false });
+            let producer = producer.map(|id| OfProducer { id, epoch });
             for record in records(&batch, MAX_UNPACKED_BYTES).map_err(damaged)? {
                 let record = record.map_err(damaged)?;
                 replay.record(record.timestamp_ms, record.key.as_deref(), record.value.as_deref(), producer);

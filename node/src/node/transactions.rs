@@ -70,7 +70,8 @@ pub(crate) struct Marks {
 type EachMarked = Vec<(PartitionId, Result<(), Refusal>)>;
 
 impl Marks {
-    /// Writes a marker; `bumps` if every end gives the producer another epoch. `answer` is called once, when all are committed or refused.
+    /// Writes a marker; `bumps` if every end gives the producer another epoch. `answer` is called once, when all are
+    /// committed or refused.
     pub(crate) fn write(
         &self,
         marker: EndMarker,
@@ -80,11 +81,14 @@ impl Marks {
     ) {
         let markers = partitions.iter().map(|partition| (*partition, marker)).collect();
         let (groups, images) = (self.groups.clone(), self.images.clone());
+        // The marker has the epoch that the producer goes on with: what it writes in that one has not ended.
+        let last_epoch = marker.producer_epoch.saturating_sub(i16::from(bumps));
+        let ended = EndMarker { producer_epoch: last_epoch, ..marker };
         self.partitions.mark(markers, bumps, MARK_WITHIN, move |marked| {
             let offsets = images.borrow().topics().named(OFFSETS_TOPIC).map(|topic| topic.id);
             for (partition, _) in marked.iter().filter(|(_, result)| result.is_ok()) {
                 if Some(partition.topic) == offsets {
-                    groups.transaction_ended(partition.index, marker);
+                    groups.transaction_ended(partition.index, ended);
                 }
             }
             answer(marked.into_iter().map(|(partition, result)| (partition, result.map(|_| ()))).collect());

@@ -67,11 +67,7 @@ impl Coordinator {
         let (topics, settings) = (self.leadership.topics(), self.leadership.settings());
         let now = self.leadership.now();
         let around = Surroundings { now, topics: &*topics, settings: &settings };
-        let of = OfProducer {
-            id: transaction.producer_id,
-            epoch: transaction.producer_epoch,
-            bumps: transaction.adds,
-        };
+        let of = OfProducer { id: transaction.producer_id, epoch: transaction.producer_epoch };
         let (Decision { records, answer, .. }, put) =
             self.machine.commit_in_transaction(&around, &request, of);
         if records.is_empty() {

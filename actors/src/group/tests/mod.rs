@@ -127,7 +127,7 @@ impl CoordinatorLog for FakeLog {
             return std::future::ready(Err(refusal(code))).boxed();
         }
         let PartOfTransaction { producer_id, producer_epoch, .. } = transaction;
-        let of = OfProducer { id: producer_id, epoch: producer_epoch, bumps: false };
+        let of = OfProducer { id: producer_id, epoch: producer_epoch };
         self.append_of(partition, epoch, records, Some(of))
     }
 

@@ -125,12 +125,12 @@ async fn the_marker_of_the_transaction_before_leaves_the_offsets_of_the_next_one
     node.ask_patiently(committing("", -1, &[(first, 3)])).await.unwrap();
     commit_as(&node, of(0), "", -1, &[(first, 10)]).await.unwrap();
     commit_as(&node, of(1), "", -1, &[(first, 20)]).await.unwrap();
-    node.front.transaction_ended(0, marker(1, true));
+    node.front.transaction_ended(0, marker(0, true));
     assert_eq!((committed(&node).await, unstable(&node).await), (vec![10], [].into()));
     commit_as(&node, of(1), "", -1, &[(first, 30)]).await.unwrap();
-    node.front.transaction_ended(0, marker(1, true));
+    node.front.transaction_ended(0, marker(0, true));
     assert_eq!((committed(&node).await, unstable(&node).await), (vec![10], [first].into()));
-    node.front.transaction_ended(0, marker(2, false));
+    node.front.transaction_ended(0, marker(1, false));
     assert_eq!((committed(&node).await, unstable(&node).await), (vec![10], [].into()));
 }
 
