@@ -209,7 +209,7 @@ mod tests {
         let entry = Entry { coordinator_epoch: Some(3), marker: Some(Offset(64)), ..Entry::default() };
         table.insert(ProducerId(8), entry, Some(Offset(96)));
         table.transactions.uncommitted.push_back((Offset(32), Offset(64)));
-        table.transactions.aborted.push_back(AbortedTransaction {
+        table.transactions.aborted(AbortedTransaction {
             producer_id: ProducerId(8),
             first: Offset(32),
             last: Offset(64),
