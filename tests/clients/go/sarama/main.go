@@ -82,8 +82,8 @@ func readFrom(ctx context.Context, topic string, partitions int32, from int64, c
 	found := make(chan *sarama.ConsumerMessage, 100)
 	for partition := range partitions {
 		of, err := reader.ConsumePartition(topic, partition, from)
-		// A new leader may not know yet how much is committed. Sarama leaves it to its user to ask again.
-		for errors.Is(err, sarama.ErrOffsetNotAvailable) && ctx.Err() == nil {
+		// A new leader may not know yet that it is one, or how much is committed. Sarama leaves it to its user to ask again.
+		for (errors.Is(err, sarama.ErrNotLeaderForPartition) || errors.Is(err, sarama.ErrOffsetNotAvailable)) && ctx.Err() == nil {
 			time.Sleep(50 * time.Millisecond)
 			of, err = reader.ConsumePartition(topic, partition, from)
 		}
