@@ -211,8 +211,8 @@ impl Front {
         async move { told.await.unwrap_or_else(|_| Err(unknown(partition))) }
     }
 
-    /// Ends transactions in partitions led here; `bumps` if every end gives the producer another epoch. `answer` is called once, when every marker is committed or refused, on
-    /// any thread; it must not block.
+    /// Ends transactions in partitions led here; `bumps` if every end gives the producer another epoch. `answer` is called
+    /// once, when every marker is committed or refused, on any thread; it must not block.
     pub fn mark(
         &self,
         markers: Vec<(PartitionId, EndMarker)>,
