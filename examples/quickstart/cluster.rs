@@ -68,11 +68,18 @@ impl Cluster {
         Ok(cluster)
     }
 
-    /// A client of the cluster.
+    /// A client of the cluster, once it sees all nodes: each is to get a replica of every partition.
     pub async fn client(&self) -> Result<Client, Box<dyn Error>> {
         let certificates = CertificateFolder::new(self.directory.path().join("certs"));
         let bootstrap = self.nodes.values().map(|node| node.quic_address().to_string());
-        Ok(Client::connect(certificates.client(LOCAL_CLIENT)?, ClientSettings::new(bootstrap)).await?)
+        let client =
+            Client::connect(certificates.client(LOCAL_CLIENT)?, ClientSettings::new(bootstrap)).await?;
+        let all = self.nodes.len();
+        let metadata = client.metadata();
+        metadata
+            .wait("all nodes to be live", PATIENCE, |view| (view.nodes.len() == all).then_some(()))
+            .await?;
+        Ok(client)
     }
 
     /// Starts a node, for the first time or after its death.
