@@ -1,14 +1,15 @@
 //! Whom a replica reports to: what it cannot decide or outlive itself.
 
+use std::collections::{BTreeMap, VecDeque};
 use std::fmt::Debug;
-use std::sync::Mutex;
-use std::sync::PoisonError;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
 
-use std::collections::BTreeMap;
+use millstream_transport::message::Message;
+use serde::{Deserialize, Serialize};
 
 use super::state::{InSyncChange, ResignReason};
-use crate::ids::{LeaderEpoch, PartitionId};
+use crate::ids::{LeaderEpoch, NodeId, PartitionId};
 
 /// Looks after the replicas of a node. Calls never block.
 pub trait Warden: Debug + Send + Sync {
@@ -42,12 +43,39 @@ impl OnTheBench {
     }
 }
 
-/// Requests that killed a replica, by fingerprint: the second death quarantines (rule 10). Bounded: the oldest
-/// suspects are forgotten.
+/// A replica died of a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct ReplicaKilled {
+    /// Of which partition.
+    pub partition: PartitionId,
+    /// The request's fingerprint.
+    pub fingerprint: u64,
+}
+
+impl Message for ReplicaKilled {
+    const KIND: u16 = 104;
+    type Answer = ();
+}
+
+/// The way to the nodes of a partition's other replicas. Calls never block.
+pub trait Warnings: Debug + Send + Sync {
+    /// Tells a node of a death, if it is there: it counts it as one of its own, so that a request that goes from leader
+    /// to leader kills two of them at most.
+    fn warn(&self, node: NodeId, of: ReplicaKilled);
+}
+
+/// Requests that killed a replica, here or on another node: the second death quarantines (rule 10). Bounded: the suspect
+/// of longest ago is forgotten.
 #[derive(Debug, Default)]
 pub struct Quarantine {
-    suspects: Mutex<BTreeMap<(PartitionId, u64), u32>>,
-    quarantined: AtomicU64,
+    suspects: Mutex<Suspects>,
+    quarantined: AtomicUsize,
+}
+
+#[derive(Debug, Default)]
+struct Suspects {
+    deaths: BTreeMap<ReplicaKilled, u32>,
+    order: VecDeque<ReplicaKilled>,
 }
 
 /// Suspects remembered. Each cost a replica its life, so there are few.
@@ -58,12 +86,13 @@ const DEATHS_MAX: u32 = 2;
 
 impl Quarantine {
     /// A replica died with this request on its bench. True if the request is refused from now on.
-    pub fn killed(&self, partition: PartitionId, fingerprint: u64) -> bool {
+    pub fn killed(&self, killed: ReplicaKilled) -> bool {
         let mut suspects = self.suspects.lock().unwrap_or_else(PoisonError::into_inner);
-        if suspects.len() >= SUSPECTS_MAX {
-            suspects.pop_first();
+        if !suspects.deaths.contains_key(&killed) {
+            self.forget_above(&mut suspects, SUSPECTS_MAX - 1);
+            suspects.order.push_back(killed);
         }
-        let deaths = suspects.entry((partition, fingerprint)).or_default();
+        let deaths = suspects.deaths.entry(killed).or_default();
         *deaths += 1;
         if *deaths == DEATHS_MAX {
             self.quarantined.fetch_add(1, Ordering::Relaxed);
@@ -71,14 +100,23 @@ impl Quarantine {
         *deaths >= DEATHS_MAX
     }
 
+    fn forget_above(&self, suspects: &mut Suspects, most: usize) {
+        while suspects.order.len() > most {
+            let Some(oldest) = suspects.order.pop_front() else { return };
+            if suspects.deaths.remove(&oldest).is_some_and(|deaths| deaths >= DEATHS_MAX) {
+                self.quarantined.fetch_sub(1, Ordering::Relaxed);
+            }
+        }
+    }
+
     /// Whether a request is refused.
     #[must_use]
-    pub fn holds(&self, partition: PartitionId, fingerprint: u64) -> bool {
+    pub fn holds(&self, suspect: ReplicaKilled) -> bool {
         if self.quarantined.load(Ordering::Relaxed) == 0 {
             return false;
         }
         let suspects = self.suspects.lock().unwrap_or_else(PoisonError::into_inner);
-        suspects.get(&(partition, fingerprint)).is_some_and(|deaths| *deaths >= DEATHS_MAX)
+        suspects.deaths.get(&suspect).is_some_and(|deaths| *deaths >= DEATHS_MAX)
     }
 }
 
@@ -87,23 +125,31 @@ mod tests {
     use super::*;
     use crate::partition::state::fixture::partition;
 
-    #[test]
-    fn the_second_death_quarantines() {
-        let quarantine = Quarantine::default();
-        assert!(!quarantine.killed(partition(), 7));
-        assert!(!quarantine.holds(partition(), 7));
-        assert!(!quarantine.killed(partition(), 8));
-        assert!(quarantine.killed(partition(), 7));
-        assert!(quarantine.holds(partition(), 7));
-        assert!(!quarantine.holds(partition(), 8));
+    fn of(fingerprint: u64) -> ReplicaKilled {
+        ReplicaKilled { partition: partition(), fingerprint }
     }
 
     #[test]
-    fn suspects_are_bounded() {
+    fn the_second_death_quarantines() {
         let quarantine = Quarantine::default();
-        for fingerprint in 0..5000 {
-            quarantine.killed(partition(), fingerprint);
+        assert!(!quarantine.killed(of(7)));
+        assert!(!quarantine.holds(of(7)));
+        assert!(!quarantine.killed(of(8)));
+        assert!(quarantine.killed(of(7)));
+        assert!(quarantine.holds(of(7)));
+        assert!(!quarantine.holds(of(8)));
+    }
+
+    #[test]
+    fn suspects_are_bounded_and_the_newest_are_kept() {
+        let quarantine = Quarantine::default();
+        for fingerprint in (0..5000).rev() {
+            quarantine.killed(of(fingerprint));
+            quarantine.killed(of(fingerprint));
         }
-        assert!(quarantine.suspects.lock().unwrap().len() <= SUSPECTS_MAX);
+        assert_eq!(quarantine.suspects.lock().unwrap().deaths.len(), SUSPECTS_MAX);
+        assert_eq!(quarantine.quarantined.load(Ordering::Relaxed), SUSPECTS_MAX);
+        assert!(quarantine.holds(of(0)), "the last");
+        assert!(!quarantine.holds(of(4999)), "the first");
     }
 }

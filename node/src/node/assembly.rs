@@ -36,6 +36,7 @@ use millstream_actors::partition::replica::UpkeepSettings;
 use millstream_actors::partition::state::Settings as ReplicaSettings;
 use millstream_actors::partition::supervisor::{RecoveredLogs, ReplicaSupervisor, SupervisorParts, recover};
 use millstream_actors::partition::verify::VerifierDoor;
+use millstream_actors::partition::warden::Quarantine;
 use millstream_actors::topic_config::TopicConfig;
 use millstream_actors::transaction::doors::TransactionDoors;
 use millstream_actors::transaction::following::{TRANSACTIONS_TOPIC, follow as follow_transactions};
@@ -64,6 +65,7 @@ use super::transactions::{
 use super::tree::{Fatal, Tree};
 use super::vigil::{DirectoryVigil, superseded};
 use super::vitals::NodeVitals;
+use super::warnings::{PeerWarnings, warned};
 use crate::config::NodeConfig;
 use crate::kafka::fetch_session::FetchSessions;
 use crate::kafka::listener::KafkaListener;
@@ -152,6 +154,7 @@ impl Running {
         let identity = identity(&config, &disk);
         let found = ReplicaDirectory::default();
         let verifier = VerifierDoor::default();
+        let quarantine = Arc::new(Quarantine::default());
         let parts = SupervisorParts {
             node: config.node_id,
             incarnation,
@@ -160,6 +163,8 @@ impl Running {
             links: links(&world, (config.node_id, incarnation), &endpoint, &events),
             controller: Arc::new(NodeControllerLink::new(front.clone(), &config, incarnation)),
             verifier: verifier.clone(),
+            quarantine: Arc::clone(&quarantine),
+            warnings: Arc::new(PeerWarnings(endpoint.clone())),
             events: events.clone(),
             settings: replica_settings(&config),
             upkeep: upkeep(&config),
@@ -231,6 +236,7 @@ impl Running {
         let handlers = native::all(&front, &config, &partitions, &groups)
             .and(transaction_handlers(&transactions, &marks))
             .and(confirming(&images))
+            .and(warned(&quarantine, &events))
             .and(sessions(&world, &found, &events))
             .and(door.handlers());
         service.open(handlers);

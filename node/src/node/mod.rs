@@ -16,6 +16,7 @@ mod transactions;
 mod tree;
 mod vigil;
 mod vitals;
+mod warnings;
 
 pub(crate) use assembly::{LOG_DIRECTORY, QUORUM_DIRECTORY};
 pub use error::StartError;

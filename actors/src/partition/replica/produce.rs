@@ -12,6 +12,7 @@ use super::super::memory::Permit;
 use super::super::message::{Acks, ProducePart, Produced};
 use super::super::reply::Reply;
 use super::super::state::Input;
+use super::super::warden::ReplicaKilled;
 use super::Replica;
 use crate::error::{ErrorCode, Refusal};
 use crate::ids::{Offset, ProducerId};
@@ -122,7 +123,8 @@ impl Replica {
     pub(super) fn take(&mut self, one: ProduceOne, verified: Option<(ProducerId, i16)>) {
         let ProduceOne { acks, timeout, part, permit, reply } = one;
         let fingerprint = fingerprint(&part.batches);
-        if self.shared.quarantine.holds(self.partition, fingerprint) {
+        let suspect = ReplicaKilled { partition: self.partition, fingerprint };
+        if self.shared.quarantine.holds(suspect) {
             let text = "this batch killed the partition's replica twice and is not taken any more";
             return reply.refuse(ErrorCode::InvalidRequest, text);
         }

@@ -19,7 +19,7 @@ use super::super::memory::Budget;
 use super::super::replica::{ReplicaShared, UpkeepSettings};
 use super::super::state::{InSyncChange, ResignReason, Settings};
 use super::super::verify::VerifierDoor;
-use super::super::warden::{Quarantine, Warden};
+use super::super::warden::{Quarantine, Warden, Warnings};
 use super::logs::RecoveredLogs;
 use super::proposals::Proposals;
 use super::resignations::Resignations;
@@ -51,6 +51,10 @@ pub struct SupervisorParts {
     pub controller: Arc<dyn ControllerLink>,
     /// Whom they ask about transactions.
     pub verifier: VerifierDoor,
+    /// Requests that they refuse because replicas died of them.
+    pub quarantine: Arc<Quarantine>,
+    /// How the nodes of other replicas hear of such a death.
+    pub warnings: Arc<dyn Warnings>,
     /// Where happenings are told.
     pub events: Events,
     /// Bounds of their patience.
@@ -69,7 +73,6 @@ pub struct ReplicaSupervisor {
     actor: ActorRef<SupervisorMessage>,
     ended: JoinHandle<()>,
     watcher: JoinHandle<()>,
-    quarantine: Arc<Quarantine>,
 }
 
 /// Why a supervisor could not be started.
@@ -121,7 +124,6 @@ impl ReplicaSupervisor {
         mut images: watch::Receiver<Arc<Image>>,
     ) -> Result<Self, CannotSupervise> {
         let speaker = Arc::new(Speaker::default());
-        let quarantine = Arc::new(Quarantine::default());
         let warden: Arc<dyn Warden> = speaker.clone();
         let shared = Arc::new(ReplicaShared {
             series: PartitionSeries::of(&parts.events),
@@ -129,7 +131,7 @@ impl ReplicaSupervisor {
             settings: parts.settings,
             upkeep: parts.upkeep,
             producers: parts.producers,
-            quarantine: Arc::clone(&quarantine),
+            quarantine: Arc::clone(&parts.quarantine),
             warden,
             verifier: parts.verifier.clone(),
             threads: world.threads.clone(),
@@ -163,13 +165,7 @@ impl ReplicaSupervisor {
         let _ = speaker.supervisor.set(actor.clone());
         images.mark_changed();
         let watcher = tokio::spawn(watch_images(actor.clone(), images));
-        Ok(Self { actor, ended, watcher, quarantine })
-    }
-
-    /// Requests that are refused because they kill.
-    #[must_use]
-    pub fn quarantine(&self) -> &Arc<Quarantine> {
-        &self.quarantine
+        Ok(Self { actor, ended, watcher })
     }
 
     /// Ends all replicas cleanly and waits for it.

@@ -11,11 +11,11 @@ use super::super::host::Begin;
 use super::super::inbox::Inbox;
 use super::super::replica::{Replica, ReplicaParts, Stop};
 use super::super::reply::Reply;
-use super::super::warden::OnTheBench;
+use super::super::warden::{OnTheBench, ReplicaKilled};
 use super::logs::OpenedLog;
 use super::{State, SupervisorMessage};
 use crate::events::partition::{ActorRestarted, RequestQuarantined};
-use crate::ids::{LeaderEpoch, Member, PartitionId};
+use crate::ids::{LeaderEpoch, Member, NodeId, PartitionId};
 use crate::image::assignment::Assignment;
 use crate::kinds::REPLICA;
 use crate::log::{LogDirectory, LogError};
@@ -230,12 +230,22 @@ impl State {
             slot.stage = Stage::Resting;
             return;
         }
-        if let Some(fingerprint) = slot.bench.suspect()
-            && self.shared.quarantine.killed(partition, fingerprint)
-        {
-            self.parts.events.emit(RequestQuarantined { partition, fingerprint });
+        if let Some(fingerprint) = slot.bench.suspect() {
+            let others = slot.assignment.replicas.iter().copied().filter(|node| *node != self.parts.node);
+            self.died_of(ReplicaKilled { partition, fingerprint }, others.collect());
         }
         self.rest(myself, partition, "it panicked; the log line before this tells where".to_owned());
+    }
+
+    /// A replica died of a request: the others are not to (rule 10).
+    fn died_of(&self, killed: ReplicaKilled, others: Vec<NodeId>) {
+        for node in others {
+            self.parts.warnings.warn(node, killed);
+        }
+        if self.parts.quarantine.killed(killed) {
+            let ReplicaKilled { partition, fingerprint } = killed;
+            self.parts.events.emit(RequestQuarantined { partition, fingerprint });
+        }
     }
 
     /// A replica died or could not be begun: it is begun anew after a while, unless that happens too often.

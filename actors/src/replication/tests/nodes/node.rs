@@ -1,8 +1,9 @@
 //! One node: its disk for good, everything else for one life.
 
+use std::collections::BTreeMap;
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 
 use millstream_transport::peer::AskError;
 use millstream_transport::world::simulation::Simulation;
@@ -22,6 +23,7 @@ use crate::partition::replica::UpkeepSettings;
 use crate::partition::state::Settings;
 use crate::partition::supervisor::{ReplicaSupervisor, SupervisorParts, recover};
 use crate::partition::verify::VerifierDoor;
+use crate::partition::warden::{Quarantine, ReplicaKilled, Warnings};
 use crate::replication::LinksOfCores;
 use crate::replication::channel::{Dial, FollowerChannel, Pending, SessionError};
 use crate::replication::links::LinksSetup;
@@ -30,9 +32,22 @@ use crate::replication::sessions::FeedSessions;
 use crate::replication::settings::FetchSettings;
 use crate::topic_config::TopicConfig;
 
+/// What the nodes of a cluster tell each other of deaths.
+#[derive(Clone, Debug, Default)]
+pub(super) struct TestWarnings(Arc<Mutex<BTreeMap<NodeId, Arc<Quarantine>>>>);
+
+impl Warnings for TestWarnings {
+    fn warn(&self, node: NodeId, of: ReplicaKilled) {
+        if let Some(quarantine) = self.0.lock().unwrap().get(&node) {
+            quarantine.killed(of);
+        }
+    }
+}
+
 pub(super) struct TestNode {
     pub(super) id: NodeId,
     pub(super) disk: SimulatedDisk,
+    warnings: TestWarnings,
     incarnation: u64,
     pub(super) life: Option<Life>,
 }
@@ -67,8 +82,9 @@ impl Dial for MortalDial {
 }
 
 impl TestNode {
-    pub(super) fn new(id: u32) -> Self {
-        Self { id: NodeId(id), disk: SimulatedDisk::new(u64::from(id) * 31), incarnation: 0, life: None }
+    pub(super) fn new(id: u32, warnings: TestWarnings) -> Self {
+        let disk = SimulatedDisk::new(u64::from(id) * 31);
+        Self { id: NodeId(id), disk, warnings, incarnation: 0, life: None }
     }
 
     pub(super) async fn start(
@@ -104,6 +120,8 @@ impl TestNode {
         let replicas = ReplicaDirectory::default();
         let link =
             TestLink { controller: controller.clone(), node, incarnation, is_cut: Arc::clone(&is_cut) };
+        let quarantine = Arc::new(Quarantine::default());
+        self.warnings.0.lock().unwrap().insert(node, Arc::clone(&quarantine));
         let parts = SupervisorParts {
             node,
             incarnation,
@@ -112,6 +130,8 @@ impl TestNode {
             links: Arc::new(LinksOfCores::new(1, &setup)),
             controller: Arc::new(link),
             verifier: VerifierDoor::default(),
+            quarantine: Arc::clone(&quarantine),
+            warnings: Arc::new(self.warnings.clone()),
             events: events.clone(),
             settings: Settings::default(),
             upkeep: UpkeepSettings::default(),
