@@ -108,9 +108,11 @@ impl Cluster {
     }
 }
 
-/// Makes the topic.
+/// Makes the topic. The flights left in 2001, which is what their records' timestamps say: they are kept for ever, as
+/// the default retention of a week would remove them at once.
 pub async fn make_topic(client: &Client) -> Result<(), Box<dyn Error>> {
-    let config = BTreeMap::from([("min.insync.replicas".to_owned(), "2".to_owned())]);
+    let config = [("min.insync.replicas", "2"), ("retention.ms", "-1")];
+    let config = config.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
     let topic = CreateTopic {
         name: TOPIC.to_owned(),
         partitions: Some(PARTITIONS),

@@ -175,7 +175,9 @@ impl Fetcher {
             let done = match answer.remove(&wanted.partition) {
                 Some(Ok(fetched)) => take_batches(&wanted, &fetched, settings.check_crcs),
                 Some(Err(refusal)) if refusal.code == ErrorCode::OffsetOutOfRange => {
-                    reset_to(settings.offset_reset)
+                    let (partition, reset) = (&wanted.name, settings.offset_reset);
+                    tracing::warn!(%partition, %refusal, ?reset, "what was to be read next is not there any more");
+                    reset_to(reset)
                 }
                 Some(Err(refusal)) => self.refused(refusal),
                 None => Done::Again,

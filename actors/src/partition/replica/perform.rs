@@ -87,8 +87,10 @@ impl Replica {
             self.tell_damage(self.log.end(), &found.to_string());
         }
         let policy = assignment.config.flush_policy;
-        self.log.reconfigure(&assignment.config);
-        self.upkeep.configured();
+        if self.state.assignment().is_none_or(|known| known.config != assignment.config) {
+            self.log.reconfigure(&assignment.config);
+            self.upkeep.configured();
+        }
         let tightened = self.policy == FlushPolicy::Os && policy == FlushPolicy::Sync;
         if std::mem::replace(&mut self.policy, policy) != policy {
             // A topic changed to `sync` counts nothing as durable that was not synced: whole files are, before the

@@ -231,16 +231,18 @@ impl State {
             return;
         }
         if let Some(fingerprint) = slot.bench.suspect() {
-            let others = slot.assignment.replicas.iter().copied().filter(|node| *node != self.parts.node);
-            self.died_of(ReplicaKilled { partition, fingerprint }, others.collect());
+            let me = self.parts.node;
+            let others: Vec<_> =
+                slot.assignment.replicas.iter().copied().filter(|node| *node != me).collect();
+            self.died_of(ReplicaKilled { partition, fingerprint }, &others);
         }
         self.rest(myself, partition, "it panicked; the log line before this tells where".to_owned());
     }
 
     /// A replica died of a request: the others are not to (rule 10).
-    fn died_of(&self, killed: ReplicaKilled, others: Vec<NodeId>) {
+    fn died_of(&self, killed: ReplicaKilled, others: &[NodeId]) {
         for node in others {
-            self.parts.warnings.warn(node, killed);
+            self.parts.warnings.warn(*node, killed);
         }
         if self.parts.quarantine.killed(killed) {
             let ReplicaKilled { partition, fingerprint } = killed;

@@ -99,3 +99,20 @@ fn a_reader_of_another_history_is_told_where_it_leaves_this_one() {
         assert_eq!(refused.code, ErrorCode::OffsetOutOfRange);
     });
 }
+
+#[test]
+fn old_records_stay_while_leaders_change_until_retention_is_due_or_set_anew() {
+    simulate(|simulation, disk| async move {
+        let node = Node::start(&simulation, &disk, 1);
+        let keeping = |ms| TopicConfig { retention_ms: Some(ms), ..TopicConfig::default() };
+        node.lead_with(1, keeping(1)).await;
+        node.produce(Acks::All, batch(3, -1_000_000)).await.unwrap();
+        let earliest = async || node.list(OffsetSpec::Earliest).await.unwrap().offset;
+        for epoch in 2..5 {
+            node.lead_with(epoch, keeping(1)).await;
+            assert_eq!(earliest().await, Some(Offset(0)), "it has just been looked at");
+        }
+        node.lead_with(5, keeping(2)).await;
+        assert_eq!(earliest().await, Some(Offset(3)));
+    });
+}
