@@ -6,10 +6,12 @@
 //! metadata live, have a part of their own, so that no flood of records keeps them waiting. Who has a place and does not send
 //! loses it.
 
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::{Instant, timeout_at};
 
 /// Up to so many bytes a request is short. A longer one asks for its place when so much of it has come.
 pub const SHORT_BYTES: usize = 16 << 10;
@@ -82,6 +84,50 @@ impl Intake {
 pub fn patience(came_bytes: usize) -> Duration {
     let units = u32::try_from(came_bytes / UNIT_BYTES).unwrap_or(u32::MAX);
     PATIENCE.saturating_add(UNIT_WITHIN.saturating_mul(units))
+}
+
+/// How often it is looked whether memory is short, while an answer is being taken.
+const LOOK_EVERY: Duration = Duration::from_millis(250);
+
+/// Tells whether answers hold all the memory that they may. Clones share it.
+#[derive(Clone)]
+pub struct Shortage(Arc<dyn Fn() -> bool + Send + Sync>);
+
+impl Shortage {
+    /// Memory is short when this says so. It is asked from any thread, and must not block.
+    #[must_use]
+    pub fn when(is_short: impl Fn() -> bool + Send + Sync + 'static) -> Self {
+        Self(Arc::new(is_short))
+    }
+
+    /// Waits for `writing`, the sending of answers of so many bytes to a client. While memory is short the client must take
+    /// them at the least rate at which requests must come; until then a slow reader slows only itself. `None` if it did
+    /// not.
+    pub async fn bounds<T>(&self, bytes: usize, writing: impl Future<Output = T>) -> Option<T> {
+        let least = Instant::now() + patience(bytes);
+        let mut writing = std::pin::pin!(writing);
+        loop {
+            let look_again = least.max(Instant::now() + LOOK_EVERY);
+            match timeout_at(look_again, &mut writing).await {
+                Ok(written) => return Some(written),
+                Err(_) if (self.0)() => return None,
+                Err(_) => {}
+            }
+        }
+    }
+}
+
+/// Never.
+impl Default for Shortage {
+    fn default() -> Self {
+        Self::when(|| false)
+    }
+}
+
+impl fmt::Debug for Shortage {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_tuple("Shortage").field(&(self.0)()).finish()
+    }
 }
 
 #[cfg(test)]

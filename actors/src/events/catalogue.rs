@@ -359,9 +359,10 @@ const PEERS: &[Series] = &[
     .by("reason", &["strangers", "identity"]),
     counter(
         "millstream_peer_connections_cut_total",
-        "Connections cut: the other end did not say in time who it is, or sent garbage.",
+        "Connections cut: the other end did not say in time who it is, sent garbage, or did not take its answers while \
+         memory was short.",
     )
-    .by("reason", &["half_open", "garbage"]),
+    .by("reason", &["half_open", "garbage", "slow"]),
     counter(
         "millstream_peer_messages_refused_total",
         "Messages refused: unknown, unreadable or not allowed.",

@@ -13,12 +13,12 @@ use super::directory::ReplicaDirectory;
 use super::join::{FetchBounds, FetchJoin, FetchPlace, Join};
 use super::memory::{Budget, Permit};
 use super::message::{
-    ConfirmEpoch, DeleteRecords, DeleteRecordsAnswer, EpochEnd, EpochPart, Fetch, FetchAnswer, ListOffsets,
+    DeleteRecords, DeleteRecordsAnswer, EpochEnd, EpochPart, Fetch, FetchAnswer, ListOffsets,
     ListOffsetsAnswer, ListPart, Produce, ProduceAnswer, Produced,
 };
 use super::replica::{
-    AdmitOne, ConfirmOne, DeleteOne, EndOne, EpochOne, FetchOne, ListOne, MarkOne, ProduceOne, ProducersOne,
-    Replica, SizeOf, Standing, StandingOf,
+    AdmitOne, DeleteOne, EndOne, EpochOne, FetchOne, ListOne, MarkOne, ProduceOne, ProducersOne, Replica,
+    SizeOf, Standing, StandingOf,
 };
 use super::reply::Reply;
 use super::verify::Verification;
@@ -271,20 +271,6 @@ impl Front {
                 Some(replica) => give(&replica.address, SizeOf(reply), |asked| asked.0),
                 None => reply.send(Err(unknown(partition))),
             }
-        }
-    }
-
-    /// Whether the replica here knows of no later epoch. `answer` is called once, on any thread; it must not block.
-    pub fn confirm_epoch(
-        &self,
-        asked: ConfirmEpoch,
-        answer: impl FnOnce(Result<(), Refusal>) + Send + 'static,
-    ) {
-        let ConfirmEpoch { partition, epoch } = asked;
-        let reply = Reply::new(answer);
-        match self.replicas.get(partition) {
-            Some(replica) => give(&replica.address, ConfirmOne { epoch, reply }, |asked| asked.reply),
-            None => reply.send(Err(unknown(partition))),
         }
     }
 }

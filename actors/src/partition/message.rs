@@ -250,20 +250,6 @@ impl Message for ListOffsets {
 
 impl Answer for ListOffsetsAnswer {}
 
-/// Node to node: asks whether the receiver's replica knows of no later epoch, for an owner whose lease has run out.
-#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
-pub struct ConfirmEpoch {
-    /// The partition.
-    pub partition: PartitionId,
-    /// The epoch of the one who asks.
-    pub epoch: LeaderEpoch,
-}
-
-impl Message for ConfirmEpoch {
-    const KIND: u16 = 103;
-    type Answer = Result<(), Refusal>;
-}
-
 /// Deletes the records that lie before an offset, from partitions that the receiver leads. Answered once, when no
 /// in-sync member has them any more.
 #[derive(Clone, Debug, Serialize, Deserialize)]

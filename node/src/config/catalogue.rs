@@ -350,6 +350,21 @@ pub const SETTINGS: &[Setting] = &[
         AtRestart,
         "How fast compacted logs are cleaned, read and written bytes together.",
     ),
+    setting(
+        "producer.id.expiration.ms",
+        whole(1000, 365 * DAY_MS, "ms"),
+        "86400000",
+        AtRestart,
+        "How long a partition remembers an idempotent producer that sends it nothing.",
+    ),
+    setting(
+        "producer.ids.max",
+        whole(1000, 100_000_000, "producers"),
+        "200000",
+        AtRestart,
+        "Idempotent producers that all partitions of the node remember together, about 300 bytes each (10,000 of one \
+         partition at most). Above it a partition forgets the one that was silent for longest for each that comes.",
+    ),
     // Replication.
     setting(
         "replica.lag.time.max.ms",

@@ -70,6 +70,10 @@ pub struct NodeConfig {
     pub open_files: usize,
     pub retention_check_interval: Duration,
     pub cleaner: CleanerSettings,
+    /// `producer.id.expiration.ms`.
+    pub producer_id_expiration: Duration,
+    /// `producer.ids.max`.
+    pub producer_ids_max: usize,
     pub replica_lag_max: Duration,
     pub leader_sync_lag_max: Duration,
     pub offsets_partitions: i32,
@@ -132,6 +136,8 @@ impl NodeConfig {
                 dedupe_bytes: reader.number("log.cleaner.dedupe.buffer.size")?,
                 bytes_per_second: reader.number("log.cleaner.io.max.bytes.per.second")?,
             },
+            producer_id_expiration: reader.duration_ms("producer.id.expiration.ms")?,
+            producer_ids_max: reader.number("producer.ids.max")?,
             replica_lag_max: reader.duration_ms("replica.lag.time.max.ms")?,
             leader_sync_lag_max: reader.duration_ms("leader.sync.lag.max.ms")?,
             transactions_partitions: reader.number("transaction.state.log.num.partitions")?,

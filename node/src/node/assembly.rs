@@ -28,7 +28,7 @@ use millstream_actors::group::topics::TopicsView;
 use millstream_actors::ids::{Incarnation, LeaderEpoch, NodeId, PartitionId};
 use millstream_actors::image::Image;
 use millstream_actors::log::{DirectorySettings, LogDirectory, TailBudget};
-use millstream_actors::partition::append::ProducerLimits;
+use millstream_actors::partition::append::{NodeProducers, ProducerLimits};
 use millstream_actors::partition::directory::ReplicaDirectory;
 use millstream_actors::partition::front::Front;
 use millstream_actors::partition::memory::Budget;
@@ -43,7 +43,7 @@ use millstream_actors::transaction::following::{TRANSACTIONS_TOPIC, follow as fo
 use millstream_actors::transaction::front::TransactionFront;
 use millstream_actors::transaction::settings::TransactionSettings;
 use millstream_transport::identity::Credentials;
-use millstream_transport::intake::Intake;
+use millstream_transport::intake::{Intake, Shortage};
 use millstream_transport::peer::{Endpoint, EndpointConfig, Mtu};
 use millstream_transport::wire::Wire;
 use millstream_transport::world::World;
@@ -123,6 +123,7 @@ struct Disk {
     incarnation: Incarnation,
     directory: Arc<LogDirectory>,
     recovered: RecoveredLogs,
+    producers: ProducerLimits,
 }
 
 /// The parts that take part in the cluster's decisions.
@@ -145,7 +146,9 @@ impl Running {
         let tree = Tree::start(clock, events, fatal.clone()).await?;
         let service = Arc::new(LateService::default());
         let intake = Intake::new(ingredients.config.queued_request_max_bytes);
-        let endpoint = start_endpoint(&ingredients, (incarnation, intake.clone()), Arc::clone(&service))?;
+        let fetched = Budget::new(ingredients.config.queued_fetch_max_bytes);
+        let memory = (intake.clone(), fetched.clone());
+        let endpoint = start_endpoint(&ingredients, incarnation, memory, Arc::clone(&service))?;
         ingredients.config = ingredients.config.listening_at(endpoint.local_address().port());
         let mut tasks = Vec::new();
         let council = Council::convene(&ingredients, &endpoint, &tree, &mut tasks).await?;
@@ -168,7 +171,7 @@ impl Running {
             events: events.clone(),
             settings: replica_settings(&config),
             upkeep: upkeep(&config),
-            producers: ProducerLimits::default(),
+            producers: disk.producers,
             origin: world.clock.now(),
         };
         let replicas = ReplicaSupervisor::start(world.clone(), parts, disk.recovered, images.clone()).await?;
@@ -207,11 +210,7 @@ impl Running {
         let produce_memory_bytes = usize::try_from(config.queued_request_max_bytes)
             .unwrap_or(usize::MAX)
             .saturating_mul(PRODUCE_MEMORY_FACTOR);
-        let partitions = Front::new(
-            found.clone(),
-            Budget::new(produce_memory_bytes),
-            Budget::new(config.queued_fetch_max_bytes),
-        );
+        let partitions = Front::new(found.clone(), Budget::new(produce_memory_bytes), fetched);
         let parts = GroupParts {
             world: &world,
             config: &config,
@@ -451,13 +450,23 @@ async fn open_disk(world: &World, config: &NodeConfig, events: &Events) -> Resul
     let found = [Arc::clone(&directory)];
     // The settings of topics come with the image; until then their logs are opened with the defaults.
     let defaults = Arc::new(TopicConfig::default());
-    let recovered = recover(world, &found, |_| Arc::clone(&defaults), ProducerLimits::default()).await?;
-    Ok(Disk { incarnation, directory, recovered })
+    let producers = producer_limits(config);
+    let recovered = recover(world, &found, |_| Arc::clone(&defaults), producers.clone()).await?;
+    Ok(Disk { incarnation, directory, recovered, producers })
+}
+
+fn producer_limits(config: &NodeConfig) -> ProducerLimits {
+    ProducerLimits {
+        expiration_ms: i64::try_from(config.producer_id_expiration.as_millis()).unwrap_or(i64::MAX),
+        node: NodeProducers::up_to(config.producer_ids_max),
+        ..ProducerLimits::default()
+    }
 }
 
 fn start_endpoint(
     ingredients: &Ingredients,
-    (incarnation, intake): (Incarnation, Intake),
+    incarnation: Incarnation,
+    (intake, fetched): (Intake, Budget),
     service: Arc<LateService>,
 ) -> Result<Endpoint, StartError> {
     let Ingredients { world, wire, config, credentials, .. } = ingredients;
@@ -468,6 +477,7 @@ fn start_endpoint(
     data.link_window_bytes = config.quic_link_window_bytes;
     data.send_window_bytes = config.quic_send_window_bytes;
     endpoint.intake = intake;
+    endpoint.shortage = Shortage::when(move || fetched.is_used_up());
     Ok(Endpoint::start(endpoint, world.clone(), Arc::clone(wire), service)?)
 }
 

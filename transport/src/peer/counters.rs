@@ -43,6 +43,8 @@ counters! {
     cut_half_open,
     /// Links cut because what came over them was no frame, or one over the limit.
     cut_garbage,
+    /// Links of clients cut because they did not take their answers while memory was short.
+    cut_slow,
     /// Messages refused: of unknown kind or version, unreadable, or not allowed.
     refused_messages,
     /// Requests read.

@@ -23,7 +23,7 @@ use super::session::{Peer, Target};
 use super::tuning::{Limits, Role, Tuning};
 use super::{Lane, lock};
 use crate::identity::{Credentials, Holder, NodeId, server_config};
-use crate::intake::Intake;
+use crate::intake::{Intake, Shortage};
 use crate::wire::Wire;
 use crate::world::{World, watch};
 
@@ -51,6 +51,8 @@ pub struct EndpointConfig {
     pub limits: Limits,
     /// What requests of clients may occupy together.
     pub intake: Intake,
+    /// When clients that do not take their answers are let go.
+    pub shortage: Shortage,
     /// Keeps the control lane up beside every data lane, so that a peer's death is noticed on both within a second.
     /// Costs a small packet each way per keep-alive interval and peer; a thousand idle clients would be felt.
     pub watch_peers: bool,
@@ -62,7 +64,8 @@ impl EndpointConfig {
     pub fn new(listen: SocketAddr, credentials: Credentials, incarnation: u64) -> Self {
         let (tuning, limits) = (Tuning::default(), Limits::default());
         let intake = Intake::new(INTAKE_BYTES);
-        Self { listen, credentials, incarnation, tuning, limits, intake, watch_peers: true }
+        let shortage = Shortage::default();
+        Self { listen, credentials, incarnation, tuning, limits, intake, shortage, watch_peers: true }
     }
 }
 

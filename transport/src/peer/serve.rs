@@ -203,7 +203,7 @@ async fn live(shared: &Arc<Shared>, link: AcceptedLink, service: &Arc<dyn Servic
         failure = read_requests(shared, &answers, &caller, &mut reader, service) => {
             end_after(shared, &connection, &caller, &failure);
         }
-        () = write_answers(shared, &answers, &mut send) => {}
+        () = write_answers(shared, &answers, &mut send, &caller) => {}
         () = take_channels(shared, &connection, &caller, service) => {}
     }
     drop(guard);
@@ -265,12 +265,24 @@ async fn read_requests(
     }
 }
 
-/// Sends answers as they come, many in one write; returns when the stream takes no more.
-async fn write_answers(shared: &Shared, answers: &Answers, send: &mut SendStream) {
+/// Sends answers as they come, many in one write; returns when the stream takes no more, or its reader has to go.
+async fn write_answers(shared: &Shared, answers: &Answers, send: &mut SendStream, caller: &Caller) {
+    let shortage = caller.node.is_none().then_some(&shared.config.shortage);
     loop {
         let (mut chunks, bytes) = answers.next_batch().await;
-        if send.write_all_chunks(&mut chunks).await.is_err() {
-            return;
+        let writing = send.write_all_chunks(&mut chunks);
+        let written = match shortage {
+            Some(shortage) => shortage.bounds(bytes, writing).await,
+            None => Some(writing.await),
+        };
+        match written {
+            Some(Ok(())) => {}
+            Some(Err(_)) => return,
+            None => {
+                shared.counters.cut_slow.add_one();
+                tracing::warn!(%caller, bytes, "link cut: memory is short, and its answers were not taken");
+                return;
+            }
         }
         shared.counters.sent_bytes.add(bytes);
     }

@@ -17,6 +17,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
+use super::counted::{Counted, NodeProducers};
 use super::transactions::{ABORTED_MAX, ABORTED_OF_ONE_MAX, AbortedTransaction, Transactions};
 use crate::error::{ErrorCode, Refusal};
 use crate::ids::{Offset, ProducerId};
@@ -26,17 +27,19 @@ use crate::record::{BatchHeader, EndMarker};
 pub(super) const REMEMBERED: usize = 5;
 
 /// How much a table holds.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ProducerLimits {
     /// `producer.id.expiration.ms`: a producer that appended nothing for so long is forgotten. Kafka's default: a day.
     pub expiration_ms: i64,
     /// Producers of one partition; above it the one silent for longest is forgotten. About 300 bytes each.
     pub producers: usize,
+    /// Those of all partitions of the node together.
+    pub node: NodeProducers,
 }
 
 impl Default for ProducerLimits {
     fn default() -> Self {
-        Self { expiration_ms: 24 * 60 * 60 * 1000, producers: 10_000 }
+        Self { expiration_ms: 24 * 60 * 60 * 1000, producers: 10_000, node: NodeProducers::default() }
     }
 }
 
@@ -166,6 +169,7 @@ const fn is_unnumbered(header: &BatchHeader) -> bool {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ProducerTable {
     pub(super) limits: ProducerLimits,
+    counted: Counted,
     pub(super) producers: BTreeMap<ProducerId, Entry>,
     pub(super) transactions: Transactions,
     /// The producers without an open transaction by when they last appended: who is forgotten first stands first.
@@ -176,7 +180,7 @@ impl ProducerTable {
     /// An empty table.
     #[must_use]
     pub fn new(limits: ProducerLimits) -> Self {
-        Self { limits, ..Self::default() }
+        Self { counted: Counted::in_node(limits.node.clone()), limits, ..Self::default() }
     }
 
     /// Producers known.
@@ -414,11 +418,16 @@ impl ProducerTable {
 
     fn keep_bound(&mut self) {
         while self.len() > self.limits.producers && self.forget_oldest() {}
+        if self.counted.has_grown_to(self.producers.len()) && self.limits.node.is_over() && self.len() > 1 {
+            // One comes, one goes: no partition pays for what others remember.
+            self.forget_oldest();
+        }
     }
 
     fn forget_oldest(&mut self) -> bool {
         let Some((_, id)) = self.by_age.pop_first() else { return false };
         self.producers.remove(&id);
+        self.counted.has_grown_to(self.producers.len());
         true
     }
 }

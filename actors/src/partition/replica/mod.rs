@@ -33,7 +33,7 @@ pub use fetch::{EndOne, FetchOne};
 pub use mark::{MarkOne, ProducersOne};
 pub use offsets::{EpochOne, ListOne};
 pub use produce::ProduceOne;
-pub use standing::{ConfirmOne, SizeOf, Standing, StandingOf};
+pub use standing::{SizeOf, Standing, StandingOf};
 pub use trim::DeleteOne;
 pub use upkeep::producers_of;
 pub use verify::AdmitOne;

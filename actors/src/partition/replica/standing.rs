@@ -5,7 +5,7 @@ use actix::{Handler, Message};
 use super::super::reply::Reply;
 use super::super::state::Role;
 use super::Replica;
-use crate::error::{ErrorCode, Refusal};
+use crate::error::Refusal;
 use crate::ids::{LeaderEpoch, Member, Offset};
 
 /// How a leader stands.
@@ -36,16 +36,6 @@ pub struct StandingOf(pub Reply<Standing>);
 #[rtype(result = "()")]
 pub struct SizeOf(pub Reply<u64>);
 
-/// Asks a replica whether it knows of no later epoch than this one.
-#[derive(Debug, Message)]
-#[rtype(result = "()")]
-pub struct ConfirmOne {
-    /// The epoch.
-    pub epoch: LeaderEpoch,
-    /// Where the answer goes.
-    pub reply: Reply<()>,
-}
-
 impl Handler<StandingOf> for Replica {
     type Result = ();
 
@@ -59,23 +49,6 @@ impl Handler<SizeOf> for Replica {
 
     fn handle(&mut self, asked: SizeOf, _: &mut Self::Context) {
         asked.0.send(Ok(self.log.bytes()));
-    }
-}
-
-impl Handler<ConfirmOne> for Replica {
-    type Result = ();
-
-    fn handle(&mut self, asked: ConfirmOne, _: &mut Self::Context) {
-        let known = self.state.epoch();
-        let answer = match self.state.role() {
-            Role::Offline(failure) => Err(Refusal::new(ErrorCode::KafkaStorageError, failure.to_string())),
-            _ if known > asked.epoch => {
-                let text = format!("epoch {} is over, {known} has begun", asked.epoch);
-                Err(Refusal::new(ErrorCode::FencedLeaderEpoch, text))
-            }
-            Role::Leader(_) | Role::Follower(_) => Ok(()),
-        };
-        asked.reply.send(answer);
     }
 }
 

@@ -19,8 +19,7 @@ use crate::partition::following::{FollowerEnds, FollowerLog};
 use crate::partition::front::Front;
 use crate::partition::memory::Budget;
 use crate::partition::message::{
-    Acks, ConfirmEpoch, Fetch, FetchPart, Fetched, ListOffsets, ListedOffset, OffsetSpec, Produce,
-    ProducePart, Produced,
+    Acks, Fetch, FetchPart, Fetched, ListOffsets, ListedOffset, OffsetSpec, Produce, ProducePart, Produced,
 };
 use crate::partition::state::fixture::{assignment, life, partition};
 use crate::partition::state::{InSyncChange, ResignReason};
@@ -553,7 +552,7 @@ fn what_is_not_in_the_tail_cache_is_read_from_the_disk() {
 }
 
 #[test]
-fn a_leader_tells_how_it_stands_and_confirms_its_epoch() {
+fn a_leader_tells_how_it_stands() {
     simulate(|simulation, disk| async move {
         let node = Node::start(&simulation, &disk, 1);
         node.lead(3).await;
@@ -564,11 +563,5 @@ fn a_leader_tells_how_it_stands_and_confirms_its_epoch() {
         let standing = receive.await.unwrap().unwrap();
         assert_eq!((standing.epoch, standing.epoch_start), (LeaderEpoch(5), Offset(4)));
         assert_eq!((standing.high_watermark, standing.is_confirmed), (Offset(4), true));
-        for (epoch, expected) in [(4, Err(ErrorCode::FencedLeaderEpoch)), (5, Ok(()))] {
-            let (send, receive) = tokio::sync::oneshot::channel();
-            let asked = ConfirmEpoch { partition: partition(), epoch: LeaderEpoch(epoch) };
-            node.front.confirm_epoch(asked, move |answer| send.send(answer).unwrap());
-            assert_eq!(receive.await.unwrap().map_err(|refusal| refusal.code), expected);
-        }
     });
 }

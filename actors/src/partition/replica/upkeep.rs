@@ -156,10 +156,11 @@ impl Replica {
 
     /// The log was cut: what is known of producers is what is still in it.
     pub(super) fn rebuild_producers(&mut self) {
-        match producers_of(&self.log, self.shared.producers, self.clock.wall_ms()) {
+        let limits = self.shared.producers.clone();
+        match producers_of(&self.log, limits.clone(), self.clock.wall_ms()) {
             Ok(table) => self.producers = table,
             Err(error) => {
-                self.producers = ProducerTable::new(self.shared.producers);
+                self.producers = ProducerTable::new(limits);
                 self.log_failed(&error);
             }
         }
@@ -183,7 +184,7 @@ impl Replica {
 /// The producers of a log: from its newest snapshot, and what was appended since.
 pub fn producers_of(log: &Log, limits: ProducerLimits, now_ms: i64) -> Result<ProducerTable, LogError> {
     let snapshot = log.load_producers()?;
-    let restored = snapshot.and_then(|snapshot| ProducerTable::restore(&snapshot.state, limits).ok());
+    let restored = snapshot.and_then(|snapshot| ProducerTable::restore(&snapshot.state, limits.clone()).ok());
     let (mut table, from) = restored.unwrap_or_else(|| (ProducerTable::new(limits), log.start()));
     log.replay_headers(from, |header, marker| table.record(header, marker, now_ms))?;
     Ok(table)

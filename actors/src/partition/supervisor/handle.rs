@@ -130,7 +130,7 @@ impl ReplicaSupervisor {
             events: parts.events.clone(),
             settings: parts.settings,
             upkeep: parts.upkeep,
-            producers: parts.producers,
+            producers: parts.producers.clone(),
             quarantine: Arc::clone(&parts.quarantine),
             warden,
             verifier: parts.verifier.clone(),

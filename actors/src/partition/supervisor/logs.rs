@@ -100,10 +100,10 @@ pub async fn recover(
     }
     let mut recovered = RecoveredLogs::default();
     let mut rest = waiting.into_iter().map(|(directory, partition)| {
-        let (config, now_ms) = (config(partition), world.clock.wall_ms());
+        let (config, limits, now_ms) = (config(partition), producers.clone(), world.clock.wall_ms());
         let threads = world.threads.clone();
         async move {
-            let open = move || open(directory, partition, &config, producers, now_ms);
+            let open = move || open(directory, partition, &config, limits, now_ms);
             (partition, threads.run_blocking(open).await)
         }
     });
@@ -151,7 +151,7 @@ impl State {
                 say(Err(LogError::Closed { directory: directory.unwrap_or_default() }));
                 continue;
             };
-            let (config, limits) = (Arc::clone(&slot.assignment.config), self.parts.producers);
+            let (config, limits) = (Arc::clone(&slot.assignment.config), self.parts.producers.clone());
             let (threads, now_ms) = (self.world.threads.clone(), self.world.clock.wall_ms());
             tokio::spawn(async move {
                 say(threads.run_blocking(move || open(directory, partition, &config, limits, now_ms)).await);

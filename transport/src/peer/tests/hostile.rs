@@ -1,10 +1,12 @@
 use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use quinn::{Connection, ConnectionError};
 
 use super::*;
 use crate::frame::{Form, Head, encode};
 use crate::identity::client_config;
+use crate::intake::Shortage;
 use crate::world::simulation::run;
 
 /// What the dialler of a refused link hears.
@@ -251,6 +253,35 @@ fn who_asks_and_never_reads_the_answers_is_served_only_so_much() {
         // Its own window takes 1.25 MB of them, the node's send window 1 MB, the writer's hands 1, the queue 1.
         assert!((10..50).contains(&served), "{served}");
         assert_eq!(connection.close_reason(), None);
+    });
+}
+
+#[test]
+fn a_client_that_takes_no_answers_is_let_go_once_memory_is_short() {
+    run(1, |simulation| async move {
+        let town = Town::new(simulation);
+        let is_short = Arc::new(AtomicBool::new(false));
+        let told = Arc::clone(&is_short);
+        let mut config = town.node_config(1);
+        config.shortage = Shortage::when(move || told.load(Ordering::Relaxed));
+        config.tuning.data.send_window_bytes = 1_000_000;
+        let one = town.start(config);
+        let intruder = Intruder::new(&town, 20, &town.authority.issue_client("c").unwrap(), true);
+        let connection = intruder.connect(1).await.unwrap();
+        let (mut send, _never_read) = connection.open_bi().await.unwrap();
+        send.write_all_chunks(&mut hello(1, 1, Lane::Data)).await.unwrap();
+        for number in 0..30 {
+            let head = Head { form: Form::Request, kind: Echo::KIND, version: 1, correlation: 9 };
+            let mut message = echo(number, 100_000);
+            let bodies = message.take_bodies();
+            let mut request = encode(head, &message, bodies, 1 << 20).unwrap();
+            send.write_all_chunks(&mut request.chunks).await.unwrap();
+        }
+        let alive = tokio::time::timeout(60 * SECOND, connection.closed());
+        assert!(alive.await.is_err(), "while there is memory a slow reader slows only itself");
+        is_short.store(true, Ordering::Relaxed);
+        tokio::time::timeout(SECOND, connection.closed()).await.unwrap();
+        assert_eq!(one.counts().cut_slow, 1);
     });
 }
 

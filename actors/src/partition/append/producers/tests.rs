@@ -2,6 +2,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::ids::LeaderEpoch;
+use crate::partition::append::NodeProducers;
 use crate::record::Attributes;
 
 fn batch(id: i64, epoch: i16, base_sequence: i32, count: i32) -> BatchHeader {
@@ -118,7 +119,7 @@ fn batches_without_a_producer_are_always_fresh() {
 
 #[test]
 fn a_silent_producer_is_forgotten_after_its_time() {
-    let limits = ProducerLimits { expiration_ms: 100, producers: 10 };
+    let limits = ProducerLimits { expiration_ms: 100, producers: 10, ..ProducerLimits::default() };
     let mut table = ProducerTable::new(limits);
     table.record(&batch(1, 0, 0, 1), None, 1000);
     table.record(&batch(2, 0, 0, 1), None, 1050);
@@ -133,7 +134,7 @@ fn a_silent_producer_is_forgotten_after_its_time() {
 
 #[test]
 fn above_the_bound_the_longest_silent_is_forgotten() {
-    let limits = ProducerLimits { expiration_ms: 1000, producers: 3 };
+    let limits = ProducerLimits { expiration_ms: 1000, producers: 3, ..ProducerLimits::default() };
     let mut table = ProducerTable::new(limits);
     for id in 0..4 {
         table.record(&batch(id, 0, 0, 1), None, id);
@@ -141,6 +142,28 @@ fn above_the_bound_the_longest_silent_is_forgotten() {
     assert_eq!(table.len(), 3);
     assert_eq!(one(&table, batch(0, 0, 7, 1)), Ok(Check::Fresh));
     assert!(one(&table, batch(1, 0, 7, 1)).is_err());
+}
+
+#[test]
+fn above_the_bound_of_the_node_a_partition_forgets_one_for_each_that_comes() {
+    let limits = ProducerLimits { node: NodeProducers::up_to(5), ..ProducerLimits::default() };
+    let (mut one, mut other) = (ProducerTable::new(limits.clone()), ProducerTable::new(limits.clone()));
+    for id in 0..3 {
+        one.record(&batch(id, 0, 0, 1), None, id);
+    }
+    for id in 0..9 {
+        other.record(&batch(id, 0, 0, 1), None, id);
+    }
+    assert_eq!((one.len(), other.len(), limits.node.now()), (3, 2, 5));
+    assert!(other.active().all(|producer| producer.id >= ProducerId(7)), "the newest are known");
+    one.record(&batch(1, 0, 1, 1), None, 9);
+    assert_eq!(one.len(), 3, "one known already costs nobody his place");
+    let copy = one.clone();
+    assert_eq!(limits.node.now(), 8);
+    drop((one, copy));
+    assert_eq!(limits.node.now(), 2);
+    assert_eq!(other.expire(i64::MAX), 2);
+    assert_eq!(limits.node.now(), 0);
 }
 
 proptest! {
@@ -186,7 +209,7 @@ proptest! {
     fn the_table_never_holds_more_than_its_bound(
         steps in prop::collection::vec((0..30_i64, 0..1000_i64, any::<bool>()), 0..300),
     ) {
-        let mut table = ProducerTable::new(ProducerLimits { expiration_ms: 100, producers: 7 });
+        let mut table = ProducerTable::new(ProducerLimits { expiration_ms: 100, producers: 7, ..ProducerLimits::default() });
         for (id, now_ms, expire) in steps {
             table.record(&batch(id, 0, 0, 1), None, now_ms);
             if expire {
@@ -260,7 +283,7 @@ fn a_coordinator_that_was_replaced_and_a_past_epoch_write_no_marker() {
 
 #[test]
 fn a_producer_with_an_open_transaction_is_not_forgotten() {
-    let limits = ProducerLimits { expiration_ms: 100, producers: 2 };
+    let limits = ProducerLimits { expiration_ms: 100, producers: 2, ..ProducerLimits::default() };
     let mut table = ProducerTable::new(limits);
     table.record(&in_transaction(batch(1, 0, 0, 1)), None, 0);
     table.record(&at(1, batch(2, 0, 0, 1)), None, 1);
