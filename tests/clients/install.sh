@@ -42,10 +42,11 @@ go_client() {
 java_clients() {
     needs javac default-jdk-headless
     needs mvn maven
-    is_made_of java "$here/java/pom.xml" "$here/java/Clients.java" && return
+    local files=("$here/java/pom.xml" "$here/java/Clients.java" "$here/java/WordCount.java")
+    is_made_of java "${files[@]}" && return
     mvn -q -B -f "$here/java/pom.xml" dependency:copy-dependencies -DoutputDirectory="$cache/java/lib" -DincludeScope=runtime
-    javac -d "$cache/java/classes" -cp "$cache/java/lib/*" "$here/java/Clients.java"
-    made_of java "$here/java/pom.xml" "$here/java/Clients.java"
+    javac -d "$cache/java/classes" -cp "$cache/java/lib/*" "${files[@]:1}"
+    made_of java "${files[@]}"
 }
 
 javascript() {
@@ -69,7 +70,7 @@ kcat) needs kcat kcat ;;
 confluent-kafka | kafka-python) python ;;
 franz-go) go_client franz ;;
 sarama) go_client sarama ;;
-java | java-tools) java_clients ;;
+java | java-tools | streams) java_clients ;;
 connect)
     needs kcat kcat
     java_clients
