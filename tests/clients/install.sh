@@ -70,7 +70,7 @@ kcat) needs kcat kcat ;;
 confluent-kafka | kafka-python) python ;;
 franz-go) go_client franz ;;
 sarama) go_client sarama ;;
-java | java-tools | streams) java_clients ;;
+java | java-tools | copy | streams) java_clients ;;
 connect)
     needs kcat kcat
     java_clients

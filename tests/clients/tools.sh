@@ -4,39 +4,10 @@ set -uo pipefail
 
 directory=$(mktemp -d)
 trap 'kill $(jobs -p) 2>/dev/null; rm -rf "$directory"' EXIT
-cat >"$directory/log4j2.properties" <<'END'
-appender.e.type=Console
-appender.e.name=E
-appender.e.target=SYSTEM_ERR
-appender.e.layout.type=PatternLayout
-appender.e.layout.pattern=%d %p %m (%c)%n
-rootLogger.level=WARN
-rootLogger.appenderRef.e.ref=E
-END
+. "$(dirname "${BASH_SOURCE[0]}")/java-tools.sh"
 
-why=
-# told CHECK FUNCTION
-told() {
-    why=
-    if "$2"; then echo "ok $1"; else echo "failed $1: ${why:-see the log}"; fi
-}
-fails() {
-    why=$*
-    return 1
-}
-
-# tool CLASS ARGUMENTS...: one of Kafka's tools.
-tool() {
-    local class=$1
-    shift
-    timeout --foreground 60 java -XX:TieredStopAtLevel=1 -XX:+UseSerialGC -Xmx256M \
-        -Dlog4j2.configurationFile="$directory/log4j2.properties" \
-        -cp "$CLIENTS_CACHE/java/lib/*" "$class" "$@"
-}
-topics() { tool org.apache.kafka.tools.TopicCommand --bootstrap-server "$BOOTSTRAP" "$@"; }
 configs() { tool kafka.admin.ConfigCommand --bootstrap-server "$BOOTSTRAP" --entity-type topics "$@"; }
 console_producer() { tool org.apache.kafka.tools.ConsoleProducer --bootstrap-server "$BOOTSTRAP" "$@"; }
-console_consumer() { tool org.apache.kafka.tools.consumer.ConsoleConsumer --bootstrap-server "$BOOTSTRAP" "$@"; }
 groups() { tool org.apache.kafka.tools.consumer.group.ConsumerGroupCommand --bootstrap-server "$BOOTSTRAP" "$@"; }
 offsets() { tool org.apache.kafka.tools.GetOffsetShell --bootstrap-server "$BOOTSTRAP" "$@"; }
 transactions() { tool org.apache.kafka.tools.TransactionsCommand --bootstrap-server "$BOOTSTRAP" "$@"; }

@@ -266,7 +266,10 @@ fn a_client_that_takes_no_answers_is_let_go_once_memory_is_short() {
         config.shortage = Shortage::when(move || told.load(Ordering::Relaxed));
         config.tuning.data.send_window_bytes = 1_000_000;
         let one = town.start(config);
-        let intruder = Intruder::new(&town, 20, &town.authority.issue_client("c").unwrap(), true);
+        let mut intruder = Intruder::new(&town, 20, &town.authority.issue_client("c").unwrap(), true);
+        let mut transport = quinn::TransportConfig::default();
+        transport.keep_alive_interval(Some(SECOND));
+        intruder.config.transport_config(Arc::new(transport));
         let connection = intruder.connect(1).await.unwrap();
         let (mut send, _never_read) = connection.open_bi().await.unwrap();
         send.write_all_chunks(&mut hello(1, 1, Lane::Data)).await.unwrap();
