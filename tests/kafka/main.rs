@@ -4,6 +4,7 @@ mod deletions;
 mod fetch_sessions;
 mod groups;
 mod hostile;
+mod migration;
 mod offsets;
 mod operators;
 mod records;

@@ -159,7 +159,12 @@ impl Membership {
 
     /// The coordinator refused. True if the membership is lost and the member joins anew.
     pub(super) fn refused(&mut self, code: ErrorCode) -> bool {
-        let is_lost = matches!(code, ErrorCode::UnknownMemberId | ErrorCode::FencedMemberEpoch);
+        let is_lost = match code {
+            ErrorCode::UnknownMemberId | ErrorCode::FencedMemberEpoch => true,
+            // Its session ended, and without it the group went over to the classic protocol: joining takes it back.
+            ErrorCode::GroupIdNotFound => self.epoch > 0,
+            _ => false,
+        };
         self.unanswered();
         if is_lost {
             self.begin_anew();
@@ -241,6 +246,9 @@ mod tests {
     #[test]
     fn a_fenced_member_joins_anew_with_nothing() {
         let mut member = joined(&[0]);
+        assert!(member.refused(ErrorCode::GroupIdNotFound));
+        assert!(!member.refused(ErrorCode::GroupIdNotFound), "who joins is told what the matter is");
+        member.answered(answer(1, Some(&[])));
         assert!(member.refused(ErrorCode::FencedMemberEpoch));
         let again = member.heartbeat();
         assert_eq!((again.member_epoch, again.owned), (0, Some(Vec::new())));

@@ -322,6 +322,11 @@ const GROUPS: &[Series] = &[
     counter("millstream_group_members_left_total", "Members that left groups coordinated here, by reason.")
         .by("reason", LEAVING),
     counter("millstream_group_rebalances_total", "Times it was computed anew what members are to own."),
+    counter(
+        "millstream_group_conversions_total",
+        "Groups with members that went over to the other protocol, by which.",
+    )
+    .by("to", &["consumer", "classic"]),
     histogram("millstream_group_load_seconds", "Time a coordinator took to read its partition."),
     counter("millstream_group_loads_failed_total", "Times a coordinator could not read its partition."),
     counter("millstream_group_records_undecodable_total", "Records of groups that could not be understood."),

@@ -144,6 +144,25 @@ impl Event for GroupRetargeted<'_> {
     }
 }
 
+/// A group with members went over to the other protocol.
+#[derive(Debug)]
+pub struct GroupConverted<'a> {
+    /// The group.
+    pub group: &'a str,
+    /// `consumer` (KIP-848) or `classic`.
+    pub to: &'static str,
+    /// Members that it took along.
+    pub members: usize,
+}
+
+impl Event for GroupConverted<'_> {
+    fn tell(&self, events: &Events) {
+        let labels = vec![Label::new("to", self.to)];
+        events.counter("millstream_group_conversions_total", labels).increment(1);
+        tracing::info!(node = %events.node(), group = self.group, to = self.to, members = self.members, "the group went over to the other protocol");
+    }
+}
+
 /// Offsets were forgotten: their retention is over or their topic is gone.
 #[derive(Debug)]
 pub struct OffsetsForgotten<'a> {

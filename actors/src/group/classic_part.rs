@@ -3,14 +3,12 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use millstream_transport::kafka::Message as _;
-use millstream_transport::kafka::messages::consumer_protocol::ConsumerProtocolSubscription;
-
 use super::classic::{
-    Answer, ClassicGroup, ClassicMetadata, Decision, EachLeft, Joined, Subscriptions, Surroundings, Synced,
-    Ticket, Token,
+    Answer, ClassicGroup, ClassicMetadata, Decision, EachLeft, Joined, Moving, Subscriptions, Surroundings,
+    Synced, Ticket, Token,
 };
 use super::doors::Leadership;
+use super::embedded;
 use super::request::Reply;
 use crate::error::Refusal;
 
@@ -74,6 +72,18 @@ impl ClassicPart {
         (Self { group, waiting: BTreeMap::new(), tickets: 0, records: BTreeMap::new() }, decision)
     }
 
+    /// A group that came from KIP-848.
+    pub(super) fn downgraded(
+        id: &Arc<str>,
+        written: ClassicMetadata,
+        moving: Moving,
+        leadership: &Leadership,
+    ) -> (Self, Decision) {
+        let (group, decision) =
+            within(leadership, |around| ClassicGroup::downgraded(Arc::clone(id), written, moving, around));
+        (Self { group, waiting: BTreeMap::new(), tickets: 0, records: BTreeMap::new() }, decision)
+    }
+
     /// Takes a request in.
     pub(super) fn ticket(&mut self, reply: ClassicReply) -> Ticket {
         self.tickets += 1;
@@ -110,7 +120,6 @@ struct ConsumerSubscriptions;
 
 impl Subscriptions for ConsumerSubscriptions {
     fn topics(&self, metadata: &[u8]) -> Option<Vec<Arc<str>>> {
-        let subscription = ConsumerProtocolSubscription::decode_versioned_or_newer(metadata).ok()?;
-        Some(subscription.topics.iter().map(|topic| Arc::from(&*topic)).collect())
+        embedded::subscription(metadata).map(|subscription| subscription.topics.into_iter().collect())
     }
 }

@@ -6,6 +6,7 @@
 //! the lease on the partition holds or is confirmed (rule 8).
 
 mod classic;
+mod conversion;
 mod transactional;
 
 use std::collections::BTreeMap;
@@ -25,7 +26,7 @@ use super::modern::{ConsumerGroup, Decision, Group, Notice, Surroundings};
 use super::pending::{OfProducer, Put};
 use super::records::{GroupRecord, encode};
 use super::release::{Answers, Release, Waits};
-use super::request::{GroupRequest, Reply};
+use super::request::{Described, GroupRequest, Reply};
 use super::supervision::SupervisorMessage;
 use crate::error::{ErrorCode, Refusal};
 use crate::events::{
@@ -188,6 +189,8 @@ impl Coordinator {
             shown,
         };
         if written.is_some() {
+            // What a way over to KIP-848 left that was not whole when its coordinator died.
+            coordinator.decide(None, ConsumerGroup::leave_modern);
             coordinator.begin_classic(written);
         }
         coordinator
@@ -228,15 +231,7 @@ impl Coordinator {
 
     fn serve(&mut self, request: GroupRequest) {
         match request {
-            GroupRequest::Heartbeat { request, host, reply } => {
-                if let Some(refusal) = self.refuses_modern() {
-                    return reply.give(Err(refusal));
-                }
-                self.decide(Some(reply), |machine, around| machine.heartbeat(around, &host, &request));
-                if self.machine.group().classic.is_none() {
-                    self.classic = None;
-                }
-            }
+            GroupRequest::Heartbeat { request, host, reply } => self.heartbeat(&request, &host, reply),
             GroupRequest::Commit { request, committer, reply } => {
                 if self.classic.is_none() {
                     return self.decide(Some(reply), |machine, around| machine.commit(around, &request));
@@ -285,7 +280,11 @@ impl Coordinator {
                     let text = format!("group {:?} is one of the classic protocol", request.group);
                     return reply.give(Err(Refusal::new(ErrorCode::GroupIdNotFound, text)));
                 }
-                self.decide(Some(reply), |machine, around| from_memory(machine.describe(around.settings)));
+                self.decide(Some(reply), |machine, around| {
+                    let described = machine.describe(around.settings);
+                    let classic = machine.classic_members();
+                    from_memory(described.map(|group| Described { group, classic }))
+                });
             }
         }
     }
@@ -296,12 +295,21 @@ impl Coordinator {
         reply: Option<Reply<Result<A, Refusal>>>,
         step: impl FnOnce(&mut ConsumerGroup, &Surroundings<'_>) -> Decision<A>,
     ) {
+        self.decide_for(reply.map(|reply| move |answer| reply.give(answer)), step);
+    }
+
+    /// The same, where the answer is given otherwise.
+    fn decide_for<A: Send + 'static>(
+        &mut self,
+        give: Option<impl FnOnce(Result<A, Refusal>) + Send + 'static>,
+        step: impl FnOnce(&mut ConsumerGroup, &Surroundings<'_>) -> Decision<A>,
+    ) {
         let (topics, settings) = (self.leadership.topics(), self.leadership.settings());
         let now = self.leadership.now();
         let around = Surroundings { now, topics: &*topics, settings: &settings };
         let Decision { records, answer, notices } = step(&mut self.machine, &around);
         self.tell(notices);
-        let waits = match (records.is_empty(), &reply) {
+        let waits = match (records.is_empty(), &give) {
             (false, _) => Waits::ForRecords,
             // Nobody waits, nothing was written: nothing was decided.
             (true, None) => return,
@@ -309,8 +317,8 @@ impl Coordinator {
             (true, Some(_)) => Waits::ForLease,
         };
         let release: Release = Box::new(move |refusal| {
-            if let Some(reply) = reply {
-                reply.give(refusal.map_or(answer, |refusal| Err(as_coordinator(refusal))));
+            if let Some(give) = give {
+                give(refusal.map_or(answer, |refusal| Err(as_coordinator(refusal))));
             }
         });
         let number = self.answers.push(waits, release);
@@ -389,6 +397,7 @@ impl Coordinator {
         if self.is_broken {
             return;
         }
+        self.follow_downgrade();
         let is_classic_nothing = self.classic.as_ref().is_none_or(ClassicPart::is_nothing);
         let is_nothing = self.machine.group().is_nothing() && is_classic_nothing;
         self.shown.set((!is_nothing).then(|| self.shown_group()));

@@ -21,6 +21,7 @@ use super::message::{
     DeleteGroup, DescribeGroup, FindCoordinator, GroupHeartbeat, ListGroups, OffsetCommit, OffsetDelete,
     OffsetFetch,
 };
+pub use super::request::Described;
 use super::request::{ClassicRequest, GroupRequest, Reply};
 use super::supervision::SupervisorMessage;
 use super::supervisor::{GroupSupervisor, not_coordinator};
@@ -175,6 +176,12 @@ impl GroupFront {
             .boxed()
     }
 
+    /// Everything about a group of KIP-848, and which protocol its members speak.
+    pub fn describe(&self, group: &str) -> BoxFuture<'static, Result<Described, Refusal>> {
+        let request = DescribeGroup { group: group.to_owned() };
+        self.ask_group(group, |reply| GroupRequest::Describe { request, reply })
+    }
+
     /// Commits offsets, from a member of either protocol or from outside.
     pub fn commit(
         &self,
@@ -304,7 +311,7 @@ impl GroupMessage for ListGroups {
 
 impl GroupMessage for DescribeGroup {
     fn ask(self, front: &GroupFront, _host: &str) -> BoxFuture<'static, Self::Answer> {
-        front.ask_group(&self.group.clone(), |reply| GroupRequest::Describe { request: self, reply })
+        front.describe(&self.group).map(|described| described.map(|described| described.group)).boxed()
     }
 }
 

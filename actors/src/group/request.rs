@@ -33,6 +33,15 @@ impl<A> Reply<A> {
     }
 }
 
+/// A group of KIP-848, described.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Described {
+    /// The group.
+    pub group: GroupDescription,
+    /// Those of its members that speak the classic protocol.
+    pub classic: BTreeSet<String>,
+}
+
 /// The answer for each partition of a request.
 pub(super) type PerPartition = Result<Vec<(PartitionId, Result<(), Refusal>)>, Refusal>;
 
@@ -68,7 +77,7 @@ pub(super) enum GroupRequest {
     },
     Describe {
         request: DescribeGroup,
-        reply: Reply<Result<GroupDescription, Refusal>>,
+        reply: Reply<Result<Described, Refusal>>,
     },
     Delete {
         request: DeleteGroup,

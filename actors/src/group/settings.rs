@@ -2,6 +2,7 @@
 
 use super::assignor::Assignor;
 use super::classic::ClassicSettings;
+use super::migration::MigrationPolicy;
 use crate::kinds::GROUP_SUPERVISOR;
 
 /// How a node coordinates groups.
@@ -32,6 +33,8 @@ pub struct GroupSettings {
     pub offsets_retention_check_ms: u64,
     /// `group.lag.interval.ms`: how often the lag of groups is computed.
     pub lag_interval_ms: u64,
+    /// `group.consumer.migration.policy`.
+    pub migration: MigrationPolicy,
     /// Groups of the classic protocol.
     pub classic: ClassicSettings,
     /// Requests of one coordinator partition that may wait for their answer; more are refused.
@@ -52,6 +55,7 @@ impl Default for GroupSettings {
             offsets_retention_ms: 7 * 24 * 60 * 60 * 1_000,
             offsets_retention_check_ms: 600_000,
             lag_interval_ms: 5_000,
+            migration: MigrationPolicy::default(),
             classic: ClassicSettings::default(),
             max_waiting: GROUP_SUPERVISOR.mailbox_max,
         }

@@ -418,6 +418,14 @@ pub const SETTINGS: &[Setting] = &[
         "How long without a heartbeat until a member is removed from its group.",
     ),
     setting(
+        "group.consumer.migration.policy",
+        Kind::Choice(&["disabled", "upgrade", "downgrade", "bidirectional"]),
+        "bidirectional",
+        AtRestart,
+        "Which way groups of consumers go while they have members: upgrade, from the classic protocol to KIP-848 when a \
+         member of that joins; downgrade, back when its last one leaves.",
+    ),
+    setting(
         "group.consumer.heartbeat.interval.ms",
         whole(10, 600_000, "ms"),
         "500",

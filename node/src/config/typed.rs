@@ -5,6 +5,7 @@ use std::net::{SocketAddr, ToSocketAddrs};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use millstream_actors::group::migration::MigrationPolicy;
 use millstream_actors::ids::NodeId;
 use millstream_actors::log::CleanerSettings;
 use millstream_actors::topic_config::TopicConfig;
@@ -79,6 +80,7 @@ pub struct NodeConfig {
     pub offsets_partitions: i32,
     pub session_timeout: Duration,
     pub group_heartbeat_interval: Duration,
+    pub group_migration: MigrationPolicy,
     pub offsets_retention: Duration,
 }
 
@@ -146,6 +148,8 @@ impl NodeConfig {
             offsets_partitions: reader.number("offsets.topic.num.partitions")?,
             session_timeout: reader.duration_ms("group.consumer.session.timeout.ms")?,
             group_heartbeat_interval: reader.duration_ms("group.consumer.heartbeat.interval.ms")?,
+            group_migration: MigrationPolicy::named(reader.text("group.consumer.migration.policy"))
+                .ok_or_else(|| reader.wrong("group.consumer.migration.policy", "is no policy"))?,
             offsets_retention: Duration::from_secs(60 * reader.number::<u64>("offsets.retention.minutes")?),
         })
     }

@@ -581,6 +581,7 @@ async fn start_groups(
         session_timeout_ms: as_ms(config.session_timeout),
         heartbeat_interval_ms: u32::try_from(as_ms(config.group_heartbeat_interval)).unwrap_or(u32::MAX),
         offsets_retention_ms: as_ms(config.offsets_retention),
+        migration: config.group_migration,
         ..GroupSettings::default()
     };
     let count = config.offsets_partitions;

@@ -20,7 +20,8 @@ impl ClassicGroup {
     }
 
     pub(super) fn check_generation(&self, member: &str, came_with: i32) -> Result<(), Refusal> {
-        if came_with == self.generation {
+        let is_its_epoch = || self.members.get(member).is_some_and(|member| member.epoch == Some(came_with));
+        if came_with == self.generation || is_its_epoch() {
             return Ok(());
         }
         Err(refusal::generation(&self.id, member, came_with, self.generation))

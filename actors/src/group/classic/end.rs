@@ -52,6 +52,17 @@ impl Turn<'_> {
 
     pub(super) fn unload(&mut self) {
         let refusal = refusal::moved(&self.machine.id);
+        self.refuse_waiting(&refusal);
+        for (ticket, answer) in self.machine.writes.abandon() {
+            self.answer(ticket, answer.refused(refusal.clone()));
+        }
+        let id = Arc::clone(&self.machine.id);
+        *self.machine = ClassicGroup::nothing(id);
+        self.enter(ClassicState::Dead);
+    }
+
+    /// Refuses all joins and syncs that wait.
+    pub(super) fn refuse_waiting(&mut self, refusal: &Refusal) {
         let members: Vec<_> = self.machine.members.iter().map(|member| Arc::clone(&member.id)).collect();
         for member in members {
             if let Some(ticket) = self.machine.members.set_joining(&member, None) {
@@ -61,11 +72,5 @@ impl Turn<'_> {
                 self.answer(ticket, Answer::Sync(Err(refusal.clone())));
             }
         }
-        for (ticket, answer) in self.machine.writes.abandon() {
-            self.answer(ticket, answer.refused(refusal.clone()));
-        }
-        let id = Arc::clone(&self.machine.id);
-        *self.machine = ClassicGroup::nothing(id);
-        self.enter(ClassicState::Dead);
     }
 }

@@ -29,7 +29,8 @@ impl Turn<'_> {
 
     fn try_join(&mut self, ticket: Ticket, request: &JoinGroup) -> Result<(), Refused> {
         let echo = |refusal| Refused { member: Arc::clone(&request.member), refusal };
-        self.check_session_timeout(request).map_err(echo)?;
+        let settings = self.around.settings;
+        settings.check_session_timeout(&self.machine.id, request.session_timeout_ms).map_err(echo)?;
         self.check_writes().map_err(echo)?;
         if self.machine.is_nothing() && !request.member.is_empty() {
             return Err(echo(refusal::unknown_member(&self.machine.id, &request.member)));
@@ -48,20 +49,6 @@ impl Turn<'_> {
         } else {
             self.join_known(ticket, request).map_err(echo)
         }
-    }
-
-    fn check_session_timeout(&self, request: &JoinGroup) -> Result<(), Refusal> {
-        let settings = self.around.settings;
-        let (least, most) = (settings.min_session_timeout_ms, settings.max_session_timeout_ms);
-        if (least..=most).contains(&request.session_timeout_ms) {
-            return Ok(());
-        }
-        let text = format!(
-            "group {}: a session timeout of {} ms; it has to be between {least} (group.min.session.timeout.ms) and \
-             {most} (group.max.session.timeout.ms)",
-            self.machine.id, request.session_timeout_ms
-        );
-        Err(Refusal::new(ErrorCode::InvalidSessionTimeout, text))
     }
 
     /// Whether the member does not make the group larger than it may be. While members join again those count that

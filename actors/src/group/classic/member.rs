@@ -20,6 +20,8 @@ pub(super) struct Member {
     pub(super) syncing: Option<Ticket>,
     /// It never was in a generation.
     pub(super) is_new: bool,
+    /// The epoch that it has from KIP-848, until it is in a generation.
+    pub(super) epoch: Option<i32>,
     /// Until when something has to be heard of it.
     pub(super) ends_ms: u64,
 }
@@ -35,9 +37,11 @@ pub(super) struct Terms {
 impl Terms {
     pub(super) fn of(request: &JoinGroup) -> Self {
         let session_timeout_ms = request.session_timeout_ms;
-        let rebalance_timeout_ms =
-            if request.version == 0 { session_timeout_ms } else { request.rebalance_timeout_ms };
-        Self { rebalance_timeout_ms, session_timeout_ms, protocols: request.protocols.clone() }
+        Self {
+            rebalance_timeout_ms: request.patience_ms(),
+            session_timeout_ms,
+            protocols: request.protocols.clone(),
+        }
     }
 }
 
@@ -54,6 +58,7 @@ impl Member {
             joining: Some(ticket),
             syncing: None,
             is_new: true,
+            epoch: None,
             ends_ms,
         }
     }

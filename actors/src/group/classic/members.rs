@@ -6,7 +6,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::member::{Member, Terms};
-use super::message::Ticket;
+use super::message::{Protocol, Ticket};
 use super::tally::Tally;
 
 #[derive(Debug, Default)]
@@ -119,6 +119,17 @@ impl Members {
     pub(super) fn set_settled(&mut self, id: &str) {
         if let Some(member) = self.by_id.get_mut(id) {
             member.is_new = false;
+            member.epoch = None;
+        }
+    }
+
+    /// It came from KIP-848 in this epoch, and can speak these protocols.
+    pub(super) fn set_epoch(&mut self, id: &str, epoch: i32, protocols: Vec<Protocol>) {
+        if let Some(member) = self.by_id.get_mut(id) {
+            self.tally.remove(&member.terms.protocols);
+            self.tally.add(&protocols);
+            member.terms.protocols = protocols;
+            member.epoch = Some(epoch);
         }
     }
 

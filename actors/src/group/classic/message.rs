@@ -47,6 +47,14 @@ pub struct JoinGroup {
     pub reason: Option<String>,
 }
 
+impl JoinGroup {
+    /// How long the member may take to join again: version 0 does not say, and means as long as it may be silent.
+    #[must_use]
+    pub const fn patience_ms(&self) -> i32 {
+        if self.version == 0 { self.session_timeout_ms } else { self.rebalance_timeout_ms }
+    }
+}
+
 /// SyncGroup.
 #[derive(Clone, Debug)]
 pub struct SyncGroup {

@@ -30,6 +30,7 @@
 mod check;
 mod clock;
 mod commit;
+mod convert;
 mod describe;
 mod end;
 mod join;
@@ -39,7 +40,7 @@ mod members;
 mod message;
 mod notice;
 mod record;
-mod refusal;
+pub(in crate::group) mod refusal;
 mod replace;
 mod replay;
 mod round;
@@ -58,6 +59,7 @@ use std::fmt;
 use std::sync::Arc;
 
 pub use commit::KeptFrom;
+pub use convert::{Moving, MovingMember};
 pub use message::{
     Answer, ClassicDescription, Committer, DescribedMember, EachLeft, Heartbeat, JoinGroup, Joined,
     JoinedMember, LeaveGroup, Leaver, Protocol, SyncGroup, Synced, Ticket,

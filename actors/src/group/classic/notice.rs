@@ -133,6 +133,8 @@ pub enum Cause {
     WriteFailed,
     /// The group was read back with more members than it may have now.
     OverCapacity,
+    /// The group came over from KIP-848: nobody has assigned in it yet.
+    Downgraded,
 }
 
 impl Cause {
@@ -149,6 +151,7 @@ impl Cause {
             Self::SyncTimeout => "sync_timeout",
             Self::WriteFailed => "write_failed",
             Self::OverCapacity => "over_capacity",
+            Self::Downgraded => "downgraded",
         }
     }
 }

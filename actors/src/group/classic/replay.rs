@@ -40,10 +40,11 @@ impl ClassicGroup {
 }
 
 impl Turn<'_> {
-    /// Takes the last record in. Members are stable with what it says, and speak the one protocol that it tells of.
+    /// Takes the last record in. Members are stable with what it says, and speak the one protocol that it tells of. Where
+    /// it names no leader the group came over from KIP-848, and its members are to join again.
     pub(super) fn read_back(&mut self, written: ClassicMetadata) {
         let machine = &mut *self.machine;
-        let protocol = written.protocol;
+        let (protocol, is_assigned) = (written.protocol, written.leader.is_some());
         for member in written.members {
             machine.members.insert(member_of(member, protocol.as_ref()));
         }
@@ -63,6 +64,8 @@ impl Turn<'_> {
         }
         if members.len() > self.around.settings.max_members {
             self.rebalance(Why::of(Cause::OverCapacity));
+        } else if !is_assigned && !members.is_empty() {
+            self.rebalance(Why::of(Cause::Downgraded));
         }
     }
 }
@@ -87,6 +90,7 @@ fn member_of(written: ClassicMember, protocol: Option<&Arc<str>>) -> Member {
         joining: None,
         syncing: None,
         is_new: false,
+        epoch: None,
         ends_ms: 0,
     }
 }

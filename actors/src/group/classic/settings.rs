@@ -1,5 +1,7 @@
 //! The settings of classic groups, by Kafka's names. To be a field of `GroupSettings`.
 
+use crate::error::{ErrorCode, Refusal};
+
 /// How a node coordinates groups of the classic protocol.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ClassicSettings {
@@ -19,6 +21,21 @@ pub struct ClassicSettings {
     pub max_promised_ids: usize,
     /// Records of one group that may wait to be committed; while there are as many, nothing is begun.
     pub max_writes: usize,
+}
+
+impl ClassicSettings {
+    /// Whether a member may be silent for so long.
+    pub fn check_session_timeout(&self, group: &str, session_timeout_ms: i32) -> Result<(), Refusal> {
+        let (least, most) = (self.min_session_timeout_ms, self.max_session_timeout_ms);
+        if (least..=most).contains(&session_timeout_ms) {
+            return Ok(());
+        }
+        let text = format!(
+            "group {group}: a session timeout of {session_timeout_ms} ms; it has to be between {least} \
+             (group.min.session.timeout.ms) and {most} (group.max.session.timeout.ms)"
+        );
+        Err(Refusal::new(ErrorCode::InvalidSessionTimeout, text))
+    }
 }
 
 impl Default for ClassicSettings {

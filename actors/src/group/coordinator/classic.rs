@@ -33,19 +33,6 @@ impl Coordinator {
         ShownGroup { state, classic: Some(protocol_type) }
     }
 
-    /// Members of KIP-848 cannot join while there are members of the classic protocol.
-    pub(super) fn refuses_modern(&self) -> Option<Refusal> {
-        let classic = self.classic.as_ref().filter(|classic| !classic.is_nothing())?;
-        let is_empty = classic.group.state() == ClassicState::Empty && classic.is_settled();
-        (!is_empty).then(|| {
-            let text = format!(
-                "group {} has members of the classic protocol; stop them first, or join with it",
-                self.machine.id()
-            );
-            Refusal::new(ErrorCode::InconsistentGroupProtocol, text)
-        })
-    }
-
     /// Why a group of the classic protocol must not be deleted now.
     pub(super) fn deletion_refused(&self) -> Option<Refusal> {
         let classic = self.classic.as_ref()?;
@@ -61,31 +48,25 @@ impl Coordinator {
         self.carry_out(decision);
     }
 
-    /// The group goes over to the classic protocol, if it has no members of the other.
-    fn ensure_classic(&mut self) -> Result<(), Refusal> {
-        if self.classic.is_some() {
-            return Ok(());
+    /// A group without members is one of whoever comes.
+    fn ensure_classic(&mut self) {
+        if self.classic.is_none() {
+            self.decide(None, ConsumerGroup::leave_modern);
+            self.begin_classic(None);
         }
-        if !self.machine.group().members.is_empty() {
-            let text = format!(
-                "group {} has members of the protocol of KIP-848; stop them first, or join with it",
-                self.machine.id()
-            );
-            return Err(Refusal::new(ErrorCode::InconsistentGroupProtocol, text));
-        }
-        self.decide(None, ConsumerGroup::leave_modern);
-        self.begin_classic(None);
-        Ok(())
     }
 
     pub(super) fn serve_classic(&mut self, request: ClassicRequest) {
+        if self.classic.is_none() && self.machine.is_hosting() {
+            return self.serve_hosted(request);
+        }
         match request {
-            ClassicRequest::Join { request, reply } => match self.ensure_classic() {
-                Ok(()) => self.take_ticket(ClassicReply::Join(reply), |group, around, ticket| {
+            ClassicRequest::Join { request, reply } => {
+                self.ensure_classic();
+                self.take_ticket(ClassicReply::Join(reply), |group, around, ticket| {
                     group.join(around, ticket, &request)
-                }),
-                Err(refusal) => reply.give((request.member, Err(refusal))),
-            },
+                });
+            }
             ClassicRequest::Sync { request, reply } => {
                 self.take_ticket(ClassicReply::Sync(reply), |group, around, ticket| {
                     group.sync(around, ticket, &request)
@@ -109,10 +90,7 @@ impl Coordinator {
                 let has_offsets = !self.machine.group().offsets.is_empty();
                 let described = match &self.classic {
                     Some(classic) => classic.group.describe(has_offsets),
-                    None => Err(Refusal::new(
-                        ErrorCode::GroupIdNotFound,
-                        format!("{:?} is no group of the classic protocol", self.machine.id()),
-                    )),
+                    None => Err(self.not_classic()),
                 };
                 self.give(move |refusal| reply.give(refusal.map(as_coordinator).map_or(described, Err)));
             }
@@ -152,6 +130,11 @@ impl Coordinator {
         Ok(kept)
     }
 
+    pub(super) fn not_classic(&self) -> Refusal {
+        let text = format!("{:?} is no group of the classic protocol", self.machine.id());
+        Refusal::new(ErrorCode::GroupIdNotFound, text)
+    }
+
     fn no_classic(&self) -> Refusal {
         let text = format!("group {} has no members of the classic protocol; join first", self.machine.id());
         Refusal::new(ErrorCode::UnknownMemberId, text)
@@ -184,7 +167,7 @@ impl Coordinator {
     }
 
     /// Appends what was written, and gives the answers that wait for nothing written.
-    fn carry_out(&mut self, decision: Decision) {
+    pub(super) fn carry_out(&mut self, decision: Decision) {
         let now = self.leadership.now();
         for written in decision.records {
             let record = self.machine.note_classic(now, written.value);
@@ -208,7 +191,7 @@ impl Coordinator {
     }
 
     /// Gives an answer from memory: only while the lease holds, or once it is confirmed.
-    fn give(&mut self, release: impl FnOnce(Option<Refusal>) + Send + 'static) {
+    pub(super) fn give(&mut self, release: impl FnOnce(Option<Refusal>) + Send + 'static) {
         let waits = if self.leadership.lease.holds() { Waits::No } else { Waits::ForLease };
         let now_ms = self.leadership.now().wall_ms;
         let number = self.answers.push(waits, Box::new(release));

@@ -97,7 +97,7 @@ impl Turn<'_> {
             "member {} of group {} commits with epoch {}, it has {epoch}: heartbeat, then commit again",
             request.member, request.group, request.member_epoch
         );
-        Err(Refusal::new(ErrorCode::StaleMemberEpoch, text))
+        Err(Refusal::new(stale(group, &request.member), text))
     }
 
     /// The topic's name, if the offset may be committed.
@@ -194,6 +194,7 @@ impl Turn<'_> {
         for record in self.group().tombstones().into_iter().filter(|record| !is_kept(record)) {
             self.write(record);
         }
+        self.machine.sessions.clear();
     }
 
     fn end(&mut self) {
@@ -264,7 +265,12 @@ pub(super) fn check_reader(group: &Group, id: &str, member: &str, epoch: i32) ->
     let text = format!(
         "member {member} of group {id} reads offsets with epoch {epoch}, it has {current}: heartbeat, then ask again"
     );
-    Err(Refusal::new(ErrorCode::StaleMemberEpoch, text))
+    Err(Refusal::new(stale(group, member), text))
+}
+
+/// The code for another epoch than the member's: what its protocol calls it.
+fn stale(group: &Group, member: &str) -> ErrorCode {
+    if group.is_classic(member) { ErrorCode::IllegalGeneration } else { ErrorCode::StaleMemberEpoch }
 }
 
 /// The committed offsets asked for. One committed for a topic of the same name that is no more is not among them.

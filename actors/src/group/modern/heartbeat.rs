@@ -12,7 +12,7 @@ use crate::group::records::{CurrentAssignment, GroupRecord, MemberMetadata, Memb
 use crate::ids::PartitionId;
 
 /// What a heartbeat means, once it is known who it comes from.
-enum Standing {
+pub(super) enum Standing {
     /// A member joins that was not there.
     New,
     /// A member joins that was there: it has given everything up.
@@ -71,7 +71,7 @@ impl Turn<'_> {
     }
 
     /// Brings the member nearer to its target. True if what it is to own now is not what it was.
-    fn reconcile_member(
+    pub(super) fn reconcile_member(
         &mut self,
         member: &Arc<str>,
         standing: &Standing,
@@ -99,7 +99,11 @@ impl Turn<'_> {
             match self.group().instance(instance) {
                 Some(holder) if **holder == *request.member => {}
                 Some(holder) if !joins => return Err(self.fenced_instance(request, instance, holder)),
-                Some(holder) if self.group().current(holder).epoch == AWAY_EPOCH => {
+                // One of the classic protocol that stops does not say whether it comes back (KIP-345).
+                Some(holder)
+                    if self.group().current(holder).epoch == AWAY_EPOCH
+                        || self.group().is_classic(holder) =>
+                {
                     return Ok(Standing::Replaces(Arc::clone(holder)));
                 }
                 Some(holder) => return Err(self.unreleased_instance(request, instance, holder)),
@@ -109,21 +113,20 @@ impl Turn<'_> {
         }
         match (joins, is_member) {
             (true, true) => Ok(Standing::Back),
-            (true, false) => self.check_room(request).map(|()| Standing::New),
+            (true, false) => self.check_room(&request.group).map(|()| Standing::New),
+            (false, true) if self.group().is_classic(&request.member) => Err(self.unknown_member(request)),
             (false, false) => Err(self.unknown_member(request)),
             (false, true) => self.check_member_epoch(request).map(|()| Standing::Known),
         }
     }
 
-    fn check_room(&self, request: &GroupHeartbeat) -> Result<(), Refusal> {
+    pub(super) fn check_room(&self, group: &str) -> Result<(), Refusal> {
         let most = self.around.settings.max_members;
         if self.group().members.len() < most {
             return Ok(());
         }
-        let text = format!(
-            "group {} has {most} members, the most it may have (group.consumer.max.size)",
-            request.group
-        );
+        let text =
+            format!("group {group} has {most} members, the most it may have (group.consumer.max.size)");
         Err(Refusal::new(ErrorCode::GroupMaxSizeReached, text))
     }
 
@@ -174,7 +177,7 @@ impl Turn<'_> {
     }
 
     /// Lets a static member have under its new id what it had under the old one.
-    fn replace(&mut self, old: &Arc<str>, new: &Arc<str>) {
+    pub(super) fn replace(&mut self, old: &Arc<str>, new: &Arc<str>) {
         let metadata = self.group().members.get(old).cloned().unwrap_or_default();
         let target = self.group().target(old).clone();
         let current = CurrentAssignment { epoch: 0, previous_epoch: 0, ..self.group().current(old).clone() };
@@ -187,7 +190,12 @@ impl Turn<'_> {
     /// Takes in what the member says of itself; where that changes who may own what, the group goes on to a new epoch.
     fn update_member(&mut self, member: &Arc<str>, host: &str, request: &GroupHeartbeat) {
         let old = self.group().members.get(member).cloned();
-        let new = described(old.clone().unwrap_or_default(), host, request);
+        self.describe_member(member, described(old.unwrap_or_default(), host, request));
+    }
+
+    /// The same, as it is to be written.
+    pub(super) fn describe_member(&mut self, member: &Arc<str>, new: MemberMetadata) {
+        let old = self.group().members.get(member).cloned();
         if old.as_ref() == Some(&new) {
             return;
         }
@@ -212,11 +220,13 @@ impl Turn<'_> {
             return Err(self.unknown_member(request));
         };
         let member = Arc::clone(member);
+        if self.group().is_classic(&member) {
+            return Err(self.unknown_member(request));
+        }
         if request.member_epoch == AWAY_EPOCH {
             self.go_away(&member);
         } else {
-            self.remove_member(&member, Leaving::Left);
-            self.regroup();
+            self.put_out(&[(member, Leaving::Left)]);
         }
         Ok(GroupHeartbeatAnswer {
             member_epoch: request.member_epoch,
@@ -267,5 +277,7 @@ fn described(mut metadata: MemberMetadata, host: &str, request: &GroupHeartbeat)
     };
     metadata.client_id.clone_from(&request.client_id);
     host.clone_into(&mut metadata.client_host);
+    // It speaks KIP-848 now, whatever it was before.
+    metadata.classic = None;
     metadata
 }

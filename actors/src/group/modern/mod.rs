@@ -10,11 +10,16 @@
 mod check;
 mod commit;
 mod describe;
+mod downgrade;
 mod heartbeat;
+mod hosted;
+mod mixed;
 mod pattern;
 mod reconcile;
+mod session;
 mod state;
 mod turn;
+pub(in crate::group) mod upgrade;
 
 #[cfg(test)]
 mod tests;
@@ -24,13 +29,13 @@ use std::sync::Arc;
 
 pub use state::{AWAY_EPOCH, Group};
 
-use super::classic::ClassicMetadata;
+use super::classic::{ClassicMetadata, Moving};
 use super::message::{
     CommittedOffset, DeleteGroup, GroupDescription, GroupHeartbeat, GroupHeartbeatAnswer, GroupState,
     OffsetCommit, OffsetDelete, OffsetFetch,
 };
 use super::pending::{OfProducer, Put};
-use super::records::{GroupRecord, MemberState};
+use super::records::GroupRecord;
 use super::settings::GroupSettings;
 use super::topics::TopicsView;
 use crate::error::Refusal;
@@ -39,6 +44,7 @@ use crate::invariant::Broken;
 use crate::record::EndMarker;
 use commit::PerPartition;
 use pattern::Patterns;
+use session::Session;
 use turn::Turn;
 
 /// The two times.
@@ -137,20 +143,6 @@ impl Leaving {
     }
 }
 
-/// Until when something has to be heard of a member.
-#[derive(Clone, Copy, Debug)]
-struct Session {
-    deadline_ms: u64,
-    /// The epoch it has to leave behind by giving partitions up, and until when.
-    rebalance: Option<(i32, u64)>,
-}
-
-impl Session {
-    fn earliest_ms(&self) -> u64 {
-        self.rebalance.map_or(self.deadline_ms, |(_, deadline_ms)| deadline_ms.min(self.deadline_ms))
-    }
-}
-
 /// A consumer group and its deadlines.
 #[derive(Debug)]
 pub struct ConsumerGroup {
@@ -160,6 +152,8 @@ pub struct ConsumerGroup {
     patterns: Patterns,
     topics_seen: Option<u64>,
     retention_check_ms: u64,
+    /// The group as it went over to the classic protocol, until somebody takes it.
+    downgraded: Option<Moving>,
     /// No deadline is earlier. Not exact, because deadlines move with every heartbeat.
     wake_ms: u64,
 }
@@ -176,6 +170,7 @@ impl ConsumerGroup {
             patterns: Patterns::default(),
             topics_seen: None,
             retention_check_ms,
+            downgraded: None,
             wake_ms: retention_check_ms,
         };
         let members: Vec<_> = fresh.group.members.keys().cloned().collect();
@@ -206,7 +201,10 @@ impl ConsumerGroup {
     ) -> Decision<GroupHeartbeatAnswer> {
         self.decide(around, |turn| {
             let answer = turn.heartbeat(host, request)?;
-            turn.leave_classic();
+            // Who leaves may leave a group of the classic protocol behind.
+            if !turn.group().members.is_empty() {
+                turn.leave_classic();
+            }
             Ok(answer)
         })
     }
@@ -368,24 +366,5 @@ impl ConsumerGroup {
         let Turn { records, notices, .. } = turn;
         debug_assert!(answer.is_ok() || records.is_empty(), "a refusal changes nothing");
         Decision { records, answer, notices }
-    }
-
-    /// Begins a member's session anew, and the time it has to give partitions up where it has to.
-    fn touch(&mut self, member: &Arc<str>, around: &Surroundings<'_>) {
-        let now_ms = around.now.monotonic_ms;
-        let current = self.group.current(member);
-        let rebalance = (current.state == MemberState::Unrevoked).then(|| {
-            let running = self.sessions.get(member).and_then(|session| session.rebalance);
-            running.filter(|(epoch, _)| *epoch == current.epoch).unwrap_or_else(|| {
-                let told =
-                    self.group.members.get(member).map_or(-1, |metadata| metadata.rebalance_timeout_ms);
-                let timeout_ms =
-                    u64::try_from(told).unwrap_or_else(|_| u64::from(around.settings.rebalance_timeout_ms));
-                (current.epoch, now_ms + timeout_ms)
-            })
-        });
-        let session = Session { deadline_ms: now_ms + around.settings.session_timeout_ms, rebalance };
-        self.wake_ms = self.wake_ms.min(session.earliest_ms());
-        self.sessions.insert(Arc::clone(member), session);
     }
 }

@@ -152,6 +152,12 @@ impl Group {
         self.instances.get(instance)
     }
 
+    /// Whether this member speaks the classic protocol, in a group of KIP-848.
+    #[must_use]
+    pub fn is_classic(&self, member: &str) -> bool {
+        self.members.get(member).is_some_and(|metadata| metadata.classic.is_some())
+    }
+
     /// What this member owns.
     #[must_use]
     pub fn current(&self, member: &str) -> &CurrentAssignment {

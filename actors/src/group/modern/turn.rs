@@ -56,22 +56,21 @@ impl Turn<'_> {
             .machine
             .sessions
             .iter()
-            .filter_map(|(member, session)| {
-                let unrevoked = session.rebalance.is_some_and(|(_, deadline_ms)| deadline_ms <= now_ms);
-                let reason = match session.deadline_ms <= now_ms {
-                    true => Leaving::SessionTimeout,
-                    false if unrevoked => Leaving::RebalanceTimeout,
-                    false => return None,
-                };
-                Some((Arc::clone(member), reason))
-            })
+            .filter_map(|(member, session)| Some((Arc::clone(member), session.overdue(now_ms)?)))
             .collect();
-        for (member, reason) in &overdue {
+        self.put_out(&overdue);
+    }
+
+    /// Puts members out, in one change. Where the last one of KIP-848 goes, the group may be one of the classic protocol.
+    pub(super) fn put_out(&mut self, leaving: &[(Arc<str>, Leaving)]) {
+        let loses_modern = leaving.iter().any(|(member, _)| !self.group().is_classic(member));
+        if leaving.is_empty() || (loses_modern && self.downgrade_without(leaving)) {
+            return;
+        }
+        for (member, reason) in leaving {
             self.remove_member(member, *reason);
         }
-        if !overdue.is_empty() {
-            self.regroup();
-        }
+        self.regroup();
     }
 
     /// Takes a change of topics in, where it concerns the group.

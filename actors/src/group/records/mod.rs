@@ -16,7 +16,7 @@ use std::sync::Arc;
 pub use codec::{LogRecord, decode, encode};
 pub use wire::RecordError;
 
-use super::classic::ClassicMetadata;
+use super::classic::{ClassicMetadata, Protocol};
 use super::topics::TopicShape;
 use crate::ids::{LeaderEpoch, Offset, PartitionId, TopicId};
 
@@ -99,6 +99,17 @@ pub struct MemberMetadata {
     pub rebalance_timeout_ms: i32,
     /// The assignor it would have.
     pub assignor: Option<String>,
+    /// What it said in the classic protocol, if that is what it speaks.
+    pub classic: Option<ClassicTerms>,
+}
+
+/// What a member of the classic protocol says of itself beside its subscription.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ClassicTerms {
+    /// How long it may be silent.
+    pub session_timeout_ms: i32,
+    /// What it can speak, the best first.
+    pub protocols: Vec<Protocol>,
 }
 
 /// Where a member stands between what it owns and what it is to own.

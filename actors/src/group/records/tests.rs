@@ -158,6 +158,7 @@ fn what_a_member_says_of_itself() {
         pattern: Some("x.*".into()),
         rebalance_timeout_ms: 300_000,
         assignor: Some("uniform".to_owned()),
+        classic: None,
     };
     let bytes = b"\x00\x00\x02i\x02r\x02c\x03/h\x03\x02a\x02b\x04x.*\x00\x04\x93\xe0\x08uniform\x00";
     check(&GroupRecord::Member { member: "m".into(), value: Some(full) }, key, Some(bytes));
@@ -166,9 +167,16 @@ fn what_a_member_says_of_itself() {
     let bytes = b"\x00\x00\x00\x00\x02c\x01\x01\x00\xff\xff\xff\xff\x00\x00";
     check(&GroupRecord::Member { member: "m".into(), value: Some(sparse.clone()) }, key, Some(bytes));
     check(&GroupRecord::Member { member: "m".into(), value: None }, key, None);
-    let classic = b"\x00\x00\x00\x00\x02c\x01\x01\x00\xff\xff\xff\xff\x00\x01\x00\x0b\x00\x00\xaf\xc8\x02\x02r\x02\xff\x00\x00";
-    let read = decode(key, Some(classic)).unwrap().unwrap();
-    assert_eq!(read.1, GroupRecord::Member { member: "m".into(), value: Some(sparse) });
+    let null = b"\x00\x00\x00\x00\x02c\x01\x01\x00\xff\xff\xff\xff\x00\x01\x00\x01\x00";
+    let read = decode(key, Some(null)).unwrap().unwrap();
+    assert_eq!(read.1, GroupRecord::Member { member: "m".into(), value: Some(sparse.clone()) });
+    let terms = ClassicTerms {
+        session_timeout_ms: 45_000,
+        protocols: vec![Protocol { name: "r".into(), metadata: Bytes::from_static(b"\xff") }],
+    };
+    let classic = MemberMetadata { classic: Some(terms), ..sparse };
+    let bytes = b"\x00\x00\x00\x00\x02c\x01\x01\x00\xff\xff\xff\xff\x00\x01\x00\x0c\x01\x00\x00\xaf\xc8\x02\x02r\x02\xff\x00\x00";
+    check(&GroupRecord::Member { member: "m".into(), value: Some(classic) }, key, Some(bytes));
 }
 
 #[test]

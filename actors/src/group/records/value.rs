@@ -3,13 +3,20 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use bytes::Bytes;
+
 use super::wire::{Reader, RecordError, Writer};
-use super::{CurrentAssignment, MemberMetadata, MemberState, OffsetValue};
+use super::{ClassicTerms, CurrentAssignment, MemberMetadata, MemberState, OffsetValue};
+use crate::group::classic::Protocol;
 use crate::group::topics::TopicShape;
 use crate::ids::{LeaderEpoch, Offset, PartitionId, TopicId};
 
 /// OffsetCommitValue: the tag of the topic's id.
 const TOPIC_ID_TAG: usize = 0;
+/// ConsumerGroupMemberMetadataValue: the tag of what a member said in the classic protocol.
+const CLASSIC_TAG: usize = 0;
+/// The byte before a structure that might have been null (KIP-893).
+const PRESENT: i8 = 1;
 
 /// OffsetCommitValue. Version 4; version 1 where an end was set, as no later one has that field.
 pub(super) fn write_offset(out: &mut Writer, value: &OffsetValue) {
@@ -113,12 +120,25 @@ pub(super) fn write_member(out: &mut Writer, member: &MemberMetadata) {
     out.compact_nullable(member.pattern.as_deref());
     out.i32(member.rebalance_timeout_ms);
     out.compact_nullable(member.assignor.as_deref());
-    out.no_tags();
+    let Some(classic) = &member.classic else { return out.no_tags() };
+    let mut terms = Writer::default();
+    terms.i8(PRESENT);
+    terms.i32(classic.session_timeout_ms);
+    terms.compact_array(classic.protocols.iter(), |out, protocol| {
+        out.compact_string(&protocol.name);
+        out.compact_bytes(&protocol.metadata);
+        out.no_tags();
+    });
+    terms.no_tags();
+    out.varint(1);
+    out.varint(CLASSIC_TAG);
+    out.varint(terms.0.len());
+    out.0.extend(terms.0);
 }
 
 pub(super) fn read_member(from: &mut Reader<'_>) -> Result<MemberMetadata, RecordError> {
     version(from, 0)?;
-    let member = MemberMetadata {
+    let mut member = MemberMetadata {
         instance: from.compact_nullable()?,
         rack: from.compact_nullable()?.map(|text| text.to_string()),
         client_id: from.compact_string()?.to_string(),
@@ -127,9 +147,30 @@ pub(super) fn read_member(from: &mut Reader<'_>) -> Result<MemberMetadata, Recor
         pattern: from.compact_nullable()?,
         rebalance_timeout_ms: from.i32()?,
         assignor: from.compact_nullable()?.map(|text| text.to_string()),
+        classic: None,
     };
-    from.skip_tags()?;
+    from.tags(|tag, field| {
+        if tag == CLASSIC_TAG {
+            member.classic = read_classic(field)?;
+        }
+        Ok(())
+    })?;
     Ok(member)
+}
+
+fn read_classic(from: &mut Reader<'_>) -> Result<Option<ClassicTerms>, RecordError> {
+    if from.i8()? != PRESENT {
+        return Ok(None);
+    }
+    let session_timeout_ms = from.i32()?;
+    let protocols = from.compact_array(|from| {
+        let name = from.compact_string()?;
+        let metadata = Bytes::copy_from_slice(from.compact_bytes()?);
+        from.skip_tags()?;
+        Ok(Protocol { name, metadata })
+    })?;
+    from.skip_tags()?;
+    Ok(Some(ClassicTerms { session_timeout_ms, protocols }))
 }
 
 /// ConsumerGroupTargetAssignmentMemberValue.

@@ -80,6 +80,12 @@ impl Writer {
         self.0.extend(bytes);
     }
 
+    /// Bytes of a flexible version: their length plus one as varint.
+    pub(super) fn compact_bytes(&mut self, bytes: &[u8]) {
+        self.varint(bytes.len() + 1);
+        self.0.extend(bytes);
+    }
+
     /// A string of a flexible version: its length plus one as varint.
     pub(super) fn compact_string(&mut self, text: &str) {
         self.varint(text.len() + 1);

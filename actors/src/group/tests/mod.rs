@@ -5,6 +5,7 @@ mod failures;
 mod following;
 mod histories;
 mod lag;
+mod migration;
 mod transactions;
 
 use std::collections::BTreeMap;

@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use millstream_actors::error::Refusal;
-use millstream_actors::group::message::{DescribeGroup, GroupDescription, MemberDescription};
+use millstream_actors::group::front::Described;
+use millstream_actors::group::message::MemberDescription;
 use millstream_actors::ids::{PartitionId, TopicId};
 use millstream_actors::image::Image;
 use millstream_transport::kafka::Uuid;
@@ -18,7 +19,8 @@ use super::super::error::of_groups;
 use super::super::service::Service;
 use super::list_groups::state_name;
 
-/// The type of a member of KIP-848.
+/// The types of members, told from version 1.
+const CLASSIC: i8 = 0;
 const MODERN: i8 = 1;
 
 pub(in super::super) fn serve(service: &Arc<Service>, call: Call) {
@@ -29,23 +31,29 @@ pub(in super::super) fn serve(service: &Arc<Service>, call: Call) {
     actix_rt::spawn(async move {
         let mut described = Vec::with_capacity(groups.len());
         for group in groups {
-            let asked = DescribeGroup { group: group.clone() };
-            let answer = service.groups.handle(&call.peer.to_string(), asked).await;
+            let answer = service.groups.describe(&group).await;
             described.push(told(&service.image(), group, answer));
         }
         call.answer(&ConsumerGroupDescribeResponse { groups: described.into(), ..Default::default() });
     });
 }
 
-fn told(image: &Image, id: String, answer: Result<GroupDescription, Refusal>) -> Group<'static> {
+fn told(image: &Image, id: String, answer: Result<Described, Refusal>) -> Group<'static> {
     match answer {
-        Ok(described) => Group {
+        Ok(Described { group: described, classic }) => Group {
             group_id: id.into(),
             group_state: state_name(described.state).into(),
             group_epoch: described.epoch,
             assignment_epoch: described.epoch,
             assignor_name: described.assignor.into(),
-            members: described.members.into_iter().map(|(id, known)| member(image, id, known)).collect(),
+            members: described
+                .members
+                .into_iter()
+                .map(|(id, known)| {
+                    let member_type = if classic.contains(&id) { CLASSIC } else { MODERN };
+                    Member { member_type, ..member(image, id, known) }
+                })
+                .collect(),
             ..Default::default()
         },
         Err(refusal) => Group {
@@ -67,7 +75,6 @@ fn member(image: &Image, id: String, known: MemberDescription) -> Member<'static
         subscribed_topic_names: known.topics.into_iter().map(Into::into).collect(),
         assignment: assignment(image, &known.assigned),
         target_assignment: assignment(image, &known.target),
-        member_type: MODERN,
         ..Default::default()
     }
 }

@@ -1,0 +1,71 @@
+//! What a group is asked while members of both protocols are in it, and on its way from one to the other.
+
+use std::collections::BTreeSet;
+
+use super::{ConsumerGroup, Decision, Surroundings};
+use crate::error::Refusal;
+use crate::group::classic::{EachLeft, Heartbeat, JoinGroup, Joined, LeaveGroup, Moving, SyncGroup, Synced};
+use crate::group::message::{GroupHeartbeat, GroupHeartbeatAnswer};
+
+impl ConsumerGroup {
+    /// The group comes over from the classic protocol for a member of KIP-848 that joins. Refused, it stays what it was.
+    pub fn upgrade(
+        &mut self,
+        around: &Surroundings<'_>,
+        host: &str,
+        request: &GroupHeartbeat,
+        moving: &Moving,
+    ) -> Decision<GroupHeartbeatAnswer> {
+        let before = self.group.clone();
+        self.decide(around, |turn| {
+            let answer = turn.upgrade(host, request, moving);
+            if answer.is_err() {
+                (turn.records, turn.notices) = (Vec::new(), Vec::new());
+                turn.machine.group = before;
+                turn.machine.sessions.clear();
+                turn.machine.topics_seen = None;
+            }
+            answer
+        })
+    }
+
+    /// The members of a group that went over to the classic protocol since this was last asked.
+    pub fn take_downgraded(&mut self) -> Option<Moving> {
+        self.downgraded.take()
+    }
+
+    /// Whether members of the classic protocol that join are to join here: the group has members of KIP-848, or had when
+    /// they came.
+    #[must_use]
+    pub fn is_hosting(&self) -> bool {
+        !self.group.members.is_empty()
+    }
+
+    /// A member of the classic protocol joins. It is answered at once. `MemberIdRequired` tells it to come with the id that
+    /// the request has for it.
+    pub fn join_classic(&mut self, around: &Surroundings<'_>, request: &JoinGroup) -> Decision<Joined> {
+        self.decide(around, |turn| turn.join_hosted(request))
+    }
+
+    /// A member of the classic protocol asks for its assignment.
+    pub fn sync_classic(&mut self, around: &Surroundings<'_>, request: &SyncGroup) -> Decision<Synced> {
+        self.decide(around, |turn| turn.sync_hosted(request))
+    }
+
+    /// A member of the classic protocol lives. `RebalanceInProgress` tells it to join again.
+    pub fn heartbeat_classic(&mut self, around: &Surroundings<'_>, request: &Heartbeat) -> Decision<()> {
+        self.decide(around, |turn| turn.heartbeat_hosted(request))
+    }
+
+    /// Members of the classic protocol leave.
+    pub fn leave_classic(&mut self, around: &Surroundings<'_>, request: &LeaveGroup) -> Decision<EachLeft> {
+        self.decide(around, |turn| -> Result<EachLeft, Refusal> { Ok(turn.leave_hosted(request)) })
+    }
+
+    /// The members that speak the classic protocol.
+    #[must_use]
+    pub fn classic_members(&self) -> BTreeSet<String> {
+        let members = self.group.members.iter().filter(|(_, metadata)| metadata.classic.is_some());
+        members.map(|(id, _)| id.to_string()).collect()
+    }
+}

@@ -1,0 +1,148 @@
+//! A group of the classic protocol comes over to KIP-848, with all its members.
+//!
+//! The record of the group that it was is removed last: until that lies in the log, whoever reads it back finds the
+//! group that it was, however much of the rest is there. So the way over is one step, of however many batches.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use super::turn::Turn;
+use super::{Surroundings, check};
+use crate::error::{ErrorCode, Refusal};
+use crate::group::classic::{Moving, MovingMember};
+use crate::group::embedded::{self, Subscription};
+use crate::group::message::{GroupHeartbeat, GroupHeartbeatAnswer};
+use crate::group::records::{ClassicTerms, CurrentAssignment, GroupRecord, MemberMetadata, MemberState};
+use crate::ids::PartitionId;
+
+/// A member that comes over, as it is understood.
+struct Arrival<'a> {
+    member: &'a MovingMember,
+    said: Subscription,
+    assigned: BTreeSet<PartitionId>,
+    /// What it may still read, though it was not given it last.
+    leftover: BTreeSet<PartitionId>,
+}
+
+impl Turn<'_> {
+    /// Takes the group over, and lets the member in that it comes over for.
+    pub(super) fn upgrade(
+        &mut self,
+        host: &str,
+        request: &GroupHeartbeat,
+        moving: &Moving,
+    ) -> Result<GroupHeartbeatAnswer, Refusal> {
+        check::check(self.around, request)?;
+        let arrivals = self.arrivals(moving)?;
+        for arrival in &arrivals {
+            let value = Some(metadata_of(arrival));
+            self.write(GroupRecord::Member { member: Arc::clone(&arrival.member.member), value });
+        }
+        self.write(GroupRecord::Epoch(Some(moving.generation)));
+        self.refresh_topics();
+        for arrival in &arrivals {
+            let value = Some(arrival.assigned.clone());
+            self.write(GroupRecord::Target { member: Arc::clone(&arrival.member.member), value });
+        }
+        self.write(GroupRecord::TargetEpoch(Some(moving.generation)));
+        for arrival in arrivals {
+            self.arrive(arrival);
+        }
+        if !moving.is_stable || !self.is_all_targeted() {
+            self.bump();
+            self.retarget();
+        }
+        let answer = self.heartbeat(host, request)?;
+        self.leave_classic();
+        Ok(answer)
+    }
+
+    fn arrive(&mut self, arrival: Arrival<'_>) {
+        let Arrival { member, assigned, leftover, .. } = arrival;
+        let state = if leftover.is_empty() { MemberState::Stable } else { MemberState::Unrevoked };
+        let (epoch, id) = (member.generation, Arc::clone(&member.member));
+        let value = CurrentAssignment { epoch, previous_epoch: epoch, state, assigned, revoking: leftover };
+        self.write(GroupRecord::Current { member: Arc::clone(&id), value: Some(value) });
+        self.machine.touch(&id, self.around);
+    }
+
+    /// Whether every partition is somebody's to own.
+    fn is_all_targeted(&self) -> bool {
+        let group = self.group();
+        let targeted: usize = group.targets.values().map(BTreeSet::len).sum();
+        let all = group.topics.values().map(|shape| usize::try_from(shape.partitions).unwrap_or(0));
+        targeted == all.sum()
+    }
+
+    /// What the members said and own.
+    ///
+    /// A partition is the one's to whom it was assigned last. One that was not, and that a member had when it joined last,
+    /// is that one's to give up: a member of a cooperative protocol may still read it.
+    fn arrivals<'m>(&self, moving: &'m Moving) -> Result<Vec<Arrival<'m>>, Refusal> {
+        let read = moving.members.iter().map(|member| read(member, self.around, &self.machine.id));
+        let mut arrivals = read.collect::<Result<Vec<_>, _>>()?;
+        let mut owners: BTreeMap<PartitionId, &Arc<str>> = BTreeMap::new();
+        for arrival in &mut arrivals {
+            let member: &'m MovingMember = arrival.member;
+            let id = &member.member;
+            arrival.assigned.retain(|partition| *owners.entry(*partition).or_insert(id) == id);
+        }
+        // Who joined later knows better.
+        arrivals.sort_by_key(|arrival| std::cmp::Reverse(arrival.said.generation));
+        for arrival in &mut arrivals {
+            let member: &'m MovingMember = arrival.member;
+            let id = &member.member;
+            let owned = embedded::identified(&arrival.said.owned, self.around.topics);
+            let leftover = owned.into_iter().filter(|partition| !arrival.assigned.contains(partition));
+            arrival.leftover =
+                leftover.filter(|partition| *owners.entry(*partition).or_insert(id) == id).collect();
+        }
+        Ok(arrivals)
+    }
+}
+
+fn read<'m>(
+    member: &'m MovingMember,
+    around: &Surroundings<'_>,
+    group: &str,
+) -> Result<Arrival<'m>, Refusal> {
+    let said = member.protocols.first().and_then(|protocol| embedded::subscription(&protocol.metadata));
+    let Some((said, given)) = said.zip(embedded::assignment(&member.assignment)) else {
+        let why = format!("what member {} subscribes to or was assigned cannot be read", member.member);
+        return Err(refused(group, &why));
+    };
+    if given.has_user_data {
+        let why = format!(
+            "the assignment of member {} has data of an assignor of its own, which a coordinator cannot make",
+            member.member
+        );
+        return Err(refused(group, &why));
+    }
+    let assigned = embedded::identified(&given.partitions, around.topics);
+    Ok(Arrival { member, said, assigned, leftover: BTreeSet::new() })
+}
+
+fn metadata_of(arrival: &Arrival<'_>) -> MemberMetadata {
+    let Arrival { member, said, .. } = arrival;
+    MemberMetadata {
+        instance: member.instance.clone(),
+        rack: said.rack.clone(),
+        client_id: member.client_id.to_string(),
+        client_host: member.client_host.to_string(),
+        topics: said.topics.iter().cloned().collect(),
+        pattern: None,
+        rebalance_timeout_ms: member.rebalance_timeout_ms,
+        assignor: None,
+        classic: Some(ClassicTerms {
+            session_timeout_ms: member.session_timeout_ms,
+            protocols: member.protocols.clone(),
+        }),
+    }
+}
+
+/// The refusal of who would make a group of the classic protocol one of KIP-848, and may not. Kafka has no code of its
+/// own for it: there is no such group of KIP-848.
+pub(in crate::group) fn refused(group: &str, why: &str) -> Refusal {
+    let text = format!("group {group} is one of the classic protocol and stays one: {why}");
+    Refusal::new(ErrorCode::GroupIdNotFound, text)
+}
