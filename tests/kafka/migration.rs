@@ -165,7 +165,7 @@ async fn a_group_of_consumers_goes_over_to_kip_848_and_back_and_others_do_not() 
         let generation = classic.generation;
         expect("listed", listed(&mut two).await?, [("readers".into(), "Classic".into())].into())?;
 
-        let (error, epoch, _) = beat(&mut two, "readers", 0).await?;
+        let (error, epoch, told) = beat(&mut two, "readers", 0).await?;
         expect("it takes the group over", (error, epoch), (0, generation + 1))?;
         expect("listed", listed(&mut two).await?, [("readers".into(), "Consumer".into())].into())?;
         let members = [(classic.id.clone(), 0), (MODERN.to_owned(), 1)].into();
@@ -174,13 +174,11 @@ async fn a_group_of_consumers_goes_over_to_kip_848_and_back_and_others_do_not() 
         expect("there is something to join for", classic.heartbeat(&mut one).await?, rebalancing)?;
         expect("it joins at once", classic.join(&mut one).await?, 0)?;
         expect("the generation", (classic.generation, classic.leads), (epoch, false))?;
-        let mut read = classic.sync(&mut one).await?.len();
-        let (_, mut epoch, told) = beat(&mut two, "readers", epoch).await?;
-        read += told.unwrap_or(0);
-        expect("every partition has one reader", read, 1)?;
+        let read = classic.sync(&mut one).await?.len() + told.unwrap_or(0);
+        expect("every partition has one reader", read, 6)?;
+        expect("it has all that it is to have", beat(&mut two, "readers", epoch).await?, (0, epoch, None))?;
 
-        (_, epoch, _) = beat(&mut two, "readers", -1).await?;
-        expect("it leaves", epoch, -1)?;
+        expect("it leaves", beat(&mut two, "readers", -1).await?, (0, -1, None))?;
         expect("listed", listed(&mut two).await?, [("readers".into(), "Classic".into())].into())?;
         expect("its members assign again", classic.heartbeat(&mut one).await?, rebalancing)?;
         expect("it joins", classic.join(&mut one).await?, 0)?;

@@ -9,31 +9,31 @@ use crate::ids::PartitionId;
 
 /// What a member subscribes to.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Subscription {
+pub(crate) struct Subscription {
     /// By name.
-    pub(super) topics: Vec<String>,
+    pub(crate) topics: Vec<String>,
     /// By regular expression; empty for none.
-    pub(super) pattern: String,
+    pub(crate) pattern: String,
 }
 
 /// Tells what a member is, and does not change in its life.
 #[derive(Clone, Debug)]
-pub(super) struct Identity {
-    pub(super) group: String,
-    pub(super) member: String,
-    pub(super) instance: Option<String>,
-    pub(super) client_id: String,
-    pub(super) assignor: Option<String>,
-    pub(super) rebalance_timeout: Duration,
+pub(crate) struct Identity {
+    pub(crate) group: String,
+    pub(crate) member: String,
+    pub(crate) instance: Option<String>,
+    pub(crate) client_id: String,
+    pub(crate) assignor: Option<String>,
+    pub(crate) rebalance_timeout: Duration,
 }
 
 /// What to do with partitions after an answer.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Reconciliation {
+pub(crate) struct Reconciliation {
     /// To be given up, and told by [`Membership::gave_up`] when that is done.
-    pub(super) revoke: BTreeSet<PartitionId>,
+    pub(crate) revoke: BTreeSet<PartitionId>,
     /// To be read from now on.
-    pub(super) add: BTreeSet<PartitionId>,
+    pub(crate) add: BTreeSet<PartitionId>,
 }
 
 /// How often heartbeats are tried before the coordinator has said how often it wants them.
@@ -41,7 +41,7 @@ const FIRST_INTERVAL: Duration = Duration::from_secs(1);
 
 /// A member.
 #[derive(Debug)]
-pub(super) struct Membership {
+pub(crate) struct Membership {
     identity: Identity,
     subscription: Subscription,
     /// An earlier subscription had a pattern, which an empty one ends.
@@ -56,7 +56,7 @@ pub(super) struct Membership {
 }
 
 impl Membership {
-    pub(super) fn new(identity: Identity) -> Self {
+    pub(crate) fn new(identity: Identity) -> Self {
         Self {
             identity,
             subscription: Subscription::default(),
@@ -70,16 +70,16 @@ impl Membership {
         }
     }
 
-    pub(super) fn epoch(&self) -> i32 {
+    pub(crate) fn epoch(&self) -> i32 {
         self.epoch
     }
 
-    pub(super) fn interval(&self) -> Duration {
+    pub(crate) fn interval(&self) -> Duration {
         self.interval
     }
 
     /// Subscribes to something else. True if a heartbeat is due at once.
-    pub(super) fn subscribe(&mut self, subscription: Subscription) -> bool {
+    pub(crate) fn subscribe(&mut self, subscription: Subscription) -> bool {
         let changed = self.subscription != subscription;
         self.had_pattern |= !self.subscription.pattern.is_empty();
         self.subscription = subscription;
@@ -87,17 +87,17 @@ impl Membership {
         changed
     }
 
-    pub(super) fn subscription(&self) -> &Subscription {
+    pub(crate) fn subscription(&self) -> &Subscription {
         &self.subscription
     }
 
     /// Whether there is something to tell that should not wait for the interval.
-    pub(super) fn is_urgent(&self) -> bool {
+    pub(crate) fn is_urgent(&self) -> bool {
         self.epoch == 0 || self.tell_subscription || self.tell_owned
     }
 
     /// The heartbeat to send now.
-    pub(super) fn heartbeat(&mut self) -> GroupHeartbeat {
+    pub(crate) fn heartbeat(&mut self) -> GroupHeartbeat {
         let joins = self.epoch == 0;
         let with_subscription = std::mem::take(&mut self.tell_subscription) || joins;
         let with_owned = std::mem::take(&mut self.tell_owned) || joins;
@@ -118,7 +118,7 @@ impl Membership {
     }
 
     /// The heartbeat that leaves the group; a static member keeps its place.
-    pub(super) fn leave(&mut self) -> GroupHeartbeat {
+    pub(crate) fn leave(&mut self) -> GroupHeartbeat {
         let epoch = if self.identity.instance.is_some() { -2 } else { -1 };
         GroupHeartbeat {
             member_epoch: epoch,
@@ -130,7 +130,7 @@ impl Membership {
     }
 
     /// The coordinator answered.
-    pub(super) fn answered(&mut self, answer: GroupHeartbeatAnswer) -> Reconciliation {
+    pub(crate) fn answered(&mut self, answer: GroupHeartbeatAnswer) -> Reconciliation {
         self.epoch = answer.member_epoch;
         self.interval = Duration::from_millis(u64::from(answer.heartbeat_interval_ms.max(10)));
         if let Some(assigned) = answer.assigned {
@@ -147,7 +147,7 @@ impl Membership {
     }
 
     /// The application has let go of these. True if a heartbeat is due at once.
-    pub(super) fn gave_up(&mut self, partitions: impl IntoIterator<Item = PartitionId>) -> bool {
+    pub(crate) fn gave_up(&mut self, partitions: impl IntoIterator<Item = PartitionId>) -> bool {
         let before = self.owned.len();
         for partition in partitions {
             self.owned.remove(&partition);
@@ -158,7 +158,7 @@ impl Membership {
     }
 
     /// The coordinator refused. True if the membership is lost and the member joins anew.
-    pub(super) fn refused(&mut self, code: ErrorCode) -> bool {
+    pub(crate) fn refused(&mut self, code: ErrorCode) -> bool {
         let is_lost = match code {
             ErrorCode::UnknownMemberId | ErrorCode::FencedMemberEpoch => true,
             // Its session ended, and without it the group went over to the classic protocol: joining takes it back.
@@ -173,7 +173,7 @@ impl Membership {
     }
 
     /// Out of the group: the next heartbeat joins it with nothing.
-    pub(super) fn begin_anew(&mut self) {
+    pub(crate) fn begin_anew(&mut self) {
         self.unanswered();
         self.epoch = 0;
         self.owned.clear();
@@ -181,7 +181,7 @@ impl Membership {
     }
 
     /// There was no answer: everything is told again.
-    pub(super) fn unanswered(&mut self) {
+    pub(crate) fn unanswered(&mut self) {
         self.tell_subscription = true;
         self.tell_owned = true;
     }

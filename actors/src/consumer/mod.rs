@@ -7,7 +7,7 @@
 mod driver;
 mod event;
 mod fetching;
-mod membership;
+pub(crate) mod membership;
 mod settings;
 mod shared;
 mod state;

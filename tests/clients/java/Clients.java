@@ -18,12 +18,16 @@ import org.apache.kafka.clients.admin.AlterConfigOp;
 import org.apache.kafka.clients.admin.ConfigEntry;
 import org.apache.kafka.clients.admin.NewPartitions;
 import org.apache.kafka.clients.admin.NewTopic;
+import org.apache.kafka.clients.consumer.ConsumerPartitionAssignor;
 import org.apache.kafka.clients.consumer.ConsumerRecord;
+import org.apache.kafka.clients.consumer.CooperativeStickyAssignor;
 import org.apache.kafka.clients.consumer.KafkaConsumer;
 import org.apache.kafka.clients.consumer.OffsetAndMetadata;
+import org.apache.kafka.clients.consumer.RangeAssignor;
 import org.apache.kafka.clients.producer.KafkaProducer;
 import org.apache.kafka.clients.producer.ProducerRecord;
 import org.apache.kafka.clients.producer.RecordMetadata;
+import org.apache.kafka.common.GroupType;
 import org.apache.kafka.common.KafkaException;
 import org.apache.kafka.common.TopicPartition;
 import org.apache.kafka.common.TopicPartitionInfo;
@@ -52,6 +56,8 @@ public final class Clients {
         }
         tell("group", () -> group("classic"));
         tell("group-848", () -> group("consumer"));
+        tell("group-roll", () -> roll(RangeAssignor.class));
+        tell("group-roll-cooperative", () -> roll(CooperativeStickyAssignor.class));
         tell("time", Clients::seekByTime);
         if (System.getenv("TRANSACTIONS").equals("yes")) {
             tell("transactions", Clients::transactions);
@@ -221,7 +227,13 @@ public final class Clients {
         }
 
         void join(String name) {
-            all.put(name, consumer(settings));
+            join(name, Map.of());
+        }
+
+        void join(String name, Map<String, String> own) {
+            var its = new HashMap<>(settings);
+            its.putAll(own);
+            all.put(name, consumer(its));
             all.get(name).subscribe(List.of(topic));
         }
 
@@ -270,6 +282,36 @@ public final class Clients {
         members.all.get("second").close();
         must(members.read.get("first") > 400 && members.read.get("second") > 400, "one read everything: " + members.read);
         must(records(0, 1600).stream().allMatch(sent -> members.times.get(sent.value) == 1), "each record to one member");
+        admin.deleteConsumerGroups(List.of(members.topic)).all().get();
+    }
+
+    /** Three members are exchanged one by one for those of the other protocol, there and back: nothing is read twice. */
+    private static void roll(Class<? extends ConsumerPartitionAssignor> assignor) throws Exception {
+        var classic = Map.of("group.protocol", "classic", "partition.assignment.strategy", assignor.getName());
+        var modern = Map.of("group.protocol", "consumer");
+        var members = new Members(NAME + "-roll-" + assignor.getSimpleName(), "classic");
+        make(members.topic, 6);
+        int sent = 0;
+        for (var protocol : List.of(classic, modern, classic)) {
+            for (int i = 0; i < 3; i++, sent += 300) {
+                String name = "member" + i;
+                Optional.ofNullable(members.all.remove(name)).ifPresent(KafkaConsumer::close);
+                members.join(name, protocol);
+                int each = 6 / members.all.size();
+                for (var member : members.all.keySet()) {
+                    members.assigned(member, each);
+                }
+                members.take(records(sent, sent + 300));
+                var group = admin.describeConsumerGroups(List.of(members.topic)).all().get().get(members.topic);
+                must(group.members().size() == members.all.size(), "members " + group.members());
+                long upgraded = group.members().stream().filter(one -> one.upgraded().equals(Optional.of(true))).count();
+                must(protocol != modern || upgraded == i + 1, upgraded + " members speak the other protocol");
+            }
+            var group = admin.describeConsumerGroups(List.of(members.topic)).all().get().get(members.topic);
+            must(group.type() == (protocol == modern ? GroupType.CONSUMER : GroupType.CLASSIC), "type " + group.type());
+        }
+        members.all.values().forEach(KafkaConsumer::close);
+        must(records(0, sent).stream().allMatch(one -> members.times.get(one.value) == 1), "each record once");
         admin.deleteConsumerGroups(List.of(members.topic)).all().get();
     }
 

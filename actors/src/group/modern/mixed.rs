@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::{ConsumerGroup, Decision, Surroundings};
+use super::{ConsumerGroup, Decision, Surroundings, check};
 use crate::error::Refusal;
 use crate::group::classic::{EachLeft, Heartbeat, JoinGroup, Joined, LeaveGroup, Moving, SyncGroup, Synced};
 use crate::group::message::{GroupHeartbeat, GroupHeartbeatAnswer};
@@ -16,8 +16,9 @@ impl ConsumerGroup {
         request: &GroupHeartbeat,
         moving: &Moving,
     ) -> Decision<GroupHeartbeatAnswer> {
-        let before = self.group.clone();
         self.decide(around, |turn| {
+            check::check(around, request)?;
+            let before = turn.group().clone();
             let answer = turn.upgrade(host, request, moving);
             if answer.is_err() {
                 (turn.records, turn.notices) = (Vec::new(), Vec::new());

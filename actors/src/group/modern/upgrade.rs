@@ -6,8 +6,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use super::Surroundings;
 use super::turn::Turn;
-use super::{Surroundings, check};
 use crate::error::{ErrorCode, Refusal};
 use crate::group::classic::{Moving, MovingMember};
 use crate::group::embedded::{self, Subscription};
@@ -25,14 +25,13 @@ struct Arrival<'a> {
 }
 
 impl Turn<'_> {
-    /// Takes the group over, and lets the member in that it comes over for.
+    /// Takes the group over, and lets the member in that it comes over for. Its heartbeat has been checked.
     pub(super) fn upgrade(
         &mut self,
         host: &str,
         request: &GroupHeartbeat,
         moving: &Moving,
     ) -> Result<GroupHeartbeatAnswer, Refusal> {
-        check::check(self.around, request)?;
         let arrivals = self.arrivals(moving)?;
         for arrival in &arrivals {
             let value = Some(metadata_of(arrival));
@@ -48,7 +47,9 @@ impl Turn<'_> {
         for arrival in arrivals {
             self.arrive(arrival);
         }
-        if !moving.is_stable || !self.is_all_targeted() {
+        // Who comes as a new member makes the group go on to a new epoch. Who takes a place does not: where members waited
+        // for an assignment, or the last one left something out, that is made up for here.
+        if self.is_known(request) && !(moving.is_stable && self.is_all_targeted()) {
             self.bump();
             self.retarget();
         }
@@ -64,6 +65,12 @@ impl Turn<'_> {
         let value = CurrentAssignment { epoch, previous_epoch: epoch, state, assigned, revoking: leftover };
         self.write(GroupRecord::Current { member: Arc::clone(&id), value: Some(value) });
         self.machine.touch(&id, self.around);
+    }
+
+    fn is_known(&self, request: &GroupHeartbeat) -> bool {
+        let group = self.group();
+        let holder = request.instance.as_ref().and_then(|instance| group.instance(instance));
+        holder.is_some() || group.members.contains_key(request.member.as_str())
     }
 
     /// Whether every partition is somebody's to own.

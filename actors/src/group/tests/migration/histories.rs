@@ -21,7 +21,7 @@ enum Step {
 fn any_step() -> impl Strategy<Value = Step> {
     let slot = 0..SLOTS;
     prop_oneof![
-        5 => (slot.clone(), 0..3u8).prop_map(|(slot, kind)| Step::Start { slot, kind }),
+        5 => (slot.clone(), 0..6u8).prop_map(|(slot, kind)| Step::Start { slot, kind }),
         20 => slot.clone().prop_map(|slot| Step::Act { slot }),
         2 => slot.clone().prop_map(|slot| Step::Stop { slot }),
         1 => slot.prop_map(|slot| Step::Die { slot }),
@@ -33,10 +33,13 @@ fn any_step() -> impl Strategy<Value = Step> {
 }
 
 fn client(slot: usize, life: usize, kind: u8) -> Client {
-    let name = format!("c{slot}-{life}");
+    let (name, instance) = (format!("c{slot}-{life}"), format!("i{slot}"));
     match kind {
         0 => Client::Modern(Modern::new(&name)),
-        1 => Client::Classic(Classic::new(&name, false)),
+        1 => Client::Modern(Modern::fixed(&name, &instance)),
+        2 => Client::Native(Box::new(Native::new(&name, None))),
+        3 => Client::Classic(Classic::fixed(&name, &instance)),
+        4 => Client::Classic(Classic::new(&name, false)),
         _ => Client::Classic(Classic::new(&name, true)),
     }
 }
@@ -78,7 +81,7 @@ async fn play(policy: MigrationPolicy, steps: Vec<Step>) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(96))]
+    #![proptest_config(ProptestConfig::with_cases(128))]
 
     #[test]
     fn no_partition_is_read_by_two_and_every_one_is_in_the_end(

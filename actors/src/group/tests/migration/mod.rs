@@ -6,6 +6,7 @@ mod failing;
 mod histories;
 mod hosted;
 mod modern;
+mod native;
 mod rolls;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -20,6 +21,7 @@ use tokio::time::Instant;
 
 use self::classic::Classic;
 use self::modern::Modern;
+use self::native::Native;
 use super::*;
 use crate::group::classic::{ClassicSettings, Protocol};
 use crate::group::migration::MigrationPolicy;
@@ -87,6 +89,7 @@ impl Rig {
 enum Client {
     Classic(Classic),
     Modern(Modern),
+    Native(Box<Native>),
 }
 
 impl Client {
@@ -94,6 +97,7 @@ impl Client {
         match self {
             Self::Classic(client) => client.act(rig).await,
             Self::Modern(client) => client.act(rig).await,
+            Self::Native(client) => client.act(rig).await,
         }
     }
 
@@ -102,6 +106,7 @@ impl Client {
         match self {
             Self::Classic(client) => client.stop(rig).await,
             Self::Modern(client) => client.stop(rig).await,
+            Self::Native(client) => client.stop(rig).await,
         }
     }
 
@@ -110,6 +115,7 @@ impl Client {
         let (reads, heard) = match self {
             Self::Classic(client) => (&client.reads, client.heard),
             Self::Modern(client) => (&client.reads, client.heard),
+            Self::Native(client) => (&client.reads, client.heard),
         };
         if heard.elapsed() < Duration::from_millis(SESSION_MS) { reads.clone() } else { BTreeSet::new() }
     }

@@ -1,4 +1,4 @@
-//! A client of KIP-848, native or Kafka's: both come to the coordinator as the same heartbeats.
+//! A client of KIP-848 that does as Kafka's does.
 
 use super::*;
 use crate::group::fakes::joining;

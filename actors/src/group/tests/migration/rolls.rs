@@ -6,13 +6,17 @@ use super::*;
 const ROUNDS: usize = 60;
 
 /// Rolls three clients over and back. The coordinator moves before the `dies_at`th round; how many rounds there were.
-async fn roll(is_cooperative: bool, dies_at: usize) -> usize {
+async fn roll(is_cooperative: bool, is_native: bool, dies_at: usize) -> usize {
     let mut rig = Rig::new().await;
     let mut clients: Vec<Option<Client>> = (0..3).map(|_| None).collect();
     let mut rounds = 0;
     let start = |slot: usize| Client::Classic(Classic::new(&format!("c{slot}"), is_cooperative));
     let mut changes: Vec<(usize, Client)> = (0..3).map(|slot| (slot, start(slot))).collect();
-    changes.extend((0..3).map(|slot| (slot, Client::Modern(Modern::new(&format!("m{slot}"))))));
+    let modern = |slot: usize| match is_native {
+        true => Client::Native(Box::new(Native::new(&format!("n{slot}"), None))),
+        false => Client::Modern(Modern::new(&format!("m{slot}"))),
+    };
+    changes.extend((0..3).map(|slot| (slot, modern(slot))));
     changes.extend((0..3).map(|slot| (slot, start(slot))));
     for (slot, client) in changes {
         if let Some(before) = clients[slot].take() {
@@ -35,7 +39,7 @@ async fn roll(is_cooperative: bool, dies_at: usize) -> usize {
         let read: BTreeSet<_> = clients.iter().flatten().flat_map(Client::reads).collect();
         assert_eq!(read, rig.all(), "nothing is left out (dies at {dies_at})");
         let living = clients.iter().flatten();
-        let modern = living.filter(|client| matches!(client, Client::Modern(_))).count();
+        let modern = living.filter(|client| !matches!(client, Client::Classic(_))).count();
         let described =
             rig.described().await.map(|members| members.values().filter(|classic| !**classic).count());
         assert_eq!(described, (modern > 0).then_some(modern), "one is as the others are (dies at {dies_at})");
@@ -43,25 +47,30 @@ async fn roll(is_cooperative: bool, dies_at: usize) -> usize {
     rounds
 }
 
-#[tokio::test(start_paused = true)]
-async fn three_eager_members_roll_over_one_by_one_and_back() {
-    let rounds = roll(false, usize::MAX).await;
-    // After each change most happens in its first rounds.
+/// The same with the coordinator dying between any two of the rounds in which something happens: the first ones after each
+/// change.
+async fn roll_with_deaths(is_cooperative: bool, is_native: bool) {
+    let rounds = roll(is_cooperative, is_native, usize::MAX).await;
     for change in (0..rounds).step_by(ROUNDS) {
         for after in 0..8 {
-            roll(false, change + after).await;
+            roll(is_cooperative, is_native, change + after).await;
         }
     }
 }
 
 #[tokio::test(start_paused = true)]
+async fn three_eager_members_roll_over_one_by_one_and_back() {
+    roll_with_deaths(false, false).await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn three_cooperative_members_roll_over_one_by_one_and_back() {
-    let rounds = roll(true, usize::MAX).await;
-    for change in (0..rounds).step_by(ROUNDS) {
-        for after in 0..8 {
-            roll(true, change + after).await;
-        }
-    }
+    roll_with_deaths(true, false).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn three_members_are_exchanged_for_native_ones_one_by_one_and_back() {
+    roll_with_deaths(true, true).await;
 }
 
 #[tokio::test(start_paused = true)]
