@@ -6,6 +6,9 @@
 //! [`modern`] decide (with [`assignor`] where the target is computed anew), appends what it wrote as [`records`]
 //! through [`doors`], and gives the answer when that is committed. What a coordinator knows is what its log says.
 //!
+//! Groups of Kafka's [`classic`] protocol are coordinated by the same actors. One of consumers goes over to KIP-848 when a
+//! member of that joins, and back when the last one leaves, as [`migration`] allows.
+//!
 //! What the rest of the node lends is in [`doors`] (log, lease, ends), [`topics`] and [`following`] (the image).
 
 pub mod assignor;

@@ -35,7 +35,8 @@ pub struct Group {
     pub targets: BTreeMap<Arc<str>, BTreeSet<PartitionId>>,
     /// What members own.
     pub currents: BTreeMap<Arc<str>, CurrentAssignment>,
-    /// The group of the classic protocol that it is, or was; then it has no members, epochs and targets.
+    /// The group of the classic protocol that it is, or was without members. While it is one it has no members, epochs and
+    /// targets; what of them lies beside in the log is of a way over that was not whole, and does not count.
     pub classic: Option<ClassicMetadata>,
     /// What was committed.
     pub offsets: Offsets,
