@@ -163,6 +163,21 @@ impl Event for GroupConverted<'_> {
     }
 }
 
+/// A group has only members of the classic protocol left, and stays one of KIP-848.
+#[derive(Debug)]
+pub struct GroupNotDowngraded<'a> {
+    /// The group.
+    pub group: &'a str,
+    /// Why.
+    pub why: &'static str,
+}
+
+impl Event for GroupNotDowngraded<'_> {
+    fn tell(&self, events: &Events) {
+        tracing::info!(node = %events.node(), group = self.group, why = self.why, "a group without members of KIP-848 stays one of that");
+    }
+}
+
 /// Offsets were forgotten: their retention is over or their topic is gone.
 #[derive(Debug)]
 pub struct OffsetsForgotten<'a> {

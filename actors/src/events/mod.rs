@@ -26,8 +26,8 @@ pub use cluster::{
     NodeRegistered, PartitionHealth, ProposalFailed, QuorumSeen,
 };
 pub use group::{
-    CoordinatorPanicked, GroupBroken, GroupConverted, GroupLag, GroupLoadFailed, GroupOwnership,
-    GroupRetargeted, GroupsLoaded, MemberJoined, MemberLeft, OffsetsForgotten,
+    CoordinatorPanicked, GroupBroken, GroupConverted, GroupLag, GroupLoadFailed, GroupNotDowngraded,
+    GroupOwnership, GroupRetargeted, GroupsLoaded, MemberJoined, MemberLeft, OffsetsForgotten,
 };
 pub use invariants::InvariantBroken;
 pub use log::{

@@ -30,7 +30,8 @@ use super::request::{Described, GroupRequest, Reply};
 use super::supervision::SupervisorMessage;
 use crate::error::{ErrorCode, Refusal};
 use crate::events::{
-    GroupBroken, GroupRetargeted, InvariantBroken, MemberJoined, MemberLeft, OffsetsForgotten,
+    GroupBroken, GroupNotDowngraded, GroupRetargeted, InvariantBroken, MemberJoined, MemberLeft,
+    OffsetsForgotten,
 };
 use crate::invariant::Broken;
 use crate::record::EndMarker;
@@ -383,6 +384,7 @@ impl Coordinator {
                 Notice::Retargeted { epoch, members, partitions, affected } => {
                     events.emit(GroupRetargeted { group, epoch, members, partitions, affected });
                 }
+                Notice::NotDowngraded { why } => events.emit(GroupNotDowngraded { group, why }),
                 Notice::Forgotten { partitions } => events.emit(OffsetsForgotten { group, partitions }),
                 Notice::Broken(Broken { invariant, found }) => {
                     let found = format!("group {group}: {found}");

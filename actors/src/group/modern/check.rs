@@ -40,6 +40,20 @@ fn check_ids(request: &GroupHeartbeat) -> Result<(), Refusal> {
     Ok(())
 }
 
+/// Whether a member's id fits into the keys of its records: ids of the classic protocol are called after clients, which may
+/// have long names.
+pub(super) fn check_record_key(group: &str, member: &str) -> Result<(), Refusal> {
+    if i16::try_from(member.len()).is_ok() {
+        return Ok(());
+    }
+    let text = format!(
+        "group {group}: the id of a member has {} bytes, at most {} fit; give the client a shorter client.id",
+        member.len(),
+        i16::MAX
+    );
+    Err(Refusal::new(ErrorCode::InvalidRequest, text))
+}
+
 fn check_epoch(request: &GroupHeartbeat) -> Result<(), Refusal> {
     match request.member_epoch {
         0 if request.owned.as_ref().is_some_and(|owned| !owned.is_empty()) => {

@@ -3,27 +3,39 @@
 //! The record of the group that it becomes is written first: once that lies in the log, whoever reads it back finds that
 //! group, whatever else of the one before is there still.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::turn::Turn;
 use super::{Leaving, Notice};
 use crate::group::classic::{Moving, MovingMember};
 use crate::group::embedded;
-use crate::group::records::{GroupRecord, MemberMetadata};
+use crate::group::records::{GroupRecord, MemberMetadata, encode};
+
+/// The longest record of a group of the classic protocol that a group is made one by, in bytes: it is written as a whole,
+/// into a log that takes batches of a MiB (`max.message.bytes`).
+const MOST_BYTES: usize = 768 << 10;
 
 impl Turn<'_> {
     /// Makes the group without these members one of the classic protocol, if only members of that are left and it may be.
     /// True if it is.
     pub(super) fn downgrade_without(&mut self, leaving: &[(Arc<str>, Leaving)]) -> bool {
-        let settings = self.around.settings;
-        let moving = self.moving(leaving);
-        let members = moving.members.len();
-        let is_classic = members > 0 && members + leaving.len() == self.group().members.len();
-        if !is_classic || !settings.migration.downgrades() || members > settings.classic.max_members {
+        let gone: BTreeSet<&Arc<str>> = leaving.iter().map(|(id, _)| id).collect();
+        let staying = || self.group().members.iter().filter(|(id, _)| !gone.contains(id));
+        if staying().next().is_none() || staying().any(|(_, metadata)| metadata.classic.is_none()) {
             return false;
         }
-        let written = moving.metadata(self.around.now.wall_ms);
-        self.write(GroupRecord::Classic(Some(written)));
+        let moving = Moving {
+            generation: self.group().epoch,
+            is_stable: false,
+            members: staying().filter_map(|(id, metadata)| self.moving_member(id, metadata)).collect(),
+        };
+        let written = GroupRecord::Classic(Some(moving.metadata(self.around.now.wall_ms)));
+        if let Some(why) = self.kept_from_downgrade(moving.members.len(), &written) {
+            self.notices.push(Notice::NotDowngraded { why });
+            return false;
+        }
+        self.write(written);
         self.leave_modern();
         self.machine.downgraded = Some(moving);
         for (member, reason) in leaving {
@@ -32,15 +44,16 @@ impl Turn<'_> {
         true
     }
 
-    /// Those of the classic protocol, as they go over.
-    fn moving(&self, leaving: &[(Arc<str>, Leaving)]) -> Moving {
-        let members = self.group().members.iter();
-        let members = members.filter(|(id, _)| !leaving.iter().any(|(gone, _)| gone == *id));
-        Moving {
-            generation: self.group().epoch,
-            is_stable: false,
-            members: members.filter_map(|(id, metadata)| self.moving_member(id, metadata)).collect(),
+    fn kept_from_downgrade(&self, members: usize, written: &GroupRecord) -> Option<&'static str> {
+        let settings = self.around.settings;
+        if !settings.migration.downgrades() {
+            return Some("group.consumer.migration.policy does not allow it");
         }
+        if members > settings.classic.max_members {
+            return Some("it has more members than one of the classic protocol may have (group.max.size)");
+        }
+        let bytes = encode(0, &self.machine.id, written).value.map_or(0, |value| value.len());
+        (bytes > MOST_BYTES).then_some("what its members say does not fit into one record")
     }
 
     fn moving_member(&self, id: &Arc<str>, metadata: &MemberMetadata) -> Option<MovingMember> {

@@ -110,6 +110,11 @@ pub enum Notice {
         /// Partitions.
         partitions: usize,
     },
+    /// Only members of the classic protocol are left, and the group stays one of KIP-848.
+    NotDowngraded {
+        /// Why.
+        why: &'static str,
+    },
     /// A promise was found broken; what would have broken it was not done.
     Broken(Broken),
 }

@@ -6,8 +6,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use super::Surroundings;
 use super::turn::Turn;
+use super::{Surroundings, check};
 use crate::error::{ErrorCode, Refusal};
 use crate::group::classic::{Moving, MovingMember};
 use crate::group::embedded::{self, Subscription};
@@ -118,6 +118,7 @@ fn read<'m>(
         let why = format!("what member {} subscribes to or was assigned cannot be read", member.member);
         return Err(refused(group, &why));
     };
+    check::check_record_key(group, &member.member).map_err(|refusal| refused(group, &refusal.text))?;
     if given.has_user_data {
         let why = format!(
             "the assignment of member {} has data of an assignor of its own, which a coordinator cannot make",

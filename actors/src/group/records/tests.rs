@@ -72,6 +72,11 @@ fn a_group_of_the_classic_protocol_version_3() {
         b"\x00\x03\x00\x08consumer\x00\x00\x00\x07\x00\x05range\x00\x01m\x00\x00\x00\x00\x00\x00\x03\xe8";
     let tail = b"\x00\x00\x00\x01\x00\x01m\xff\xff\x00\x01c\x00\x02/h\x00\x00\x01\x2c\x00\x00\x27\x10\x00\x00\x00\x02su\x00\x00\x00\x01a";
     check(&GroupRecord::Classic(Some(group.clone())), key, Some(&[&head[..], tail].concat()));
+    // One that came over from KIP-848 has no leader yet.
+    let led = ClassicMetadata { leader: None, ..group.clone() };
+    let head =
+        b"\x00\x03\x00\x08consumer\x00\x00\x00\x07\x00\x05range\xff\xff\x00\x00\x00\x00\x00\x00\x03\xe8";
+    check(&GroupRecord::Classic(Some(led)), key, Some(&[&head[..], tail].concat()));
     check(&GroupRecord::Classic(None), key, None);
     // Version 0, as the first brokers wrote it: no time, no instance, no rebalance timeout.
     let old = b"\x00\x00\x00\x08consumer\x00\x00\x00\x07\x00\x05range\x00\x01m\x00\x00\x00\x01\x00\x01m\x00\x01c\x00\x02/h\x00\x00\x27\x10\x00\x00\x00\x02su\x00\x00\x00\x01a";

@@ -3,9 +3,9 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use super::super::Notice;
 use super::super::heartbeat::Standing;
 use super::super::turn::Turn;
+use super::super::{Notice, check};
 use crate::error::{ErrorCode, Refusal};
 use crate::group::classic::{CONSUMER, JoinGroup, Joined, refusal};
 use crate::group::embedded::{self, Subscription};
@@ -104,6 +104,8 @@ impl Turn<'_> {
 
     /// Who has no id is given one first; nothing of it needs to be kept, because any id may join here.
     fn check_id(&self, request: &JoinGroup) -> Result<(), Refusal> {
+        check::check_record_key(&self.machine.id, &request.member)?;
+        check::check_record_key(&self.machine.id, &request.new_member)?;
         if request.version < ID_FIRST || !request.member.is_empty() || request.instance.is_some() {
             return Ok(());
         }

@@ -2,7 +2,8 @@
 
 use super::super::coordination::{committed, committing};
 use super::*;
-use crate::group::classic::{Committer, Heartbeat, JoinGroup};
+use crate::group::classic::{Committer, Heartbeat, JoinGroup, SyncGroup};
+use crate::group::embedded;
 use crate::group::fakes::{beating, joining};
 use crate::group::message::{GroupHeartbeat, OffsetFetch};
 
@@ -148,6 +149,47 @@ async fn who_waits_for_a_generation_is_told_to_join_again_when_the_group_goes_ov
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_a_cooperative_member_has_not_given_up_yet_waits_for_it_on_the_way_over() {
+    let rig = Rig::new().await;
+    let front = &rig.node.front;
+    let (all, none) = (rig.all(), BTreeSet::new());
+    let half: BTreeSet<_> = all.iter().copied().take(2).collect();
+    let join = |member: &str, owned: &BTreeSet<PartitionId>| {
+        let said = subscription(&["t"], owned, &rig.topics, 1);
+        front.join("g", joining_as(member, "consumer", vec![speaks("shared", said)]))
+    };
+    let sync = |member: &Arc<str>, generation, share: &BTreeSet<PartitionId>| {
+        let assigned = embedded::assign(b"\x00\x02", share.iter().copied(), &rig.topics);
+        front.sync(
+            "g",
+            SyncGroup {
+                member: Arc::clone(member),
+                generation,
+                instance: None,
+                protocol_type: None,
+                protocol: None,
+                assignments: vec![(Arc::clone(member), assigned)],
+            },
+        )
+    };
+    let (id, _) = join("", &none).await;
+    let (_, joined) = join(&id, &none).await;
+    sync(&id, joined.unwrap().generation, &all).await.unwrap();
+    // Another leaves half of it out: who hears that gives it up, and says so with its next join.
+    let (_, joined) = join(&id, &all).await;
+    sync(&id, joined.unwrap().generation, &half).await.unwrap();
+
+    let answer = rig.node.ask(joining("g", "m", &["t"])).await.unwrap();
+    assert_eq!((answer.member_epoch, answer.assigned), (3, Some(vec![])), "it may be read still");
+    let beat = Heartbeat { member: Arc::clone(&id), generation: 2, instance: None };
+    assert_eq!(front.classic_heartbeat("g", beat).await.unwrap_err().code, ErrorCode::RebalanceInProgress);
+    let (_, joined) = join(&id, &half).await;
+    assert_eq!(joined.unwrap().generation, 3);
+    let given = rig.node.ask(beating("g", "m", 3)).await.unwrap().assigned.unwrap();
+    assert_eq!(given.into_iter().collect::<BTreeSet<_>>(), all.difference(&half).copied().collect());
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_policy_that_forbids_a_way_is_kept() {
     for (policy, goes_over) in MigrationPolicy::ALL.map(|policy| (policy, policy.upgrades())) {
         let rig = Rig::with(policy).await;
@@ -183,7 +225,7 @@ async fn only_groups_of_consumers_that_can_be_understood_go_over() {
             |member: &str| front.join("g", joining_as(member, kind, vec![speaks("own", metadata.clone())]));
         let (id, _) = join("").await;
         let (_, joined) = join(&id).await;
-        let sync = crate::group::classic::SyncGroup {
+        let sync = SyncGroup {
             member: Arc::clone(&id),
             generation: joined.unwrap().generation,
             instance: None,

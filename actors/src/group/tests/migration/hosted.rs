@@ -161,6 +161,10 @@ async fn who_does_not_fit_into_a_group_of_kip_848_is_told_why() {
     );
     let unread = vec![speaks("shared", Bytes::from_static(b"what it reads"))];
     assert_eq!(refused(&rig, joining_as("", "consumer", unread)).await, ErrorCode::InvalidRequest);
+    let long = "x".repeat(40_000);
+    let named = JoinGroup { new_member: long.as_str().into(), ..joining_as("", "consumer", good()) };
+    assert_eq!(refused(&rig, named).await, ErrorCode::InvalidRequest, "no record has room for it");
+    assert_eq!(refused(&rig, joining_as(&long, "consumer", good())).await, ErrorCode::InvalidRequest);
     let hasty = JoinGroup { session_timeout_ms: 1, ..joining_as("", "consumer", good()) };
     assert_eq!(refused(&rig, hasty).await, ErrorCode::InvalidSessionTimeout);
     let fixed = |member: &str| JoinGroup {
