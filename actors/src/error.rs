@@ -147,6 +147,24 @@ pub enum ErrorCode {
     TransactionalIdNotFound = 105,
     /// The producer is to abort its transaction, and may go on then.
     TransactionAbortable = 120,
+    /// The caller may not do that with the topic.
+    TopicAuthorizationFailed = 29,
+    /// The caller may not do that with the group.
+    GroupAuthorizationFailed = 30,
+    /// The caller may not do that with the cluster.
+    ClusterAuthorizationFailed = 31,
+    /// The caller may not do that with the transactional id.
+    TransactionalIdAuthorizationFailed = 53,
+    /// There are no access control lists here.
+    SecurityDisabled = 54,
+    /// No such user.
+    ResourceNotFound = 91,
+    /// The request names something twice.
+    DuplicateResource = 92,
+    /// The credential cannot be kept.
+    UnacceptableCredential = 93,
+    /// The mechanism is not known.
+    UnsupportedSaslMechanism = 33,
 }
 
 impl ErrorCode {

@@ -18,6 +18,8 @@ pub mod record;
 
 pub mod log;
 
+pub mod access;
+
 pub mod image;
 
 pub mod partition;

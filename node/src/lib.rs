@@ -10,6 +10,7 @@ pub mod config;
 pub mod http;
 mod kafka;
 pub mod node;
+pub mod security;
 pub mod telemetry;
 
 pub use millstream_actors::client::{Admin, Client, ClientError, ClientSettings, TopicPartition};

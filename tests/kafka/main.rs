@@ -8,6 +8,7 @@ mod migration;
 mod offsets;
 mod operators;
 mod records;
+mod security;
 mod topics;
 mod transactions;
 

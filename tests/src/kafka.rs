@@ -4,22 +4,37 @@ use std::net::SocketAddr;
 
 use bytes::Bytes;
 use millstream_transport::kafka::{Request, encode_request};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 use crate::Outcome;
 
+/// What a connection runs over.
+pub trait Stream: AsyncRead + AsyncWrite + Unpin + Send {}
+
+impl<S: AsyncRead + AsyncWrite + Unpin + Send> Stream for S {}
+
 /// A connection.
-#[derive(Debug)]
 pub struct KafkaConnection {
-    stream: TcpStream,
+    stream: Box<dyn Stream>,
     correlation_id: i32,
+}
+
+impl std::fmt::Debug for KafkaConnection {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_struct("KafkaConnection").field("sent", &self.correlation_id).finish_non_exhaustive()
+    }
 }
 
 impl KafkaConnection {
     /// Connects.
     pub async fn open(address: SocketAddr) -> Outcome<Self> {
-        Ok(Self { stream: TcpStream::connect(address).await?, correlation_id: 0 })
+        Ok(Self::over(TcpStream::connect(address).await?))
+    }
+
+    /// Over a stream that is there.
+    pub fn over(stream: impl Stream + 'static) -> Self {
+        Self { stream: Box::new(stream), correlation_id: 0 }
     }
 
     /// Sends a request and gives the frame of its answer, to be opened by the caller.
@@ -37,7 +52,8 @@ impl KafkaConnection {
 
     /// Sends these bytes, whatever they are.
     pub async fn send_bytes(&mut self, bytes: &[u8]) -> Outcome {
-        Ok(self.stream.write_all(bytes).await?)
+        self.stream.write_all(bytes).await?;
+        Ok(self.stream.flush().await?)
     }
 
     /// The next frame without its length; `None` if the node ended the connection.

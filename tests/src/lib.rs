@@ -6,6 +6,7 @@ pub mod history;
 pub mod kafka;
 pub mod load;
 pub mod process;
+pub mod sasl;
 pub mod simulated;
 
 /// What a test or a step of it comes to; the error is for people.

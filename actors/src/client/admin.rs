@@ -1,5 +1,6 @@
 //! Topics, groups and offsets, from outside: thin wrappers over the messages.
 
+mod users;
 mod voters;
 
 use std::collections::BTreeMap;

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use millstream_transport::message::Message;
 
+use crate::cluster::message::access::{AlterScram, DescribeUsers};
 use crate::cluster::message::voters::{AddVoter, DescribeQuorum, RemoveVoter};
 use crate::cluster::message::{
     AlterTopicConfig, CreatePartitions, CreateTopic, DeleteTopic, ElectReplica, InitProducerId, Metadata,
@@ -86,6 +87,8 @@ pub trait Cluster:
     + Asks<DescribeQuorum>
     + Asks<AddVoter>
     + Asks<RemoveVoter>
+    + Asks<AlterScram>
+    + Asks<DescribeUsers>
     + fmt::Debug
     + 'static
 {

@@ -22,6 +22,7 @@ use super::lease::Lease;
 use super::liveness::Timing;
 use super::message::nodes::{HeartbeatAnswer, NodeStanding};
 use super::peers::Peers;
+use crate::access::AdvertisedListener;
 use crate::error::Refusal;
 use crate::events::Events;
 use crate::ids::{DirectoryId, Incarnation, NodeId};
@@ -41,6 +42,8 @@ pub struct NodeIdentity {
     pub directories: Vec<DirectoryId>,
     /// Replicas whose log it doubts after recovery.
     pub doubts: Vec<ReportedDoubt>,
+    /// Where clients of Kafka's protocol find it; empty where they are not served.
+    pub listeners: Vec<AdvertisedListener>,
 }
 
 /// What an agent works with. Kept by who restarts it.

@@ -201,8 +201,8 @@ impl State {
                 request.refuse(Refusal::new(ErrorCode::InvalidRequest, text));
             }
             request => {
-                if let Request::Register(register, _) = &request {
-                    self.liveness.heard(now, register.node, register.incarnation, 0);
+                if let Some((node, incarnation)) = request.registering() {
+                    self.liveness.heard(now, node, incarnation, 0);
                 }
                 self.desk.put(request);
             }

@@ -28,6 +28,7 @@ use crate::error::{ErrorCode, Refusal};
 use crate::ids::{NodeId, PartitionId, ProducerId, TopicId};
 use crate::image::Image;
 
+mod access;
 mod hand_over;
 mod served;
 

@@ -2,6 +2,7 @@
 //!
 //! Any node answers metadata from its image; the others are passed on to the controller by the node asked.
 
+pub mod access;
 pub mod nodes;
 pub mod voters;
 

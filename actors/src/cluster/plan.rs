@@ -1,5 +1,7 @@
 //! From a request to the commands that grant it. Pure: the image, the settings and the time are arguments.
 
+mod access;
+
 use std::collections::BTreeMap;
 
 use super::message::nodes::{ClientAnswer, ClientRequest, RegisterNode, Resign};
@@ -67,6 +69,7 @@ impl Planned {
 pub(super) fn plan(request: Request, image: &Image, defaults: TopicDefaults, now_ms: i64) -> Planned {
     match request {
         Request::Register(request, reply) => register(request, reply, image, now_ms),
+        Request::RegisterListeners(request, reply) => access::register(request, reply, image, now_ms),
         Request::AlterInSync(request, reply) => {
             let (node, incarnation, changes) = (request.node, request.incarnation, request.changes);
             Planned::one(
@@ -98,6 +101,13 @@ pub(super) fn plan(request: Request, image: &Image, defaults: TopicDefaults, now
         }
         Request::Client(ClientRequest::ElectLeaders(partitions, kind), reply) => {
             elect_leaders(partitions, kind, reply, image)
+        }
+        Request::Client(ClientRequest::AlterScram(changes), reply) => {
+            access::alter_scram(changes, reply, image)
+        }
+        Request::Client(ClientRequest::CreateAcls(acls), reply) => access::create_acls(acls, reply, image),
+        Request::Client(ClientRequest::DeleteAcls(filters), reply) => {
+            access::delete_acls(&filters, reply, image)
         }
         Request::Client(request, reply) => match client(request, image, defaults) {
             Ok((command, answer)) => Planned::one(command, reply, move |outcome| match outcome {
@@ -146,13 +156,21 @@ fn lost() -> Refusal {
 }
 
 fn register(request: RegisterNode, reply: Reply<()>, image: &Image, now_ms: i64) -> Planned {
+    match registration(request, image, now_ms) {
+        Some(command) => Planned::one(command, reply, done),
+        None => Planned::answered(Ok(()), reply),
+    }
+}
+
+/// The command that registers a node; `None` where the image says the same already.
+fn registration(request: RegisterNode, image: &Image, now_ms: i64) -> Option<Command> {
     let known = image.nodes().get(request.node).is_some_and(|known| {
         known.incarnation == request.incarnation
             && known.address == request.address
             && known.directories == request.directories
     });
     if known {
-        return Planned::answered(Ok(()), reply);
+        return None;
     }
     let registration = Registration {
         node: request.node,
@@ -163,7 +181,7 @@ fn register(request: RegisterNode, reply: Reply<()>, image: &Image, now_ms: i64)
         feature_level: request.feature_level,
         at_ms: now_ms,
     };
-    Planned::one(Command::RegisterNode(registration), reply, done)
+    Some(Command::RegisterNode(registration))
 }
 
 fn resign(request: &Resign, reply: Reply<()>, image: &Image) -> Planned {
@@ -213,7 +231,11 @@ fn client(
             Ok((Command::AllocateProducerIds { count }, ClientAnswer::Done))
         }
         // They need several commands, or several answers.
-        ClientRequest::ElectReplica(_) | ClientRequest::ElectLeaders(..) => Err(Err(lost())),
+        ClientRequest::ElectReplica(_)
+        | ClientRequest::ElectLeaders(..)
+        | ClientRequest::AlterScram(_)
+        | ClientRequest::CreateAcls(_)
+        | ClientRequest::DeleteAcls(_) => Err(Err(lost())),
     }
 }
 

@@ -7,12 +7,14 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use millstream_transport::message::{Answer, Message};
 use tokio::sync::oneshot;
 
+use super::message::access::RegisterListeners;
 use super::message::nodes::{
     AlterInSync, ClientAnswer, ClientRequest, HandOver, HeartbeatAnswer, NodeHeartbeat, RegisterNode,
     ReportDoubts, Resign,
 };
+use crate::access::Acl;
 use crate::error::{ErrorCode, Refusal};
-use crate::ids::PartitionId;
+use crate::ids::{Incarnation, NodeId, PartitionId};
 
 type Answering<T> = Box<dyn FnOnce(Result<T, Refusal>) + Send>;
 
@@ -120,6 +122,8 @@ pub enum Request {
     HandOver(HandOver, Reply<()>),
     /// A client's request.
     Client(ClientRequest, Reply<ClientAnswer>),
+    /// A node has started, and says where clients of Kafka's protocol find it.
+    RegisterListeners(RegisterListeners, Reply<()>),
 }
 
 impl Request {
@@ -127,6 +131,9 @@ impl Request {
     pub(super) fn weight(&self) -> usize {
         let items = match self {
             Self::Register(request, _) => request.doubts.len() / 4,
+            Self::RegisterListeners(request, _) => {
+                request.register.doubts.len() / 4 + request.listeners.len()
+            }
             Self::AlterInSync(request, _) => request.changes.len(),
             Self::ReportDoubts(request, _) => request.doubts.len() / 4,
             Self::Resign(request, _) => request.partitions.len() / 2,
@@ -144,15 +151,34 @@ impl Request {
                 request.changes.iter().map(|(name, value)| name.len() + bytes(value)).sum::<usize>() / 100
             }
             Self::Client(ClientRequest::ElectLeaders(partitions, _), _) => partitions.len() / 2,
+            // Keys and salts, and the texts of entries.
+            Self::Client(ClientRequest::AlterScram(changes), _) => changes.len() * 4,
+            Self::Client(ClientRequest::CreateAcls(acls), _) => {
+                let bytes = |acl: &Acl| acl.name.len() + acl.principal.len() + acl.host.len();
+                acls.len() + acls.iter().map(bytes).sum::<usize>() / 100
+            }
+            Self::Client(ClientRequest::DeleteAcls(filters), _) => filters.len() * 4,
             Self::Client(..) | Self::Heartbeat(..) | Self::HandOver(..) => 0,
         };
         items.saturating_add(1)
+    }
+
+    /// The node that has started, and its life, where it says that.
+    pub(super) const fn registering(&self) -> Option<(NodeId, Incarnation)> {
+        match self {
+            Self::Register(request, _) => Some((request.node, request.incarnation)),
+            Self::RegisterListeners(request, _) => {
+                Some((request.register.node, request.register.incarnation))
+            }
+            _ => None,
+        }
     }
 
     /// Refuses it.
     pub fn refuse(self, refusal: Refusal) {
         match self {
             Self::Register(_, reply)
+            | Self::RegisterListeners(_, reply)
             | Self::ReportDoubts(_, reply)
             | Self::Resign(_, reply)
             | Self::HandOver(_, reply) => reply.send(Err(refusal)),
@@ -197,6 +223,7 @@ to_controller! {
     Resign => (), Resign, false;
     HandOver => (), HandOver, false;
     ClientRequest => ClientAnswer, Client, true;
+    RegisterListeners => (), RegisterListeners, false;
 }
 
 #[cfg(test)]

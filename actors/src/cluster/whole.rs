@@ -159,6 +159,7 @@ impl Whole {
             address: registration.address,
             directories: registration.directories,
             doubts: vec![],
+            listeners: vec![],
         };
         let agent = AgentParts {
             identity,

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::{Doubt, ImageError};
+use crate::access::{Acl, AdvertisedListener, ScramChange};
 use crate::error::Refusal;
 use crate::ids::{DirectoryId, Incarnation, LeaderEpoch, Member, NodeId, PartitionId, ProducerId, TopicId};
 
@@ -110,6 +111,27 @@ pub enum Command {
     AllocateProducerIds {
         /// How many.
         count: u32,
+    },
+    /// A node tells where clients of Kafka's protocol find it, for as long as its life lasts.
+    SetListeners {
+        /// The node.
+        node: NodeId,
+        /// Its life.
+        incarnation: Incarnation,
+        /// All of its listeners.
+        listeners: Vec<AdvertisedListener>,
+    },
+    /// Gives a user a SCRAM credential, or takes it away.
+    AlterScram(ScramChange),
+    /// Adds entries of access control lists; those that are there stay.
+    CreateAcls {
+        /// Which.
+        acls: Vec<Acl>,
+    },
+    /// Removes entries of access control lists; those that are not there need not be.
+    DeleteAcls {
+        /// Which.
+        acls: Vec<Acl>,
     },
 }
 

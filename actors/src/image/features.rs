@@ -21,8 +21,22 @@ impl Default for Features {
 impl Features {
     /// The level at which a cluster is founded.
     pub const FIRST: u16 = 1;
+    /// The level from which on the image holds what [`access`](crate::access) describes.
+    pub const ACCESS: u16 = 2;
     /// The highest level that this program understands.
-    pub const HIGHEST: u16 = 1;
+    pub const HIGHEST: u16 = Self::ACCESS;
+
+    /// A refusal unless the cluster has reached this level.
+    pub(super) fn at_least(self, level: u16) -> Result<(), Refusal> {
+        if self.level >= level {
+            return Ok(());
+        }
+        let text = format!(
+            "that takes feature level {level}, the cluster is at {}; upgrade all of its nodes first",
+            self.level
+        );
+        Err(Refusal::new(ErrorCode::UnsupportedVersion, text))
+    }
 
     /// Raises the level, if all registered nodes understand it.
     pub(super) fn raise(&mut self, level: u16, nodes: &Nodes) -> Result<(), Refusal> {

@@ -5,6 +5,7 @@
 //! should say (who leads, where replicas lie) is decided before, by the controller; here it is only held against
 //! epochs, set versions and incarnations. Cheap to clone; whoever watches compares the shared parts by pointer.
 
+mod access;
 pub mod assignment;
 mod commands;
 mod delta;
@@ -25,6 +26,7 @@ use std::sync::Arc;
 
 use uuid::Uuid;
 
+pub use access::{invalid_acl, unacceptable};
 pub use commands::{
     Choice, Command, Election, InSyncChange, Outcome, Registration, ReportedDoubt, decode_entry,
     decode_outcomes, encode_entry, encode_outcomes,
@@ -37,6 +39,7 @@ pub use producer_ids::ProducerIds;
 pub use stored::ImageError;
 pub use topics::{PARTITIONS_MAX, Topic, Topics, check_name};
 
+use crate::access::{Acls, Listeners, Users};
 use crate::error::{ErrorCode, Refusal};
 use crate::ids::{Incarnation, NodeId, PartitionId};
 
@@ -49,6 +52,9 @@ pub struct Image {
     nodes: Arc<Nodes>,
     topics: Arc<Topics>,
     producer_ids: ProducerIds,
+    listeners: Arc<Listeners>,
+    users: Arc<Users>,
+    acls: Arc<Acls>,
 }
 
 impl Image {
@@ -86,6 +92,24 @@ impl Image {
     #[must_use]
     pub const fn producer_ids(&self) -> ProducerIds {
         self.producer_ids
+    }
+
+    /// Where clients of Kafka's protocol find the nodes.
+    #[must_use]
+    pub const fn listeners(&self) -> &Arc<Listeners> {
+        &self.listeners
+    }
+
+    /// The users with SCRAM credentials.
+    #[must_use]
+    pub const fn users(&self) -> &Arc<Users> {
+        &self.users
+    }
+
+    /// The access control lists.
+    #[must_use]
+    pub const fn acls(&self) -> &Arc<Acls> {
+        &self.acls
     }
 
     /// One partition.
@@ -136,6 +160,12 @@ impl Image {
             Command::ElectLeaders { elections } => return self.elect(elections),
             Command::ReportDoubts { node, incarnation, doubts } => self.doubt(*node, *incarnation, doubts),
             Command::AllocateProducerIds { count } => return self.allocate(*count),
+            Command::SetListeners { node, incarnation, listeners } => {
+                self.set_listeners(*node, *incarnation, listeners)
+            }
+            Command::AlterScram(change) => self.alter_scram(change),
+            Command::CreateAcls { acls } => self.create_acls(acls),
+            Command::DeleteAcls { acls } => self.delete_acls(acls),
         };
         match done {
             Ok(()) => Outcome::Done,
@@ -161,6 +191,7 @@ impl Image {
         let renewed = nodes.register(index, registration, self.features)?;
         self.nodes = Arc::new(nodes);
         if renewed {
+            self.forget_listeners(registration.node);
             let directories = &registration.directories;
             self.change_memberships(|partition, id| {
                 let doubt = registration.doubts.iter().find(|doubt| doubt.partition == id);

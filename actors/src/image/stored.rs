@@ -1,4 +1,6 @@
 //! The image as bytes, for snapshots of the quorum: a byte of version, then postcard.
+//!
+//! Version 2 is written from [`Features::ACCESS`] on: version 1, and behind it sections, each with its kind and version.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -7,6 +9,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use uuid::Uuid;
 
 use super::{Features, Image, Nodes, Partition, ProducerIds, Topic, Topics};
+use crate::access::{Acl, Listeners, ScramCredential, ScramMechanism, Users};
 use crate::ids::TopicId;
 
 /// Bytes that are no image, entry or outcome of this program.
@@ -32,7 +35,31 @@ pub enum ImageError {
     },
 }
 
-const VERSION: u8 = 1;
+/// The parts that were there from the beginning.
+const FIRST: u8 = 1;
+/// Those, and sections.
+const SECTIONED: u8 = 2;
+
+/// What the bytes are, for errors.
+const WHAT: &str = "the snapshot of the metadata";
+
+/// A later part of the image, in a form of its own.
+#[derive(Serialize, Deserialize)]
+struct Section {
+    kind: u16,
+    version: u8,
+    bytes: Vec<u8>,
+}
+
+/// The kind and version of [`StoredAccess`].
+const ACCESS: (u16, u8) = (1, 1);
+
+#[derive(Serialize, Deserialize)]
+struct StoredAccess {
+    listeners: Listeners,
+    users: Vec<(String, ScramMechanism, ScramCredential)>,
+    acls: Vec<Acl>,
+}
 
 /// The parts as they are written; what follows from others (names, settings in force) is left out.
 #[derive(Serialize, Deserialize)]
@@ -58,20 +85,70 @@ impl Image {
     /// The image as bytes; equal images give equal bytes.
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {
-        #[expect(clippy::expect_used, reason = "plain data into memory: nothing in it can fail to serialize")]
-        postcard::to_extend(self, vec![VERSION]).expect("plain data serializes")
+        if self.features.level < Features::ACCESS {
+            return bytes(self, vec![FIRST]);
+        }
+        bytes(&vec![self.access_section()], bytes(self, vec![SECTIONED]))
+    }
+
+    fn access_section(&self) -> Section {
+        let users = self.users.iter();
+        let access = StoredAccess {
+            listeners: Listeners::clone(&self.listeners),
+            users: users
+                .map(|(user, mechanism, known)| (user.to_owned(), mechanism, known.clone()))
+                .collect(),
+            acls: self.acls.iter().collect(),
+        };
+        Section { kind: ACCESS.0, version: ACCESS.1, bytes: bytes(&access, Vec::new()) }
     }
 
     /// The image in these bytes.
     pub fn decode(bytes: &[u8]) -> Result<Self, ImageError> {
-        let what = "the snapshot of the metadata";
         match bytes.split_first() {
-            Some((&VERSION, rest)) => postcard::from_bytes(rest)
-                .map_err(|error| ImageError::Malformed { what, reason: error.to_string() }),
-            Some((&version, _)) => Err(ImageError::Newer { what, version, known: VERSION }),
-            None => Err(ImageError::Malformed { what, reason: "it is empty".to_owned() }),
+            Some((&FIRST, rest)) => postcard::from_bytes(rest).map_err(malformed),
+            Some((&SECTIONED, rest)) => {
+                let (mut image, rest) = postcard::take_from_bytes::<Self>(rest).map_err(malformed)?;
+                let sections: Vec<Section> = postcard::from_bytes(rest).map_err(malformed)?;
+                for section in &sections {
+                    image.take_section(section)?;
+                }
+                Ok(image)
+            }
+            Some((&version, _)) => Err(ImageError::Newer { what: WHAT, version, known: SECTIONED }),
+            None => Err(ImageError::Malformed { what: WHAT, reason: "it is empty".to_owned() }),
         }
     }
+
+    fn take_section(&mut self, section: &Section) -> Result<(), ImageError> {
+        match (section.kind, section.version) {
+            ACCESS => {
+                let stored: StoredAccess = postcard::from_bytes(&section.bytes).map_err(malformed)?;
+                let mut users = Users::default();
+                for (user, mechanism, credential) in stored.users {
+                    users.put(&user, mechanism, credential);
+                }
+                self.listeners = Arc::new(stored.listeners);
+                self.users = Arc::new(users);
+                self.acls = Arc::new(stored.acls.into_iter().collect());
+                Ok(())
+            }
+            (kind, version) => {
+                let reason =
+                    format!("it has a section of kind {kind} and version {version}; upgrade this program");
+                Err(ImageError::Malformed { what: WHAT, reason })
+            }
+        }
+    }
+}
+
+fn bytes(value: &impl Serialize, behind: Vec<u8>) -> Vec<u8> {
+    #[expect(clippy::expect_used, reason = "plain data into memory: nothing in it can fail to serialize")]
+    postcard::to_extend(value, behind).expect("plain data serializes")
+}
+
+fn malformed(error: postcard::Error) -> ImageError {
+    ImageError::Malformed { what: WHAT, reason: error.to_string() }
 }
 
 impl Serialize for Image {
@@ -111,6 +188,7 @@ impl<'de> Deserialize<'de> for Image {
             nodes: Arc::new(stored.nodes),
             topics: Arc::new(topics),
             producer_ids: stored.producer_ids,
+            ..Self::default()
         })
     }
 }

@@ -19,6 +19,7 @@ mod settings;
 mod signals;
 mod table;
 mod topic;
+mod user;
 
 use std::ffi::OsString;
 use std::io::Write;
@@ -62,6 +63,7 @@ fn command() -> Command {
         .subcommand(consume::command())
         .subcommand(group::command())
         .subcommand(quorum::command())
+        .subcommand(user::command())
         .subcommand(bench::command())
         .subcommand(certs::command())
         .subcommand(settings::command())
@@ -75,6 +77,7 @@ fn dispatch(matches: &ArgMatches) -> Result<(), Failure> {
         Some(("consume", matches)) => consume::run(matches),
         Some(("group", matches)) => group::run(matches),
         Some(("quorum", matches)) => quorum::run(matches),
+        Some(("user", matches)) => user::run(matches),
         Some(("bench", matches)) => bench::run(matches),
         Some(("certs", matches)) => certs::run(matches),
         Some(("settings", matches)) => settings::run(matches),

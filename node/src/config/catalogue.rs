@@ -149,17 +149,130 @@ pub const SETTINGS: &[Setting] = &[
         Kind::Text,
         "",
         AtRestart,
-        "Where Kafka's clients reach this node (TCP), as PLAINTEXT://host:port with the port of quic.listen; clients are \
-         told the host and port of quic.advertised. Empty for the address of quic.listen where that is on loopback, and \
-         for no such listener elsewhere or at port 0; none for none. Any other address than loopback needs \
-         allow.unauthenticated.",
+        "Where Kafka's clients reach this node (TCP), as NAME://host:port, several separated by commas; none for nowhere. A name \
+         is one of PLAINTEXT, SSL, SASL_PLAINTEXT and SASL_SSL, or one of listener.security.protocol.map; port 0 for any free one. \
+         Empty: PLAINTEXT at the address of quic.listen where that is on loopback, and nowhere else or at port 0. Who comes in \
+         by a listener is told the addresses of the listeners of the same name of other nodes.",
+    ),
+    setting(
+        "advertised.listeners",
+        Kind::Text,
+        "",
+        AtRestart,
+        "What clients are told of listeners, as NAME://host:port, several separated by commas. A listener that is not named is \
+         told as it stands in listeners, which must then be an address that others can reach. Port 0 stands for the port that \
+         the listener got.",
+    ),
+    setting(
+        "listener.security.protocol.map",
+        Kind::Text,
+        "PLAINTEXT:PLAINTEXT,SSL:SSL,SASL_PLAINTEXT:SASL_PLAINTEXT,SASL_SSL:SASL_SSL",
+        AtRestart,
+        "The security protocol of each name of a listener, as NAME:PROTOCOL, several separated by commas.",
     ),
     setting(
         "allow.unauthenticated",
         Kind::Flag,
         "false",
         AtRestart,
-        "Whether listeners may be open to other machines though their clients are not asked who they are.",
+        "Whether listeners may be open to other machines though their clients need not say who they are: PLAINTEXT, and SSL \
+         unless ssl.client.auth is required.",
+    ),
+    setting(
+        "ssl.keystore.location",
+        Kind::Path,
+        "",
+        AtRestart,
+        "The certificate that SSL and SASL_SSL listeners show, with those that lead to its authority (PEM), and its key unless \
+         ssl.key.location names it. Not one of the cluster's own: clients are to know its authority.",
+    ),
+    setting(
+        "ssl.key.location",
+        Kind::Path,
+        "",
+        AtRestart,
+        "The key of that certificate (PEM, not encrypted). Empty: it stands in ssl.keystore.location.",
+    ),
+    setting(
+        "ssl.truststore.location",
+        Kind::Path,
+        "",
+        AtRestart,
+        "The authorities whose certificates clients may show (PEM). Needed unless ssl.client.auth is none.",
+    ),
+    setting(
+        "ssl.client.auth",
+        Kind::Choice(&["none", "requested", "required"]),
+        "none",
+        AtRestart,
+        "Whether clients of SSL listeners show a certificate; its subject is then who they are.",
+    ),
+    setting(
+        "ssl.principal.mapping.rules",
+        Kind::Text,
+        "DEFAULT",
+        AtRestart,
+        "How the subject of a certificate (RFC 2253) becomes a name: RULE:pattern/replacement/ (with L or U behind for lower or \
+         upper case), several separated by commas, the first that fits; DEFAULT for the subject as it is.",
+    ),
+    setting(
+        "sasl.enabled.mechanisms",
+        Kind::Text,
+        "SCRAM-SHA-256,SCRAM-SHA-512",
+        AtRestart,
+        "How clients of SASL listeners may log in, separated by commas: SCRAM-SHA-256, SCRAM-SHA-512, PLAIN. With PLAIN the \
+         password itself is sent: on SASL_PLAINTEXT anybody on the way can read it.",
+    ),
+    setting(
+        "sasl.server.max.receive.size",
+        whole(1024, 1 << 20, "bytes"),
+        "65536",
+        AtRestart,
+        "The longest request of a client that has not logged in yet.",
+    ),
+    setting(
+        "connections.authentication.timeout.ms",
+        whole(100, 600_000, "ms"),
+        "10000",
+        AtRestart,
+        "How long a client may take for TLS and to log in, in all; it is disconnected then.",
+    ),
+    setting(
+        "connection.failed.authentication.delay.ms",
+        whole(0, 60_000, "ms"),
+        "100",
+        AtRestart,
+        "How long a client that gave a wrong password waits for the answer, so that guessing takes time.",
+    ),
+    setting(
+        "connections.max.reauth.ms",
+        whole(0, i64::MAX, "ms"),
+        "0",
+        AtRestart,
+        "How long a login lasts; a client that has not logged in again by then (KIP-368) is disconnected at its next request. 0 \
+         for as long as the connection.",
+    ),
+    setting(
+        "authorizer.class.name",
+        Kind::Choice(&["", "acl", "org.apache.kafka.metadata.authorizer.StandardAuthorizer"]),
+        "",
+        AtRestart,
+        "Whether access control lists say what clients of Kafka's protocol may do: acl, or the name that Kafka has for it. Empty: \
+         everybody may do everything, and calls about lists are answered with SECURITY_DISABLED. The same on all nodes.",
+    ),
+    setting(
+        "super.users",
+        Kind::Text,
+        "",
+        AtRestart,
+        "Who may do everything whatever lists say, as User:name, several separated by semicolons.",
+    ),
+    setting(
+        "allow.everyone.if.no.acl.found",
+        Kind::Flag,
+        "false",
+        AtRestart,
+        "Whether everybody may do everything with what no list speaks of.",
     ),
     setting(
         "socket.request.max.bytes",

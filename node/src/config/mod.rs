@@ -3,6 +3,8 @@
 pub mod catalogue;
 pub mod file;
 mod kafka;
+mod listeners;
+mod security;
 pub mod setting;
 mod typed;
 
@@ -11,6 +13,8 @@ use std::path::Path;
 
 pub use file::FileError;
 pub use kafka::KafkaConfig;
+pub use listeners::{ListenerConfig, SecurityProtocol};
+pub use security::{AuthorizerConfig, ClientAuth, SaslConfig, SaslMechanism, SslConfig};
 pub use typed::{NodeConfig, TlsFiles, Voter};
 
 /// Settings that a node cannot start with.

@@ -119,7 +119,7 @@ impl NodeConfig {
             queued_request_max_bytes: reader.number("queued.max.request.bytes")?,
             queued_fetch_max_bytes: reader.number("queued.max.fetch.bytes")?,
             quic_socket_buffer_bytes: reader.number("quic.socket.buffer.bytes")?,
-            kafka: KafkaConfig::read(&reader, quic_listen)?,
+            kafka: KafkaConfig::read(&reader, quic_listen, &advertised)?,
             http_listen: reader.socket("http.listen")?,
             tls: reader.tls()?,
             voters: reader.voters(node_id, &advertised)?,

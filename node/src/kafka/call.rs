@@ -9,6 +9,8 @@ use millstream_transport::intake::Held;
 use millstream_transport::kafka::{ApiKey, DecodeError, Request, Response, encode_response};
 
 use super::connection::{Answered, Connection, Outcome};
+use super::session::Session;
+use crate::security::authorize::Rights;
 
 /// A request: who sent it, what it says, where its answer goes.
 #[derive(Debug)]
@@ -21,6 +23,8 @@ pub(super) struct Call {
     pub(super) client_id: Option<Arc<str>>,
     /// Where it comes from.
     pub(super) peer: IpAddr,
+    session: Arc<Session>,
+    rights: Rights,
     correlation_id: i32,
     body: Bytes,
     /// The place of its bytes among those of all clients, where they are kept until it is answered.
@@ -62,6 +66,8 @@ pub(super) struct CallParts {
     pub(super) correlation_id: i32,
     pub(super) client_id: Option<Arc<str>>,
     pub(super) peer: IpAddr,
+    pub(super) session: Arc<Session>,
+    pub(super) rights: Rights,
     pub(super) body: Bytes,
     pub(super) connection: Addr<Connection>,
     pub(super) slot: u64,
@@ -69,9 +75,25 @@ pub(super) struct CallParts {
 
 impl Call {
     pub(super) fn new(parts: CallParts) -> Self {
-        let CallParts { key, version, correlation_id, client_id, peer, body, connection, slot } = parts;
-        let responder = Responder { connection, slot, answered: false };
-        Self { key, version, client_id, peer, correlation_id, body, held: None, responder }
+        let CallParts { key, version, correlation_id, client_id, peer, body, .. } = parts;
+        let responder = Responder { connection: parts.connection, slot: parts.slot, answered: false };
+        let (session, rights) = (parts.session, parts.rights);
+        Self { key, version, client_id, peer, session, rights, correlation_id, body, held: None, responder }
+    }
+
+    /// The connection that it came by.
+    pub(super) const fn session(&self) -> &Arc<Session> {
+        &self.session
+    }
+
+    /// The name of the listener that it came by.
+    pub(super) fn listener(&self) -> &Arc<str> {
+        &self.session.entrance.name
+    }
+
+    /// What its sender may do.
+    pub(super) const fn rights(&self) -> &Rights {
+        &self.rights
     }
 
     /// Keeps the place of its bytes until it is answered, whatever becomes of its connection.
@@ -109,6 +131,15 @@ impl Call {
     pub(super) fn answer_in<'m, R: Response<'m>>(self, version: i16, response: &R) {
         let outcome = match encode_response(self.correlation_id, version, response) {
             Ok(encoded) => Outcome::Answer(encoded),
+            Err(error) => Outcome::End(format!("an answer cannot be written: {error}")),
+        };
+        self.responder.send(outcome);
+    }
+
+    /// Answers, and ends the connection.
+    pub(super) fn answer_and_end<'m, R: Response<'m>>(self, response: &R, reason: String) {
+        let outcome = match encode_response(self.correlation_id, self.version, response) {
+            Ok(encoded) => Outcome::Last(encoded, reason),
             Err(error) => Outcome::End(format!("an answer cannot be written: {error}")),
         };
         self.responder.send(outcome);

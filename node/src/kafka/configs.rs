@@ -2,12 +2,14 @@
 
 use std::collections::BTreeMap;
 
+use millstream_actors::access::{Operation, ResourceType};
 use millstream_actors::cluster::message::AlterTopicConfig;
 use millstream_actors::error::{ErrorCode, Refusal};
 use millstream_actors::image::{Image, Topic};
 use millstream_actors::topic_config::{InvalidSetting, TopicConfig};
 
 use super::service::Service;
+use crate::security::authorize::Rights;
 
 /// The types of resources that have settings.
 pub(super) const TOPIC: i8 = 2;
@@ -25,13 +27,15 @@ pub(super) fn unknown_topic(name: &str) -> Refusal {
 
 /// The topic whose settings a call is to change.
 pub(super) fn topic_to_alter<'a>(
-    image: &'a Image,
+    (image, rights): (&'a Image, &Rights),
     resource_type: i8,
     name: &str,
 ) -> Result<&'a Topic, Refusal> {
     if resource_type != TOPIC {
+        rights.demand_of_cluster(Operation::AlterConfigs)?;
         return Err(only_topics(resource_type));
     }
+    rights.demand(Operation::AlterConfigs, ResourceType::Topic, name)?;
     image.topics().named(name).map(AsRef::as_ref).ok_or_else(|| unknown_topic(name))
 }
 

@@ -24,6 +24,7 @@ use super::dispatch::dispatch;
 use super::frames::{FrameFailure, FrameReader};
 use super::places::Place;
 use super::service::Service;
+use super::session::Session;
 
 /// Requests of one connection that wait for their answers: each may bring a whole fetch with it.
 const WAITING_MAX: usize = 32;
@@ -45,6 +46,8 @@ const SLICES_MAX: usize = 64;
 pub(super) enum Outcome {
     /// This is its answer.
     Answer(Encoded),
+    /// This is its answer, and the last of its connection.
+    Last(Encoded, String),
     /// It has none.
     Nothing,
     /// The connection cannot go on.
@@ -63,6 +66,7 @@ pub(super) struct Answered {
 #[derive(Debug)]
 pub(super) struct Connection {
     service: Arc<Service>,
+    session: Arc<Session>,
     peer: SocketAddr,
     /// The outcomes of requests that have come and were not passed on, in order.
     slots: VecDeque<Slot>,
@@ -110,8 +114,9 @@ impl Room {
 /// Serves a stream of bytes on this core, until it ends or the listener does. `place` is given back then.
 pub(super) fn serve<R, W>(
     service: Arc<Service>,
+    session: Arc<Session>,
     peer: SocketAddr,
-    (read, write): (R, W),
+    (reader, write): (FrameReader<R>, W),
     (place, mut closing): (Place, watch::Receiver<()>),
 ) where
     R: AsyncRead + Unpin + 'static,
@@ -119,12 +124,13 @@ pub(super) fn serve<R, W>(
 {
     let (to_writer, written) = mpsc::unbounded_channel();
     let room = Rc::new(Room::default());
-    let frames = frames(&service, read, Rc::clone(&room));
+    let frames = frames(&service, reader, Rc::clone(&room));
     let partitions = service.partitions.clone();
     let connection = Connection::create(|context| {
         context.add_stream(frames);
         Connection {
             service,
+            session,
             peer,
             slots: VecDeque::new(),
             first: 0,
@@ -153,10 +159,9 @@ pub(super) fn serve<R, W>(
 /// The requests of a connection, as many as there is room for.
 fn frames<R: AsyncRead + Unpin + 'static>(
     service: &Service,
-    read: R,
+    reader: FrameReader<R>,
     room: Rc<Room>,
 ) -> impl futures::Stream<Item = Result<(Bytes, Held), Ending>> + 'static {
-    let reader = FrameReader::new(read, service.limits.request_bytes, service.intake.clone());
     let idle = service.limits.idle;
     futures::stream::unfold(Some((reader, room)), move |open| async move {
         let (mut reader, room) = open?;
@@ -205,6 +210,12 @@ impl Connection {
                     // A writer that has ended says so.
                     let _ = self.to_writer.send(encoded);
                 }
+                Outcome::Last(encoded, reason) => {
+                    tracing::warn!(peer = %self.peer, reason, "connection of a client ended with an answer");
+                    // As above: it is written before the writer ends.
+                    let _ = self.to_writer.send(encoded);
+                    return context.stop();
+                }
                 Outcome::Nothing => {}
                 Outcome::End(reason) => {
                     tracing::warn!(peer = %self.peer, reason, "connection of a client ended");
@@ -235,7 +246,7 @@ impl StreamHandler<Result<(Bytes, Held), Ending>> for Connection {
         let slot = self.first + u64::try_from(self.slots.len()).unwrap_or(u64::MAX);
         self.slots.push_back(Slot { request_bytes: frame.len(), outcome: None });
         self.room.take(1, frame.len());
-        dispatch(&self.service, self.peer.ip(), (frame, held), (context.address(), slot));
+        dispatch((&self.service, &self.session), self.peer.ip(), (frame, held), (context.address(), slot));
     }
 
     fn finished(&mut self, context: &mut Context<Self>) {
@@ -250,7 +261,7 @@ impl Handler<Answered> for Connection {
     fn handle(&mut self, answered: Answered, context: &mut Context<Self>) {
         let place = answered.slot.checked_sub(self.first).and_then(|place| usize::try_from(place).ok());
         if let Some(slot) = place.and_then(|place| self.slots.get_mut(place)) {
-            if let Outcome::Answer(encoded) = &answered.outcome {
+            if let Outcome::Answer(encoded) | Outcome::Last(encoded, _) = &answered.outcome {
                 self.room.take(0, encoded.bytes);
             }
             slot.outcome = Some(answered.outcome);
@@ -341,5 +352,6 @@ async fn write_chunks<W: AsyncWrite + Unpin>(
             }
         }
     }
-    Ok(())
+    // What TLS keeps back.
+    tokio::time::timeout(WRITE_WITHIN, write.flush()).await.map_err(|_| timed_out())?
 }

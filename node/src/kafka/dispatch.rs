@@ -12,11 +12,13 @@ use super::api::api_versions;
 use super::call::{Call, CallParts};
 use super::connection::{Answered, Connection, Outcome};
 use super::service::Service;
+use super::session::Session;
 use super::table;
+use crate::security::authorize::{Rights, Rule};
 
 /// Reads a request's header and gives the request to its handler; ends the connection where it is none.
 pub(super) fn dispatch(
-    service: &Arc<Service>,
+    (service, session): (&Arc<Service>, &Arc<Session>),
     peer: IpAddr,
     (frame, held): (Bytes, Held),
     to: (Addr<Connection>, u64),
@@ -35,6 +37,11 @@ pub(super) fn dispatch(
     let Some(entry) = table::entry(key) else {
         return end(format!("a request of the API {}, which is not served", key.api().name));
     };
+    let logs_in = matches!(key, ApiKey::SaslHandshake | ApiKey::SaslAuthenticate | ApiKey::ApiVersions);
+    if !logs_in && session.is_over(service.world.clock.now()) {
+        let text = "the client has not logged in again in time (connections.max.reauth.ms)";
+        return end(text.to_owned());
+    }
     let is_served = entry.versions.contains(&prelude.version);
     if !is_served && key != ApiKey::ApiVersions {
         let (name, version) = (key.api().name, prelude.version);
@@ -51,6 +58,8 @@ pub(super) fn dispatch(
         correlation_id: prelude.correlation_id,
         client_id: opened.header.client_id.as_deref().map(Arc::from),
         peer,
+        session: Arc::clone(session),
+        rights: rights(service, session, entry.rule),
         body: frame.slice_ref(opened.body),
         connection,
         slot,
@@ -61,4 +70,10 @@ pub(super) fn dispatch(
         call.keep(held);
     }
     if is_served { (entry.serve)(service, call) } else { api_versions::refuse(call) }
+}
+
+/// What the client of this connection may do with an API.
+fn rights(service: &Service, session: &Session, rule: Rule) -> Rights {
+    let (policy, host) = (Arc::clone(&service.policy), Arc::clone(&session.host));
+    Rights::new(rule, policy, service.image(), session.principal.clone(), host)
 }

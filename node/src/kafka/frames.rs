@@ -45,6 +45,11 @@ impl<R: AsyncRead + Unpin> FrameReader<R> {
         Self { from, buffer: BytesMut::new(), most_bytes, intake, held: None }
     }
 
+    /// From now on frames may have so many bytes.
+    pub(super) const fn take_up_to(&mut self, most_bytes: usize) {
+        self.most_bytes = most_bytes;
+    }
+
     /// The next frame without its length, and its place; `None` where the stream ended between two.
     pub(super) async fn next(&mut self) -> Result<Option<(Bytes, Held)>, FrameFailure> {
         loop {

@@ -1,4 +1,4 @@
-//! The TCP listener: accepts, counts, hands each connection to a core.
+//! The TCP listeners: accept, count, hand each connection to a core.
 
 use std::io;
 use std::net::SocketAddr;
@@ -8,36 +8,46 @@ use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 
-use super::connection;
+use super::gate;
 use super::places::{Place, Places};
 use super::service::Service;
+use super::session::Entrance;
 
 /// The pause after a failed accept: it fails again at once where the process has no descriptors left.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
-/// A listener that accepts. Dropped, it accepts no more, and its connections end.
+/// The listeners of a node, which accept. Dropped, they accept no more, and their connections end.
 #[derive(Debug)]
-pub(crate) struct KafkaListener {
-    /// Dropped with it: that is what it tells.
+pub(crate) struct KafkaListeners {
+    /// Dropped with them: that is what it tells.
     _open: watch::Sender<()>,
     door: watch::Sender<bool>,
 }
 
-impl KafkaListener {
-    /// Serves this socket, on the first core.
-    pub(crate) fn start(socket: std::net::TcpListener, service: Service) -> io::Result<Self> {
-        socket.set_nonblocking(true)?;
+impl KafkaListeners {
+    /// Serves these sockets, on the first core; the bounds on connections are of all together.
+    pub(crate) fn start(
+        sockets: Vec<(std::net::TcpListener, Entrance)>,
+        service: Service,
+    ) -> io::Result<Self> {
         let (open, closing) = watch::channel(());
         let (door, closed) = watch::channel(false);
         let places = Places::new(service.limits.connections, service.limits.connections_per_address);
         let service = Arc::new(service);
-        if let Some(core) = service.world.threads.cores().first().cloned() {
-            core.spawn(move || async move {
-                match TcpListener::from_std(socket) {
-                    Ok(listener) => Accepting { listener, service, places, closing, closed }.run().await,
-                    Err(error) => tracing::error!(%error, "clients of Kafka's protocol are not served"),
-                }
-            });
+        for (socket, entrance) in sockets {
+            socket.set_nonblocking(true)?;
+            let (service, places, entrance) = (Arc::clone(&service), places.clone(), Arc::new(entrance));
+            let (closing, closed) = (closing.clone(), closed.clone());
+            if let Some(core) = service.world.threads.cores().first().cloned() {
+                core.spawn(move || async move {
+                    match TcpListener::from_std(socket) {
+                        Ok(listener) => {
+                            Accepting { listener, entrance, service, places, closing, closed }.run().await;
+                        }
+                        Err(error) => tracing::error!(%error, "clients of Kafka's protocol are not served"),
+                    }
+                });
+            }
         }
         Ok(Self { _open: open, door })
     }
@@ -50,6 +60,7 @@ impl KafkaListener {
 
 struct Accepting {
     listener: TcpListener,
+    entrance: Arc<Entrance>,
     service: Arc<Service>,
     places: Places,
     closing: watch::Receiver<()>,
@@ -102,10 +113,11 @@ impl Accepting {
         let Some(core) = turn.checked_rem(cores.len()).and_then(|index| cores.get(index)) else {
             return Ok(());
         };
-        let (service, closing) = (Arc::clone(&self.service), self.closing.clone());
+        let (service, entrance) = (Arc::clone(&self.service), Arc::clone(&self.entrance));
+        let closing = self.closing.clone();
         core.spawn(move || async move {
             match TcpStream::from_std(stream) {
-                Ok(stream) => connection::serve(service, peer, stream.into_split(), (place, closing)),
+                Ok(stream) => gate::enter(service, entrance, (stream, peer), (place, closing)).await,
                 Err(error) => tracing::warn!(%peer, %error, "a connection of a client was lost"),
             }
         });

@@ -18,7 +18,10 @@ use millstream_transport::peer::Endpoint;
 use millstream_transport::world::{World, watch};
 
 use super::fetch_session::FetchSessions;
+use crate::config::AuthorizerConfig;
 use crate::node::Marks;
+use crate::security::sasl::Sasl;
+use crate::security::tls::Tls;
 
 /// Bounds of a listener.
 #[derive(Clone, Copy, Debug)]
@@ -59,6 +62,12 @@ pub(crate) struct Service {
     pub(crate) quorum: Quorum,
     /// Where the logs lie.
     pub(crate) directory: Arc<LogDirectory>,
+    /// What clients may do.
+    pub(crate) policy: Arc<AuthorizerConfig>,
+    /// How clients log in.
+    pub(crate) sasl: Sasl,
+    /// Of listeners with TLS.
+    pub(crate) tls: Option<Tls>,
 }
 
 /// What clients are told of a partition beside its name.
@@ -80,7 +89,7 @@ impl Standing {
         let lives = |member: &Member| {
             image.nodes().get(member.node).is_some_and(|node| node.incarnation == member.incarnation)
         };
-        let is_away = |node: &&NodeId| broker_of(image, **node).is_none();
+        let is_away = |node: &&NodeId| !is_there(image, **node);
         Self {
             leader: known.leader.filter(lives).map(|leader| wire_id(leader.node)),
             leader_epoch: known.leader_epoch.0,
@@ -102,8 +111,7 @@ pub(super) struct Broker {
 impl Service {
     /// The node that has the controller, if it is known and there; -1 if not.
     pub(super) fn controller_id(&self, image: &Image) -> i32 {
-        let controller = self.cluster.controller().and_then(|node| broker_of(image, node));
-        controller.map_or(-1, |broker| broker.id)
+        self.cluster.controller().filter(|node| is_there(image, *node)).map_or(-1, wire_id)
     }
 
     /// The cluster as this node knows it now.
@@ -117,21 +125,28 @@ pub(super) fn wire_id(node: NodeId) -> i32 {
     i32::try_from(node.0).unwrap_or(i32::MAX)
 }
 
-/// The nodes that are there.
-pub(super) fn brokers(image: &Image) -> impl Iterator<Item = Broker> {
-    let there = image.nodes().iter().filter(|(_, known)| known.state != NodeState::Fenced);
-    there.filter_map(|(id, known)| broker(id, &known.address))
+/// Whether a node is there.
+pub(super) fn is_there(image: &Image, node: NodeId) -> bool {
+    image.nodes().get(node).is_some_and(|known| known.state != NodeState::Fenced)
 }
 
-/// One node, if it is there.
-pub(super) fn broker_of(image: &Image, node: NodeId) -> Option<Broker> {
+/// The nodes that are there and have a listener of this name, with the address of that.
+pub(super) fn brokers(image: &Image, listener: &str) -> impl Iterator<Item = Broker> {
+    image.nodes().iter().filter_map(move |(id, _)| broker_of(image, id, listener))
+}
+
+/// One node, if it is there and has a listener of this name.
+///
+/// A node that has not told its listeners, as nodes of earlier versions do not, serves Kafka's clients where it serves QUIC.
+pub(super) fn broker_of(image: &Image, node: NodeId, listener: &str) -> Option<Broker> {
     let known = image.nodes().get(node).filter(|known| known.state != NodeState::Fenced)?;
-    broker(node, &known.address)
-}
-
-fn broker(id: NodeId, address: &str) -> Option<Broker> {
-    let (host, port) = host_and_port(address)?;
-    Some(Broker { id: wire_id(id), host, port: port.into() })
+    let (host, port) = match image.listeners().of_node(node) {
+        Some(told) => {
+            told.iter().find(|told| told.name == listener).map(|told| (told.host.clone(), told.port))?
+        }
+        None => host_and_port(&known.address)?,
+    };
+    Some(Broker { id: wire_id(node), host, port: port.into() })
 }
 
 /// The parts of a `host:port`, the host without the brackets of IPv6.
@@ -154,7 +169,7 @@ pub(super) fn leader_elsewhere(
         return None;
     }
     let partition = topic?.partition(index)?;
-    let leader = partition.leader.filter(|leader| broker_of(image, leader.node).is_some())?;
+    let leader = partition.leader.filter(|leader| is_there(image, leader.node))?;
     if !elsewhere.contains(&leader.node) {
         elsewhere.push(leader.node);
     }

@@ -68,8 +68,11 @@ use super::vitals::NodeVitals;
 use super::warnings::{PeerWarnings, warned};
 use crate::config::NodeConfig;
 use crate::kafka::fetch_session::FetchSessions;
-use crate::kafka::listener::KafkaListener;
+use crate::kafka::listener::KafkaListeners;
 use crate::kafka::service::{ListenerLimits, Service};
+use crate::kafka::session::Entrance;
+use crate::security::sasl::Sasl;
+use crate::security::tls::Tls;
 
 /// Produce requests under way, those of this node's own coordinators included, hold at most so many times what requests of
 /// clients may (`queued.max.request.bytes`). Clients wait for their place before; what is refused here is a flood from inside.
@@ -88,8 +91,10 @@ pub(crate) const QUORUM_DIRECTORY: &str = "quorum";
 pub(super) struct Ingredients {
     pub(super) world: World,
     pub(super) wire: Arc<dyn Wire>,
-    /// The socket for Kafka's clients, where they are served.
-    pub(super) kafka: Option<std::net::TcpListener>,
+    /// The sockets for Kafka's clients, of the listeners of the configuration in their order; none where they are not served.
+    pub(super) kafka: Vec<std::net::TcpListener>,
+    /// TLS of those.
+    pub(super) tls: Option<Tls>,
     pub(super) config: NodeConfig,
     pub(super) credentials: Credentials,
     pub(super) events: Events,
@@ -110,7 +115,7 @@ pub(super) struct Running {
     replicas: ReplicaSupervisor,
     groups: GroupFront,
     transactions: TransactionFront,
-    kafka: Option<KafkaListener>,
+    kafka: Option<KafkaListeners>,
     tasks: Vec<JoinHandle<()>>,
     tree: Tree,
     /// Says why the node cannot go on, once it cannot.
@@ -152,9 +157,9 @@ impl Running {
         ingredients.config = ingredients.config.listening_at(endpoint.local_address().port());
         let mut tasks = Vec::new();
         let council = Council::convene(&ingredients, &endpoint, &tree, &mut tasks).await?;
-        let Ingredients { world, config, events, kafka, .. } = ingredients;
+        let Ingredients { world, config, events, kafka, tls, .. } = ingredients;
         let Council { door, quorum, controller, front, images, voters } = council;
-        let identity = identity(&config, &disk);
+        let identity = identity(&config, &disk, !kafka.is_empty());
         let found = ReplicaDirectory::default();
         let verifier = VerifierDoor::default();
         let quarantine = Arc::new(Quarantine::default());
@@ -241,7 +246,7 @@ impl Running {
         service.open(handlers);
         let parts = (
             &world,
-            (&config, intake),
+            (&config, intake, tls),
             &partitions,
             &front,
             &groups,
@@ -252,7 +257,7 @@ impl Running {
             &transactions,
             &marks,
         );
-        let kafka = kafka.map(|socket| start_kafka(socket, parts)).transpose()?;
+        let kafka = if kafka.is_empty() { None } else { Some(start_kafka(kafka, parts)?) };
         let state = Arc::new(NodeState::new(images, agent.health(), disk.directory.subscribe()));
         let directory = disk.directory;
         Ok(Self {
@@ -379,7 +384,7 @@ impl Council {
 
 type KafkaParts<'a> = (
     &'a World,
-    (&'a NodeConfig, Intake),
+    (&'a NodeConfig, Intake, Option<Tls>),
     &'a Front,
     &'a ClusterFront<Endpoint>,
     &'a GroupFront,
@@ -391,10 +396,13 @@ type KafkaParts<'a> = (
     &'a Marks,
 );
 
-fn start_kafka(socket: std::net::TcpListener, parts: KafkaParts<'_>) -> Result<KafkaListener, StartError> {
+fn start_kafka(
+    sockets: Vec<std::net::TcpListener>,
+    parts: KafkaParts<'_>,
+) -> Result<KafkaListeners, StartError> {
     let (
         world,
-        (config, intake),
+        (config, intake, tls),
         partitions,
         cluster,
         groups,
@@ -412,6 +420,7 @@ fn start_kafka(socket: std::net::TcpListener, parts: KafkaParts<'_>) -> Result<K
         connections_per_address: config.kafka.connections_per_ip_max,
     };
     let series = FetchSessionSeries::of(events);
+    let sasl = Sasl::new(config.kafka.sasl.clone(), images.clone(), world.threads.clone());
     let service = Service {
         me: config.node_id,
         settings: config.kafka.told.clone(),
@@ -428,10 +437,19 @@ fn start_kafka(socket: std::net::TcpListener, parts: KafkaParts<'_>) -> Result<K
         auto_create_topics: config.kafka.auto_create_topics,
         quorum: quorum.clone(),
         directory: Arc::clone(directory),
+        policy: Arc::new(config.kafka.authorizer.clone()),
+        sasl: sasl.map_err(|error| StartError::Security(error.to_string()))?,
+        tls,
         fetch_sessions: FetchSessions::new(config.kafka.fetch_session_slots, series, world.clone()),
     };
-    let address = config.kafka.listen.unwrap_or(config.quic_listen);
-    KafkaListener::start(socket, service).map_err(|error| StartError::Kafka { address, error })
+    let entrances = config
+        .kafka
+        .listeners
+        .iter()
+        .map(|listener| Entrance { name: Arc::from(listener.name.as_str()), protocol: listener.protocol });
+    let address = config.kafka.listeners.first().map_or(config.quic_listen, |listener| listener.address);
+    KafkaListeners::start(sockets.into_iter().zip(entrances).collect(), service)
+        .map_err(|error| StartError::Kafka { address, error })
 }
 
 async fn open_disk(world: &World, config: &NodeConfig, events: &Events) -> Result<Disk, StartError> {
@@ -510,13 +528,15 @@ fn controller_settings(config: &NodeConfig, cluster: uuid::Uuid) -> ControllerSe
     settings
 }
 
-fn identity(config: &NodeConfig, disk: &Disk) -> NodeIdentity {
+fn identity(config: &NodeConfig, disk: &Disk, serves_kafka: bool) -> NodeIdentity {
+    let listeners = config.kafka.listeners.iter().filter(|_| serves_kafka);
     NodeIdentity {
         node: config.node_id,
         incarnation: disk.incarnation,
         address: config.quic_advertised.clone(),
         directories: vec![disk.directory.id()],
         doubts: disk.recovered.doubts(),
+        listeners: listeners.map(|listener| listener.advertised.clone()).collect(),
     }
 }
 

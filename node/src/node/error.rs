@@ -9,6 +9,7 @@ use millstream_transport::peer::EndpointError;
 
 use crate::certificates::CertificateError;
 use crate::config::ConfigError;
+use crate::security::tls::TlsError;
 
 /// Why a node does not start.
 #[derive(Debug, thiserror::Error)]
@@ -50,6 +51,12 @@ pub enum StartError {
         /// Why.
         error: std::io::Error,
     },
+    /// TLS of Kafka's listeners cannot be set up.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
+    /// Clients cannot be told apart.
+    #[error("{0}")]
+    Security(String),
     /// Metrics or HTTP cannot be served.
     #[error("{0}")]
     Http(String),

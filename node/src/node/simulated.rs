@@ -31,8 +31,16 @@ impl SimulatedNode {
         let config = NodeConfig::new(settings)?;
         let metrics = Metrics::new().map_err(|error| StartError::Http(error.to_string()))?;
         let (id, events) = (config.node_id, metrics.events(config.node_id));
-        let running =
-            Running::start(Ingredients { world, wire, kafka: None, config, credentials, events }).await?;
+        let running = Running::start(Ingredients {
+            world,
+            wire,
+            kafka: Vec::new(),
+            tls: None,
+            config,
+            credentials,
+            events,
+        })
+        .await?;
         Ok(Self { running, metrics, id })
     }
 

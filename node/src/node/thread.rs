@@ -18,6 +18,7 @@ use super::vitals::NodeVitals;
 use crate::certificates::{self, CertificateFolder};
 use crate::config::{NodeConfig, Settings};
 use crate::http::{Health, HealthReport, HttpServer};
+use crate::security::tls::Tls;
 use crate::telemetry::Metrics;
 
 /// A node of a cluster, or a cluster of one. Works on threads of its own; dropped, it ends as if killed.
@@ -25,6 +26,7 @@ use crate::telemetry::Metrics;
 pub struct Node {
     id: NodeId,
     quic: SocketAddr,
+    kafka: Vec<(String, SocketAddr)>,
     certificates: CertificateFolder,
     metrics: Metrics,
     state: Arc<NodeState>,
@@ -74,11 +76,14 @@ impl Node {
             send_buffer_bytes: config.quic_socket_buffer_bytes,
             mtu_bytes: config.quic_mtu_bytes,
         });
-        let kafka = kafka(&config)?;
+        let (kafka, config) = kafka(config)?;
+        let tls = config.kafka.ssl.as_ref().map(Tls::load).transpose()?;
+        let addresses = addresses(&config, &kafka);
         let (tell, told) = std::sync::mpsc::channel();
         let (end, ended) = oneshot::channel();
         let control = thread::Builder::new().name(format!("control-{id}")).spawn(move || {
-            let ingredients = Ingredients { world, wire: Arc::new(wire), kafka, config, credentials, events };
+            let wire = Arc::new(wire);
+            let ingredients = Ingredients { world, wire, kafka, tls, config, credentials, events };
             control(ingredients, arbiters, &tell, ended)
         });
         let control = control.map_err(StartError::Threads)?;
@@ -91,6 +96,7 @@ impl Node {
         let mut node = Self {
             id,
             quic: up.quic,
+            kafka: addresses,
             certificates,
             metrics,
             state: up.state,
@@ -113,6 +119,12 @@ impl Node {
     #[must_use]
     pub fn quic_address(&self) -> SocketAddr {
         self.quic
+    }
+
+    /// Where it serves Kafka's clients: each listener by its name.
+    #[must_use]
+    pub fn kafka_addresses(&self) -> &[(String, SocketAddr)] {
+        &self.kafka
     }
 
     /// Where it serves metrics and health.
@@ -187,14 +199,33 @@ impl Drop for Node {
     }
 }
 
-/// The socket for Kafka's clients. Those who come while the node starts wait in its queue.
-fn kafka(config: &NodeConfig) -> Result<Option<TcpListener>, StartError> {
-    let Some(address) = config.kafka.listen else { return Ok(None) };
-    if config.kafka.is_open {
-        tracing::warn!(node = %config.node_id, %address,
-            "clients of Kafka's protocol from other machines are served without being asked who they are");
+/// The sockets for Kafka's clients, and the configuration with the ports that they got where any free one was asked for.
+/// Those who come while the node starts wait in their queues.
+fn kafka(mut config: NodeConfig) -> Result<(Vec<TcpListener>, NodeConfig), StartError> {
+    let mut sockets = Vec::with_capacity(config.kafka.listeners.len());
+    for listener in &config.kafka.listeners {
+        if config.kafka.is_open(listener) {
+            tracing::warn!(node = %config.node_id, %listener,
+                "clients of Kafka's protocol from other machines are served without being asked who they are");
+        }
     }
-    TcpListener::bind(address).map(Some).map_err(|error| StartError::Kafka { address, error })
+    for listener in &mut config.kafka.listeners {
+        let address = listener.address;
+        let failed = |error| StartError::Kafka { address, error };
+        let socket = TcpListener::bind(address).map_err(failed)?;
+        let port = socket.local_addr().map_err(failed)?.port();
+        if listener.advertised.port == 0 {
+            listener.advertised.port = port;
+        }
+        sockets.push(socket);
+    }
+    Ok((sockets, config))
+}
+
+/// Where each listener is, by its name.
+fn addresses(config: &NodeConfig, sockets: &[TcpListener]) -> Vec<(String, SocketAddr)> {
+    let each = config.kafka.listeners.iter().zip(sockets);
+    each.filter_map(|(listener, socket)| Some((listener.name.clone(), socket.local_addr().ok()?))).collect()
 }
 
 fn control(

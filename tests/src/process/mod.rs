@@ -27,6 +27,10 @@ pub use self::network::{Network, OUTSIDE};
 pub use self::small_disk::SmallDisk;
 use crate::{Outcome, until};
 
+/// Further ports of a node, beyond those of the first nodes.
+const EXTRA_FROM: u32 = 100;
+const EXTRA_COUNT: u32 = 4;
+
 /// Lines of each node's log that are shown when a test fails.
 const SHOWN_LINES: usize = 60;
 
@@ -132,7 +136,7 @@ impl ProcessCluster {
                 files.key,
             );
             for (name, value) in settings {
-                writeln!(text, "{name} = {value:?}")?;
+                writeln!(text, "{name} = {:?}", cluster.for_node(id, value))?;
             }
             fs::write(cluster.config_file(id), text)?;
         }
@@ -290,6 +294,19 @@ impl ProcessCluster {
     #[must_use]
     pub fn kafka(&self, id: u32) -> SocketAddr {
         self.quic(id)
+    }
+
+    /// Further addresses of a node, from 0: what `{extra0}` to `{extra3}` in a setting's value stand for.
+    #[must_use]
+    pub fn extra(&self, id: u32, number: u32) -> SocketAddr {
+        self.port(id, EXTRA_FROM + EXTRA_COUNT * id + number)
+    }
+
+    fn for_node(&self, id: u32, value: &str) -> String {
+        let place = |value: String, number: u32| {
+            value.replace(&format!("{{extra{number}}}"), &self.extra(id, number).to_string())
+        };
+        (0..EXTRA_COUNT).fold(value.replace("{node}", &id.to_string()), place)
     }
 
     /// Where a node serves metrics and health.

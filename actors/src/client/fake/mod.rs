@@ -6,6 +6,7 @@
 mod groups;
 mod handlers;
 mod quorum;
+mod users;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};

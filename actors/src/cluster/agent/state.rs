@@ -9,7 +9,9 @@ use ractor::ActorRef;
 use tokio::time::Instant;
 
 use super::{AgentMessage, AgentParts, Latest, NodeHealth, flatten};
+use crate::cluster::front::ClusterFront;
 use crate::cluster::lease::Lease;
+use crate::cluster::message::access::RegisterListeners;
 use crate::cluster::message::nodes::{HeartbeatAnswer, NodeHeartbeat, NodeStanding, RegisterNode};
 use crate::cluster::peers::Peers;
 use crate::error::{ErrorCode, Refusal};
@@ -132,12 +134,25 @@ impl<P: Peers> State<P> {
                 self.parts.peers.found_at(node, &known.address);
             }
         }
+        self.tell_listeners_if_missing(&image);
         let Some(known) = image.nodes().get(self.parts.identity.node) else { return };
         let waits = matches!(known.state, NodeState::Starting | NodeState::Fenced);
         let mine = known.incarnation == self.parts.identity.incarnation;
         if mine && waits && self.shown < known.registered_version {
             self.shown = image.version();
             self.beat(myself);
+        }
+    }
+
+    /// A cluster whose last node was upgraded only now takes what this node could not tell before.
+    fn tell_listeners_if_missing(&mut self, image: &Image) {
+        let identity = &self.parts.identity;
+        let understands = image.nodes().iter().all(|(_, known)| known.feature_level >= Features::ACCESS);
+        let is_told = identity.listeners.is_empty() || image.listeners().of_node(identity.node).is_some();
+        let is_registered =
+            image.nodes().get(identity.node).is_some_and(|known| known.incarnation == identity.incarnation);
+        if understands && is_registered && !is_told && self.registration == Registration::Done {
+            self.registration = Registration::Needed;
         }
     }
 
@@ -184,6 +199,7 @@ impl<P: Peers> State<P> {
         }
         self.registration = Registration::Asked;
         let identity = self.parts.identity.clone();
+        let listeners = identity.listeners;
         let register = RegisterNode {
             node: identity.node,
             incarnation: identity.incarnation,
@@ -194,7 +210,12 @@ impl<P: Peers> State<P> {
         };
         let (front, myself) = (self.parts.front.clone(), myself.clone());
         tokio::spawn(async move {
-            let result = front.ask_controller(register, now + REGISTER_WITHIN).await;
+            let deadline = now + REGISTER_WITHIN;
+            let result = if listeners.is_empty() {
+                front.ask_controller(register, deadline).await
+            } else {
+                register_both(&front, RegisterListeners { register, listeners }, deadline).await
+            };
             // An agent that has stopped needs no answer.
             drop(myself.send_message(AgentMessage::Registered(result)));
         });
@@ -240,6 +261,22 @@ impl<P: Peers> State<P> {
                 self.registration = Registration::Needed;
             }
         }
+    }
+}
+
+/// Registers with listeners; without, where a controller does not know that message yet.
+async fn register_both<P: Peers>(
+    front: &ClusterFront<P>,
+    both: RegisterListeners,
+    deadline: Instant,
+) -> Result<(), Refusal> {
+    let register = both.register.clone();
+    match front.ask_controller(both, deadline).await {
+        // It never answers what it does not know.
+        Err(refusal) if refusal.code == ErrorCode::RequestTimedOut => {
+            front.ask_controller(register, deadline + REGISTER_WITHIN).await
+        }
+        answer => answer,
     }
 }
 

@@ -6,6 +6,7 @@ use millstream_transport::message::Message;
 use millstream_transport::peer::{Answering, Fault, FaultCode, Handlers};
 
 use super::ClusterFront;
+use crate::cluster::message::access::{AlterScram, DescribeUsers, RegisterListeners};
 use crate::cluster::message::nodes::{
     AlterInSync, ClientRequest, HandOver, NodeHeartbeat, RegisterNode, ReportDoubts, Resign,
 };
@@ -17,7 +18,8 @@ use crate::cluster::request::{Reply, ToController};
 use crate::ids::NodeId;
 
 impl<P: Peers> ClusterFront<P> {
-    /// Handlers of the kinds 200 to 206 for clients and nodes, and of 250 to 256 for nodes: a node speaks for itself only.
+    /// Handlers of the kinds 200 to 206, 240 and 241 for clients and nodes, and of 250 to 256 and 275 for nodes: a node
+    /// speaks for itself only.
     #[must_use]
     pub fn handlers(&self) -> Handlers {
         let handlers = Handlers::new();
@@ -37,6 +39,11 @@ impl<P: Peers> ClusterFront<P> {
             self.on(handlers, |front, _: InitProducerId| async move { front.init_producer_id().await });
         let handlers = self
             .on(handlers, |front, request: ElectReplica| async move { front.elect_replica(request).await });
+        let handlers = self.on(handlers, |front, request: AlterScram| async move {
+            front.alter_scram(request.changes).await
+        });
+        let handlers = self.on(handlers, |front, _: DescribeUsers| async move { Ok(front.describe_users()) });
+        let handlers = self.pass(handlers, |message: &RegisterListeners| Some(message.register.node));
         let handlers = self.pass(handlers, |message: &RegisterNode| Some(message.node));
         let handlers = self.pass(handlers, |message: &NodeHeartbeat| Some(message.node));
         let handlers = self.pass(handlers, |message: &AlterInSync| Some(message.node));

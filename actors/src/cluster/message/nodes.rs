@@ -7,6 +7,7 @@ use millstream_transport::message::{Answer, Message};
 use serde::{Deserialize, Serialize};
 
 use super::{AlterTopicConfig, CreatePartitions, CreateTopic, DeleteTopic, ElectReplica, ElectionKind};
+use crate::access::{Acl, AclFilter, ScramChange};
 use crate::error::Refusal;
 use crate::ids::{DirectoryId, Incarnation, LeaderEpoch, NodeId, PartitionId, ProducerId, TopicId};
 use crate::image::{InSyncChange, ReportedDoubt};
@@ -169,6 +170,12 @@ pub enum ClientRequest {
     ElectReplica(ElectReplica),
     /// Elections of this kind for these partitions.
     ElectLeaders(Vec<PartitionId>, ElectionKind),
+    /// Changes of SCRAM credentials.
+    AlterScram(Vec<ScramChange>),
+    /// Entries to be added to access control lists.
+    CreateAcls(Vec<Acl>),
+    /// Entries to be removed from access control lists.
+    DeleteAcls(Vec<AclFilter>),
 }
 
 /// What became of a [`ClientRequest`].
@@ -187,6 +194,10 @@ pub enum ClientAnswer {
     },
     /// What became of each election asked for.
     Elected(Vec<(PartitionId, Result<(), Refusal>)>),
+    /// What became of each part of the request, in order.
+    Each(Vec<Result<(), Refusal>>),
+    /// The entries removed, for each filter in order.
+    DeletedAcls(Vec<Vec<Acl>>),
 }
 
 impl Message for ClientRequest {

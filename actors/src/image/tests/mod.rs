@@ -1,3 +1,4 @@
+mod access;
 mod applied;
 mod deltas;
 pub(crate) mod fixture;

@@ -85,7 +85,7 @@ fn the_bytes_of_outcomes_of_version_1_stay() {
 #[test]
 fn a_later_version_is_told_apart_from_garbage() {
     let mut bytes = everything().encode();
-    *bytes.first_mut().unwrap() = 2;
+    *bytes.first_mut().unwrap() = 3;
     let error = Image::decode(&bytes).unwrap_err();
     assert!(error.to_string().contains("upgrade"), "{error}");
     assert!(matches!(Image::decode(&[1, 2, 3]), Err(ImageError::Malformed { .. })));

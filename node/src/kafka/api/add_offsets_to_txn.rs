@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use millstream_actors::access::{Operation, ResourceType};
 use millstream_actors::error::{ErrorCode, Refusal};
 use millstream_actors::group::following::OFFSETS_TOPIC;
 use millstream_actors::ids::ProducerId;
@@ -29,7 +30,11 @@ pub(in super::super) fn serve(service: &Arc<Service>, call: Call) {
         )
     };
     let partition = service.groups.partition_holding(&request.group_id).ok_or_else(unknown);
-    let adding = partition.map(|index| {
+    let rights = call.rights();
+    let allowed = rights
+        .demand(Operation::Write, ResourceType::TransactionalId, &request.transactional_id)
+        .and_then(|()| rights.demand(Operation::Read, ResourceType::Group, &request.group_id));
+    let adding = allowed.and(partition).map(|index| {
         let partitions = vec![(Arc::from(OFFSETS_TOPIC), index)];
         service.transactions.add(&request.transactional_id, producer, partitions, ADDS_ITSELF)
     });

@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use millstream_actors::access::{Operation, ResourceType};
 use millstream_actors::error::{ErrorCode, Refusal};
 use millstream_actors::ids::ProducerId;
 use millstream_actors::transaction::state::{ProducerEpoch, TopicPartition};
@@ -16,6 +17,7 @@ use millstream_transport::kafka::messages::add_partitions_to_txn::response::{
 use super::super::call::Call;
 use super::super::error::{NONE, number, of_transactions};
 use super::super::service::Service;
+use crate::security::authorize::Rights;
 
 /// The first version of brokers.
 const BATCHED_FROM: i16 = 4;
@@ -35,12 +37,19 @@ struct Asked {
 pub(in super::super) fn serve(service: &Arc<Service>, call: Call) {
     let body = call.body();
     let Some((request, call)) = call.read::<AddPartitionsToTxnRequest<'_>>(&body) else { return };
+    // In these versions brokers ask it.
+    if call.version >= BATCHED_FROM
+        && let Err(refusal) = call.rights().demand_of_cluster(Operation::ClusterAction)
+    {
+        let error_code = number(refusal.code);
+        return call.answer(&AddPartitionsToTxnResponse { error_code, ..Default::default() });
+    }
     let asked = if call.version >= BATCHED_FROM { batched(&request) } else { vec![single(&request)] };
     let service = Arc::clone(service);
     actix_rt::spawn(async move {
         let mut results = Vec::with_capacity(asked.len());
         for asked in asked {
-            let topics = carry_out(&service, &asked, call.version).await;
+            let topics = carry_out((&service, call.rights()), &asked, call.version).await;
             results.push(ResultsByTransaction {
                 transactional_id: asked.id.into(),
                 topic_results: topics.into(),
@@ -86,7 +95,7 @@ fn topics(topics: &Array<'_, AddPartitionsToTxnTopic<'_>>) -> Vec<(String, Vec<i
 
 /// All partitions are added, or none: where one is not known, the others are told that nothing was tried.
 async fn carry_out(
-    service: &Service,
+    (service, rights): (&Service, &Rights),
     asked: &Asked,
     version: i16,
 ) -> Vec<AddPartitionsToTxnTopicResult<'static>> {
@@ -99,7 +108,20 @@ async fn carry_out(
     let partitions: Vec<TopicPartition> =
         each.map(|(name, index)| (Arc::from(name.as_str()), index)).collect();
     let unknown = partitions.iter().any(|(name, index)| !is_known(name, *index));
-    let result = if asked.verify_only {
+    let is_of_brokers = version >= BATCHED_FROM;
+    let may_write = |name: &str| is_of_brokers || rights.may(Operation::Write, ResourceType::Topic, name);
+    let denied = partitions.iter().any(|(name, _)| !may_write(name));
+    let transacts = || match is_of_brokers {
+        true => Ok(()),
+        false => rights.demand(Operation::Write, ResourceType::TransactionalId, &asked.id),
+    };
+    let allowed = transacts();
+    let is_allowed = allowed.is_ok();
+    let result = if let Err(refusal) = allowed {
+        Err(refusal)
+    } else if denied {
+        Err(Refusal::new(ErrorCode::TopicAuthorizationFailed, "a topic of the request may not be written"))
+    } else if asked.verify_only {
         service.transactions.verify(&asked.id, asked.producer, partitions).await
     } else if unknown {
         Err(Refusal::new(ErrorCode::UnknownTopicOrPartition, "a partition of the request is not known"))
@@ -108,8 +130,13 @@ async fn carry_out(
     };
     let code = |name: &str, index: i32| match &result {
         Ok(()) => NONE,
-        Err(_) if unknown && !is_known(name, index) => number(ErrorCode::UnknownTopicOrPartition),
-        Err(_) if unknown => millstream_transport::kafka::ErrorCode::OperationNotAttempted.code(),
+        Err(_) if is_allowed && denied && !may_write(name) => number(ErrorCode::TopicAuthorizationFailed),
+        Err(_) if is_allowed && unknown && !is_known(name, index) => {
+            number(ErrorCode::UnknownTopicOrPartition)
+        }
+        Err(_) if is_allowed && (unknown || denied) => {
+            millstream_transport::kafka::ErrorCode::OperationNotAttempted.code()
+        }
         Err(refusal) => of_transactions(refusal.code, version >= TELLS_FENCED),
     };
     let topics = asked.topics.iter().map(|(name, indexes)| AddPartitionsToTxnTopicResult {

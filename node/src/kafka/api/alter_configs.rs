@@ -14,6 +14,7 @@ use super::super::call::Call;
 use super::super::configs::{Changes, Wish, alter_each, topic_to_alter};
 use super::super::error::number_of;
 use super::super::service::Service;
+use crate::security::authorize::Rights;
 
 pub(in super::super) fn serve(service: &Arc<Service>, call: Call) {
     let body = call.body();
@@ -23,7 +24,7 @@ pub(in super::super) fn serve(service: &Arc<Service>, call: Call) {
         .resources
         .iter()
         .map(|resource| {
-            let wish = wish(&image, &resource);
+            let wish = wish((&image, call.rights()), &resource);
             (resource.resource_type, resource.resource_name.into_owned(), wish)
         })
         .collect();
@@ -41,8 +42,8 @@ pub(in super::super) fn serve(service: &Arc<Service>, call: Call) {
 }
 
 /// What is not named goes back to its default.
-fn wish(image: &Image, resource: &Resource<'_>) -> Result<Changes, Refusal> {
-    let topic = topic_to_alter(image, resource.resource_type, &resource.resource_name)?;
+fn wish(of: (&Image, &Rights), resource: &Resource<'_>) -> Result<Changes, Refusal> {
+    let topic = topic_to_alter(of, resource.resource_type, &resource.resource_name)?;
     let mut changes: Changes = topic.overrides.keys().map(|name| (name.clone(), None)).collect();
     for config in &resource.configs {
         changes.insert(config.name.to_string(), config.value.map(Into::into));

@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use millstream_actors::access::Operation;
 use millstream_actors::image::Image;
 use millstream_transport::kafka::ErrorCode;
 use millstream_transport::kafka::messages::alter_replica_log_dirs::AlterReplicaLogDirsRequest;
@@ -17,12 +18,15 @@ pub(in super::super) fn serve(service: &Arc<Service>, call: Call) {
     let body = call.body();
     let Some((request, call)) = call.read::<AlterReplicaLogDirsRequest<'_>>(&body) else { return };
     let image = service.image();
+    let may = call.rights().may_with_cluster(Operation::Alter);
     let mut results = Vec::new();
     for dir in &request.dirs {
         let is_ours = Path::new(&*dir.path) == service.directory.path();
         for wanted in &dir.topics {
             let partitions = wanted.partitions.iter().map(|index| {
-                let error = if is_ours {
+                let error = if !may {
+                    ErrorCode::ClusterAuthorizationFailed
+                } else if is_ours {
                     at_home(service, &image, &wanted.name, index)
                 } else {
                     ErrorCode::LogDirNotFound

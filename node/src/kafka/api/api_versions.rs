@@ -13,7 +13,7 @@ use super::super::service::Service;
 use super::super::table::TABLE;
 
 /// The version in which a client is answered that asks in one not known here (KIP-511).
-const UNDERSTOOD_BY_ALL: i16 = 0;
+pub(in super::super) const UNDERSTOOD_BY_ALL: i16 = 0;
 
 /// What brokers of Kafka 4.0 tell of their features, as far as it is served here: name, least version, greatest version,
 /// which is the one in force. By name.
@@ -33,29 +33,42 @@ const ZERO_FROM: i16 = 4;
 pub(in super::super) fn serve(service: &Arc<Service>, call: Call) {
     let body = call.body();
     let Some((request, call)) = call.read::<ApiVersionsRequest<'_>>(&body) else { return };
+    let response = response(service, call.version, &request);
+    call.answer(&response);
+}
+
+/// What is told in a version that is served.
+pub(in super::super) fn response(
+    service: &Service,
+    version: i16,
+    request: &ApiVersionsRequest<'_>,
+) -> ApiVersionsResponse<'static> {
     let named = |text: &str| text.is_empty() || is_name(text);
     // From version 3 on a client says what it is, in a form that can stand in a metric's label (KIP-511).
     let wrong = !named(&request.client_software_name) || !named(&request.client_software_version);
     let error = if wrong { ErrorCode::InvalidRequest.code() } else { 0 };
-    let version = call.version;
-    call.answer(&ApiVersionsResponse {
+    ApiVersionsResponse {
         error_code: error,
         api_keys: TABLE.iter().map(offered).collect(),
         supported_features: supported(version).into(),
         finalized_features_epoch: i64::try_from(service.image().version()).unwrap_or(i64::MAX),
         finalized_features: finalized().into(),
         ..Default::default()
-    });
+    }
 }
 
 /// Answers a request of a version that is not known: with the versions that are.
 pub(in super::super) fn refuse(call: Call) {
-    let response = ApiVersionsResponse {
+    call.answer_in(UNDERSTOOD_BY_ALL, &refusal());
+}
+
+/// What is told, in [`UNDERSTOOD_BY_ALL`], to a client that asks in a version that is not known.
+pub(in super::super) fn refusal() -> ApiVersionsResponse<'static> {
+    ApiVersionsResponse {
         error_code: ErrorCode::UnsupportedVersion.code(),
         api_keys: TABLE.iter().map(offered).collect(),
         ..Default::default()
-    };
-    call.answer_in(UNDERSTOOD_BY_ALL, &response);
+    }
 }
 
 fn offered(entry: &super::super::table::Entry) -> ApiKey {

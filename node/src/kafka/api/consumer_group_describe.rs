@@ -3,7 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use millstream_actors::error::Refusal;
+use millstream_actors::access::{Operation, ResourceType};
+use millstream_actors::error::{ErrorCode, Refusal};
 use millstream_actors::group::front::Described;
 use millstream_actors::group::message::MemberDescription;
 use millstream_actors::ids::{PartitionId, TopicId};
@@ -18,6 +19,7 @@ use super::super::call::Call;
 use super::super::error::of_groups;
 use super::super::service::Service;
 use super::list_groups::state_name;
+use crate::security::authorize::{OPERATIONS_NOT_ASKED, Rights};
 
 /// The types of members, told from version 1.
 const CLASSIC: i8 = 0;
@@ -27,15 +29,42 @@ pub(in super::super) fn serve(service: &Arc<Service>, call: Call) {
     let body = call.body();
     let Some((request, call)) = call.read::<ConsumerGroupDescribeRequest<'_>>(&body) else { return };
     let groups: BTreeSet<String> = request.group_ids.iter().map(Into::into).collect();
-    let service = Arc::clone(service);
+    let (service, includes) = (Arc::clone(service), request.include_authorized_operations);
     actix_rt::spawn(async move {
         let mut described = Vec::with_capacity(groups.len());
         for group in groups {
-            let answer = service.groups.describe(&group).await;
-            described.push(told(&service.image(), group, answer));
+            let rights = call.rights();
+            let answer = match rights.demand(Operation::Describe, ResourceType::Group, &group) {
+                Ok(()) => service.groups.describe(&group).await,
+                Err(refusal) => Err(refusal),
+            };
+            let answer = answer.and_then(|described| see_topics(&service.image(), rights, described));
+            let is_told = includes && answer.is_ok();
+            let operations =
+                if is_told { rights.operations(ResourceType::Group, &group) } else { OPERATIONS_NOT_ASKED };
+            described
+                .push(Group { authorized_operations: operations, ..told(&service.image(), group, answer) });
         }
         call.answer(&ConsumerGroupDescribeResponse { groups: described.into(), ..Default::default() });
     });
+}
+
+/// A group whose members read a topic is shown to those only who may describe that.
+fn see_topics(image: &Image, rights: &Rights, described: Described) -> Result<Described, Refusal> {
+    if !rights.are_asked() {
+        return Ok(described);
+    }
+    let group = &described.group;
+    let known = group.members.iter().flat_map(|(_, member)| member.assigned.iter().chain(&member.target));
+    let known = known.filter_map(|partition| image.topics().get(partition.topic));
+    let mut names: BTreeSet<String> = known.map(|topic| topic.name.to_string()).collect();
+    names.extend(group.members.iter().flat_map(|(_, member)| member.topics.iter().cloned()));
+    let may = |name: &String| rights.may(Operation::Describe, ResourceType::Topic, name);
+    if names.iter().all(may) {
+        return Ok(described);
+    }
+    let text = "members of the group read topics that the sender may not describe";
+    Err(Refusal::new(ErrorCode::TopicAuthorizationFailed, text))
 }
 
 fn told(image: &Image, id: String, answer: Result<Described, Refusal>) -> Group<'static> {

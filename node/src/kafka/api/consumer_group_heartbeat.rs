@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use millstream_actors::access::{Operation, ResourceType};
 use millstream_actors::error::Refusal;
 use millstream_actors::group::message::{GroupHeartbeat, GroupHeartbeatAnswer};
 use millstream_actors::ids::{PartitionId, TopicId};
@@ -29,6 +30,15 @@ pub(in super::super) fn serve(service: &Arc<Service>, call: Call) {
     } else {
         request.member_id.into_owned()
     };
+    let rights = call.rights();
+    let topics = request.subscribed_topic_names.as_ref();
+    let allowed = rights.demand(Operation::Read, ResourceType::Group, &request.group_id).and_then(|()| {
+        let mut topics = topics.into_iter().flat_map(|topics| topics.iter());
+        topics.try_for_each(|topic| rights.demand(Operation::Describe, ResourceType::Topic, &topic))
+    });
+    if let Err(refusal) = allowed {
+        return respond(call, member, Err(refusal));
+    }
     let heartbeat = GroupHeartbeat {
         group: request.group_id.into_owned(),
         member: member.clone(),

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use millstream_actors::access::{Operation, ResourceType};
 use millstream_actors::cluster::message::CreatePartitions;
 use millstream_actors::error::{ErrorCode, Refusal};
 use millstream_actors::image::{Image, Topic};
@@ -27,7 +28,8 @@ pub(in super::super) fn serve(service: &Arc<Service>, call: Call) {
         let mut results = Vec::with_capacity(wishes.len());
         for (wish, is_placed) in wishes {
             let name = wish.name.clone();
-            let done = match validate(&service.image(), &wish, is_placed) {
+            let allowed = call.rights().demand(Operation::Alter, ResourceType::Topic, &name);
+            let done = match allowed.and_then(|()| validate(&service.image(), &wish, is_placed)) {
                 Ok(()) if !validate_only => service.cluster.create_partitions(wish).await,
                 validated => validated,
             };

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use millstream_actors::access::{Operation, ResourceType};
 use millstream_actors::cluster::message::CreateTopic;
 use millstream_actors::error::{ErrorCode, Refusal};
 use millstream_actors::image::{self, Image};
@@ -16,6 +17,7 @@ use super::super::call::Call;
 use super::super::configs::{OF_TOPIC, invalid_setting};
 use super::super::error::{NONE, number};
 use super::super::service::Service;
+use crate::security::authorize::Rights;
 
 /// The number that leaves the choice to the cluster.
 const DEFAULT: i32 = -1;
@@ -29,7 +31,10 @@ pub(in super::super) fn serve(service: &Arc<Service>, call: Call) {
     let wishes: Vec<(String, Result<CreateTopic, Refusal>)> = request
         .topics
         .iter()
-        .map(|topic| (topic.name.clone().into_owned(), wish(service, &topic, &twice)))
+        .map(|topic| {
+            let allowed = may_create(call.rights(), &topic.name);
+            (topic.name.clone().into_owned(), allowed.and_then(|()| wish(service, &topic, &twice)))
+        })
         .collect();
     let (service, validate_only) = (Arc::clone(service), request.validate_only);
     actix_rt::spawn(async move {
@@ -40,10 +45,17 @@ pub(in super::super) fn serve(service: &Arc<Service>, call: Call) {
                 Ok(wish) => service.cluster.create_topic(wish).await.map(|id| id.0),
                 Err(refusal) => Err(refusal),
             };
-            topics.push(told(&service.image(), name, made));
+            topics.push(told((&service.image(), call.rights()), name, made));
         }
         call.answer(&CreateTopicsResponse { topics: topics.into(), ..Default::default() });
     });
+}
+
+fn may_create(rights: &Rights, name: &str) -> Result<(), Refusal> {
+    if rights.may_with_cluster(Operation::Create) {
+        return Ok(());
+    }
+    rights.demand(Operation::Create, ResourceType::Topic, name)
 }
 
 fn wish(service: &Service, topic: &Wanted<'_>, twice: &BTreeSet<String>) -> Result<CreateTopic, Refusal> {
@@ -90,12 +102,29 @@ fn validate(image: &Image, wish: &CreateTopic) -> Result<uuid::Uuid, Refusal> {
     Ok(uuid::Uuid::nil())
 }
 
-fn told(image: &Image, name: String, made: Result<uuid::Uuid, Refusal>) -> Topic<'static> {
+fn told(
+    (image, rights): (&Image, &Rights),
+    name: String,
+    made: Result<uuid::Uuid, Refusal>,
+) -> Topic<'static> {
     match made {
         Ok(id) => {
             let known = image.topics().named(&name);
             let partitions = known.map(|topic| topic.partitions.len());
             let replicas = known.and_then(|topic| topic.partitions.first()).map(|first| first.replicas.len());
+            let is_shown = rights.may(Operation::DescribeConfigs, ResourceType::Topic, &name);
+            let denied = number(ErrorCode::TopicAuthorizationFailed);
+            if !is_shown {
+                return Topic {
+                    name: name.into(),
+                    topic_id: Uuid(id.into_bytes()),
+                    topic_config_error_code: denied,
+                    num_partitions: DEFAULT,
+                    replication_factor: -1,
+                    configs: None,
+                    ..Default::default()
+                };
+            }
             Topic {
                 name: name.into(),
                 topic_id: Uuid(id.into_bytes()),

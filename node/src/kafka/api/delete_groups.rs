@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use millstream_actors::access::{Operation, ResourceType};
 use millstream_actors::group::message::DeleteGroup;
 use millstream_transport::kafka::messages::delete_groups::DeleteGroupsRequest;
 use millstream_transport::kafka::messages::delete_groups::response::{
@@ -22,7 +23,10 @@ pub(in super::super) fn serve(service: &Arc<Service>, call: Call) {
         let mut results = Vec::with_capacity(groups.len());
         for group in groups {
             let deleting = DeleteGroup { group: group.clone() };
-            let done = service.groups.handle(&call.peer.to_string(), deleting).await;
+            let done = match call.rights().demand(Operation::Delete, ResourceType::Group, &group) {
+                Ok(()) => service.groups.handle(&call.peer.to_string(), deleting).await,
+                Err(refusal) => Err(refusal),
+            };
             results.push(DeletableGroupResult {
                 group_id: group.into(),
                 error_code: of_groups_outcome(&done),

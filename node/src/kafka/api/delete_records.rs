@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use millstream_actors::access::{Operation, ResourceType};
 use millstream_actors::error::ErrorCode;
 use millstream_actors::ids::Offset;
 use millstream_actors::partition::message::{DeleteRecords, DeleteRecordsAnswer};
@@ -33,10 +34,11 @@ pub(in super::super) fn serve(service: &Arc<Service>, call: Call) {
     let mut parts = Vec::new();
     let asked = request.topics.iter().map(|wanted| {
         let found = topic(&image, &wanted.name, uuid::Uuid::nil());
+        let allowed = call.rights().demand(Operation::Delete, ResourceType::Topic, &wanted.name);
         let partitions = wanted.partitions.iter().map(|asked| {
             let index = asked.partition_index;
             let before = Some(Offset(asked.offset)).filter(|offset| offset.0 != HIGH_WATERMARK);
-            let place = partition(found, false, index).map(|partition| {
+            let place = allowed.clone().and_then(|()| partition(found, false, index)).map(|partition| {
                 parts.push((partition, before));
                 parts.len() - 1
             });

@@ -2,9 +2,11 @@
 
 use std::sync::Arc;
 
+use millstream_actors::access::{Operation, ResourceType};
 use millstream_actors::cluster::message::DeleteTopic;
 use millstream_actors::error::{ErrorCode, Refusal};
 use millstream_actors::ids::TopicId;
+use millstream_actors::image::{Image, Topic};
 use millstream_transport::kafka::Uuid;
 use millstream_transport::kafka::messages::delete_topics::DeleteTopicsRequest;
 use millstream_transport::kafka::messages::delete_topics::response::{
@@ -14,6 +16,7 @@ use millstream_transport::kafka::messages::delete_topics::response::{
 use super::super::call::Call;
 use super::super::error::number_of;
 use super::super::service::Service;
+use crate::security::authorize::Rights;
 
 /// The first version that names topics by id, too.
 const BY_ID_FROM: i16 = 6;
@@ -44,7 +47,7 @@ pub(in super::super) fn serve(service: &Arc<Service>, call: Call) {
     actix_rt::spawn(async move {
         let mut responses = Vec::with_capacity(wanted.len());
         for wanted in wanted {
-            let deleted = delete(&service, &wanted).await;
+            let deleted = delete(&service, call.rights(), &wanted).await;
             let error_code = number_of(&deleted);
             let (name, id) =
                 deleted.as_ref().map_or((wanted.name, wanted.id), |(name, id)| (Some(name.clone()), id.0));
@@ -59,17 +62,27 @@ pub(in super::super) fn serve(service: &Arc<Service>, call: Call) {
     });
 }
 
-async fn delete(service: &Service, wanted: &Wanted) -> Result<(String, TopicId), Refusal> {
+async fn delete(service: &Service, rights: &Rights, wanted: &Wanted) -> Result<(String, TopicId), Refusal> {
     let image = service.image();
+    if let Some(name) = &wanted.name {
+        rights.demand(Operation::Delete, ResourceType::Topic, name)?;
+    }
     let known = match &wanted.name {
         Some(name) => image.topics().named(name).ok_or_else(|| {
             Refusal::new(ErrorCode::UnknownTopicOrPartition, format!("there is no topic {name}"))
         }),
-        None => image.topics().get(TopicId(wanted.id)).ok_or_else(|| {
+        // One that may not be described is not there.
+        None => by_id(&image, rights, TopicId(wanted.id)).ok_or_else(|| {
             Refusal::new(ErrorCode::UnknownTopicId, format!("there is no topic with the id {}", wanted.id))
         }),
     }?;
+    rights.demand(Operation::Delete, ResourceType::Topic, &known.name)?;
     let (name, id) = (known.name.to_string(), known.id);
     service.cluster.delete_topic(DeleteTopic { name: name.clone() }).await?;
     Ok((name, id))
+}
+
+fn by_id<'a>(image: &'a Image, rights: &Rights, id: TopicId) -> Option<&'a Arc<Topic>> {
+    let may = |topic: &&Arc<Topic>| rights.may(Operation::Describe, ResourceType::Topic, &topic.name);
+    image.topics().get(id).filter(may)
 }

@@ -2,12 +2,15 @@
 
 use std::sync::Arc;
 
+use millstream_actors::access::acl::CLUSTER_NAME;
+use millstream_actors::access::{Operation, ResourceType};
 use millstream_transport::kafka::ErrorCode;
 use millstream_transport::kafka::messages::describe_cluster::DescribeClusterRequest;
 use millstream_transport::kafka::messages::describe_cluster::response::{Broker, DescribeClusterResponse};
 
 use super::super::call::Call;
 use super::super::service::{Service, brokers};
+use crate::security::authorize::OPERATIONS_NOT_ASKED;
 
 /// The endpoints of brokers, the only ones there are here.
 const BROKERS: i8 = 1;
@@ -25,7 +28,13 @@ pub(in super::super) fn serve(service: &Arc<Service>, call: Call) {
         });
     }
     let cluster_id = image.cluster().map(|id| id.to_string()).unwrap_or_default();
-    let nodes = brokers(&image).map(|broker| Broker {
+    let rights = call.rights();
+    let operations = request.include_cluster_authorized_operations.then(|| {
+        let may = rights.may_with_cluster(Operation::Describe);
+        if may { rights.operations(ResourceType::Cluster, CLUSTER_NAME) } else { 0 }
+    });
+    let listener = Arc::clone(call.listener());
+    let nodes = brokers(&image, &listener).map(|broker| Broker {
         broker_id: broker.id,
         host: broker.host.into(),
         port: broker.port,
@@ -37,6 +46,7 @@ pub(in super::super) fn serve(service: &Arc<Service>, call: Call) {
         cluster_id: cluster_id.into(),
         controller_id: service.controller_id(&image),
         brokers: nodes.into(),
+        cluster_authorized_operations: operations.unwrap_or(OPERATIONS_NOT_ASKED),
         ..Default::default()
     });
 }

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use millstream_actors::access::{Operation, ResourceType};
 use millstream_actors::error::{ErrorCode, Refusal};
 use millstream_actors::image::Image;
 use millstream_transport::kafka::messages::describe_configs::DescribeConfigsRequest;
@@ -16,6 +17,7 @@ use super::super::configs::{BROKER, OF_TOPIC, TOPIC, unknown_topic};
 use super::super::error::number;
 use super::super::service::Service;
 use crate::config::catalogue;
+use crate::security::authorize::Rights;
 
 /// Further sources of a setting.
 const OF_NODE: i8 = 4;
@@ -37,15 +39,22 @@ pub(in super::super) fn serve(service: &Arc<Service>, call: Call) {
         .resources
         .iter()
         .filter(|resource| seen.insert((resource.resource_type, resource.resource_name.to_string())));
-    let results = once.map(|resource| described(service, &image, &resource));
+    let results = once.map(|resource| described(service, (&image, call.rights()), &resource));
     let response = DescribeConfigsResponse { results: results.collect(), ..Default::default() };
     call.answer(&response);
 }
 
-fn described(service: &Service, image: &Image, resource: &Resource<'_>) -> DescribeConfigsResult<'static> {
+fn described(
+    service: &Service,
+    (image, rights): (&Image, &Rights),
+    resource: &Resource<'_>,
+) -> DescribeConfigsResult<'static> {
+    let name = &*resource.resource_name;
     let found = match resource.resource_type {
-        TOPIC => of_topic(image, &resource.resource_name),
-        BROKER => of_node(service, &resource.resource_name),
+        TOPIC => rights
+            .demand(Operation::DescribeConfigs, ResourceType::Topic, name)
+            .and_then(|()| of_topic(image, name)),
+        BROKER => rights.demand_of_cluster(Operation::DescribeConfigs).and_then(|()| of_node(service, name)),
         other => Err(Refusal::new(
             ErrorCode::InvalidRequest,
             format!("resources of type {other} have no settings here"),

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use millstream_actors::access::{Operation, ResourceType};
 use millstream_actors::error::{ErrorCode, Refusal};
 use millstream_actors::group::classic::ClassicDescription;
 use millstream_transport::kafka::messages::describe_groups::DescribeGroupsRequest;
@@ -13,6 +14,7 @@ use millstream_transport::kafka::messages::describe_groups::response::{
 use super::super::call::Call;
 use super::super::error::of_groups;
 use super::super::service::Service;
+use crate::security::authorize::OPERATIONS_NOT_ASKED;
 
 /// The state of a group that there is not.
 const DEAD: &str = "Dead";
@@ -23,12 +25,21 @@ pub(in super::super) fn serve(service: &Arc<Service>, call: Call) {
     let body = call.body();
     let Some((request, call)) = call.read::<DescribeGroupsRequest<'_>>(&body) else { return };
     let groups: BTreeSet<String> = request.groups.iter().map(Into::into).collect();
-    let service = Arc::clone(service);
+    let (service, includes) = (Arc::clone(service), request.include_authorized_operations);
     actix_rt::spawn(async move {
         let mut described = Vec::with_capacity(groups.len());
         for group in groups {
-            let answer = service.groups.describe_classic(&group).await;
-            described.push(told(group, answer, call.version));
+            let rights = call.rights();
+            let answer = match rights.demand(Operation::Describe, ResourceType::Group, &group) {
+                Ok(()) => service.groups.describe_classic(&group).await,
+                Err(refusal) => Err(refusal),
+            };
+            let operations = if includes && answer.is_ok() {
+                rights.operations(ResourceType::Group, &group)
+            } else {
+                OPERATIONS_NOT_ASKED
+            };
+            described.push(Group { authorized_operations: operations, ..told(group, answer, call.version) });
         }
         call.answer(&DescribeGroupsResponse { groups: described.into(), ..Default::default() });
     });

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use millstream_actors::access::Operation;
 use millstream_actors::error::{ErrorCode, Refusal};
 use millstream_actors::ids::{PartitionId, TopicId};
 use millstream_actors::image::Image;
@@ -16,12 +17,19 @@ use super::super::call::Call;
 use super::super::error::{NONE, number};
 use super::super::service::{Service, topic};
 
+/// The first version with an error of the whole; before, nothing is told.
+const ERROR_FROM: i16 = 3;
+
 /// What is told of space that is not known.
 const UNKNOWN_BYTES: i64 = -1;
 
 pub(in super::super) fn serve(service: &Arc<Service>, call: Call) {
     let body = call.body();
     let Some((request, call)) = call.read::<DescribeLogDirsRequest<'_>>(&body) else { return };
+    if let Err(refusal) = call.rights().demand_of_cluster(Operation::Describe) {
+        let error_code = if call.version >= ERROR_FROM { number(refusal.code) } else { NONE };
+        return call.answer(&DescribeLogDirsResponse { error_code, ..Default::default() });
+    }
     let image = service.image();
     let here = here(service, &image);
     let partitions: BTreeSet<PartitionId> = match &request.topics {

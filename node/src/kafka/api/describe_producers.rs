@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use millstream_actors::access::{Operation, ResourceType};
 use millstream_actors::error::{ErrorCode, Refusal};
 use millstream_actors::ids::PartitionId;
 use millstream_actors::partition::append::ActiveProducer as Known;
@@ -26,8 +27,13 @@ pub(in super::super) fn serve(service: &Arc<Service>, call: Call) {
         let mut topics = Vec::with_capacity(asked.len());
         for (name, indexes) in asked {
             let mut partitions = Vec::with_capacity(indexes.len());
+            let allowed = call.rights().demand(Operation::Read, ResourceType::Topic, &name);
             for index in indexes {
-                partitions.push(described(index, producers(&service, &name, index).await));
+                let found = match &allowed {
+                    Ok(()) => producers(&service, &name, index).await,
+                    Err(refusal) => Err(refusal.clone()),
+                };
+                partitions.push(described(index, found));
             }
             topics.push(Topic { name: name.into(), partitions: partitions.into() });
         }

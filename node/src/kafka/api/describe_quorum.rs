@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use millstream_actors::access::Operation;
 use millstream_actors::cluster::message::voters::{QuorumDescription, QuorumMember};
 use millstream_transport::kafka::messages::describe_quorum::DescribeQuorumRequest;
 use millstream_transport::kafka::messages::describe_quorum::response::{
@@ -28,6 +29,10 @@ const NODES_FROM: i16 = 2;
 pub(in super::super) fn serve(service: &Arc<Service>, call: Call) {
     let body = call.body();
     let Some((request, call)) = call.read::<DescribeQuorumRequest<'_>>(&body) else { return };
+    if let Err(refusal) = call.rights().demand_of_cluster(Operation::Describe) {
+        let error_code = number(refusal.code);
+        return call.answer(&DescribeQuorumResponse { error_code, ..Default::default() });
+    }
     let asked = request.topics.iter().map(|topic| {
         let indexes = topic.partitions.iter().map(|partition| partition.partition_index).collect();
         (topic.topic_name.to_string(), indexes)

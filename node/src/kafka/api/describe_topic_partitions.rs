@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use millstream_actors::access::{Operation, ResourceType};
 use millstream_actors::error::ErrorCode;
 use millstream_actors::image::{Image, Topic as Known};
 use millstream_transport::kafka::Uuid;
@@ -15,6 +16,7 @@ use super::super::call::Call;
 use super::super::error::{NONE, number};
 use super::super::service::{Service, Standing};
 use super::metadata::unknown;
+use crate::security::authorize::Rights;
 
 /// Partitions of one page at most, as Kafka has it by default (`max.request.partition.size.limit`).
 const PAGE_MAX: usize = 2_000;
@@ -35,7 +37,11 @@ pub(in super::super) fn serve(service: &Arc<Service>, call: Call) {
             .answer(&DescribeTopicPartitionsResponse { topics: refused.collect(), ..Default::default() });
     }
     let limit = usize::try_from(request.response_partition_limit).unwrap_or(0).clamp(1, PAGE_MAX);
-    let (topics, next) = page(&image, &names, from.as_ref(), limit);
+    let (mut topics, next) = page((&image, call.rights()), &names, from.as_ref(), limit);
+    for told in topics.iter_mut().filter(|told| told.error_code == NONE) {
+        let name = told.name.as_deref().unwrap_or_default();
+        told.topic_authorized_operations = call.rights().operations(ResourceType::Topic, name);
+    }
     let next_cursor =
         next.map(|(topic, partition_index)| NextCursor { topic_name: topic.into(), partition_index });
     call.answer(&DescribeTopicPartitionsResponse {
@@ -47,18 +53,26 @@ pub(in super::super) fn serve(service: &Arc<Service>, call: Call) {
 
 /// The topics of these names, or all where there is none, from a place on; and where the next page begins.
 fn page<'a>(
-    image: &'a Image,
+    (image, rights): (&'a Image, &Rights),
     names: &BTreeSet<String>,
     from: Option<&Place>,
     limit: usize,
 ) -> (Vec<Topic<'a>>, Option<Place>) {
-    let all = || image.topics().by_name().map(|topic| topic.name.to_string()).collect();
+    let may = |name: &str| rights.may(Operation::Describe, ResourceType::Topic, name);
+    let all = || {
+        let names = image.topics().by_name().map(|topic| topic.name.to_string());
+        names.filter(|name| may(name)).collect()
+    };
     let wanted: BTreeSet<String> = if names.is_empty() { all() } else { names.clone() };
     let begins = from.map_or("", |(topic, _)| topic.as_str());
     let (mut topics, mut left) = (Vec::new(), limit);
     for name in wanted.into_iter().filter(|name| name.as_str() >= begins) {
         if left == 0 {
             return (topics, Some((name, 0)));
+        }
+        if !may(&name) {
+            topics.push(failed(name, ErrorCode::TopicAuthorizationFailed));
+            continue;
         }
         let Some(known) = image.topics().named(&name) else {
             topics.push(failed(name.clone(), unknown(&name)));

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use millstream_actors::access::{Operation, ResourceType};
 use millstream_actors::transaction::state::Transaction;
 use millstream_transport::kafka::messages::describe_transactions::DescribeTransactionsRequest;
 use millstream_transport::kafka::messages::describe_transactions::response::{
@@ -12,6 +13,7 @@ use millstream_transport::kafka::messages::describe_transactions::response::{
 use super::super::call::Call;
 use super::super::error::{NONE, of_transactions};
 use super::super::service::Service;
+use crate::security::authorize::Rights;
 
 /// The time of a transaction that has not begun.
 const NO_TIME: i64 = -1;
@@ -24,8 +26,13 @@ pub(in super::super) fn serve(service: &Arc<Service>, call: Call) {
     actix_rt::spawn(async move {
         let mut states = Vec::with_capacity(ids.len());
         for id in ids {
-            states.push(match service.transactions.describe(&id).await {
-                Ok(transaction) => described(id, &transaction),
+            let rights = call.rights();
+            let found = match rights.demand(Operation::Describe, ResourceType::TransactionalId, &id) {
+                Ok(()) => service.transactions.describe(&id).await,
+                Err(refusal) => Err(refusal),
+            };
+            states.push(match found {
+                Ok(transaction) => described(rights, id, &transaction),
                 Err(refusal) => TransactionState {
                     error_code: of_transactions(refusal.code, true),
                     transactional_id: id.into(),
@@ -40,9 +47,10 @@ pub(in super::super) fn serve(service: &Arc<Service>, call: Call) {
     });
 }
 
-fn described(id: String, transaction: &Transaction) -> TransactionState<'static> {
+fn described(rights: &Rights, id: String, transaction: &Transaction) -> TransactionState<'static> {
     let mut topics: BTreeMap<Arc<str>, Vec<i32>> = BTreeMap::new();
-    for (topic, index) in &transaction.partitions {
+    let may = |topic: &str| rights.may(Operation::Describe, ResourceType::Topic, topic);
+    for (topic, index) in transaction.partitions.iter().filter(|(topic, _)| may(topic)) {
         topics.entry(Arc::clone(topic)).or_default().push(*index);
     }
     let topics = topics

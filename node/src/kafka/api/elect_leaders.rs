@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use millstream_actors::access::Operation;
 use millstream_actors::cluster::message::ElectionKind;
 use millstream_actors::error::{ErrorCode, Refusal};
 use millstream_actors::ids::PartitionId;
@@ -42,6 +43,13 @@ pub(in super::super) fn serve(service: &Arc<Service>, call: Call) {
         _ => return fail(call, ErrorCode::InvalidRequest),
     };
     let asked = asked(&service.image(), &request);
+    if let Err(refusal) = call.rights().demand_of_cluster(Operation::Alter) {
+        if call.version >= ERROR_FROM {
+            return fail(call, refusal.code);
+        }
+        let each = asked.partitions.into_iter().map(|id| (id, Err(refusal.clone()))).collect();
+        return respond(&service.image(), call, asked.results, each, asked.is_all);
+    }
     let service = Arc::clone(service);
     actix_rt::spawn(async move {
         let Asked { partitions, results, is_all } = asked;

@@ -2,13 +2,14 @@
 
 use std::sync::Arc;
 
+use millstream_actors::access::{Operation, ResourceType};
 use millstream_actors::ids::ProducerId;
 use millstream_actors::transaction::state::{BUMPS_WITH_EVERY_END, Ending, ProducerEpoch};
 use millstream_transport::kafka::messages::end_txn::EndTxnRequest;
 use millstream_transport::kafka::messages::end_txn::response::EndTxnResponse;
 
 use super::super::call::Call;
-use super::super::error::{NONE, of_transactions};
+use super::super::error::{NONE, number, of_transactions};
 use super::super::service::Service;
 
 /// The first version whose clients know that they are fenced.
@@ -24,7 +25,12 @@ pub(in super::super) fn serve(service: &Arc<Service>, call: Call) {
         commits: request.committed,
         client_version: if call.version >= BUMPS_FROM { BUMPS_WITH_EVERY_END } else { 0 },
     };
-    let ended = service.transactions.end(&request.transactional_id, ending);
+    let id = &request.transactional_id;
+    if let Err(refusal) = call.rights().demand(Operation::Write, ResourceType::TransactionalId, id) {
+        let error_code = number(refusal.code);
+        return call.answer(&EndTxnResponse { error_code, ..Default::default() });
+    }
+    let ended = service.transactions.end(id, ending);
     actix_rt::spawn(async move {
         let response = match ended.await {
             Ok(producer) => EndTxnResponse {

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use millstream_actors::access::{Operation, ResourceType};
 use millstream_actors::error::{ErrorCode, Refusal};
 use millstream_actors::ids::{LeaderEpoch, NodeId, Offset, TopicId};
 use millstream_actors::image::{Image, Topic};
@@ -17,6 +18,7 @@ use super::super::call::Call;
 use super::super::error::{NONE, of_records};
 use super::super::fetch_session::{Ask, Context, Key, TopicKey, Wanted};
 use super::super::service::{Service, broker_of, leader_elsewhere, partition, topic};
+use crate::security::authorize::Rights;
 
 /// The most that one answer holds, whatever is asked for: `fetch.max.bytes` as Kafka's brokers have it by default.
 const BYTES_MAX: u32 = 55 << 20;
@@ -35,7 +37,7 @@ pub(in super::super) fn serve(service: &Arc<Service>, call: Call) {
         Err(error) => return refuse(call, error),
     };
     let committed_only = request.isolation_level == READ_COMMITTED;
-    let (places, parts) = split(&service.image(), &context.parts, committed_only);
+    let (places, parts) = split((&service.image(), call.rights()), &context.parts, committed_only);
     // What is wrong is told at once.
     let is_prompt = places.iter().any(Result::is_err);
     let positive = |number: i32| u32::try_from(number).unwrap_or(0);
@@ -95,7 +97,7 @@ fn find<'a>(image: &'a Image, key: &TopicKey) -> Option<&'a Arc<Topic>> {
 
 /// The parts to be read, and for each partition wanted the place of its part, or what is wrong.
 fn split(
-    image: &Image,
+    (image, rights): (&Image, &Rights),
     wanted: &[(Key, Wanted)],
     stable_only: bool,
 ) -> (Vec<Result<usize, Refusal>>, Vec<FetchPart>) {
@@ -103,7 +105,14 @@ fn split(
     let epoch = |number: i32| Some(number).filter(|epoch| *epoch >= 0).map(LeaderEpoch);
     let places = wanted.iter().map(|(key, wanted)| {
         let by_id = matches!(key.topic, TopicKey::Id(_));
-        let partition = partition(find(image, &key.topic), by_id, key.index)?;
+        let found = find(image, &key.topic);
+        let name = match (&key.topic, found) {
+            (TopicKey::Name(name), _) => Some(&**name),
+            (TopicKey::Id(_), found) => found.map(|topic| &*topic.name),
+        };
+        // What has an id that is not known has no name that it could be allowed by.
+        name.map_or(Ok(()), |name| rights.demand(Operation::Read, ResourceType::Topic, name))?;
+        let partition = partition(found, by_id, key.index)?;
         parts.push(FetchPart {
             partition,
             leader_epoch: epoch(wanted.leader_epoch),
@@ -144,7 +153,9 @@ fn respond(
     });
     let read = read.collect();
     let told = service.fetch_sessions.finish(context, read);
-    let endpoints = elsewhere.iter().filter_map(|node| broker_of(&image, *node)).map(|broker| NodeEndpoint {
+    let listener = Arc::clone(call.listener());
+    let endpoint = |node: &NodeId| broker_of(&image, *node, &listener);
+    let endpoints = elsewhere.iter().filter_map(endpoint).map(|broker| NodeEndpoint {
         node_id: broker.id,
         host: broker.host.into(),
         port: broker.port,

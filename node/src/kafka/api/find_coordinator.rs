@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use millstream_actors::access::{Operation, ResourceType};
 use millstream_actors::error::{ErrorCode, Refusal};
 use millstream_actors::group::message::FindCoordinator;
 use millstream_transport::kafka::ErrorCode as WireError;
@@ -64,6 +65,8 @@ async fn find(service: &Service, call: &Call, key_type: i8, key: &str) -> Result
         return Err((WireError::InvalidRequest.code(), text));
     }
     let told = |refusal: Refusal| (of_groups(refusal.code), refusal.text);
+    let resource = if key_type == TRANSACTION { ResourceType::TransactionalId } else { ResourceType::Group };
+    call.rights().demand(Operation::Describe, resource, key).map_err(told)?;
     let found = if key_type == TRANSACTION {
         service.transactions.find(key).await
     } else {
@@ -72,7 +75,8 @@ async fn find(service: &Service, call: &Call, key_type: i8, key: &str) -> Result
     };
     let node = found.map_err(told)?;
     let text = format!("node {node} coordinates it and is not there now; try again");
-    broker_of(&service.image(), node).ok_or((of_groups(ErrorCode::CoordinatorNotAvailable), text))
+    broker_of(&service.image(), node, call.listener())
+        .ok_or((of_groups(ErrorCode::CoordinatorNotAvailable), text))
 }
 
 fn coordinator(key: String, found: Result<Broker, (i16, String)>) -> Coordinator<'static> {

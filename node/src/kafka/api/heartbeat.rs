@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use millstream_actors::access::{Operation, ResourceType};
 use millstream_actors::group::classic::Heartbeat;
 use millstream_transport::kafka::messages::heartbeat::HeartbeatRequest;
 use millstream_transport::kafka::messages::heartbeat::response::HeartbeatResponse;
@@ -13,6 +14,11 @@ use super::super::service::Service;
 pub(in super::super) fn serve(service: &Arc<Service>, call: Call) {
     let body = call.body();
     let Some((request, call)) = call.read::<HeartbeatRequest<'_>>(&body) else { return };
+    let allowed = call.rights().demand(Operation::Read, ResourceType::Group, &request.group_id);
+    if allowed.is_err() {
+        return call
+            .answer(&HeartbeatResponse { error_code: of_groups_outcome(&allowed), ..Default::default() });
+    }
     let heartbeat = Heartbeat {
         member: Arc::from(&*request.member_id),
         generation: request.generation_id,

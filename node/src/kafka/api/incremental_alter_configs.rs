@@ -14,6 +14,7 @@ use super::super::call::Call;
 use super::super::configs::{Changes, Wish, alter_each, topic_to_alter};
 use super::super::error::number_of;
 use super::super::service::Service;
+use crate::security::authorize::Rights;
 
 /// What is to be done with a setting.
 const SET: i8 = 0;
@@ -32,7 +33,7 @@ pub(in super::super) fn serve(service: &Arc<Service>, call: Call) {
         .resources
         .iter()
         .map(|resource| {
-            let wish = wish(&image, &resource);
+            let wish = wish((&image, call.rights()), &resource);
             (resource.resource_type, resource.resource_name.into_owned(), wish)
         })
         .collect();
@@ -52,8 +53,8 @@ pub(in super::super) fn serve(service: &Arc<Service>, call: Call) {
     });
 }
 
-fn wish(image: &Image, resource: &Resource<'_>) -> Result<Changes, Refusal> {
-    let topic = topic_to_alter(image, resource.resource_type, &resource.resource_name)?;
+fn wish(of: (&Image, &Rights), resource: &Resource<'_>) -> Result<Changes, Refusal> {
+    let topic = topic_to_alter(of, resource.resource_type, &resource.resource_name)?;
     let present = topic.config.entries();
     let present = |name: &str| {
         let entry = present.iter().find(|(known, _)| *known == name);

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use millstream_actors::access::{Operation, ResourceType};
 use millstream_actors::error::{ErrorCode, Refusal};
 use millstream_actors::ids::ProducerId;
 use millstream_actors::transaction::state::{Beginning, ProducerEpoch};
@@ -11,6 +12,7 @@ use millstream_transport::kafka::messages::init_producer_id::response::InitProdu
 use super::super::call::Call;
 use super::super::error::of_transactions;
 use super::super::service::Service;
+use crate::security::authorize::Rights;
 
 /// The first version whose clients know that they are fenced.
 const TELLS_FENCED: i16 = 4;
@@ -30,7 +32,14 @@ pub(in super::super) fn serve(service: &Arc<Service>, call: Call) {
             Some(id) if id.is_empty() => {
                 Err(Refusal::new(ErrorCode::InvalidRequest, "transactional.id is empty"))
             }
-            Some(id) => service.transactions.begin(&id, beginning).await,
+            Some(id) => match call.rights().demand(Operation::Write, ResourceType::TransactionalId, &id) {
+                Ok(()) => service.transactions.begin(&id, beginning).await,
+                Err(refusal) => Err(refusal),
+            },
+            None if !may_be_idempotent(call.rights()) => {
+                let text = "a producer needs Write on a topic, or IdempotentWrite on the cluster";
+                Err(Refusal::new(ErrorCode::ClusterAuthorizationFailed, text))
+            }
             // A producer without transactions that comes again gets another id: nothing of the first one is resumed.
             None => service.cluster.init_producer_id().await.map(|id| ProducerEpoch { id, epoch: 0 }),
         };
@@ -46,4 +55,10 @@ pub(in super::super) fn serve(service: &Arc<Service>, call: Call) {
             }
         }
     });
+}
+
+/// Who may write anything may have an id for it (KIP-679).
+fn may_be_idempotent(rights: &Rights) -> bool {
+    rights.may_with_cluster(Operation::IdempotentWrite)
+        || rights.may_with_any(Operation::Write, ResourceType::Topic)
 }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use millstream_actors::access::{Operation, ResourceType};
 use millstream_actors::group::classic::{JoinGroup, Joined, Protocol};
 use millstream_actors::group::front::JoinAnswer;
 use millstream_transport::kafka::messages::join_group::JoinGroupRequest;
@@ -20,6 +21,10 @@ const NULL_PROTOCOL_FROM: i16 = 7;
 pub(in super::super) fn serve(service: &Arc<Service>, call: Call) {
     let body = call.body();
     let Some((request, call)) = call.read::<JoinGroupRequest<'_>>(&body) else { return };
+    let allowed = call.rights().demand(Operation::Read, ResourceType::Group, &request.group_id);
+    if let Err(refusal) = allowed {
+        return respond(call, (Arc::from(&*request.member_id), Err(refusal)));
+    }
     let client_id: Arc<str> = call.client_id.clone().unwrap_or_default();
     let instance: Option<Arc<str>> = request.group_instance_id.as_deref().map(Arc::from);
     let protocol = |protocol: millstream_transport::kafka::messages::join_group::request::Protocol<'_>| {

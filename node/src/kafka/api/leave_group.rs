@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use millstream_actors::access::{Operation, ResourceType};
 use millstream_actors::error::Refusal;
 use millstream_actors::group::classic::{EachLeft, LeaveGroup, Leaver};
 use millstream_transport::kafka::messages::leave_group::LeaveGroupRequest;
@@ -17,6 +18,10 @@ const BATCHED_FROM: i16 = 3;
 pub(in super::super) fn serve(service: &Arc<Service>, call: Call) {
     let body = call.body();
     let Some((request, call)) = call.read::<LeaveGroupRequest<'_>>(&body) else { return };
+    let allowed = call.rights().demand(Operation::Read, ResourceType::Group, &request.group_id);
+    if let Err(refusal) = allowed {
+        return respond(call, &Err(refusal));
+    }
     let members = if call.version >= BATCHED_FROM {
         let leaver =
             |member: millstream_transport::kafka::messages::leave_group::request::Member<'_>| Leaver {

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use millstream_actors::access::{Operation, ResourceType};
 use millstream_actors::error::Refusal;
 use millstream_actors::group::front::ShownGroup;
 use millstream_actors::group::message::GroupState;
@@ -24,7 +25,16 @@ pub(in super::super) fn serve(service: &Arc<Service>, call: Call) {
     let states: Vec<String> = request.states_filter.iter().map(|state| state.to_lowercase()).collect();
     let types: Vec<String> = request.types_filter.iter().map(|kind| kind.to_lowercase()).collect();
     let listing = service.groups.list();
-    actix_rt::spawn(async move { respond(call, &states, &types, listing.await) });
+    actix_rt::spawn(async move {
+        let mut listed = listing.await;
+        let rights = call.rights();
+        if let Ok(groups) = &mut listed
+            && !rights.may_with_cluster(Operation::Describe)
+        {
+            groups.retain(|(group, _)| rights.may(Operation::Describe, ResourceType::Group, group));
+        }
+        respond(call, &states, &types, listed);
+    });
 }
 
 fn respond(

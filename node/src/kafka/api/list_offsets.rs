@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use millstream_actors::access::{Operation, ResourceType};
 use millstream_actors::error::{ErrorCode, Refusal};
 use millstream_actors::ids::{LeaderEpoch, PartitionId};
 use millstream_actors::partition::message::{ListOffsetsAnswer, ListPart, ListedOffset, OffsetSpec};
@@ -12,6 +13,7 @@ use millstream_transport::kafka::messages::list_offsets::response::{ListOffsetsR
 use super::super::call::Call;
 use super::super::error::{NONE, of_records};
 use super::super::service::{Service, partition, topic};
+use crate::security::authorize::Rights;
 
 /// The timestamps that stand for something else, with the first version that has them.
 const SPECIAL: [(i64, i16, OffsetSpec); 6] = [
@@ -40,20 +42,26 @@ struct Asked {
 pub(in super::super) fn serve(service: &Arc<Service>, call: Call) {
     let body = call.body();
     let Some((request, call)) = call.read::<ListOffsetsRequest<'_>>(&body) else { return };
-    let (asked, parts) = split(service, &request, call.version);
+    let (asked, parts) = split((service, call.rights()), &request, call.version);
     service.partitions.list_offsets_of(parts, move |answer| respond(call, &asked, &answer));
 }
 
-fn split(service: &Service, request: &ListOffsetsRequest<'_>, version: i16) -> (Vec<Asked>, Vec<ListPart>) {
+fn split(
+    (service, rights): (&Service, &Rights),
+    request: &ListOffsetsRequest<'_>,
+    version: i16,
+) -> (Vec<Asked>, Vec<ListPart>) {
     let image = service.image();
     let stable_only = request.isolation_level == READ_COMMITTED;
     let twice = named_twice(request);
     let mut parts = Vec::new();
     let asked = request.topics.iter().map(|wanted| {
         let found = topic(&image, &wanted.name, uuid::Uuid::nil());
+        let allowed = rights.demand(Operation::Describe, ResourceType::Topic, &wanted.name);
         let partitions = wanted.partitions.iter().map(|asked| {
             let index = asked.partition_index;
             let place = || {
+                allowed.as_ref().map_err(|refusal| refusal.code)?;
                 if twice.contains(&(wanted.name.to_string(), index)) {
                     return Err(ErrorCode::InvalidRequest);
                 }

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use millstream_actors::access::{Operation, ResourceType};
 use millstream_actors::transaction::front::ListedTransaction;
 use millstream_actors::transaction::state::TransactionState as State;
 use millstream_transport::kafka::messages::list_transactions::ListTransactionsRequest;
@@ -60,7 +61,9 @@ pub(in super::super) fn serve(service: &Arc<Service>, call: Call) {
         let unknown_state_filters = unknown.into_iter().map(Into::into).collect();
         let response = match listing.await {
             Ok(listed) => {
-                let found = listed.into_iter().filter(|listed| filter.takes(listed));
+                let rights = call.rights();
+                let may = |id: &str| rights.may(Operation::Describe, ResourceType::TransactionalId, id);
+                let found = listed.into_iter().filter(|listed| filter.takes(listed) && may(&listed.id));
                 let states = found.map(|listed| TransactionState {
                     transactional_id: listed.id.to_string().into(),
                     producer_id: listed.producer_id.0,

@@ -4,6 +4,8 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
+use millstream_actors::access::acl::CLUSTER_NAME;
+use millstream_actors::access::{Operation, ResourceType};
 use millstream_actors::cluster::message::CreateTopic;
 use millstream_actors::error::ErrorCode;
 use millstream_actors::image::{Image, Partition as Known, Topic as KnownTopic, check_name};
@@ -14,6 +16,7 @@ use millstream_transport::kafka::messages::metadata::response::{Broker, Metadata
 use super::super::call::Call;
 use super::super::error::{NONE, number};
 use super::super::service::{Service, Standing, brokers};
+use crate::security::authorize::{OPERATIONS_NOT_ASKED, Rights};
 
 /// How long a topic made here may take to be known here.
 const KNOWN_WITHIN: Duration = Duration::from_secs(5);
@@ -32,15 +35,43 @@ pub(in super::super) fn serve(service: &Arc<Service>, call: Call) {
     let body = call.body();
     let Some((request, call)) = call.read::<MetadataRequest<'_>>(&body) else { return };
     let wanted = wanted(&request, call.version);
-    let missing = missing(&service.image(), wanted.as_ref());
-    if missing.is_empty() || !request.allow_auto_topic_creation || !service.auto_create_topics {
-        return answer(service, &service.image(), call, wanted.as_ref());
+    let asked = Asked {
+        wanted,
+        creates: request.allow_auto_topic_creation && service.auto_create_topics,
+        of_cluster: request.include_cluster_authorized_operations,
+        of_topics: request.include_topic_authorized_operations,
+    };
+    let mut missing = missing(&service.image(), asked.wanted.as_ref());
+    missing
+        .retain(|name| asked.creates && may_describe(call.rights(), name) && may_create(call.rights(), name));
+    if missing.is_empty() {
+        return answer(service, &service.image(), call, &asked);
     }
     let service = Arc::clone(service);
     actix_rt::spawn(async move {
         let image = create(&service, missing).await;
-        answer(&service, &image, call, wanted.as_ref());
+        answer(&service, &image, call, &asked);
     });
+}
+
+/// What is asked for.
+struct Asked {
+    /// The topics; `None` for all.
+    wanted: Option<BTreeSet<Wanted>>,
+    /// Topics that there are not are made.
+    creates: bool,
+    /// What the sender may do with the cluster.
+    of_cluster: bool,
+    /// What the sender may do with each topic.
+    of_topics: bool,
+}
+
+fn may_describe(rights: &Rights, topic: &str) -> bool {
+    rights.may(Operation::Describe, ResourceType::Topic, topic)
+}
+
+fn may_create(rights: &Rights, topic: &str) -> bool {
+    rights.may_with_cluster(Operation::Create) || rights.may(Operation::Create, ResourceType::Topic, topic)
 }
 
 /// The topics asked for; `None` for all.
@@ -92,15 +123,30 @@ async fn create(service: &Service, names: Vec<String>) -> Arc<Image> {
     service.image()
 }
 
-fn answer(service: &Service, image: &Image, call: Call, wanted: Option<&BTreeSet<Wanted>>) {
-    let version = call.version;
-    let topics = match wanted {
-        None => image.topics().by_name().map(|found| topic(image, found, version)).collect(),
-        Some(wanted) => wanted.iter().map(|wanted| asked_for(image, wanted, version)).collect(),
+fn answer(service: &Service, image: &Image, call: Call, asked: &Asked) {
+    let (version, rights) = (call.version, call.rights());
+    let mut topics: Vec<Topic<'_>> = match &asked.wanted {
+        None => {
+            let all = image.topics().by_name().filter(|found| may_describe(rights, &found.name));
+            all.map(|found| topic(image, found, version)).collect()
+        }
+        Some(wanted) => {
+            let told = |wanted| asked_for(image, wanted, version, (rights, asked.creates));
+            wanted.iter().map(told).collect()
+        }
     };
+    for told in topics.iter_mut().filter(|told| asked.of_topics && told.error_code == NONE) {
+        let name = told.name.as_deref().unwrap_or_default();
+        told.topic_authorized_operations = rights.operations(ResourceType::Topic, name);
+    }
+    let of_cluster = asked.of_cluster.then(|| {
+        let may = rights.may_with_cluster(Operation::Describe);
+        if may { rights.operations(ResourceType::Cluster, CLUSTER_NAME) } else { 0 }
+    });
+    let listener = Arc::clone(call.listener());
     let cluster_id = image.cluster().map(|id| id.to_string());
     call.answer(&MetadataResponse {
-        brokers: brokers(image)
+        brokers: brokers(image, &listener)
             .map(|broker| Broker {
                 node_id: broker.id,
                 host: broker.host.into(),
@@ -110,15 +156,24 @@ fn answer(service: &Service, image: &Image, call: Call, wanted: Option<&BTreeSet
             .collect(),
         cluster_id: cluster_id.map(Into::into),
         controller_id: service.controller_id(image),
-        topics,
+        topics: topics.into(),
+        cluster_authorized_operations: of_cluster.unwrap_or(OPERATIONS_NOT_ASKED),
         ..Default::default()
     });
 }
 
-fn asked_for<'a>(image: &'a Image, wanted: &'a Wanted, version: i16) -> Topic<'a> {
+fn asked_for<'a>(
+    image: &'a Image,
+    wanted: &'a Wanted,
+    version: i16,
+    (rights, creates): (&Rights, bool),
+) -> Topic<'a> {
     match wanted {
+        // Whether there is such a topic is nothing that everybody is told.
+        Wanted::Name(name) if !may_describe(rights, name) => denied(name),
         Wanted::Name(name) => match image.topics().named(name) {
             Some(found) => topic(image, found, version),
+            None if creates && !may_create(rights, name) => denied(name),
             None => Topic {
                 error_code: number(unknown(name)),
                 name: Some(name.as_str().into()),
@@ -126,8 +181,8 @@ fn asked_for<'a>(image: &'a Image, wanted: &'a Wanted, version: i16) -> Topic<'a
             },
         },
         Wanted::Id(id) => match image.topics().get(millstream_actors::ids::TopicId(*id)) {
-            Some(found) => topic(image, found, version),
-            None => Topic {
+            Some(found) if may_describe(rights, &found.name) => topic(image, found, version),
+            _ => Topic {
                 error_code: number(ErrorCode::UnknownTopicId),
                 // Versions before 12 have no null here.
                 name: if version >= 12 { None } else { Some("".into()) },
@@ -136,6 +191,11 @@ fn asked_for<'a>(image: &'a Image, wanted: &'a Wanted, version: i16) -> Topic<'a
             },
         },
     }
+}
+
+fn denied(name: &str) -> Topic<'_> {
+    let error_code = number(ErrorCode::TopicAuthorizationFailed);
+    Topic { error_code, name: Some(name.into()), ..Default::default() }
 }
 
 /// What is said of a name that no topic has.

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use millstream_actors::access::{Operation, ResourceType};
 use millstream_actors::error::ErrorCode;
 use millstream_actors::group::classic::Committer;
 use millstream_actors::group::message::{CommittedOffset, OffsetCommit};
@@ -21,14 +22,21 @@ const TOPIC_IDS_FROM: i16 = 10;
 pub(in super::super) fn serve(service: &Arc<Service>, call: Call) {
     let body = call.body();
     let Some((request, call)) = call.read::<OffsetCommitRequest<'_>>(&body) else { return };
+    if let Err(refusal) = call.rights().demand(Operation::Read, ResourceType::Group, &request.group_id) {
+        let asked = refused(&request, refusal.code);
+        return respond(call, asked, &Codes::of(Ok(Vec::new())));
+    }
     let image = service.image();
     let mut offsets = Vec::new();
     let asked = request.topics.iter().map(|wanted| {
         let is_by_id = call.version >= TOPIC_IDS_FROM;
         let found = topic(&image, &wanted.name, uuid::Uuid::from_bytes(wanted.topic_id.0));
+        let name = found.map_or(&*wanted.name, |topic| &topic.name);
+        let is_unknown_id = is_by_id && found.is_none();
+        let may = is_unknown_id || call.rights().may(Operation::Read, ResourceType::Topic, name);
         let partitions = wanted.partitions.iter().map(|partition| {
             let index = partition.partition_index;
-            let known = found.filter(|topic| topic.partition(index).is_some());
+            let known = found.filter(|topic| may && topic.partition(index).is_some());
             let id = known.map(|topic| PartitionId { topic: topic.id, index });
             let epoch = Some(partition.committed_leader_epoch).filter(|epoch| *epoch >= 0);
             let committed = CommittedOffset {
@@ -44,6 +52,7 @@ pub(in super::super) fn serve(service: &Arc<Service>, call: Call) {
             name: wanted.name.into_owned(),
             id: wanted.topic_id,
             unknown: match found {
+                _ if !may => ErrorCode::TopicAuthorizationFailed,
                 None if is_by_id => ErrorCode::UnknownTopicId,
                 _ => ErrorCode::UnknownTopicOrPartition,
             },
@@ -64,6 +73,17 @@ pub(in super::super) fn serve(service: &Arc<Service>, call: Call) {
     };
     let committing = service.groups.commit(commit, committer);
     actix_rt::spawn(async move { respond(call, asked, &Codes::of(committing.await)) });
+}
+
+/// All partitions of the request, with what is said of each.
+fn refused(request: &OffsetCommitRequest<'_>, code: ErrorCode) -> Vec<AskedTopic> {
+    let topics = request.topics.iter().map(|topic| AskedTopic {
+        partitions: topic.partitions.iter().map(|partition| (partition.partition_index, None)).collect(),
+        name: topic.name.into_owned(),
+        id: topic.topic_id,
+        unknown: code,
+    });
+    topics.collect()
 }
 
 fn respond(call: Call, asked: Vec<AskedTopic>, codes: &Codes) {

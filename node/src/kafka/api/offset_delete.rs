@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use millstream_actors::access::{Operation, ResourceType};
 use millstream_actors::error::{ErrorCode, Refusal};
 use millstream_actors::group::message::OffsetDelete;
 use millstream_actors::ids::PartitionId;
@@ -12,7 +13,7 @@ use millstream_transport::kafka::messages::offset_delete::response::{
 };
 
 use super::super::call::Call;
-use super::super::error::{NONE, of_groups};
+use super::super::error::{NONE, number, of_groups};
 use super::super::service::{Service, partition, topic};
 
 /// A topic of the request, with its partitions, or what is wrong with them.
@@ -24,12 +25,18 @@ struct Asked {
 pub(in super::super) fn serve(service: &Arc<Service>, call: Call) {
     let body = call.body();
     let Some((request, call)) = call.read::<OffsetDeleteRequest<'_>>(&body) else { return };
+    if let Err(refusal) = call.rights().demand(Operation::Delete, ResourceType::Group, &request.group_id) {
+        let error_code = number(refusal.code);
+        return call.answer(&OffsetDeleteResponse { error_code, ..Default::default() });
+    }
     let image = service.image();
     let asked = request.topics.iter().map(|wanted| {
         let found = topic(&image, &wanted.name, uuid::Uuid::nil());
+        let allowed = call.rights().demand(Operation::Read, ResourceType::Topic, &wanted.name);
         let partitions = wanted.partitions.iter().map(|asked| {
             let index = asked.partition_index;
-            (index, partition(found, false, index).map_err(|refusal| refusal.code))
+            let found = allowed.clone().and_then(|()| partition(found, false, index));
+            (index, found.map_err(|refusal| refusal.code))
         });
         Asked { partitions: partitions.collect(), name: wanted.name.to_string() }
     });

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use millstream_actors::access::{Operation, ResourceType};
 use millstream_actors::error::{ErrorCode, Refusal};
 use millstream_actors::group::message::{CommittedOffset, OffsetFetch};
 use millstream_actors::ids::{PartitionId, TopicId};
@@ -16,6 +17,7 @@ use millstream_transport::kafka::messages::offset_fetch::response::{
 use super::super::call::Call;
 use super::super::error::{NONE, number, of_groups};
 use super::super::service::{Service, topic};
+use crate::security::authorize::Rights;
 
 /// The first version that asks for several groups.
 const GROUPS_FROM: i16 = 8;
@@ -66,7 +68,7 @@ pub(in super::super) fn serve(service: &Arc<Service>, call: Call) {
     actix_rt::spawn(async move {
         let mut groups = Vec::with_capacity(asked.len());
         for asked in asked {
-            let found = find(&service, &asked, is_stable).await;
+            let found = find((&service, call.rights()), &asked, is_stable).await;
             groups.push((asked.group, found));
         }
         respond(call, groups);
@@ -112,7 +114,12 @@ fn single(request: &OffsetFetchRequest<'_>) -> Asked {
     }
 }
 
-async fn find(service: &Service, asked: &Asked, is_stable: bool) -> Result<Found, Refusal> {
+async fn find(
+    (service, rights): (&Service, &Rights),
+    asked: &Asked,
+    is_stable: bool,
+) -> Result<Found, Refusal> {
+    rights.demand(Operation::Describe, ResourceType::Group, &asked.group)?;
     let image = service.image();
     let ids = asked.topics.as_ref().map(|topics| {
         let known = topics.iter().filter_map(|asked| {
@@ -125,11 +132,11 @@ async fn find(service: &Service, asked: &Asked, is_stable: bool) -> Result<Found
     let unstable = if is_stable { service.groups.unstable(&asked.group).await? } else { BTreeSet::new() };
     let fetch = OffsetFetch { group: asked.group.clone(), partitions: ids };
     let committed = service.groups.fetch_as(fetch, asked.reader.clone()).await?;
-    Ok(by_topic(&service.image(), asked, committed, &unstable))
+    Ok(by_topic((&service.image(), rights), asked, committed, &unstable))
 }
 
 fn by_topic(
-    image: &Image,
+    (image, rights): (&Image, &Rights),
     asked: &Asked,
     committed: Vec<(PartitionId, CommittedOffset)>,
     unstable: &BTreeSet<PartitionId>,
@@ -142,18 +149,30 @@ fn by_topic(
             Ok(committed.get(&id).cloned())
         }
     };
+    let may = |name: &str| rights.may(Operation::Describe, ResourceType::Topic, name);
     let Some(topics) = &asked.topics else {
         let known: BTreeSet<PartitionId> = committed.keys().chain(unstable).copied().collect();
-        return all(image, known.into_iter().map(|id| (id, each(id))));
+        let mut found = all(image, known.into_iter().map(|id| (id, each(id))));
+        found.retain(|topic| may(&topic.name));
+        return found;
     };
     let topics = topics.iter().map(|asked| {
-        let id = topic(image, &asked.name, asked.id).map(|topic| topic.id);
+        let known = topic(image, &asked.name, asked.id);
+        let is_denied =
+            !(asked.is_by_id && known.is_none()) && !may(known.map_or(&asked.name, |topic| &topic.name));
+        let id = known.filter(|_| !is_denied).map(|topic| topic.id);
         let offset = |index: i32| id.map_or(Ok(None), |topic| each(PartitionId { topic, index }));
-        let is_unknown_id = id.is_none() && asked.is_by_id;
+        let error_code = if is_denied {
+            of_groups(ErrorCode::TopicAuthorizationFailed)
+        } else if id.is_none() && asked.is_by_id {
+            of_groups(ErrorCode::UnknownTopicId)
+        } else {
+            NONE
+        };
         FoundTopic {
             name: asked.name.clone(),
             id: asked.id,
-            error_code: if is_unknown_id { of_groups(ErrorCode::UnknownTopicId) } else { NONE },
+            error_code,
             partitions: asked.partitions.iter().map(|index| (*index, offset(*index))).collect(),
         }
     });
@@ -201,7 +220,7 @@ fn respond(call: Call, groups: Vec<(String, Result<Found, Refusal>)>) {
                     committed_offset,
                     committed_leader_epoch,
                     metadata: Some(metadata.into()),
-                    error_code,
+                    error_code: if topic.error_code == NONE { error_code } else { topic.error_code },
                 }
             })
             .collect(),

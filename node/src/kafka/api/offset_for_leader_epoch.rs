@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use millstream_actors::access::{Operation, ResourceType};
 use millstream_actors::error::{ErrorCode, Refusal};
 use millstream_actors::ids::LeaderEpoch;
 use millstream_actors::partition::front::EpochEnds;
@@ -29,13 +30,15 @@ pub(in super::super) fn serve(service: &Arc<Service>, call: Call) {
     let mut parts = Vec::new();
     let asked = request.topics.iter().map(|wanted| {
         let found = topic(&image, &wanted.topic, uuid::Uuid::nil());
+        let allowed = call.rights().demand(Operation::Describe, ResourceType::Topic, &wanted.topic);
         let partitions = wanted.partitions.iter().map(|asked| {
-            let place = partition(found, false, asked.partition).map(|partition| {
-                let current = Some(asked.current_leader_epoch).filter(|epoch| *epoch >= 0);
-                let epoch = LeaderEpoch(asked.leader_epoch);
-                parts.push(EpochPart { partition, leader_epoch: current.map(LeaderEpoch), epoch });
-                parts.len() - 1
-            });
+            let place =
+                allowed.clone().and_then(|()| partition(found, false, asked.partition)).map(|partition| {
+                    let current = Some(asked.current_leader_epoch).filter(|epoch| *epoch >= 0);
+                    let epoch = LeaderEpoch(asked.leader_epoch);
+                    parts.push(EpochPart { partition, leader_epoch: current.map(LeaderEpoch), epoch });
+                    parts.len() - 1
+                });
             (asked.partition, place.map_err(|refusal| refusal.code))
         });
         Asked { partitions: partitions.collect(), name: wanted.topic.to_string() }

@@ -3,8 +3,9 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use millstream_actors::access::{Operation, ResourceType};
 use millstream_actors::error::{ErrorCode, Refusal};
-use millstream_actors::ids::{NodeId, PartitionId};
+use millstream_actors::ids::{NodeId, PartitionId, TopicId};
 use millstream_actors::image::Image;
 use millstream_actors::partition::message::{Acks, Produce, ProduceAnswer, ProducePart, Produced};
 use millstream_actors::partition::verify::InTransaction;
@@ -17,6 +18,7 @@ use millstream_transport::kafka::{Records, Uuid};
 use super::super::call::Call;
 use super::super::error::{NONE, of_records};
 use super::super::service::{Service, broker_of, leader_elsewhere, topic, unknown};
+use crate::security::authorize::Rights;
 
 /// Records of fewer bytes are copied: they would keep the whole piece of memory that was read with them.
 const COPIED_BELOW_BYTES: usize = 8 << 10;
@@ -54,7 +56,7 @@ pub(in super::super) fn serve(service: &Arc<Service>, call: Call) {
     // What is part of a transaction is there when it ends.
     let acks = acks.filter(|acks| request.transactional_id.is_none() || *acks == Acks::All);
     let image = service.image();
-    let (asked, parts) = split(&image, &request, &body, acks.is_some(), call.version);
+    let (asked, parts) = split((&image, call.rights()), &request, &body, acks.is_some(), call.version);
     let timeout_ms = u32::try_from(request.timeout_ms).unwrap_or(0);
     let produce = Produce { acks: acks.unwrap_or(Acks::Leader), timeout_ms, parts };
     let answering = Arc::clone(service);
@@ -72,7 +74,7 @@ pub(in super::super) fn serve(service: &Arc<Service>, call: Call) {
 
 /// The parts of the request that can be given to partitions, and what becomes of each.
 fn split(
-    image: &Image,
+    (image, rights): (&Image, &Rights),
     request: &ProduceRequest<'_>,
     body: &Bytes,
     acks_known: bool,
@@ -85,12 +87,24 @@ fn split(
         knows_abortable: version >= KNOWS_ABORTABLE_FROM,
         by_coordinator: false,
     });
+    let transacts = request
+        .transactional_id
+        .as_deref()
+        .map_or(Ok(()), |id| rights.demand(Operation::Write, ResourceType::TransactionalId, id));
     let asked = request.topic_data.iter().map(|data| {
         let id = uuid::Uuid::from_bytes(data.topic_id.0);
         let known = topic(image, &data.name, id);
         let (found, is_internal) = (known.map(|topic| topic.id), known.is_some_and(|topic| topic.internal));
+        let allowed = transacts.clone().and_then(|()| match known {
+            None if !id.is_nil() => Ok(()),
+            known => {
+                let name = known.map_or(&*data.name, |topic| &topic.name);
+                rights.demand(Operation::Write, ResourceType::Topic, name)
+            }
+        });
         let partitions = data.partition_data.iter().map(|partition| {
             let topic = match found {
+                _ if allowed.is_err() => allowed.clone().map(|()| TopicId(id)),
                 _ if !acks_known => Err(Refusal::new(ErrorCode::InvalidRequiredAcks, "acks is 0, 1 or -1")),
                 _ if is_internal => Err(internal(&data.name)),
                 None => Err(unknown(!id.is_nil())),
@@ -159,8 +173,13 @@ fn respond(image: &Image, call: Call, asked: &[Asked], answer: &ProduceAnswer) {
         }
     });
     let responses = responses.collect();
-    let node_endpoints = elsewhere.iter().filter_map(|node| broker_of(image, *node)).map(|broker| {
-        NodeEndpoint { node_id: broker.id, host: broker.host.into(), port: broker.port, rack: None }
+    let listener = Arc::clone(call.listener());
+    let endpoint = |node: &NodeId| broker_of(image, *node, &listener);
+    let node_endpoints = elsewhere.iter().filter_map(endpoint).map(|broker| NodeEndpoint {
+        node_id: broker.id,
+        host: broker.host.into(),
+        port: broker.port,
+        rack: None,
     });
     let node_endpoints = if version >= 10 { node_endpoints.collect() } else { Default::default() };
     call.answer(&ProduceResponse { responses, node_endpoints, ..Default::default() });

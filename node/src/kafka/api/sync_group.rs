@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use millstream_actors::access::{Operation, ResourceType};
 use millstream_actors::error::Refusal;
 use millstream_actors::group::classic::{SyncGroup, Synced};
 use millstream_transport::kafka::messages::sync_group::SyncGroupRequest;
@@ -15,6 +16,10 @@ use super::super::service::Service;
 pub(in super::super) fn serve(service: &Arc<Service>, call: Call) {
     let body = call.body();
     let Some((request, call)) = call.read::<SyncGroupRequest<'_>>(&body) else { return };
+    let allowed = call.rights().demand(Operation::Read, ResourceType::Group, &request.group_id);
+    if let Err(refusal) = allowed {
+        return respond(call, &Err(refusal));
+    }
     let assigned = request
         .assignments
         .iter()

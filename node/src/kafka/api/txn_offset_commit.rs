@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use millstream_actors::access::{Operation, ResourceType};
 use millstream_actors::error::ErrorCode;
 use millstream_actors::group::classic::Committer;
 use millstream_actors::group::doors::PartOfTransaction;
@@ -26,13 +27,23 @@ const KNOWS_ABORTABLE_FROM: i16 = 4;
 pub(in super::super) fn serve(service: &Arc<Service>, call: Call) {
     let body = call.body();
     let Some((request, call)) = call.read::<TxnOffsetCommitRequest<'_>>(&body) else { return };
+    let rights = call.rights();
+    let id = &request.transactional_id;
+    let allowed = rights
+        .demand(Operation::Write, ResourceType::TransactionalId, id)
+        .and_then(|()| rights.demand(Operation::Read, ResourceType::Group, &request.group_id));
+    if let Err(refusal) = allowed {
+        let asked = refused(&request, refusal.code);
+        return respond(call, asked, &Codes::of(Ok(Vec::new())));
+    }
     let image = service.image();
     let mut offsets = Vec::new();
     let asked = request.topics.iter().map(|wanted| {
         let found = topic(&image, &wanted.name, uuid::Uuid::nil());
+        let may = rights.may(Operation::Read, ResourceType::Topic, &wanted.name);
         let partitions = wanted.partitions.iter().map(|partition| {
             let index = partition.partition_index;
-            let known = found.filter(|topic| topic.partition(index).is_some());
+            let known = found.filter(|topic| may && topic.partition(index).is_some());
             let id = known.map(|topic| PartitionId { topic: topic.id, index });
             let epoch = Some(partition.committed_leader_epoch).filter(|epoch| *epoch >= 0);
             let committed = CommittedOffset {
@@ -47,7 +58,11 @@ pub(in super::super) fn serve(service: &Arc<Service>, call: Call) {
             partitions: partitions.collect(),
             name: wanted.name.into_owned(),
             id: Uuid::ZERO,
-            unknown: ErrorCode::UnknownTopicOrPartition,
+            unknown: if may {
+                ErrorCode::UnknownTopicOrPartition
+            } else {
+                ErrorCode::TopicAuthorizationFailed
+            },
         }
     });
     let asked: Vec<AskedTopic> = asked.collect();
@@ -71,20 +86,32 @@ pub(in super::super) fn serve(service: &Arc<Service>, call: Call) {
         knows_abortable: call.version >= KNOWS_ABORTABLE_FROM,
     };
     let committing = service.groups.commit_in_transaction(commit, committer, transaction);
-    actix_rt::spawn(async move {
-        let codes = Codes::of(committing.await);
-        let topics = asked.into_iter().map(|topic| Topic {
-            partitions: topic
-                .partitions
-                .iter()
-                .map(|(index, id)| Partition {
-                    partition_index: *index,
-                    error_code: codes.of_partition(*id, topic.unknown),
-                })
-                .collect(),
-            name: topic.name.into(),
-            ..Default::default()
-        });
-        call.answer(&TxnOffsetCommitResponse { topics: topics.collect(), ..Default::default() });
+    actix_rt::spawn(async move { respond(call, asked, &Codes::of(committing.await)) });
+}
+
+/// All partitions of the request, with what is said of each.
+fn refused(request: &TxnOffsetCommitRequest<'_>, code: ErrorCode) -> Vec<AskedTopic> {
+    let topics = request.topics.iter().map(|topic| AskedTopic {
+        partitions: topic.partitions.iter().map(|partition| (partition.partition_index, None)).collect(),
+        name: topic.name.into_owned(),
+        id: Uuid::ZERO,
+        unknown: code,
     });
+    topics.collect()
+}
+
+fn respond(call: Call, asked: Vec<AskedTopic>, codes: &Codes) {
+    let topics = asked.into_iter().map(|topic| Topic {
+        partitions: topic
+            .partitions
+            .iter()
+            .map(|(index, id)| Partition {
+                partition_index: *index,
+                error_code: codes.of_partition(*id, topic.unknown),
+            })
+            .collect(),
+        name: topic.name.into(),
+        ..Default::default()
+    });
+    call.answer(&TxnOffsetCommitResponse { topics: topics.collect(), ..Default::default() });
 }

@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use millstream_actors::access::Operation;
 use millstream_actors::error::{ErrorCode, Refusal};
 use millstream_actors::ids::{PartitionId, ProducerId};
 use millstream_actors::image::Image;
@@ -46,6 +47,13 @@ pub(in super::super) fn serve(service: &Arc<Service>, call: Call) {
             .collect(),
     });
     let asked: Vec<Asked> = asked.collect();
+    let rights = call.rights();
+    // Brokers by the first, tools by the second.
+    let may = rights.may_with_cluster(Operation::Alter) || rights.may_with_cluster(Operation::ClusterAction);
+    if !may {
+        let markers = asked.into_iter().map(denied);
+        return call.answer(&WriteTxnMarkersResponse { markers: markers.collect() });
+    }
     let service = Arc::clone(service);
     actix_rt::spawn(async move {
         let image = service.image();
@@ -56,6 +64,18 @@ pub(in super::super) fn serve(service: &Arc<Service>, call: Call) {
         }
         call.answer(&WriteTxnMarkersResponse { markers: markers.into() });
     });
+}
+
+fn denied(asked: Asked) -> Marker<'static> {
+    let error_code = number(ErrorCode::ClusterAuthorizationFailed);
+    let topics = asked.topics.into_iter().map(|(name, indexes)| Topic {
+        partitions: indexes
+            .into_iter()
+            .map(|partition_index| Partition { partition_index, error_code })
+            .collect(),
+        name: name.into(),
+    });
+    Marker { producer_id: asked.marker.producer_id.0, topics: topics.collect() }
 }
 
 fn id(image: &Image, name: &str, index: i32) -> Option<PartitionId> {

@@ -1,0 +1,65 @@
+//! Users and access control lists, from one node.
+
+use super::{Answered, ClusterFront, done, unexpected};
+use crate::access::{Acl, AclFilter, ScramChange};
+use crate::cluster::message::access::UserDescription;
+use crate::cluster::message::nodes::{ClientAnswer, ClientRequest};
+use crate::cluster::peers::Peers;
+use crate::error::{ErrorCode, Refusal};
+
+impl<P: Peers> ClusterFront<P> {
+    /// Changes credentials; what became of each, in order.
+    pub async fn alter_scram(&self, changes: Vec<ScramChange>) -> Result<Vec<Result<(), Refusal>>, Refusal> {
+        if changes.is_empty() {
+            return Ok(Vec::new());
+        }
+        let removes: Vec<bool> = changes.iter().map(|change| change.credential.is_none()).collect();
+        let Answered { answer, repeated } = self.client(ClientRequest::AlterScram(changes)).await;
+        let ClientAnswer::Each(mut each) = answer? else {
+            return Err(unexpected(&"another answer"));
+        };
+        for (outcome, removes) in each.iter_mut().zip(removes) {
+            // An earlier attempt, whose answer was lost, may have taken it away.
+            let gone = outcome.as_ref().is_err_and(|refusal| refusal.code == ErrorCode::ResourceNotFound);
+            if repeated && removes && gone {
+                *outcome = Ok(());
+            }
+        }
+        Ok(each)
+    }
+
+    /// The users that have credentials, as this node knows them.
+    #[must_use]
+    pub fn describe_users(&self) -> Vec<UserDescription> {
+        let image = self.image();
+        let users = image.users().names().map(|user| UserDescription {
+            user: user.to_owned(),
+            mechanisms: image
+                .users()
+                .of_user(user)
+                .map(|(mechanism, credential)| (mechanism, credential.iterations))
+                .collect(),
+        });
+        users.collect()
+    }
+
+    /// Adds entries to access control lists, all or none.
+    pub async fn create_acls(&self, acls: Vec<Acl>) -> Result<(), Refusal> {
+        if acls.is_empty() {
+            return Ok(());
+        }
+        done(self.client(ClientRequest::CreateAcls(acls)).await, |_| false)
+    }
+
+    /// Removes what the filters find; the entries for each. Where an answer was lost and the request repeated, entries
+    /// that were removed by the first attempt are not told.
+    pub async fn delete_acls(&self, filters: Vec<AclFilter>) -> Result<Vec<Vec<Acl>>, Refusal> {
+        if filters.is_empty() {
+            return Ok(Vec::new());
+        }
+        match self.client(ClientRequest::DeleteAcls(filters)).await.answer? {
+            ClientAnswer::DeletedAcls(each) => Ok(each),
+            other => Err(unexpected(&other)),
+        }
+    }
+}

@@ -1,0 +1,218 @@
+//! Whether somebody may do something (KIP-11, KIP-290): the one place where that is decided.
+
+use std::sync::Arc;
+
+use millstream_actors::access::acl::CLUSTER_NAME;
+use millstream_actors::access::{Operation, Question, ResourceType, Ruling};
+use millstream_actors::error::{ErrorCode, Refusal};
+use millstream_actors::image::Image;
+
+use super::principal::Principal;
+use crate::config::AuthorizerConfig;
+
+/// What is told where nobody asked for operations (KIP-430).
+pub(crate) const OPERATIONS_NOT_ASKED: i32 = i32::MIN;
+
+/// What an API may ask for: an operation on a type of resource.
+pub(crate) type Need = (Operation, ResourceType);
+
+/// What an API asks for. Every row of the table has one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Rule {
+    /// Nothing: everybody who is let in may.
+    Open,
+    /// Some of these, by what the request names. Nothing else is ever granted to it.
+    Needs(&'static [Need]),
+}
+
+impl Rule {
+    fn names(self, need: Need) -> bool {
+        match self {
+            Self::Open => false,
+            Self::Needs(needs) => needs.contains(&need),
+        }
+    }
+}
+
+/// What the sender of one request may do, as the lists were when it came.
+#[derive(Clone, Debug)]
+pub(crate) struct Rights {
+    rule: Rule,
+    policy: Arc<AuthorizerConfig>,
+    image: Arc<Image>,
+    principal: Principal,
+    host: Arc<str>,
+}
+
+impl Rights {
+    /// Of this principal, from this address.
+    pub(crate) const fn new(
+        rule: Rule,
+        policy: Arc<AuthorizerConfig>,
+        image: Arc<Image>,
+        principal: Principal,
+        host: Arc<str>,
+    ) -> Self {
+        Self { rule, policy, image, principal, host }
+    }
+
+    /// Whether anything is asked at all.
+    pub(crate) fn are_asked(&self) -> bool {
+        self.policy.is_on
+    }
+
+    /// Whether the sender may do this to that.
+    ///
+    /// What the API's row does not name is not granted: a handler and its row say the same.
+    pub(crate) fn may(&self, operation: Operation, resource: ResourceType, name: &str) -> bool {
+        if !self.policy.is_on {
+            return true;
+        }
+        let is_named = self.rule.names((operation, resource));
+        debug_assert!(is_named, "{operation:?} of {resource:?} is not in the row of this API");
+        is_named && self.is_granted(operation, resource, name)
+    }
+
+    /// Whether the sender may do this to the cluster.
+    pub(crate) fn may_with_cluster(&self, operation: Operation) -> bool {
+        self.may(operation, ResourceType::Cluster, CLUSTER_NAME)
+    }
+
+    /// Whether there may be a resource of this type to which the sender may do this (KIP-679).
+    pub(crate) fn may_with_any(&self, operation: Operation, resource: ResourceType) -> bool {
+        let is_named = !self.policy.is_on || self.rule.names((operation, resource));
+        if !self.policy.is_on || (is_named && self.is_super()) {
+            return true;
+        }
+        let (principal, host) = (self.principal.as_str(), &self.host);
+        let ruling = self.image.acls().ruling_on_any(principal, host, operation, resource);
+        is_named
+            && match ruling {
+                Ruling::Allowed => true,
+                Ruling::NothingSaid => self.policy.everyone_if_none,
+                Ruling::Denied => false,
+            }
+    }
+
+    /// A refusal in Kafka's words unless the sender may do this to that.
+    pub(crate) fn demand(
+        &self,
+        operation: Operation,
+        resource: ResourceType,
+        name: &str,
+    ) -> Result<(), Refusal> {
+        if self.may(operation, resource, name) {
+            return Ok(());
+        }
+        let text = format!("{} may not {operation:?} {resource:?} {name}", self.principal);
+        Err(Refusal::new(code_of(resource), text))
+    }
+
+    /// A refusal unless the sender may do this to the cluster.
+    pub(crate) fn demand_of_cluster(&self, operation: Operation) -> Result<(), Refusal> {
+        self.demand(operation, ResourceType::Cluster, CLUSTER_NAME)
+    }
+
+    /// The operations that the sender may do to a resource, a bit each: what clients ask for with `include operations`.
+    pub(crate) fn operations(&self, resource: ResourceType, name: &str) -> i32 {
+        let granted = operations_of(resource)
+            .iter()
+            .filter(|operation| !self.policy.is_on || self.is_granted(**operation, resource, name));
+        granted.fold(0, |bits, operation| bits | (1_i32 << operation.code()))
+    }
+
+    fn is_super(&self) -> bool {
+        self.policy.super_users.contains(self.principal.as_str())
+    }
+
+    fn is_granted(&self, operation: Operation, resource: ResourceType, name: &str) -> bool {
+        if self.is_super() {
+            return true;
+        }
+        let principal = self.principal.as_str();
+        match self.image.acls().ruling(Question { principal, host: &self.host, operation, resource, name }) {
+            Ruling::Allowed => true,
+            Ruling::Denied => false,
+            Ruling::NothingSaid => self.policy.everyone_if_none,
+        }
+    }
+}
+
+/// What is answered to who may not do something to a resource of this type.
+const fn code_of(resource: ResourceType) -> ErrorCode {
+    match resource {
+        ResourceType::Topic => ErrorCode::TopicAuthorizationFailed,
+        ResourceType::Group => ErrorCode::GroupAuthorizationFailed,
+        ResourceType::TransactionalId => ErrorCode::TransactionalIdAuthorizationFailed,
+        ResourceType::Cluster | ResourceType::DelegationToken | ResourceType::User => {
+            ErrorCode::ClusterAuthorizationFailed
+        }
+    }
+}
+
+/// The operations that make sense with a type of resource, as Kafka has them (KIP-430).
+const fn operations_of(resource: ResourceType) -> &'static [Operation] {
+    use Operation::{
+        Alter, AlterConfigs, ClusterAction, Create, CreateTokens, Delete, Describe, DescribeConfigs,
+        DescribeTokens, IdempotentWrite, Read, Write,
+    };
+    match resource {
+        ResourceType::Topic => &[Read, Write, Create, Describe, Delete, Alter, DescribeConfigs, AlterConfigs],
+        ResourceType::Group => &[Read, Describe, Delete, DescribeConfigs, AlterConfigs],
+        ResourceType::Cluster => {
+            &[Create, ClusterAction, DescribeConfigs, AlterConfigs, IdempotentWrite, Alter, Describe]
+        }
+        ResourceType::TransactionalId => &[Describe, Write],
+        ResourceType::DelegationToken => &[Describe],
+        ResourceType::User => &[CreateTokens, DescribeTokens],
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    fn rights(is_on: bool, everyone_if_none: bool, name: &str) -> Rights {
+        let super_users = BTreeSet::from(["User:admin".to_owned()]);
+        let policy = Arc::new(AuthorizerConfig { is_on, super_users, everyone_if_none });
+        let needs =
+            Rule::Needs(&[(Operation::Read, ResourceType::Topic), (Operation::Alter, ResourceType::Cluster)]);
+        Rights::new(needs, policy, Arc::default(), Principal::user(name), "127.0.0.1".into())
+    }
+
+    #[test]
+    fn without_lists_everybody_may_where_nothing_is_asked_and_super_users_may_anywhere() {
+        let reads = |rights: &Rights| rights.may(Operation::Read, ResourceType::Topic, "t");
+        assert!(reads(&rights(false, false, "alice")));
+        assert!(!reads(&rights(true, false, "alice")));
+        assert!(reads(&rights(true, true, "alice")));
+        assert!(reads(&rights(true, false, "admin")));
+        assert!(rights(true, false, "admin").may_with_cluster(Operation::Alter));
+        assert!(!rights(true, false, "ANONYMOUS").may_with_cluster(Operation::Alter));
+    }
+
+    #[test]
+    fn a_refusal_says_who_may_not_do_what() {
+        let refusal =
+            rights(true, false, "alice").demand(Operation::Read, ResourceType::Topic, "t").unwrap_err();
+        assert_eq!(refusal.code, ErrorCode::TopicAuthorizationFailed);
+        assert_eq!(refusal.text, "User:alice may not Read Topic t");
+    }
+
+    #[test]
+    #[should_panic(expected = "is not in the row of this API")]
+    fn what_the_row_of_an_api_does_not_name_is_not_asked_for() {
+        rights(true, false, "admin").may(Operation::Write, ResourceType::Topic, "t");
+    }
+
+    #[test]
+    fn operations_are_told_a_bit_each() {
+        assert_eq!(
+            rights(false, false, "a").operations(ResourceType::TransactionalId, "t"),
+            (1 << 8) | (1 << 4)
+        );
+        assert_eq!(rights(true, false, "a").operations(ResourceType::Topic, "t"), 0);
+    }
+}
