@@ -48,7 +48,11 @@ impl Plan {
     /// Where Kafka's clients find the node, unless they were turned away by `--set listeners=none`.
     pub fn kafka(&self, node: u32) -> Option<String> {
         let given = self.settings.iter().rev().find(|(name, _)| name == "listeners");
-        (given.map(|(_, value)| value.as_str()) != Some("none")).then(|| self.quic(node))
+        match given.map(|(_, value)| value.as_str()) {
+            None | Some("") => Some(self.quic(node)),
+            Some("none") => None,
+            Some(listeners) => Some(filled(listeners, node, self.port(node))),
+        }
     }
 
     pub fn http(&self, node: u32) -> String {
@@ -184,6 +188,9 @@ mod tests {
     fn kafkas_clients_find_a_node_at_the_port_of_quic_unless_turned_away() {
         assert_eq!(plan(3, &[]).kafka(2), Some(plan(3, &[]).quic(2)));
         assert_eq!(plan(3, &["listeners=none"]).kafka(2), None);
+        let named = plan(3, &["listeners=SASL_SSL://127.0.0.1:{port+1000}"]).kafka(2).unwrap();
+        let port = plan(3, &[]).port(2) + 1000;
+        assert_eq!(named, format!("SASL_SSL://127.0.0.1:{port}"));
     }
 
     #[test]

@@ -205,7 +205,7 @@ pub const SETTINGS: &[Setting] = &[
         Kind::Choice(&["none", "requested", "required"]),
         "none",
         AtRestart,
-        "Whether clients of SSL listeners show a certificate; its subject is then who they are.",
+        "Whether clients of SSL listeners show a certificate (X.509 version 3); its subject is then who they are.",
     ),
     setting(
         "ssl.principal.mapping.rules",

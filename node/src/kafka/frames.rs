@@ -45,9 +45,10 @@ impl<R: AsyncRead + Unpin> FrameReader<R> {
         Self { from, buffer: BytesMut::new(), most_bytes, intake, held: None }
     }
 
-    /// From now on frames may have so many bytes.
-    pub(super) const fn take_up_to(&mut self, most_bytes: usize) {
+    /// From now on frames may have so many bytes, and take their places here.
+    pub(super) fn take_up_to(&mut self, most_bytes: usize, intake: Intake) {
         self.most_bytes = most_bytes;
+        self.intake = intake;
     }
 
     /// The next frame without its length, and its place; `None` where the stream ended between two.

@@ -2,7 +2,7 @@
 //!
 //! Until then there is no connection: frames are read one at a time, short ones only, and three APIs are answered. A
 //! client that is too slow, or says anything else, is gone; one whose login failed is told so after a while, in which it
-//! holds up nobody but itself.
+//! holds up nobody but itself. What such clients send takes its place among strangers, not among those who are in.
 
 use std::io;
 use std::net::SocketAddr;
@@ -117,14 +117,14 @@ where
 {
     let logs_in = entrance.protocol.has_sasl();
     let most = service.limits.request_bytes;
-    let first = if logs_in { service.sasl.config.request_max_bytes.min(most) } else { most };
-    let mut reader = FrameReader::new(read, first, service.intake.clone());
+    let (first, intake) = match logs_in {
+        true => (service.sasl.config.request_max_bytes.min(most), &service.strangers),
+        false => (most, &service.intake),
+    };
+    let mut reader = FrameReader::new(read, first, intake.clone());
     let session = if logs_in {
         let mut login = Login { service: &service, reader: &mut reader, write: &mut write };
-        let told = match timeout_at(deadline, login.run()).await {
-            Ok(told) => told,
-            Err(_) => return Err(late(&service)),
-        };
+        let Ok(told) = timeout_at(deadline, login.run()).await else { return Err(late(&service)) };
         match told {
             Ok(principal) => {
                 let ends = ends(service.world.clock.now(), service.sasl.config.lasts);
@@ -135,7 +135,7 @@ where
     } else {
         Session::new(entrance, principal, peer.ip())
     };
-    reader.take_up_to(most);
+    reader.take_up_to(most, service.intake.clone());
     connection::serve(service, Arc::new(session), peer, (reader, write), ending);
     Ok(())
 }

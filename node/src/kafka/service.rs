@@ -47,6 +47,8 @@ pub(crate) struct Service {
     pub(crate) limits: ListenerLimits,
     /// What requests of clients may occupy together.
     pub(crate) intake: Intake,
+    /// What requests of clients that have not logged in yet may: they take no place from those that have.
+    pub(crate) strangers: Intake,
     pub(crate) partitions: Front,
     pub(crate) cluster: ClusterFront<Endpoint>,
     pub(crate) groups: GroupFront,

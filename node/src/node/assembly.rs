@@ -78,6 +78,9 @@ use crate::security::tls::Tls;
 /// clients may (`queued.max.request.bytes`). Clients wait for their place before; what is refused here is a flood from inside.
 const PRODUCE_MEMORY_FACTOR: usize = 2;
 
+/// What requests of Kafka's clients that have not logged in yet may occupy together.
+const STRANGERS_BYTES: u32 = 16 << 20;
+
 /// How often the voters are looked at.
 const VOTERS_INTERVAL: Duration = Duration::from_millis(500);
 
@@ -427,6 +430,7 @@ fn start_kafka(
         world: world.clone(),
         limits,
         intake,
+        strangers: Intake::new(STRANGERS_BYTES),
         partitions: partitions.clone(),
         cluster: cluster.clone(),
         groups: groups.clone(),

@@ -2,7 +2,9 @@
 
 use std::fmt::Write as _;
 
-use x509_parser::prelude::{AttributeTypeAndValue, FromDer, X509Certificate, X509Name};
+use x509_parser::prelude::{
+    AttributeTypeAndValue, FromDer, RelativeDistinguishedName, X509Certificate, X509Name,
+};
 
 /// The types of parts that RFC 2253 has names for; others stand as their number, and their value as its bytes.
 const NAMES: [(&str, &str); 9] = [
@@ -27,9 +29,11 @@ pub(crate) fn subject(certificate: &[u8]) -> Result<String, String> {
 }
 
 fn written(name: &X509Name<'_>) -> String {
-    let parts: Vec<String> =
-        name.iter_rdn().map(|part| part.iter().map(attribute).collect::<Vec<_>>().join("+")).collect();
-    parts.into_iter().rev().collect::<Vec<_>>().join(",")
+    let part =
+        |part: &RelativeDistinguishedName<'_>| part.iter().map(attribute).collect::<Vec<_>>().join("+");
+    let mut parts: Vec<String> = name.iter_rdn().map(part).collect();
+    parts.reverse();
+    parts.join(",")
 }
 
 fn attribute(attribute: &AttributeTypeAndValue<'_>) -> String {

@@ -3,7 +3,9 @@ use tokio::time::{Instant, sleep};
 use super::*;
 use crate::cluster::fixture::Cluster;
 use crate::cluster::message::CreateTopic;
-use crate::image::NodeState;
+use crate::cluster::message::nodes::RegisterNode;
+use crate::image::fixture::registration;
+use crate::image::{Features, NodeState};
 
 async fn pass(milliseconds: u64) {
     sleep(Duration::from_millis(milliseconds)).await;
@@ -162,4 +164,34 @@ async fn a_stopped_agent_is_a_dead_node() {
     agents[1].actor().stop(None);
     pass(520).await;
     assert_eq!(cluster.live(), [1]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn listeners_are_told_with_the_registration_or_once_all_nodes_understand_them() {
+    let cluster = Cluster::new().await;
+    let told = |node: u32| cluster.image().listeners().of_node(NodeId(node)).map(<[_]>::len);
+    let of_earlier = registration(3, 1);
+    let register = RegisterNode {
+        node: of_earlier.node,
+        incarnation: of_earlier.incarnation,
+        address: of_earlier.address,
+        directories: of_earlier.directories,
+        doubts: vec![],
+        feature_level: Features::FIRST,
+    };
+    let deadline = Instant::now() + Duration::from_secs(1);
+    cluster.fronts[&1].ask_controller(register, deadline).await.unwrap();
+    let listener = AdvertisedListener { name: "SSL".to_owned(), host: "a".to_owned(), port: 9093 };
+    let _first = cluster.agent_listening(1, 1, vec![listener.clone()]).await;
+    pass(200).await;
+    assert_eq!((cluster.live(), told(1)), (vec![1], None), "node 3 does not understand them");
+    let _upgraded = cluster.agent(3, 2).await;
+    pass(200).await;
+    assert_eq!((cluster.live(), told(1), told(3)), (vec![1, 3], Some(1), None));
+    let _second = cluster.agent_listening(2, 1, vec![listener]).await;
+    pass(200).await;
+    assert_eq!(told(2), Some(1));
+    let decided = cluster.image().version();
+    pass(1_000).await;
+    assert_eq!(cluster.image().version(), decided, "nothing is told twice");
 }

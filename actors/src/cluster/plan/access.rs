@@ -78,3 +78,120 @@ pub(super) fn delete_acls(filters: &[AclFilter], reply: Reply<ClientAnswer>, ima
         other => Err(refusal(other)),
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::access::{
+        AdvertisedListener, Operation, PatternFilter, PatternType, Permission, ResourceType, ScramMechanism,
+    };
+    use crate::cluster::message::nodes::RegisterNode;
+    use crate::error::{ErrorCode, Refusal};
+    use crate::ids::NodeId;
+    use crate::image::Registration;
+    use crate::image::fixture::{done as apply, registration, topic};
+
+    fn joins(node: u32, life: u64) -> RegisterListeners {
+        let Registration { node, incarnation, address, directories, doubts, .. } = registration(node, life);
+        let register =
+            RegisterNode { node, incarnation, address, directories, doubts, feature_level: Features::ACCESS };
+        let listener =
+            AdvertisedListener { name: "SSL".to_owned(), host: format!("host-{node}"), port: 9093 };
+        RegisterListeners { register, listeners: vec![listener] }
+    }
+
+    /// Carries a plan out, and gives its answer.
+    fn carry_out<T>(
+        image: &mut Image,
+        plan: impl FnOnce(&Image, Reply<T>) -> Planned,
+    ) -> (usize, Result<T, Refusal>)
+    where
+        T: Send + 'static,
+    {
+        let (reply, mut answer) = Reply::channel();
+        let Planned { commands, settle, .. } = plan(image, reply);
+        let index = image.version() + 1;
+        let outcomes = image.apply_entry(index, &commands);
+        settle(Ok(&outcomes));
+        (commands.len(), answer.try_recv().unwrap())
+    }
+
+    fn join(image: &mut Image, node: u32, life: u64) -> (usize, Result<(), Refusal>) {
+        carry_out(image, |image, reply| register(joins(node, life), reply, image, 0))
+    }
+
+    #[test]
+    fn a_node_of_a_new_cluster_has_its_listeners_with_its_registration() {
+        let mut image = Image::default();
+        assert_eq!(join(&mut image, 1, 1), (3, Ok(())));
+        assert_eq!(image.features().level, Features::ACCESS);
+        assert_eq!(join(&mut image, 2, 1), (2, Ok(())));
+        let told = image.listeners().of_node(NodeId(2)).unwrap();
+        assert_eq!(told.first().map(|listener| listener.host.as_str()), Some("host-2"));
+        // Repeated, because its answer was lost.
+        assert_eq!(join(&mut image, 2, 1), (0, Ok(())));
+    }
+
+    #[test]
+    fn while_a_node_does_not_understand_listeners_others_register_without_and_tell_them_later() {
+        let mut image = Image::default();
+        apply(&mut image, Command::RegisterNode(registration(1, 1)));
+        assert_eq!(join(&mut image, 2, 1), (1, Ok(())));
+        assert_eq!((image.features().level, image.listeners().is_empty()), (Features::FIRST, true));
+        assert_eq!(join(&mut image, 1, 2), (3, Ok(())), "the last one was upgraded");
+        assert_eq!(join(&mut image, 2, 1), (1, Ok(())));
+        assert!([1, 2].iter().all(|node| image.listeners().of_node(NodeId(*node)).is_some()));
+    }
+
+    #[test]
+    fn changes_of_users_have_an_outcome_each_and_none_before_all_nodes_understand_them() {
+        let remove = |user: &str| ScramChange {
+            user: user.to_owned(),
+            mechanism: ScramMechanism::Sha256,
+            credential: None,
+        };
+        let alter = |image: &mut Image| {
+            let changes = vec![remove("alice"), remove("")];
+            carry_out(image, |image, reply| alter_scram(changes, reply, image)).1
+        };
+        let mut image = Image::default();
+        apply(&mut image, Command::RegisterNode(registration(1, 1)));
+        assert_eq!(alter(&mut image).unwrap_err().code, ErrorCode::UnsupportedVersion);
+        join(&mut image, 1, 2).1.unwrap();
+        let Ok(ClientAnswer::Each(each)) = alter(&mut image) else { panic!("another answer") };
+        let codes: Vec<_> = each.into_iter().map(|outcome| outcome.unwrap_err().code).collect();
+        assert_eq!(codes, [ErrorCode::ResourceNotFound, ErrorCode::UnacceptableCredential]);
+    }
+
+    #[test]
+    fn an_entry_that_two_filters_find_is_told_by_the_first() {
+        let mut image = Image::default();
+        join(&mut image, 1, 1).1.unwrap();
+        let acl = Acl {
+            resource: ResourceType::Topic,
+            pattern: PatternType::Literal,
+            name: topic(1).0.to_string(),
+            principal: "User:alice".to_owned(),
+            host: "*".to_owned(),
+            operation: Operation::Read,
+            permission: Permission::Allow,
+        };
+        let acls = vec![acl.clone()];
+        let made = carry_out(&mut image, |image, reply| create_acls(acls, reply, image));
+        assert_eq!(made, (1, Ok(ClientAnswer::Done)));
+        let filter = AclFilter {
+            resource: None,
+            name: None,
+            pattern: PatternFilter::Any,
+            principal: None,
+            host: None,
+            operation: None,
+            permission: None,
+        };
+        let filters = [filter.clone(), filter];
+        let delete = |image: &mut Image| carry_out(image, |image, reply| delete_acls(&filters, reply, image));
+        let told = ClientAnswer::DeletedAcls(vec![vec![acl], vec![]]);
+        assert_eq!(delete(&mut image), (1, Ok(told)));
+        assert_eq!(delete(&mut image), (0, Ok(ClientAnswer::DeletedAcls(vec![vec![], vec![]]))));
+    }
+}

@@ -55,10 +55,10 @@ fn see_topics(image: &Image, rights: &Rights, described: Described) -> Result<De
         return Ok(described);
     }
     let group = &described.group;
-    let known = group.members.iter().flat_map(|(_, member)| member.assigned.iter().chain(&member.target));
+    let known = group.members.values().flat_map(|member| member.assigned.iter().chain(&member.target));
     let known = known.filter_map(|partition| image.topics().get(partition.topic));
     let mut names: BTreeSet<String> = known.map(|topic| topic.name.to_string()).collect();
-    names.extend(group.members.iter().flat_map(|(_, member)| member.topics.iter().cloned()));
+    names.extend(group.members.values().flat_map(|member| member.topics.iter().cloned()));
     let may = |name: &String| rights.may(Operation::Describe, ResourceType::Topic, name);
     if names.iter().all(may) {
         return Ok(described);

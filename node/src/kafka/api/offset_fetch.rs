@@ -158,8 +158,8 @@ fn by_topic(
     };
     let topics = topics.iter().map(|asked| {
         let known = topic(image, &asked.name, asked.id);
-        let is_denied =
-            !(asked.is_by_id && known.is_none()) && !may(known.map_or(&asked.name, |topic| &topic.name));
+        let is_hidden = asked.is_by_id && known.is_none();
+        let is_denied = !is_hidden && !may(known.map_or(&asked.name, |topic| &topic.name));
         let id = known.filter(|_| !is_denied).map(|topic| topic.id);
         let offset = |index: i32| id.map_or(Ok(None), |topic| each(PartitionId { topic, index }));
         let error_code = if is_denied {
