@@ -31,7 +31,7 @@ pub struct Fetched {
 }
 
 impl Fetched {
-    /// The offset after the last record.
+    /// The offset to go on at: after the last record, and after what brokers wrote behind it.
     #[must_use]
     pub const fn next_offset(&self) -> Offset {
         self.next

@@ -220,12 +220,32 @@ impl State {
         let Some(reading) = self.current(partition, generation) else { return };
         reading.busy = false;
         if bytes == 0 {
-            return;
+            return self.skipped(partition, generation, fetched.next);
         }
         reading.fetch_from = SeekTo::Offset(fetched.next);
         reading.buffered_bytes += bytes;
         self.buffered_bytes += bytes;
         self.waiting.push_back(Waiting::Records { partition, generation, bytes, fetched });
+    }
+
+    /// Up to this offset there is nothing for the application, only what brokers write: it is passed as soon as all
+    /// before it is handed out.
+    fn skipped(&mut self, partition: PartitionId, generation: u64, next: Offset) {
+        let Some(reading) = self.readings.get_mut(&partition) else { return };
+        if !matches!(reading.fetch_from, SeekTo::Offset(from) if from < next) {
+            return;
+        }
+        reading.fetch_from = SeekTo::Offset(next);
+        let ahead = self.waiting.iter_mut().rev().find_map(|waiting| match waiting {
+            Waiting::Records { partition: of, generation: in_generation, fetched, .. } => {
+                (*of == partition && *in_generation == generation).then_some(fetched)
+            }
+            Waiting::Rebalance(_) => None,
+        });
+        match ahead {
+            Some(fetched) => fetched.next = next,
+            None => reading.position = Some(next),
+        }
     }
 
     fn current(&mut self, partition: PartitionId, generation: u64) -> Option<&mut Reading> {
@@ -382,6 +402,29 @@ mod tests {
         assert_eq!(state.due(10, 10), []);
         state.seek(partition(1), SeekTo::End);
         assert_eq!(state.due(10, 10).len(), 1);
+    }
+
+    fn no_records(from: i64, next: i64) -> Fetched {
+        Fetched { batches: Vec::new(), ..some_records(0, from, next) }
+    }
+
+    #[test]
+    fn a_stretch_without_records_is_passed_once_what_lies_before_it_is_handed_out() {
+        let mut state = reading(&[0]);
+        state.next();
+        let generation = generation(&state, 0);
+        let from = |state: &mut State| state.due(1 << 20, 1 << 20).pop().map(|(_, _, from)| from);
+        state.fetched(partition(0), generation, no_records(0, 2));
+        assert_eq!(state.reading(partition(0)).unwrap().position, Some(Offset(2)));
+        assert_eq!(from(&mut state), Some(SeekTo::Offset(Offset(2))));
+        state.fetched(partition(0), generation, some_records(0, 2, 4));
+        state.fetched(partition(0), generation, no_records(4, 5));
+        assert_eq!(from(&mut state), Some(SeekTo::Offset(Offset(5))));
+        assert_eq!(state.reading(partition(0)).unwrap().position, Some(Offset(2)));
+        assert!(matches!(state.next(), Some(ConsumerEvent::Records(fetched)) if fetched.next == Offset(5)));
+        assert_eq!(state.reading(partition(0)).unwrap().position, Some(Offset(5)));
+        state.fetched(partition(0), generation, no_records(5, 5));
+        assert_eq!(from(&mut state), Some(SeekTo::Offset(Offset(5))), "nothing new came");
     }
 
     #[test]
