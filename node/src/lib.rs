@@ -13,15 +13,18 @@ pub mod node;
 pub mod security;
 pub mod telemetry;
 
-pub use millstream_actors::client::{Admin, Client, ClientError, ClientSettings, TopicPartition};
+pub use millstream_actors::client::{
+    Admin, Client, ClientError, ClientSettings, GroupMetadata, TopicPartition,
+};
 pub use millstream_actors::cluster::message::CreateTopic;
 pub use millstream_actors::consumer::{
-    Consumer, ConsumerEvent, ConsumerSettings, Fetched, OffsetReset, SeekTo,
+    Consumer, ConsumerEvent, ConsumerSettings, Fetched, IsolationLevel, OffsetReset, SeekTo,
 };
 pub use millstream_actors::ids::{NodeId, Offset, TopicId};
 pub use millstream_actors::partition::message::Acks;
 pub use millstream_actors::producer::{
-    Delivery, ProduceError, Producer, ProducerRecord, ProducerSettings, RecordMetadata,
+    Delivery, ProduceError, Producer, ProducerRecord, ProducerSettings, RecordMetadata, Transaction,
+    TransactionError, TransactionalProducer,
 };
 pub use millstream_actors::record::key_hash::partition_for_key;
 pub use millstream_actors::record::{Compression, Header, Record};

@@ -1,4 +1,4 @@
-//! Finds the node that coordinates a group, and asks it.
+//! Finds the node that coordinates a group or a transactional id, and asks it.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
@@ -6,23 +6,58 @@ use std::time::Duration;
 use millstream_transport::message::Message;
 
 use super::error::ClientError;
-use super::link::{Asks, Cluster, Target};
+use super::link::{Asking, Asks, Cluster, Target};
 use super::{Client, Tries};
 use crate::error::{ErrorCode, Refusal};
 use crate::group::message::FindCoordinator;
 use crate::ids::NodeId;
+use crate::transaction::message::FindTransactionCoordinator;
 
-/// The coordinator of one group, as far as known.
+/// What is coordinated.
+#[derive(Clone, Debug)]
+enum Coordinated {
+    Group(String),
+    Transactions(String),
+}
+
+impl Coordinated {
+    fn find(
+        self,
+        link: &dyn Cluster,
+        target: &Target,
+        within: Duration,
+    ) -> Asking<Result<NodeId, Refusal>> {
+        match self {
+            Self::Group(group) => {
+                Asks::<FindCoordinator>::ask(link, target, FindCoordinator { group }, within)
+            }
+            Self::Transactions(id) => Asks::<FindTransactionCoordinator>::ask(
+                link,
+                target,
+                FindTransactionCoordinator { id },
+                within,
+            ),
+        }
+    }
+}
+
+/// The coordinator of one group or of one transactional id, as far as known.
 #[derive(Debug)]
 pub(crate) struct Coordinator {
     client: Client,
-    group: String,
+    of: Coordinated,
     node: Mutex<Option<NodeId>>,
 }
 
 impl Coordinator {
+    /// Of a group.
     pub(crate) fn new(client: Client, group: impl Into<String>) -> Self {
-        Self { client, group: group.into(), node: Mutex::new(None) }
+        Self { client, of: Coordinated::Group(group.into()), node: Mutex::new(None) }
+    }
+
+    /// Of a transactional id.
+    pub(crate) fn of_transactions(client: Client, id: impl Into<String>) -> Self {
+        Self { client, of: Coordinated::Transactions(id.into()), node: Mutex::new(None) }
     }
 
     /// Asks until there is an answer that will not change by asking again, or the time is up.
@@ -75,10 +110,7 @@ impl Coordinator {
         let place = usize::try_from(self.client.world.random.range(0, nodes)).unwrap_or(0);
         let target = view.nodes.keys().nth(place).map(|node| Target::Node(*node));
         let none = || Refusal::new(ErrorCode::CoordinatorNotAvailable, "the cluster shows no live node");
-        let find = FindCoordinator { group: self.group.clone() };
-        let asking =
-            Asks::<FindCoordinator>::ask(&*self.client.link, &target.ok_or_else(none)?, find, within);
-        let asked = asking.await;
+        let asked = self.of.clone().find(&*self.client.link, &target.ok_or_else(none)?, within).await;
         if asked.is_err() {
             self.client.metadata.refresh();
         }

@@ -14,11 +14,14 @@ use crate::cluster::message::voters::{AddVoter, DescribeQuorum, RemoveVoter};
 use crate::cluster::message::{
     AlterTopicConfig, CreatePartitions, CreateTopic, DeleteTopic, ElectReplica, InitProducerId, Metadata,
 };
+use crate::group::message::transactional::{CommitInTransaction, StableOffsetFetch};
 use crate::group::message::{
     DeleteGroup, DescribeGroup, FindCoordinator, GroupHeartbeat, ListGroups, OffsetCommit, OffsetFetch,
 };
 use crate::ids::NodeId;
+use crate::partition::message::transactional::{FetchStable, ProduceInTransaction};
 use crate::partition::message::{DeleteRecords, Fetch, ListOffsets, Produce};
+use crate::transaction::message::{BeginTransactions, EndTransaction, FindTransactionCoordinator};
 
 /// Who is asked.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -89,6 +92,13 @@ pub trait Cluster:
     + Asks<RemoveVoter>
     + Asks<AlterScram>
     + Asks<DescribeUsers>
+    + Asks<ProduceInTransaction>
+    + Asks<FetchStable>
+    + Asks<CommitInTransaction>
+    + Asks<StableOffsetFetch>
+    + Asks<FindTransactionCoordinator>
+    + Asks<BeginTransactions>
+    + Asks<EndTransaction>
     + fmt::Debug
     + 'static
 {

@@ -1,11 +1,12 @@
 //! What the native producer, consumer and admin share: the way to the nodes, the view of the cluster, the search for a
-//! group's coordinator.
+//! coordinator.
 
 mod admin;
 mod coordinator;
 mod error;
 #[cfg(test)]
 pub(crate) mod fake;
+mod group_metadata;
 mod link;
 mod metadata;
 mod quic;
@@ -22,6 +23,7 @@ use tokio::time::Instant;
 pub use admin::Admin;
 pub(crate) use coordinator::Coordinator;
 pub use error::ClientError;
+pub use group_metadata::GroupMetadata;
 pub use link::{Asking, Asks, Closing, Cluster, LinkError, Target};
 pub use metadata::MetadataCache;
 pub use quic::QuicLink;

@@ -6,13 +6,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::event::Fetched;
-use super::settings::{ConsumerSettings, OffsetReset};
+use super::settings::{ConsumerSettings, IsolationLevel, OffsetReset};
+use super::stable::Aborted;
 use super::state::SeekTo;
 use crate::client::{Asks, Client, ClientError, Coordinator, LinkError, Target, TopicPartition, View};
 use crate::error::{ErrorCode, Refusal};
-use crate::group::message::OffsetFetch;
+use crate::group::message::transactional::StableOffsetFetch;
 use crate::ids::{NodeId, Offset, PartitionId};
-use crate::partition::message::{self, Fetch, FetchPart, ListOffsets, OffsetSpec};
+use crate::partition::message::transactional::FetchStable;
+use crate::partition::message::{self, Fetch, FetchAnswer, FetchPart, ListOffsets, OffsetSpec};
 use crate::record::whole_batches;
 
 /// The pause before something that failed is tried again.
@@ -74,7 +76,7 @@ impl Fetcher {
             return due.iter().map(|(partition, generation, _)| (*partition, *generation, reset())).collect();
         };
         let partitions = due.iter().map(|(partition, ..)| *partition).collect();
-        let ask = OffsetFetch { group: group.clone(), partitions: Some(partitions) };
+        let ask = StableOffsetFetch { group: group.clone(), partitions };
         let found = match coordinator.ask_once(ask, self.client.settings.request_timeout).await {
             Ok(found) => found.into_iter().collect::<BTreeMap<_, _>>(),
             Err(error) => {
@@ -86,7 +88,9 @@ impl Fetcher {
             }
         };
         let result = |partition| match found.get(partition) {
-            Some(committed) => Done::Found(committed.offset),
+            Some(Ok(committed)) => Done::Found(committed.offset),
+            Some(Err(refusal)) if refusal.code.is_retriable() => Done::Again,
+            Some(Err(refusal)) => Done::Failed(refusal.clone().into()),
             None => reset(),
         };
         due.iter().map(|(partition, generation, _)| (*partition, *generation, result(partition))).collect()
@@ -109,7 +113,7 @@ impl Fetcher {
     }
 
     async fn list_from(&self, node: NodeId, due: Vec<(PartitionId, u64, SeekTo)>) -> Results {
-        let parts = due.iter().map(|(partition, _, seek)| (*partition, spec(*seek))).collect();
+        let parts = due.iter().map(|(partition, _, seek)| (*partition, spec(*seek, self.settings.isolation))).collect();
         let deadline = self.client.settings.request_timeout;
         let asking = Asks::<ListOffsets>::ask(
             &*self.client.link,
@@ -158,9 +162,7 @@ impl Fetcher {
             max_bytes: settings.fetch_max_bytes,
             parts: wanted.iter().map(part).collect(),
         };
-        let deadline = settings.fetch_max_wait + self.client.settings.request_timeout;
-        let asking = Asks::<Fetch>::ask(&*self.client.link, &Target::Node(node), message, deadline);
-        let mut answer: BTreeMap<_, _> = match asking.await {
+        let mut answer: BTreeMap<_, _> = match self.ask(node, message).await {
             Ok(answer) => answer.parts.into_iter().collect(),
             Err(error) => {
                 let results = wanted.iter().map(|wanted| (wanted.partition, wanted.generation));
@@ -189,6 +191,18 @@ impl Fetcher {
             tokio::time::sleep(PAUSE).await;
         }
         results
+    }
+
+    async fn ask(&self, node: NodeId, message: Fetch) -> Result<FetchAnswer, LinkError> {
+        let deadline = self.settings.fetch_max_wait + self.client.settings.request_timeout;
+        let (link, target) = (&*self.client.link, Target::Node(node));
+        match self.settings.isolation {
+            IsolationLevel::ReadUncommitted => Asks::<Fetch>::ask(link, &target, message, deadline).await,
+            IsolationLevel::ReadCommitted => {
+                let asking = Asks::<FetchStable>::ask(link, &target, FetchStable(message), deadline);
+                asking.await.map(FetchAnswer::from)
+            }
+        }
     }
 
     fn unanswered(&self, error: &LinkError, due: impl Iterator<Item = (PartitionId, u64)>) -> Results {
@@ -232,18 +246,25 @@ fn reset_to(reset: OffsetReset) -> Done {
     }
 }
 
-fn spec(seek: SeekTo) -> OffsetSpec {
-    match seek {
-        SeekTo::Beginning => OffsetSpec::Earliest,
-        SeekTo::Timestamp(timestamp_ms) => OffsetSpec::Timestamp(timestamp_ms),
+fn spec(seek: SeekTo, isolation: IsolationLevel) -> OffsetSpec {
+    match (seek, isolation) {
+        (SeekTo::Beginning, _) => OffsetSpec::Earliest,
+        (SeekTo::Timestamp(ms), IsolationLevel::ReadUncommitted) => OffsetSpec::Timestamp(ms),
+        (SeekTo::Timestamp(ms), IsolationLevel::ReadCommitted) => OffsetSpec::StableTimestamp(ms),
         // An offset and a committed one are never listed.
-        SeekTo::End | SeekTo::Offset(_) | SeekTo::Committed => OffsetSpec::Latest,
+        (SeekTo::End | SeekTo::Offset(_) | SeekTo::Committed, IsolationLevel::ReadUncommitted) => {
+            OffsetSpec::Latest
+        }
+        (SeekTo::End | SeekTo::Offset(_) | SeekTo::Committed, IsolationLevel::ReadCommitted) => {
+            OffsetSpec::LastStable
+        }
     }
 }
 
 fn take_batches(wanted: &Wanted, fetched: &message::Fetched, check: bool) -> Done {
     let mut batches = Vec::new();
     let mut next = wanted.offset;
+    let mut aborted = Aborted::new(&fetched.aborted);
     for batch in whole_batches(&fetched.batches) {
         let checked =
             batch.and_then(|batch| if check { batch.verify_checksum().map(|()| batch) } else { Ok(batch) });
@@ -251,7 +272,8 @@ fn take_batches(wanted: &Wanted, fetched: &message::Fetched, check: bool) -> Don
             Ok(batch) => {
                 next = next.max(batch.header.next_offset());
                 // What brokers write about transactions are no records.
-                if !batch.header.attributes.is_control() {
+                let is_dropped = aborted.holds(&batch);
+                if !is_dropped && !batch.header.attributes.is_control() {
                     batches.push(batch);
                 }
             }

@@ -10,15 +10,15 @@ mod fetching;
 pub(crate) mod membership;
 mod settings;
 mod shared;
+mod stable;
 mod state;
 #[cfg(test)]
 mod tests;
 
 use std::sync::Arc;
 
-use crate::client::{Client, ClientError, Coordinator, TopicPartition, View};
+use crate::client::{Client, ClientError, Coordinator, GroupMetadata, TopicPartition, View};
 use crate::error::{ErrorCode, Refusal};
-use crate::group::message::OffsetFetch;
 use crate::ids::{Offset, PartitionId};
 use driver::{Driver, commit};
 use fetching::Fetcher;
@@ -26,7 +26,7 @@ use membership::{Identity, Membership, Subscription};
 use shared::Shared;
 
 pub use event::{ConsumerEvent, Fetched};
-pub use settings::{ConsumerSettings, OffsetReset};
+pub use settings::{ConsumerSettings, IsolationLevel, OffsetReset};
 pub use state::SeekTo;
 
 /// A consumer. Dropped without [`Consumer::close`], it still leaves its group, but nobody waits for that.
@@ -220,7 +220,8 @@ impl Consumer {
         async move { told.await.unwrap_or(Err(ClientError::Closed)) }
     }
 
-    /// What the group has committed for these partitions; those without are left out.
+    /// What the group has committed for these partitions; those without are left out. Waits while an offset for one of
+    /// them is part of an open transaction.
     pub async fn committed(
         &self,
         partitions: &[TopicPartition],
@@ -230,10 +231,25 @@ impl Consumer {
             return Ok(Vec::new());
         };
         let ids = partitions.iter().map(|partition| self.id(partition)).collect::<Result<Vec<_>, _>>()?;
-        let ask = OffsetFetch { group: group.clone(), partitions: Some(ids) };
-        let found = coordinator.ask("reading offsets", ask, self.client.settings.api_timeout).await?;
+        let found = stable::committed(coordinator, group, ids, self.client.settings.api_timeout).await?;
         let view = self.client.metadata.view();
-        Ok(found.into_iter().filter_map(|(id, at)| Some((view.name(id)?, at.offset))).collect())
+        Ok(found.into_iter().filter_map(|(id, at)| Some((view.name(id)?, at))).collect())
+    }
+
+    /// What a transactional producer says of this consumer when it commits offsets for it (KIP-447); `None` without a
+    /// group. It counts while the group does not rebalance: ask for it anew for each transaction.
+    #[must_use]
+    pub fn group_metadata(&self) -> Option<GroupMetadata> {
+        self.shared.group_metadata(self.settings.instance.clone())
+    }
+
+    /// The next offset to read of each partition read here, after what was handed out: what a transactional producer
+    /// commits for this consumer. Partitions of which nothing was handed out may be left out.
+    #[must_use]
+    pub fn positions(&self) -> Vec<(TopicPartition, Offset)> {
+        let state = self.shared.state();
+        let known = state.readings().filter_map(|(_, reading)| Some((reading.name.clone(), reading.position?)));
+        known.collect()
     }
 
     fn id(&self, partition: &TopicPartition) -> Result<PartitionId, ClientError> {

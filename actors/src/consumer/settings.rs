@@ -15,6 +15,17 @@ pub enum OffsetReset {
     None,
 }
 
+/// Which records of transactions are handed out.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum IsolationLevel {
+    /// All records below the high watermark, also those of transactions that are open or were aborted.
+    #[default]
+    ReadUncommitted,
+    /// Only records of no transaction, or of one that has committed. Reading goes on only to the last stable offset: up
+    /// to the first record of a transaction that is open.
+    ReadCommitted,
+}
+
 /// The consumer's settings. Change the fields, or take the defaults.
 #[derive(Clone, Debug)]
 pub struct ConsumerSettings {
@@ -43,6 +54,9 @@ pub struct ConsumerSettings {
     /// its group, so that others read on, and joins again when it asks next. So long, too, may it take to give a revoked
     /// partition up.
     pub max_poll_interval: Duration,
+    /// `isolation.level`; `ReadUncommitted` by default, as Kafka has it. Committed offsets are read as `ReadCommitted`
+    /// wants it in any case: one that waits for the end of a transaction is waited for (KIP-447).
+    pub isolation: IsolationLevel,
     /// `check.crcs`: whether checksums are verified once more here; true by default.
     pub check_crcs: bool,
 }
@@ -61,6 +75,7 @@ impl Default for ConsumerSettings {
             partition_fetch_bytes: 1 << 20,
             prefetch_bytes: 32 << 20,
             max_poll_interval: Duration::from_secs(300),
+            isolation: IsolationLevel::default(),
             check_crcs: true,
         }
     }

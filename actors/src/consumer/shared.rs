@@ -10,7 +10,7 @@ use tokio::time::Instant;
 
 use super::membership::Subscription;
 use super::state::State;
-use crate::client::ClientError;
+use crate::client::{ClientError, GroupMetadata};
 use crate::group::message::{CommittedOffset, OffsetCommit};
 use crate::ids::{Offset, PartitionId};
 
@@ -34,6 +34,8 @@ struct Rest {
     /// -1 outside of the group.
     epoch: Option<i32>,
     subscription: Option<Subscription>,
+    /// It has subscribed, ever.
+    subscribes: bool,
     failure: Option<ClientError>,
     committed: BTreeMap<PartitionId, Offset>,
     closed: bool,
@@ -118,7 +120,10 @@ impl Shared {
     }
 
     pub(super) fn subscribe(&self, subscription: Subscription) {
-        self.rest().subscription = Some(subscription);
+        let mut rest = self.rest();
+        rest.subscription = Some(subscription);
+        rest.subscribes = true;
+        drop(rest);
         self.to_driver.notify_one();
     }
 
@@ -182,6 +187,18 @@ impl Shared {
             .readings()
             .filter_map(|(partition, reading)| Some((partition, reading.position?)))
             .collect()
+    }
+
+    /// Who this is in its group; `None` without one.
+    pub(super) fn group_metadata(&self, instance: Option<String>) -> Option<GroupMetadata> {
+        let outside = GroupMetadata::without_member(self.group.clone()?);
+        let rest = self.rest();
+        if rest.epoch.is_none() && !rest.subscribes {
+            return Some(outside);
+        }
+        // One that is to be a member and is none at the moment is not taken for somebody from outside.
+        let member_epoch = rest.epoch.unwrap_or(0);
+        Some(GroupMetadata { member: self.member.clone(), member_epoch, instance, ..outside })
     }
 
     /// The commit of these offsets; `None` without a group.

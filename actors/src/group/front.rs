@@ -1,5 +1,7 @@
 //! The entrance: what clients ask of groups, from any thread of a node.
 
+mod transactional;
+
 use std::collections::BTreeSet;
 use std::sync::Arc;
 

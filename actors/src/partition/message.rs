@@ -2,6 +2,8 @@
 //!
 //! Kinds 100 to 149. Bodies are record batches (Kafka v2), verbatim.
 
+pub mod transactional;
+
 use bytes::Bytes;
 use millstream_transport::message::{Answer, BodyMismatch, Message};
 use serde::{Deserialize, Serialize};
@@ -43,7 +45,8 @@ pub struct ProducePart {
     /// Record batches, one behind the other.
     #[serde(skip)]
     pub batches: Bytes,
-    /// The transaction that they are part of. Told within a node only: native producers have no transactions yet.
+    /// The transaction that they are part of. Told within a node only; others say it of the whole request
+    /// ([`ProduceInTransaction`](transactional::ProduceInTransaction)).
     #[serde(skip)]
     pub transaction: Option<InTransaction>,
 }
@@ -112,7 +115,8 @@ pub struct FetchPart {
     pub offset: Offset,
     /// Bytes of this part.
     pub max_bytes: u32,
-    /// Only what is below the last stable offset is wanted. Told within a node only, as of [`ProducePart`].
+    /// Only what is below the last stable offset is wanted. Told within a node only; others ask by
+    /// [`FetchStable`](transactional::FetchStable).
     #[serde(skip)]
     pub stable_only: bool,
 }

@@ -7,6 +7,8 @@ use std::time::Duration;
 
 use tokio::sync::{Notify, Semaphore};
 
+use super::delivery::ProduceError;
+
 /// Why there is no memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum NoMemory {
@@ -32,6 +34,8 @@ pub(super) struct Budget {
     next: AtomicU64,
     undecided: Mutex<BTreeSet<u64>>,
     decided: Notify,
+    /// Why the first batch failed since this was last taken.
+    failure: Mutex<Option<ProduceError>>,
 }
 
 impl Budget {
@@ -43,6 +47,7 @@ impl Budget {
             next: AtomicU64::new(0),
             undecided: Mutex::default(),
             decided: Notify::new(),
+            failure: Mutex::default(),
         }
     }
 
@@ -104,6 +109,22 @@ impl Budget {
         self.undecided.lock().unwrap_or_else(PoisonError::into_inner).remove(&number);
         self.give_back(bytes);
         self.decided.notify_waiters();
+    }
+
+    /// A batch, or a record before it came into one, has failed.
+    pub(super) fn failed(&self, error: &ProduceError) {
+        let mut failure = self.failure.lock().unwrap_or_else(PoisonError::into_inner);
+        failure.get_or_insert_with(|| error.clone());
+    }
+
+    /// Why the first batch failed, if one did.
+    pub(super) fn failure(&self) -> Option<ProduceError> {
+        self.failure.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// What failed so far counts no more.
+    pub(super) fn forget_failure(&self) {
+        *self.failure.lock().unwrap_or_else(PoisonError::into_inner) = None;
     }
 
     /// The number that the next batch will have.

@@ -49,6 +49,9 @@ pub enum ProduceError {
     /// The client could not do its part.
     #[error(transparent)]
     Client(#[from] ClientError),
+    /// The transaction that the record was part of is aborted, and the record was not delivered before.
+    #[error("the record's transaction is aborted")]
+    Aborted,
     /// The producer was closed first.
     #[error("the producer was closed before the record was delivered")]
     Closed,
@@ -117,13 +120,20 @@ impl Duty {
     }
 
     pub(super) fn decide(self, result: Result<Written, ProduceError>) {
+        if let Err(error) = &result {
+            // Before who waits for the batch goes on.
+            self.budget.failed(error);
+        }
         self.fate.decide(result);
     }
 }
 
 impl Drop for Duty {
     fn drop(&mut self) {
-        self.fate.decide(Err(ProduceError::Closed));
+        if self.fate.result.get().is_none() {
+            self.budget.failed(&ProduceError::Closed);
+            self.fate.decide(Err(ProduceError::Closed));
+        }
         self.budget.end(self.number, self.bytes);
     }
 }

@@ -11,6 +11,8 @@
 //!   nor any behind it is in the log. So they begin a new epoch, at sequence 0, which cannot double them.
 //! - The first batch of an epoch is alone until it is written. A leader that knows nothing of a producer takes any
 //!   sequence from it, so a second batch could pass a first that was refused.
+//! - A transaction has one epoch from its beginning to its end: there a broken sequence fails the batch, and with it the
+//!   transaction, which is aborted and gives all lanes the next epoch.
 //! - A batch whose time is up is given up without a new epoch, as it may have been written: the next one's answer tells.
 
 use std::collections::VecDeque;
@@ -25,6 +27,7 @@ use crate::client::{LinkError, backoff};
 use crate::error::{ErrorCode, Refusal};
 use crate::ids::{LeaderEpoch, NodeId, ProducerId};
 use crate::record::{Packed, ProducerStamp, add_sequence, assign_producer};
+use crate::transaction::state::ProducerEpoch;
 
 /// How a batch looks at the moment.
 #[derive(Debug)]
@@ -61,9 +64,12 @@ impl Batch {
     }
 
     /// The bytes to send, with this stamp.
-    fn seal(self, stamp: Option<ProducerStamp>) -> (Self, Bytes) {
+    fn seal(self, stamp: Option<ProducerStamp>, is_transactional: bool) -> (Self, Bytes) {
         let bytes = match self.body {
-            Body::Packed(packed) => packed.seal(stamp),
+            Body::Packed(packed) => match stamp.filter(|_| is_transactional) {
+                Some(stamp) => packed.seal_in_transaction(stamp),
+                None => packed.seal(stamp),
+            },
             Body::Sealed(bytes, old) if old == stamp => bytes,
             Body::Sealed(bytes, _) => restamp(bytes, stamp),
         };
@@ -136,6 +142,8 @@ fn kind(failure: &Failure) -> Kind {
 /// The batches of one partition between queue and answer.
 #[derive(Debug, Default)]
 pub(super) struct Lane {
+    /// Batches are parts of transactions: id and epoch come with each of these.
+    is_transactional: bool,
     /// Id and epoch in use; none before the first batch and when a fresh id is wanted.
     stamp: Option<(ProducerId, i16)>,
     next_sequence: i32,
@@ -159,6 +167,21 @@ pub(super) struct Lane {
 }
 
 impl Lane {
+    /// A lane without batches.
+    pub(super) fn new(is_transactional: bool) -> Self {
+        Self { is_transactional, ..Self::default() }
+    }
+
+    /// Gives everything up with this error, and begins anew with whatever id is given next. Answers that come yet find
+    /// nothing that they are for.
+    pub(super) fn abandon(&mut self, error: &ProduceError) {
+        let this = std::mem::replace(self, Self::new(self.is_transactional));
+        let sent = this.in_flight.into_iter().map(|flight| flight.batch);
+        for batch in sent.chain(this.retry) {
+            batch.duty.decide(Err(error.clone()));
+        }
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         self.retry.is_empty() && self.in_flight.is_empty()
     }
@@ -180,9 +203,9 @@ impl Lane {
     }
 
     /// Whether it has no usable producer id, and is given one here if `fresh` is one.
-    pub(super) fn lacks_id(&mut self, fresh: Option<ProducerId>) -> bool {
+    pub(super) fn lacks_id(&mut self, fresh: Option<ProducerEpoch>) -> bool {
         if self.stamp.is_none() {
-            self.stamp = fresh.filter(|_| !self.spent).map(|id| (id, 0));
+            self.stamp = fresh.filter(|_| !self.spent).map(|fresh| (fresh.id, fresh.epoch));
         }
         self.stamp.is_none()
     }
@@ -221,7 +244,7 @@ impl Lane {
                 ProducerStamp { id, epoch: producer_epoch, base_sequence }
             })
         });
-        let (batch, bytes) = batch.seal(stamp);
+        let (batch, bytes) = batch.seal(stamp, self.is_transactional);
         self.in_flight.push_back(Flight { request, node, epoch, batch, failed: false });
         bytes
     }
@@ -246,7 +269,11 @@ impl Lane {
 
     fn failed(&mut self, place: usize, failure: &Failure) {
         let behind_another = place > 0;
-        match kind(failure) {
+        let kind = match kind(failure) {
+            Kind::Sequence if self.is_transactional && !behind_another => Kind::Final,
+            kind => kind,
+        };
+        match kind {
             Kind::Final => {
                 let error = match failure {
                     Failure::Refused(refusal) => ProduceError::Refused(refusal.clone()),

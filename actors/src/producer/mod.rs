@@ -7,6 +7,8 @@
 //! ```
 //!
 //! A record's fate is its batch's: a [`Delivery`] shares it with all others of the batch.
+//!
+//! A [`TransactionalProducer`] is a producer all of whose records are part of transactions.
 
 mod budget;
 mod delivery;
@@ -19,6 +21,7 @@ mod settings;
 #[cfg(test)]
 mod tests;
 mod topics;
+mod transaction;
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -31,6 +34,7 @@ pub use delivery::{Delivery, ProduceError, RecordMetadata};
 pub use partitioner::{Choice, DefaultPartitioner, Partitioner, RoundRobin, TopicPartitioner};
 pub use record::ProducerRecord;
 pub use settings::ProducerSettings;
+pub use transaction::{Transaction, TransactionError, TransactionalProducer};
 
 use self::budget::NoMemory;
 use self::router::{Router, Signals, Stop, Wake};
@@ -62,6 +66,14 @@ impl Drop for Handle {
 impl Client {
     /// A producer with these settings. Its router runs on a core of the client, drawn at random.
     pub async fn producer(&self, settings: ProducerSettings) -> Result<Producer, ClientError> {
+        if settings.transactional_id.is_some() {
+            let text = "records of transactions are sent by Client::transactional_producer";
+            return Err(ClientError::setting("transactional.id", text));
+        }
+        self.start_producer(settings).await
+    }
+
+    async fn start_producer(&self, settings: ProducerSettings) -> Result<Producer, ClientError> {
         settings.check()?;
         let topics = Arc::new(Topics::new(settings));
         let signals = Arc::new(Signals::default());

@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::time::Instant;
 
 use super::budget::Budget;
-use super::delivery::{Delivery, Duty};
+use super::delivery::{Delivery, Duty, ProduceError};
 use super::record::ProducerRecord;
 use crate::ids::PartitionId;
 use crate::record::{BatchBuilder, Codec, Compression, Packed};
@@ -224,6 +224,22 @@ impl Queue {
             Slot::Packing(_) => None,
         });
         first.or_else(|| inner.open.as_ref().map(|open| open.begun))
+    }
+
+    /// Gives up what is there, with this error; records go on coming.
+    pub(super) fn abandon(&self, error: &ProduceError) {
+        let mut inner = self.lock();
+        let (slots, open) = (std::mem::take(&mut inner.slots), inner.open.take());
+        drop(inner);
+        let closed = slots.into_iter().filter_map(|slot| match slot {
+            Slot::Ready(closed) => Some(closed.duty),
+            // Who packs it finds its place gone, and drops it.
+            Slot::Packing(_) => None,
+        });
+        for duty in closed.chain(open.map(|open| open.duty)) {
+            self.queued_bytes.fetch_sub(duty.bytes, Ordering::Relaxed);
+            duty.decide(Err(error.clone()));
+        }
     }
 
     /// Takes no more records, and drops what is there: it has failed.

@@ -14,15 +14,17 @@ use actix::{
 };
 use tokio::time::Instant;
 
-use super::delivery::Written;
+use super::delivery::{ProduceError, Written};
 use super::lane::{Batch, Failure, Lane};
 use super::queue::{Front, Queue, Ripe};
 use super::topics::Topics;
-use crate::client::{Asks, Client, ClientError, LinkError, RETRY_BACKOFF_MAX, Target, View};
+use crate::client::{Asking, Asks, Client, ClientError, LinkError, RETRY_BACKOFF_MAX, Target, View};
 use crate::cluster::message::InitProducerId;
 use crate::error::{ErrorCode, Refusal};
 use crate::ids::{NodeId, PartitionId, ProducerId};
+use crate::partition::message::transactional::ProduceInTransaction;
 use crate::partition::message::{Acks, Produce, ProduceAnswer, ProducePart, Produced};
+use crate::transaction::state::ProducerEpoch;
 
 /// The least time that a request is given, however little its records have left.
 const LEAST_REQUEST_TIME: Duration = Duration::from_millis(100);
@@ -38,6 +40,12 @@ pub(super) struct Wake;
 pub(super) struct Stop {
     pub(super) now: bool,
 }
+
+/// A transaction has ended, or is to be aborted: what is not decided is given up. Batches from now on have this id and
+/// epoch; without one none is sent.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub(super) struct Adopt(pub(super) Option<ProducerEpoch>);
 
 /// What callers and router tell each other besides the queues.
 #[derive(Debug, Default)]
@@ -58,7 +66,7 @@ struct Line {
 enum Id {
     None,
     Asked,
-    Known(ProducerId),
+    Known(ProducerEpoch),
 }
 
 /// The actor that sends.
@@ -108,11 +116,7 @@ impl Router {
 
     /// Does all that can be done now.
     fn pump(&mut self, context: &mut Context<Self>) {
-        for queue in self.topics.take_news() {
-            let partition = queue.partition;
-            self.active.insert(partition);
-            self.lines.entry(partition).or_insert_with(|| Line { lane: Lane::default(), queue });
-        }
+        self.take_news();
         let now = Instant::now();
         let mut look_again = None;
         self.expire(now, &mut look_again);
@@ -126,6 +130,17 @@ impl Router {
         self.set_timer(look_again, context);
         if self.stopping && self.topics.budget.is_idle() {
             context.stop();
+        }
+    }
+
+    fn take_news(&mut self) {
+        let is_transactional = self.topics.settings.transactional_id.is_some();
+        for queue in self.topics.take_news() {
+            let partition = queue.partition;
+            self.active.insert(partition);
+            self.lines
+                .entry(partition)
+                .or_insert_with(|| Line { lane: Lane::new(is_transactional), queue });
         }
     }
 
@@ -243,7 +258,7 @@ impl Router {
             timeout_ms: u32::try_from(deadline.as_millis()).unwrap_or(u32::MAX),
             parts: draft.parts,
         };
-        let asking = Asks::<Produce>::ask(&*self.client.link, &Target::Node(node), message, deadline);
+        let asking = self.ask(node, message, deadline);
         if acks == Acks::None {
             let sent = Written { base_offset: None, append_time_ms: None };
             for partition in &partitions {
@@ -254,6 +269,17 @@ impl Router {
             this.answered(node, request, &partitions, answer);
             this.pump(context);
         }));
+    }
+
+    fn ask(&self, node: NodeId, produce: Produce, deadline: Duration) -> Asking<ProduceAnswer> {
+        let (link, target) = (&*self.client.link, Target::Node(node));
+        match self.topics.settings.transactional_id.clone() {
+            None => Asks::<Produce>::ask(link, &target, produce, deadline),
+            Some(id) => {
+                let message = ProduceInTransaction { id, produce };
+                Asks::<ProduceInTransaction>::ask(link, &target, message, deadline)
+            }
+        }
     }
 
     fn answered(
@@ -340,6 +366,10 @@ impl Router {
         if !self.topics.settings.is_idempotent() || matches!(self.id, Id::Known(_)) {
             return true;
         }
+        if self.topics.settings.transactional_id.is_some() {
+            // It comes with each transaction.
+            return false;
+        }
         if self.id == Id::None && !self.active.is_empty() {
             self.id = Id::Asked;
             let client = self.client.clone();
@@ -352,7 +382,7 @@ impl Router {
     fn id_came(id: Result<ProducerId, ClientError>, this: &mut Self, context: &mut Context<Self>) {
         match id {
             Ok(id) => {
-                this.id = Id::Known(id);
+                this.id = Id::Known(ProducerEpoch { id, epoch: 0 });
                 this.pump(context);
             }
             // It was tried for long; the batches' own time runs meanwhile.
@@ -419,6 +449,20 @@ impl Handler<Wake> for Router {
 
     fn handle(&mut self, _: Wake, context: &mut Self::Context) {
         self.signals.woken.store(false, Ordering::Release);
+        self.pump(context);
+    }
+}
+
+impl Handler<Adopt> for Router {
+    type Result = ();
+
+    fn handle(&mut self, adopt: Adopt, context: &mut Self::Context) {
+        self.take_news();
+        for line in self.lines.values_mut() {
+            line.queue.abandon(&ProduceError::Aborted);
+            line.lane.abandon(&ProduceError::Aborted);
+        }
+        self.id = adopt.0.map_or(Id::None, Id::Known);
         self.pump(context);
     }
 }

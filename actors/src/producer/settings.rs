@@ -36,6 +36,13 @@ pub struct ProducerSettings {
     /// `max.in.flight.requests.per.connection`: requests without an answer per node; 5, and 1 to 5 where idempotent, as
     /// leaders know a producer's last five batches again.
     pub max_in_flight: usize,
+    /// `transactional.id`: the name by which the cluster knows this producer over its restarts, at most 1,024 bytes; for
+    /// [`Client::transactional_producer`](crate::client::Client::transactional_producer) only. Whoever begins with it
+    /// fences the one before.
+    pub transactional_id: Option<String>,
+    /// `transaction.timeout.ms`: how long a transaction may be open before its coordinator aborts it and fences the
+    /// producer; 60 s, at most the nodes' `transaction.max.timeout.ms`.
+    pub transaction_timeout: Duration,
     /// `compression.type` and its level.
     pub compression: Compression,
     /// Which partition a record goes to that names none: murmur2 of its key; without a key one partition for
@@ -55,6 +62,8 @@ impl Default for ProducerSettings {
             max_block: Duration::from_secs(60),
             delivery_timeout: Duration::from_secs(120),
             max_in_flight: 5,
+            transactional_id: None,
+            transaction_timeout: Duration::from_secs(60),
             compression: Compression::NONE,
             partitioner: Arc::new(DefaultPartitioner),
         }
@@ -62,6 +71,12 @@ impl Default for ProducerSettings {
 }
 
 impl ProducerSettings {
+    /// Settings of a transactional producer with this `transactional.id`.
+    #[must_use]
+    pub fn transactional(id: impl Into<String>) -> Self {
+        Self { transactional_id: Some(id.into()), ..Self::default() }
+    }
+
     /// Whether batches carry a producer id.
     #[must_use]
     pub fn is_idempotent(&self) -> bool {
@@ -78,6 +93,15 @@ impl ProducerSettings {
         if self.is_idempotent() && self.acks != Acks::All {
             return Err(ClientError::setting("enable.idempotence", "needs acks=all"));
         }
+        if let Some(id) = &self.transactional_id {
+            within("transactional.id", id.len(), 1, 1_024)?;
+            if !self.is_idempotent() {
+                return Err(ClientError::setting("transactional.id", "needs enable.idempotence and acks=all"));
+            }
+            if self.transaction_timeout.is_zero() || self.transaction_timeout > TRANSACTION_TIMEOUT_MOST {
+                return Err(ClientError::setting("transaction.timeout.ms", "must be from 1 to 2147483647"));
+            }
+        }
         if self.linger > Duration::from_secs(60) {
             return Err(ClientError::setting("linger.ms", "must be at most 60000"));
         }
@@ -87,6 +111,9 @@ impl ProducerSettings {
         Ok(())
     }
 }
+
+/// What a coordinator can be told.
+const TRANSACTION_TIMEOUT_MOST: Duration = Duration::from_millis(0x7fff_ffff);
 
 fn within(name: &'static str, value: usize, least: usize, most: usize) -> Result<(), ClientError> {
     if (least..=most).contains(&value) {
@@ -113,6 +140,10 @@ mod tests {
         assert!(refused(ProducerSettings { idempotent: Some(true), ..less }).contains("acks=all"));
         let flood = ProducerSettings { max_in_flight: 6, ..ProducerSettings::default() };
         assert!(refused(flood).contains("max.in.flight"));
+        let nameless = ProducerSettings::transactional("");
+        assert!(refused(nameless).contains("transactional.id"));
+        let hasty = ProducerSettings { acks: Acks::Leader, ..ProducerSettings::transactional("copy") };
+        assert!(refused(hasty).contains("transactional.id"));
         let small = ProducerSettings { buffer_bytes: 1 << 20, ..ProducerSettings::default() };
         assert!(refused(small).contains("buffer.memory"));
         let short = ProducerSettings {

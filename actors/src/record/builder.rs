@@ -171,14 +171,26 @@ impl Packed {
 
     /// Writes the header, with the producer's stamp and the checksum.
     #[must_use]
-    pub fn seal(mut self, stamp: Option<ProducerStamp>) -> Bytes {
-        let stamp = stamp.unwrap_or(ProducerStamp { id: ProducerId(-1), epoch: -1, base_sequence: -1 });
+    pub fn seal(self, stamp: Option<ProducerStamp>) -> Bytes {
+        let nobody = ProducerStamp { id: ProducerId(-1), epoch: -1, base_sequence: -1 };
+        let attributes = Attributes::with_codec(self.codec);
+        self.sealed(attributes, stamp.unwrap_or(nobody))
+    }
+
+    /// The same, as part of the producer's transaction.
+    #[must_use]
+    pub fn seal_in_transaction(self, stamp: ProducerStamp) -> Bytes {
+        let attributes = Attributes::with_codec(self.codec).as_transactional();
+        self.sealed(attributes, stamp)
+    }
+
+    fn sealed(mut self, attributes: Attributes, stamp: ProducerStamp) -> Bytes {
         let header = BatchHeader {
             base_offset: Offset(0),
             length: 0,
             leader_epoch: LeaderEpoch(-1),
             checksum: 0,
-            attributes: Attributes::with_codec(self.codec),
+            attributes,
             last_offset_delta: self.count.saturating_sub(1),
             base_timestamp_ms: self.base_timestamp_ms,
             max_timestamp_ms: self.max_timestamp_ms,

@@ -1,11 +1,11 @@
 //! What nodes say to each other about transactions. Kinds 350 to 369.
 
-use millstream_transport::message::Message;
+use millstream_transport::message::{Answer, Message};
 use serde::{Deserialize, Serialize};
 
 use super::state::ProducerEpoch;
 use crate::error::Refusal;
-use crate::ids::PartitionId;
+use crate::ids::{NodeId, PartitionId};
 use crate::record::EndMarker;
 
 /// A partition's leader asks a coordinator whether partitions are part of a producer's open transaction.
@@ -42,6 +42,52 @@ impl Message for WriteMarkers {
     type Answer = Vec<(PartitionId, Result<(), Refusal>)>;
 }
 
+/// Asks which node coordinates a transactional id. Any node answers; makes `__transaction_state` where it does not exist.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct FindTransactionCoordinator {
+    /// The `transactional.id`.
+    pub id: String,
+}
+
+impl Message for FindTransactionCoordinator {
+    const KIND: u16 = 352;
+    type Answer = Result<NodeId, Refusal>;
+}
+
+/// A transactional producer begins: gets its id and epoch. Whoever had the transactional id before is fenced, and its
+/// open transaction aborted; until that is done the answer is `ConcurrentTransactions`.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct BeginTransactions {
+    /// The `transactional.id`.
+    pub id: String,
+    /// `transaction.timeout.ms`: how long a transaction of its may take before it is aborted.
+    pub timeout_ms: i32,
+}
+
+impl Message for BeginTransactions {
+    const KIND: u16 = 353;
+    type Answer = Result<ProducerEpoch, Refusal>;
+}
+
+/// A producer ends its transaction. Answered when the outcome is decided, with the id and epoch that it goes on with
+/// (KIP-890 part 2). Asked again, for want of an answer, it says the same.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct EndTransaction {
+    /// The `transactional.id`.
+    pub id: String,
+    /// The producer.
+    pub producer: ProducerEpoch,
+    /// Whether it commits.
+    pub commits: bool,
+}
+
+impl Message for EndTransaction {
+    const KIND: u16 = 354;
+    type Answer = Result<ProducerEpoch, Refusal>;
+}
+
+impl Answer for ProducerEpoch {}
+
 #[cfg(test)]
 mod tests {
     use uuid::Uuid;
@@ -68,5 +114,9 @@ mod tests {
         let partition = PartitionId { topic: TopicId(Uuid::from_bytes([0xab; 16])), index: 2 };
         let write = WriteMarkers { marker, bumps: true, partitions: vec![partition] };
         assert_eq!(hex(&write), "0a040e01010110abababababababababababababababab04");
+        let id = "id".to_owned();
+        assert_eq!(hex(&FindTransactionCoordinator { id: id.clone() }), "026964");
+        assert_eq!(hex(&BeginTransactions { id: id.clone(), timeout_ms: 60 }), "02696478");
+        assert_eq!(hex(&EndTransaction { id, producer, commits: true }), "0269640a0401");
     }
 }

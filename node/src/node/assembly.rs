@@ -57,6 +57,7 @@ use super::groups::{LeaderEnds, PartitionLease, confirming, offsets_topic};
 use super::health::NodeState;
 use super::incarnation;
 use super::native::{self, LateService};
+use super::native_transactions;
 use super::reach::ReachReport;
 use super::replication::{links, sessions};
 use super::transactions::{
@@ -242,6 +243,7 @@ impl Running {
         }));
         let handlers = native::all(&front, &config, &partitions, &groups)
             .and(transaction_handlers(&transactions, &marks))
+            .and(native_transactions::handlers(&partitions, &groups, &transactions))
             .and(confirming(&images))
             .and(warned(&quarantine, &events))
             .and(sessions(&world, &found, &events))

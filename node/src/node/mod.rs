@@ -8,6 +8,7 @@ mod groups;
 mod health;
 mod incarnation;
 mod native;
+mod native_transactions;
 mod reach;
 mod replication;
 mod simulated;

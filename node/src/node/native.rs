@@ -97,7 +97,8 @@ fn groups(front: &GroupFront) -> Handlers {
     group::<DeleteGroup>(handlers, front)
 }
 
-fn group<M: GroupMessage>(handlers: Handlers, front: &GroupFront) -> Handlers {
+/// A message to groups, served.
+pub(super) fn group<M: GroupMessage>(handlers: Handlers, front: &GroupFront) -> Handlers {
     let front = front.clone();
     handlers.on(move |caller: &Caller, message: M, answering: Answering<M>| {
         let answer = front.handle(&caller.address.ip().to_string(), message);

@@ -53,7 +53,7 @@ impl Default for FakeGroup {
 }
 
 impl State {
-    fn coordinating(&mut self, node: NodeId) -> Result<&mut FakeGroup, Refusal> {
+    pub(super) fn coordinating(&mut self, node: NodeId) -> Result<&mut FakeGroup, Refusal> {
         if let Some(code) = self.group.refusals.pop() {
             return Err(Refusal::new(code, "by the test's wish"));
         }
@@ -132,7 +132,8 @@ impl State {
         Ok(answer(group.epoch, group.heartbeat_interval_ms, news.then(|| told.into_iter().collect())))
     }
 
-    fn commit(&mut self, node: NodeId, commit: OffsetCommit) -> Result<Vec<Committed>, Refusal> {
+    /// Whether the group takes a commit.
+    pub(super) fn check_commit(&mut self, node: NodeId, commit: &OffsetCommit) -> Result<(), Refusal> {
         let group = self.coordinating(node)?;
         if !commit.member.is_empty() {
             let unknown = || Refusal::new(ErrorCode::UnknownMemberId, "no such member");
@@ -141,6 +142,12 @@ impl State {
                 return Err(Refusal::new(ErrorCode::StaleMemberEpoch, "another epoch"));
             }
         }
+        Ok(())
+    }
+
+    fn commit(&mut self, node: NodeId, commit: OffsetCommit) -> Result<Vec<Committed>, Refusal> {
+        self.check_commit(node, &commit)?;
+        let group = &mut self.group;
         let mut done = Vec::new();
         for (partition, offset) in commit.offsets {
             group.commits.push((commit.member.clone(), partition, offset.offset.0));

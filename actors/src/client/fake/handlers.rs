@@ -92,6 +92,12 @@ impl Asks<Metadata> for FakeCluster {
 
 impl Asks<Produce> for FakeCluster {
     fn ask(&self, to: &Target, message: Produce, deadline: Duration) -> Asking<ProduceAnswer> {
+        self.produce(to, message, deadline)
+    }
+}
+
+impl FakeCluster {
+    pub(super) fn produce(&self, to: &Target, message: Produce, deadline: Duration) -> Asking<ProduceAnswer> {
         let mut lost = false;
         let answer = self.answer(to, |state, node| {
             state.produced.push(message.parts.len());
@@ -121,6 +127,12 @@ impl Asks<Produce> for FakeCluster {
 
 impl Asks<Fetch> for FakeCluster {
     fn ask(&self, to: &Target, message: Fetch, _: Duration) -> Asking<FetchAnswer> {
+        self.fetch(to, message)
+    }
+}
+
+impl FakeCluster {
+    pub(super) fn fetch(&self, to: &Target, message: Fetch) -> Asking<FetchAnswer> {
         self.lock().fetches += 1;
         self.poll(to, message.max_wait_ms, move |state, node, late| {
             let mut left = message.max_bytes;
@@ -257,8 +269,10 @@ impl State {
         if let Some(code) = self.refusals.pop_front() {
             return Err(Refusal::new(code, "by the test's wish"));
         }
+        self.led_by(node, part.partition)?;
+        self.verify(&part)?;
         let log = self.led_by(node, part.partition)?;
-        let validated = validate(part.batches, None, &log.config, i64::MAX / 2)?;
+        let validated = validate(part.batches, part.transaction.as_ref(), &log.config, i64::MAX / 2)?;
         let checks = log.producers.check(&validated.headers)?;
         let log_start_offset = log.start;
         let produced = |base_offset| Produced { base_offset, log_append_time_ms: None, log_start_offset };
@@ -281,25 +295,32 @@ impl State {
             let text = format!("{} to {} are there, {} is wanted", log.start, log.end, part.offset);
             return Err(Refusal::new(ErrorCode::OffsetOutOfRange, text));
         }
+        let last_stable_offset = log.producers.last_stable(log.end);
+        let end = if part.stable_only { last_stable_offset } else { log.end };
         let mut batches = BytesMut::new();
+        let mut next = part.offset;
         let most = part.max_bytes.min(*left) as usize;
         for batch in &log.batches {
             let header = BatchHeader::parse(batch).unwrap();
             if header.last_offset() < part.offset {
                 continue;
             }
+            if header.base_offset >= end {
+                break;
+            }
             if !batches.is_empty() && batches.len() + batch.len() > most || *left == 0 {
                 break;
             }
             batches.extend_from_slice(batch);
+            next = header.next_offset();
         }
         *left = left.saturating_sub(u32::try_from(batches.len()).unwrap());
         Ok(Fetched {
             high_watermark: log.end,
             log_start_offset: log.start,
-            last_stable_offset: log.end,
+            last_stable_offset,
             diverging: None,
-            aborted: Vec::new(),
+            aborted: if part.stable_only { log.producers.aborted_in(part.offset, next) } else { Vec::new() },
             batches: Bytes::from(batches),
         })
     }
@@ -332,7 +353,8 @@ impl State {
         let plain = |offset| ListedOffset { offset: Some(offset), timestamp_ms: None, leader_epoch: None };
         let at_ms = match spec {
             OffsetSpec::Earliest => return Ok(plain(log.start)),
-            OffsetSpec::Latest | OffsetSpec::LastStable => return Ok(plain(log.end)),
+            OffsetSpec::Latest => return Ok(plain(log.end)),
+            OffsetSpec::LastStable => return Ok(plain(log.producers.last_stable(log.end))),
             OffsetSpec::Timestamp(at_ms) | OffsetSpec::StableTimestamp(at_ms) => at_ms,
             OffsetSpec::MaxTimestamp | OffsetSpec::Tiered => {
                 return Err(Refusal::new(ErrorCode::UnsupportedVersion, "native clients do not ask for it"));

@@ -7,6 +7,7 @@ mod groups;
 mod handlers;
 mod quorum;
 mod users;
+mod transactions;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
@@ -26,6 +27,7 @@ use crate::record::{Batch, MAX_UNPACKED_BYTES, Record, records};
 use crate::topic_config::TopicConfig;
 
 pub(crate) use groups::FakeGroup;
+pub(crate) use transactions::FakeTransactions;
 
 /// A cluster in memory.
 #[derive(Clone, Debug)]
@@ -56,6 +58,7 @@ pub(crate) struct State {
     /// Fetch requests so far.
     pub(crate) fetches: u64,
     pub(crate) group: FakeGroup,
+    pub(crate) transactions: FakeTransactions,
     /// Nodes that vote in the quorum.
     pub(crate) voters: BTreeSet<NodeId>,
 }
@@ -93,6 +96,7 @@ impl FakeCluster {
             produced: Vec::new(),
             fetches: 0,
             group: FakeGroup::default(),
+            transactions: FakeTransactions::default(),
             voters: BTreeSet::new(),
         };
         Self { state: Arc::new(Mutex::new(state)), changed: watch::Sender::new(0), address: Arc::default() }

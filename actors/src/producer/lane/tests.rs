@@ -19,7 +19,7 @@ struct Bench {
 impl Bench {
     fn new() -> Self {
         let mut lane = Lane::default();
-        assert!(!lane.lacks_id(Some(ProducerId(7))));
+        assert!(!lane.lacks_id(Some(ProducerEpoch { id: ProducerId(7), epoch: 0 })));
         Self { lane, budget: Arc::new(Budget::new(1 << 20)), now: Instant::now() }
     }
 
@@ -151,9 +151,10 @@ fn a_fenced_producer_wants_another_id() {
     let mut bench = Bench::new();
     let _sent = bench.send_new(2, 1);
     bench.refuse(1, ErrorCode::InvalidProducerEpoch);
-    assert!(bench.lane.lacks_id(Some(ProducerId(7))), "the old id is not taken again");
+    let old = ProducerEpoch { id: ProducerId(7), epoch: 0 };
+    assert!(bench.lane.lacks_id(Some(old)), "the old id is not taken again");
     assert!(bench.lane.take_spent() && !bench.lane.take_spent());
-    assert!(!bench.lane.lacks_id(Some(ProducerId(8))));
+    assert!(!bench.lane.lacks_id(Some(ProducerEpoch { id: ProducerId(8), epoch: 0 })));
     let again = bench.send_again(2);
     assert_eq!((again.producer(), stamp(again)), (Some(ProducerId(8)), (0, 0)));
 }
