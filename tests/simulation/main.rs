@@ -10,6 +10,7 @@ mod mixture;
 mod network;
 mod power;
 mod stops;
+mod transactions;
 mod without_controller;
 
 use std::time::Duration;

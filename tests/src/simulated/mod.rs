@@ -275,6 +275,16 @@ impl SimulatedCluster {
         self.coordinator_of(client, GROUP).await
     }
 
+    /// Who leads a partition of any topic.
+    pub async fn leader_in(&self, client: &Client, topic: &str, partition: i32) -> NodeId {
+        leader_of(client, topic, partition).await
+    }
+
+    /// The machine of the client made last ends: nothing that runs on it reaches anybody any more.
+    pub fn unplug_last_client(&self) {
+        self.network.unbind_host(address(1, self.clients));
+    }
+
     /// Who coordinates a group.
     pub async fn coordinator_of(&self, client: &Client, group: &str) -> NodeId {
         leader_of(client, OFFSETS, coordinator_partition(group, self.offsets_partitions)).await
@@ -283,6 +293,9 @@ impl SimulatedCluster {
 
 /// The topic of committed offsets.
 pub const OFFSETS: &str = "__consumer_offsets";
+
+/// The topic of what is decided about transactions.
+pub const TRANSACTIONS: &str = "__transaction_state";
 
 async fn leader_of(client: &Client, topic: &str, partition: i32) -> NodeId {
     let index = usize::try_from(partition).expect("partitions are counted from 0");
