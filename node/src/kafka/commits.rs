@@ -1,12 +1,62 @@
-//! What OffsetCommit and TxnOffsetCommit tell of each partition.
+//! What OffsetCommit and TxnOffsetCommit ask and tell of each partition.
 
 use std::collections::BTreeMap;
 
 use millstream_actors::error::{ErrorCode, Refusal};
-use millstream_actors::ids::PartitionId;
+use millstream_actors::group::message::CommittedOffset;
+use millstream_actors::ids::{LeaderEpoch, Offset, PartitionId};
+use millstream_actors::image::Image;
 use millstream_transport::kafka::Uuid;
 
 use super::error::{NONE, of_groups};
+use super::service::topic;
+
+/// The offset of one partition, as both requests have it.
+pub(super) struct AskedOffset {
+    pub(super) index: i32,
+    pub(super) offset: i64,
+    /// Negative if it is not known.
+    pub(super) leader_epoch: i32,
+    pub(super) metadata: String,
+}
+
+/// What is committed of the partitions that there are, and how each topic of the request is to be answered.
+#[derive(Default)]
+pub(super) struct Split {
+    pub(super) offsets: Vec<(PartitionId, CommittedOffset)>,
+    pub(super) asked: Vec<AskedTopic>,
+}
+
+impl Split {
+    /// Takes a topic of the request in, named by its id or not.
+    pub(super) fn take(
+        &mut self,
+        image: &Image,
+        name: String,
+        (id, is_by_id): (Uuid, bool),
+        partitions: impl Iterator<Item = AskedOffset>,
+    ) {
+        let found = topic(image, &name, uuid::Uuid::from_bytes(id.0));
+        let unknown = match found {
+            None if is_by_id => ErrorCode::UnknownTopicId,
+            _ => ErrorCode::UnknownTopicOrPartition,
+        };
+        let partitions = partitions.map(|asked| {
+            let known = found.filter(|topic| topic.partition(asked.index).is_some());
+            let id = known.map(|topic| PartitionId { topic: topic.id, index: asked.index });
+            let epoch = Some(asked.leader_epoch).filter(|epoch| *epoch >= 0);
+            let committed = CommittedOffset {
+                offset: Offset(asked.offset),
+                leader_epoch: epoch.map(LeaderEpoch),
+                metadata: asked.metadata,
+            };
+            self.offsets.extend(id.map(|id| (id, committed)));
+            (asked.index, id)
+        });
+        let partitions = partitions.collect();
+        self.asked.push(AskedTopic { name, id, unknown, partitions });
+    }
+}
 
 /// A topic of a request; partitions are without an id where there is no such topic.
 pub(super) struct AskedTopic {

@@ -5,16 +5,15 @@ use std::sync::Arc;
 use millstream_actors::access::{Operation, ResourceType};
 use millstream_actors::error::ErrorCode;
 use millstream_actors::group::classic::Committer;
-use millstream_actors::group::message::{CommittedOffset, OffsetCommit};
-use millstream_actors::ids::{LeaderEpoch, Offset, PartitionId};
+use millstream_actors::group::message::OffsetCommit;
 use millstream_transport::kafka::messages::offset_commit::OffsetCommitRequest;
 use millstream_transport::kafka::messages::offset_commit::response::{
     OffsetCommitResponse, Partition, Topic,
 };
 
 use super::super::call::Call;
-use super::super::commits::{AskedTopic, Codes};
-use super::super::service::{Service, topic};
+use super::super::commits::{AskedOffset, AskedTopic, Codes, Split};
+use super::super::service::Service;
 
 /// The first version that names topics by id.
 const TOPIC_IDS_FROM: i16 = 10;
@@ -59,6 +58,18 @@ pub(in super::super) fn serve(service: &Arc<Service>, call: Call) {
         }
     });
     let asked: Vec<AskedTopic> = asked.collect();
+    let is_by_id = call.version >= TOPIC_IDS_FROM;
+    let mut split = Split::default();
+    for wanted in &request.topics {
+        let partitions = wanted.partitions.iter().map(|partition| AskedOffset {
+            index: partition.partition_index,
+            offset: partition.committed_offset,
+            leader_epoch: partition.committed_leader_epoch,
+            metadata: partition.committed_metadata.map(Into::into).unwrap_or_default(),
+        });
+        split.take(&image, wanted.name.into_owned(), (wanted.topic_id, is_by_id), partitions);
+    }
+    let Split { offsets, asked } = split;
     let committer = Committer {
         version: call.version,
         member: Arc::from(&*request.member_id),

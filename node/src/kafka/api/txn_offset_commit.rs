@@ -6,8 +6,8 @@ use millstream_actors::access::{Operation, ResourceType};
 use millstream_actors::error::ErrorCode;
 use millstream_actors::group::classic::Committer;
 use millstream_actors::group::doors::PartOfTransaction;
-use millstream_actors::group::message::{CommittedOffset, OffsetCommit};
-use millstream_actors::ids::{LeaderEpoch, Offset, PartitionId, ProducerId};
+use millstream_actors::group::message::OffsetCommit;
+use millstream_actors::ids::ProducerId;
 use millstream_transport::kafka::Uuid;
 use millstream_transport::kafka::messages::txn_offset_commit::TxnOffsetCommitRequest;
 use millstream_transport::kafka::messages::txn_offset_commit::response::{
@@ -15,8 +15,8 @@ use millstream_transport::kafka::messages::txn_offset_commit::response::{
 };
 
 use super::super::call::Call;
-use super::super::commits::{AskedTopic, Codes};
-use super::super::service::{Service, topic};
+use super::super::commits::{AskedOffset, Codes, Split};
+use super::super::service::Service;
 
 /// The first version whose clients leave it to the broker to add the offsets to the transaction.
 const ADDS_FROM: i16 = 5;
@@ -66,6 +66,17 @@ pub(in super::super) fn serve(service: &Arc<Service>, call: Call) {
         }
     });
     let asked: Vec<AskedTopic> = asked.collect();
+    let mut split = Split::default();
+    for wanted in &request.topics {
+        let partitions = wanted.partitions.iter().map(|partition| AskedOffset {
+            index: partition.partition_index,
+            offset: partition.committed_offset,
+            leader_epoch: partition.committed_leader_epoch,
+            metadata: partition.committed_metadata.map(Into::into).unwrap_or_default(),
+        });
+        split.take(&image, wanted.name.into_owned(), (Uuid::ZERO, false), partitions);
+    }
+    let Split { offsets, asked } = split;
     let committer = Committer {
         version: call.version,
         member: Arc::from(&*request.member_id),
