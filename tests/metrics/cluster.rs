@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use millstream::{Client, CreateTopic, ProducerRecord, ProducerSettings};
 use millstream_actors::events::catalogue::{self, Kind, Labels};
 use millstream_tests::load::{Load, LoadSettings};
 use millstream_tests::process::{ProcessCluster, http};
@@ -139,6 +140,10 @@ const MOVED: &[&str] = &[
     "millstream_group_members",
     "millstream_group_members_joined_total",
     "millstream_group_rebalances_total",
+    "millstream_transactions_committed_total",
+    "millstream_transactions_aborted_total",
+    "millstream_transactions_seconds_count",
+    "millstream_transactions_marker_seconds_count",
     "millstream_partitions_led",
     "millstream_cluster_partitions",
     "millstream_peer_links",
@@ -159,6 +164,9 @@ const STILL: &[&str] = &[
     "millstream_cluster_offline_partitions",
     "millstream_cluster_under_replicated_partitions",
     "millstream_partitions_under_replicated",
+    "millstream_transactions_open",
+    "millstream_transactions_timed_out_total",
+    "millstream_transactions_fenced_total",
 ];
 
 fn tell_a_cluster_that_is_well(scrapes: &Scrapes) -> Outcome {
@@ -185,6 +193,32 @@ fn tell_a_cluster_that_is_well(scrapes: &Scrapes) -> Outcome {
     Ok(())
 }
 
+fn plain(name: &str) -> CreateTopic {
+    CreateTopic {
+        name: name.to_owned(),
+        partitions: Some(1),
+        replication_factor: None,
+        config: BTreeMap::new(),
+    }
+}
+
+/// Two transactions, one of which commits; waits until the markers of both are written.
+async fn make_transactions(cluster: &ProcessCluster, client: &Client, topic: &str) -> Outcome {
+    let settings = ProducerSettings::transactional("counted");
+    let mut producer = client.transactional_producer(settings).await?;
+    for commits in [true, false] {
+        let mut transaction = producer.begin().await?;
+        transaction.send(ProducerRecord::to(topic).value("x")).await?.await?;
+        if commits {
+            transaction.commit().await?;
+        } else {
+            transaction.abort().await?;
+        }
+    }
+    let marked = "millstream_transactions_marker_seconds_count";
+    until_sum(cluster, marked, "is 2", |sum| sum == 2.0).await.map(drop)
+}
+
 /// The lag is measured now and then: waits for it.
 async fn lag_is_told(cluster: &ProcessCluster) -> Outcome {
     let lag = "millstream_group_lag_seconds";
@@ -198,6 +232,8 @@ async fn metrics_tell_the_story_of_a_node_that_is_killed_and_comes_back() {
         // From the first moment on, though nothing has happened.
         are_as_the_catalogue_says(&scrape_all(cluster).await?)?;
         let client = cluster.client().await?;
+        client.admin().create_topic(plain("copies")).await?;
+        make_transactions(cluster, &client, "copies").await?;
         let load = Load::start(&client, LoadSettings::default()).await?;
         load.acknowledges(50).await?;
         load.in_sync().await?;

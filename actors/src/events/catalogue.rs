@@ -340,6 +340,29 @@ const GROUPS: &[Series] = &[
     ),
 ];
 
+/// Transactions; one is told by the node that coordinates it.
+const TRANSACTIONS: &[Series] = &[
+    gauge("millstream_transactions_open", "Transactions that are open and coordinated here."),
+    counter("millstream_transactions_committed_total", "Transactions whose commit was decided here."),
+    counter("millstream_transactions_aborted_total", "Transactions whose abort was decided here."),
+    counter(
+        "millstream_transactions_timed_out_total",
+        "Transactions aborted here because they were open for longer than their producer allowed.",
+    ),
+    counter(
+        "millstream_transactions_fenced_total",
+        "Requests refused because another producer with the same transactional.id has taken over, or a time-out.",
+    ),
+    histogram(
+        "millstream_transactions_seconds",
+        "Time of a transaction from its first partition until all its markers were written.",
+    ),
+    histogram(
+        "millstream_transactions_marker_seconds",
+        "Time from the decision of a transaction until all its markers were written.",
+    ),
+];
+
 /// Kafka's listener.
 const KAFKA: &[Series] = &[
     gauge("millstream_fetch_sessions", "Fetch sessions of Kafka clients that are kept."),
@@ -388,7 +411,9 @@ const PEERS: &[Series] = &[
 
 /// All of them.
 pub fn all() -> impl Iterator<Item = &'static Series> {
-    [NODE, CLUSTER, QUORUM, PARTITIONS, REPLICATION, LOG, GROUPS, KAFKA, PEERS].into_iter().flatten()
+    [NODE, CLUSTER, QUORUM, PARTITIONS, REPLICATION, LOG, GROUPS, TRANSACTIONS, KAFKA, PEERS]
+        .into_iter()
+        .flatten()
 }
 
 impl Events {

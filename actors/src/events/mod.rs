@@ -35,7 +35,9 @@ pub use log::{
 };
 pub use quorum::{QuorumFailed, QuorumLeaderChanged, QuorumMetrics};
 pub use replication::{ReplicationMetrics, SessionLost, SessionNotOpened, SessionSide};
-pub use transaction::{MarkersDelayed, TransactionTimedOut, TransactionsBroken, TransactionsLoaded};
+pub use transaction::{
+    MarkersDelayed, TransactionMetrics, TransactionTimedOut, TransactionsBroken, TransactionsLoaded,
+};
 
 /// Something that happened, worth a line or a number.
 pub trait Event: fmt::Debug {

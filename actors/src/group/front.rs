@@ -28,7 +28,7 @@ use super::request::{ClassicRequest, GroupRequest, Reply};
 use super::supervision::SupervisorMessage;
 use super::supervisor::{GroupSupervisor, not_coordinator};
 use crate::error::{ErrorCode, Refusal};
-use crate::ids::{LeaderEpoch, NodeId, PartitionId};
+use crate::ids::{LeaderEpoch, NodeId, PartitionId, ProducerId};
 use crate::record::EndMarker;
 
 /// The longest name of a group, in bytes.
@@ -230,6 +230,12 @@ impl GroupFront {
     /// With the last epoch that it ends, which is below the marker's own where every end gives another one.
     pub fn transaction_ended(&self, partition: i32, ended: EndMarker) {
         self.tell(SupervisorMessage::TransactionEnded { partition, marker: ended });
+    }
+
+    /// Nobody knows whether a marker of a producer is, or will be, committed in a partition of `__consumer_offsets` that is
+    /// led here: groups with offsets in its transactions are read back once all of the log is committed.
+    pub fn transaction_unknown(&self, partition: i32, producer: ProducerId) {
+        self.tell(SupervisorMessage::TransactionUnknown { partition, producer });
     }
 
     /// The partition of `__consumer_offsets` that holds a group, if there is such a topic.

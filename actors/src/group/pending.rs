@@ -22,6 +22,34 @@ pub struct OfProducer {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct PendingOffsets(BTreeMap<(ProducerId, i16), Offsets>);
 
+/// Which groups of a partition have offsets in which producers' transactions: a marker concerns these only.
+#[derive(Debug, Default)]
+pub(super) struct InTransactions(BTreeMap<ProducerId, BTreeMap<Arc<str>, i16>>);
+
+impl InTransactions {
+    /// A group's offsets are part of a producer's transaction, or are about to be.
+    pub(super) fn put(&mut self, group: Arc<str>, of: OfProducer) {
+        let epoch = self.0.entry(of.id).or_default().entry(group).or_insert(of.epoch);
+        *epoch = of.epoch.max(*epoch);
+    }
+
+    /// The groups that a marker concerns. Those with offsets of a later epoch go on being known.
+    pub(super) fn ended(&mut self, marker: &EndMarker) -> Vec<Arc<str>> {
+        let Some(groups) = self.0.get_mut(&marker.producer_id) else { return Vec::new() };
+        let ended = groups.keys().cloned().collect();
+        groups.retain(|_, epoch| *epoch > marker.producer_epoch);
+        if groups.is_empty() {
+            self.0.remove(&marker.producer_id);
+        }
+        ended
+    }
+
+    /// The groups with offsets in a producer's transactions.
+    pub(super) fn of(&self, producer: ProducerId) -> Vec<Arc<str>> {
+        self.0.get(&producer).into_iter().flat_map(|groups| groups.keys().cloned()).collect()
+    }
+}
+
 /// An offset that became part of a transaction, and what was there before.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Put {
@@ -81,10 +109,39 @@ impl PendingOffsets {
         });
     }
 
+    /// The producers whose transactions they are part of, each with its last epoch.
+    pub(super) fn producers(&self) -> impl Iterator<Item = OfProducer> + '_ {
+        self.0.keys().map(|(id, epoch)| OfProducer { id: *id, epoch: *epoch })
+    }
+
     /// The partitions whose offsets wait.
     pub(super) fn partitions(&self) -> BTreeSet<PartitionId> {
         let each = self.0.values().flatten();
         each.filter_map(|((_, index), value)| Some(PartitionId { topic: value.topic?, index: *index }))
             .collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_marker_concerns_the_groups_of_its_producer_until_its_epoch_is_over() {
+        let mut groups = InTransactions::default();
+        let of = |id, epoch| OfProducer { id: ProducerId(id), epoch };
+        let marker = |producer_epoch| EndMarker {
+            producer_id: ProducerId(1),
+            producer_epoch,
+            coordinator_epoch: 0,
+            commits: true,
+        };
+        for (group, of) in [("a", of(1, 0)), ("b", of(1, 0)), ("c", of(2, 0)), ("b", of(1, 1))] {
+            groups.put(group.into(), of);
+        }
+        assert_eq!(groups.ended(&marker(0)), ["a".into(), "b".into()]);
+        assert_eq!(groups.ended(&marker(1)), ["b".into()]);
+        assert_eq!(groups.ended(&marker(1)), Vec::<Arc<str>>::new());
+        assert_eq!(groups.of(ProducerId(2)), ["c".into()]);
     }
 }

@@ -7,9 +7,10 @@ use ractor::ActorId;
 
 use super::coordinator::ShownGroup;
 use super::doors::{OwnershipLease, Replay};
+use super::pending::OfProducer;
 use super::request::{GroupRequest, Reply};
 use crate::error::Refusal;
-use crate::ids::LeaderEpoch;
+use crate::ids::{LeaderEpoch, ProducerId};
 use crate::record::EndMarker;
 
 /// What the supervisor is told.
@@ -24,6 +25,10 @@ pub(super) enum SupervisorMessage {
     List { reply: Reply<Listed> },
     /// A producer's transaction ended in the partition.
     TransactionEnded { partition: i32, marker: EndMarker },
+    /// Offsets of a group become part of a producer's transaction.
+    Pending { partition: i32, group: Arc<str>, of: OfProducer },
+    /// Nobody knows whether a producer's transaction ended in the partition.
+    TransactionUnknown { partition: i32, producer: ProducerId },
     /// Topics came, went or grew.
     TopicsChanged,
     /// Groups were read from the log, or could not be.

@@ -109,6 +109,12 @@ impl Supervision {
             SupervisorMessage::TransactionEnded { partition, marker } => {
                 self.with(partition, |shard, _| shard.transaction_ended(marker));
             }
+            SupervisorMessage::Pending { partition, group, of } => {
+                self.with(partition, |shard, _| shard.pending(group, of));
+            }
+            SupervisorMessage::TransactionUnknown { partition, producer } => {
+                self.with(partition, |shard, loads| shard.transaction_unknown(producer, loads));
+            }
             SupervisorMessage::TopicsChanged => self.shards.values().for_each(Shard::topics_changed),
             SupervisorMessage::Loaded { partition, load, result } => {
                 if let Some(shard) = self.shards.get_mut(&partition) {

@@ -1,8 +1,10 @@
 //! The coordinator of the transactional ids of one partition of `__transaction_state`: an actor on its leader.
 //!
 //! It decides nothing itself: [`state`](super::state) does. What was decided is seen by the next decision at once; its
-//! answer is given when its record is committed, and markers are written only then. When an append is refused nobody
-//! knows what of it lies in the log, so that all is read back.
+//! answer is given when its record is committed, and markers are written only then. An append that was certainly not made
+//! is taken back alone; where nobody knows what of it lies in the log, or something was built on it, all is read back.
+
+mod known;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -14,17 +16,16 @@ use tokio::sync::{Semaphore, oneshot};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
+use self::known::Known;
 use super::doors::TransactionDoors;
 use super::markers::{Outcome, mark};
 use super::records::{TransactionReplay, encode};
 use super::request::{ListedTransaction, TransactionRequest};
 use super::settings::TransactionSettings;
-use super::state::{
-    BUMPS_WITH_EVERY_END, Beginning, Decided, ProducerEpoch, Transaction, TransactionState, begin_new,
-};
+use super::state::{BUMPS_WITH_EVERY_END, Beginning, Decided, ProducerEpoch, Transaction, begin_new};
 use crate::error::{ErrorCode, Refusal};
-use crate::events::{TransactionTimedOut, TransactionsBroken, TransactionsLoaded};
-use crate::group::doors::{OwnershipLease, coordinator_code};
+use crate::events::{TransactionMetrics, TransactionTimedOut, TransactionsBroken, TransactionsLoaded};
+use crate::group::doors::{OwnershipLease, coordinator_code, is_not_appended};
 use crate::group::release::{Answers, Release, Waits};
 use crate::group::request::Reply;
 use crate::ids::LeaderEpoch;
@@ -36,6 +37,9 @@ const LOAD_AGAIN_MOST: Duration = Duration::from_secs(5);
 
 /// Transactions that time ends at once; more wait for the next look, so that they do not fill the log's queue.
 const OVERDUE_AT_ONCE: usize = 256;
+
+/// The wait before the end of a transaction is written again whose record was not taken.
+const COMPLETE_AGAIN: Duration = Duration::from_secs(1);
 
 /// What a coordinator is told.
 pub(super) enum CoordinatorMessage {
@@ -78,7 +82,7 @@ pub(super) struct Coordinator {
     leadership: Leadership,
     myself: ActorRef<CoordinatorMessage>,
     /// Nothing is known while this is `None`: the log is being read.
-    transactions: Option<BTreeMap<Arc<str>, Transaction>>,
+    known: Option<Known>,
     life: u64,
     loads_failed: u32,
     /// Appends refused since one was committed.
@@ -91,9 +95,14 @@ pub(super) struct Coordinator {
     answers: Answers,
     /// Decided outcomes by the number of the answer that waits for them.
     preparing: BTreeMap<u64, Arc<str>>,
-    marking: BTreeMap<Arc<str>, JoinHandle<()>>,
+    /// Since when markers are written, and by which task.
+    marking: BTreeMap<Arc<str>, (Instant, JoinHandle<()>)>,
     marking_places: Arc<Semaphore>,
-    open: usize,
+    metrics: TransactionMetrics,
+    /// Open transactions, as they were told last.
+    told_open: usize,
+    /// When ids that nobody uses were looked for last.
+    expired_at: Option<Instant>,
     timer: Option<(Instant, JoinHandle<()>)>,
 }
 
@@ -108,10 +117,11 @@ impl Actor for TransactionCoordinator {
         leadership: Leadership,
     ) -> Result<Coordinator, ActorProcessingErr> {
         let places = leadership.doors.settings.borrow().marking_max;
+        let metrics = TransactionMetrics::new(&leadership.doors.events);
         let mut coordinator = Coordinator {
             leadership,
             myself,
-            transactions: None,
+            known: None,
             life: 0,
             loads_failed: 0,
             appends_refused: 0,
@@ -122,7 +132,9 @@ impl Actor for TransactionCoordinator {
             preparing: BTreeMap::new(),
             marking: BTreeMap::new(),
             marking_places: Arc::new(Semaphore::new(places)),
-            open: 0,
+            metrics,
+            told_open: 0,
+            expired_at: None,
             timer: None,
         };
         coordinator.read();
@@ -136,6 +148,7 @@ impl Actor for TransactionCoordinator {
         coordinator: &mut Coordinator,
     ) -> Result<(), ActorProcessingErr> {
         coordinator.take(message);
+        coordinator.tell_open();
         coordinator.set_timer();
         Ok(())
     }
@@ -200,13 +213,13 @@ impl Coordinator {
     /// Nothing is known, and nothing that is under way counts any more.
     fn forget(&mut self) {
         self.life += 1;
-        self.transactions = None;
-        self.open = 0;
+        self.known = None;
+        self.tell_open();
         self.answers = Answers::default();
         self.preparing.clear();
         let marking = std::mem::take(&mut self.marking);
-        let tasks =
-            marking.into_values().chain(self.load.take()).chain(self.timer.take().map(|(_, task)| task));
+        let marking = marking.into_values().map(|(_, task)| task);
+        let tasks = marking.chain(self.load.take()).chain(self.timer.take().map(|(_, task)| task));
         tasks.for_each(|task| task.abort());
     }
 
@@ -235,10 +248,9 @@ impl Coordinator {
                 self.unreadable = replay.unreadable().clone();
                 let transactions = replay.into_transactions();
                 events.emit(TransactionsLoaded { partition, ids: transactions.len(), records, undecodable });
-                self.open = transactions.values().filter(|transaction| is_open(transaction)).count();
                 let decided = transactions.iter().filter(|(_, transaction)| transaction.outcome().is_some());
                 let decided: Vec<_> = decided.map(|(id, _)| Arc::clone(id)).collect();
-                self.transactions = Some(transactions);
+                self.known = Some(Known::new(transactions));
                 for id in decided {
                     self.mark(&id);
                 }
@@ -252,14 +264,15 @@ impl Coordinator {
     }
 
     fn serve(&mut self, id: &Arc<str>, request: TransactionRequest) {
-        let Some(transactions) = &self.transactions else { return request.refuse(self.reading()) };
+        let Some(all) = &mut self.known else { return request.refuse(self.reading()) };
         if self.unreadable.contains(id) {
             let text = format!(
                 "the last record of transactional.id {id:?} in __transaction_state cannot be understood; use another id"
             );
             return request.refuse(Refusal::new(ErrorCode::UnknownServerError, text));
         }
-        let (known, now_ms) = (transactions.get(id).cloned(), self.now_ms());
+        let known = all.look(id).cloned();
+        let now_ms = self.now_ms();
         match request {
             TransactionRequest::Begin { beginning, fresh, reply } => {
                 let decided = self.check_beginning(&beginning, known.is_none()).and_then(|()| match &known {
@@ -302,7 +315,7 @@ impl Coordinator {
             );
             return Err(Refusal::new(ErrorCode::InvalidTransactionTimeout, text));
         }
-        let count = self.transactions.as_ref().map_or(0, BTreeMap::len);
+        let count = self.known.as_ref().map_or(0, Known::len);
         if is_new && count >= settings.ids_max {
             let text = format!("{count} transactional ids are known here, as many as may; use fewer");
             return Err(Refusal::new(ErrorCode::ThrottlingQuotaExceeded, text));
@@ -319,6 +332,9 @@ impl Coordinator {
         reply: Reply<Result<A, Refusal>>,
         again: impl FnOnce(Reply<Result<A, Refusal>>) -> TransactionRequest,
     ) {
+        if decided.as_ref().is_err_and(|refusal| refusal.code == ErrorCode::ProducerFenced) {
+            self.metrics.fenced.increment(1);
+        }
         match decided {
             Ok(Decided::Same(answer)) => self.answer(reply, Ok(answer)),
             Err(refusal) => self.answer(reply, Err(refusal)),
@@ -364,17 +380,11 @@ impl Coordinator {
 
     /// What a transactional id is from now on; forgotten if nothing.
     fn write(&mut self, id: &Arc<str>, next: Option<Transaction>, release: Release) {
-        let Some(transactions) = &mut self.transactions else { return release(Some(self.reading())) };
+        let Some(known) = &mut self.known else { return release(Some(self.reading())) };
         let record = encode(self.leadership.doors.clock.wall_ms(), id, next.as_ref());
-        let opens = next.as_ref().is_some_and(is_open);
         let is_prepared = next.as_ref().is_some_and(|next| next.outcome().is_some());
-        let old = match next {
-            Some(next) => transactions.insert(Arc::clone(id), next),
-            None => transactions.remove(id),
-        };
-        let closes = old.as_ref().is_some_and(is_open);
-        self.open = (self.open + usize::from(opens)).saturating_sub(usize::from(closes));
         let number = self.answers.push(Waits::ForRecords, release);
+        known.decide(number, id, next);
         if is_prepared {
             self.preparing.insert(number, Arc::clone(id));
         }
@@ -390,6 +400,16 @@ impl Coordinator {
     fn settled(&mut self, number: u64, result: Result<(), Refusal>) {
         let is_committed = result.is_ok();
         let prepared = self.preparing.remove(&number);
+        if let Err(refusal) = &result
+            && is_not_appended(refusal.code)
+            && let Some(id) = self.known.as_mut().and_then(|known| known.take_back(number))
+        {
+            self.answers.refuse(number, refusal.clone());
+            return self.complete_later(&id);
+        }
+        if let (true, Some(known)) = (is_committed, &mut self.known) {
+            known.committed(number);
+        }
         if let Some(refusal) = self.answers.settle(number, result) {
             let partition = self.leadership.partition;
             self.leadership.doors.events.emit(TransactionsBroken { partition, refusal: &refusal });
@@ -402,13 +422,32 @@ impl Coordinator {
         if let Some(id) = prepared
             && is_committed
         {
+            // What ends without having begun is none.
+            let known = self.transaction(&id).filter(|known| known.started_ms.is_some());
+            if let Some(commits) = known.and_then(Transaction::outcome) {
+                self.metrics.decided(commits);
+            }
             self.mark(&id);
         }
     }
 
+    fn transaction(&self, id: &str) -> Option<&Transaction> {
+        self.known.as_ref()?.get(id)
+    }
+
+    /// The markers of a transaction are written, and that could not be: it is written later, for nobody asks for it.
+    fn complete_later(&self, id: &Arc<str>) {
+        let Some(known) = self.transaction(id).filter(|known| known.outcome().is_some()) else { return };
+        let (producer, id, life, myself) = (known.producer(), Arc::clone(id), self.life, self.myself.clone());
+        tokio::spawn(async move {
+            tokio::time::sleep(COMPLETE_AGAIN).await;
+            let _ended = myself.cast(CoordinatorMessage::Marked { life, id, producer });
+        });
+    }
+
     /// Writes the markers of a decided outcome.
     fn mark(&mut self, id: &Arc<str>) {
-        let known = self.transactions.as_ref().and_then(|transactions| transactions.get(id));
+        let known = self.transaction(id);
         let Some((transaction, commits)) = known.and_then(|known| Some((known, known.outcome()?))) else {
             return;
         };
@@ -428,34 +467,42 @@ impl Coordinator {
             mark(doors.markers, places, outcome, partitions, doors.clock, doors.events).await;
             let _ended = myself.cast(CoordinatorMessage::Marked { life, id: told, producer });
         });
-        if let Some(old) = self.marking.insert(Arc::clone(id), task) {
+        let since = self.leadership.doors.clock.now();
+        if let Some((_, old)) = self.marking.insert(Arc::clone(id), (since, task)) {
             old.abort();
         }
     }
 
     fn marked(&mut self, id: &Arc<str>, producer: ProducerEpoch) {
-        self.marking.remove(id);
-        let known = self.transactions.as_ref().and_then(|transactions| transactions.get(id));
+        let marking = self.marking.remove(id);
+        let known = self.transaction(id);
         let Some(known) = known.filter(|known| known.outcome().is_some() && known.producer() == producer)
         else {
             return;
         };
-        let complete = known.complete(self.now_ms());
+        let now_ms = self.now_ms();
+        if let (Some((since, _)), Some(started_ms)) = (marking, known.started_ms) {
+            let took = self.leadership.doors.clock.now().saturating_duration_since(since);
+            let open_ms = u64::try_from(now_ms.saturating_sub(started_ms)).unwrap_or(0);
+            self.metrics.marked(took, Duration::from_millis(open_ms));
+        }
+        let complete = known.complete(now_ms);
         self.write(id, Some(complete), Box::new(|_| ()));
     }
 
     fn tick(&mut self) {
-        let Some(transactions) = &self.transactions else { return };
-        let (now_ms, settings) = (self.now_ms(), self.settings());
-        let overdue = transactions.iter().filter_map(|(id, transaction)| {
-            let next = transaction.time_out(now_ms)?;
-            Some((Arc::clone(id), Some(next)))
-        });
-        let expired = transactions
-            .iter()
-            .filter(|(_, transaction)| transaction.is_expired(now_ms, settings.id_expiration_ms))
-            .map(|(id, _)| (Arc::clone(id), None));
-        let changes: Vec<_> = overdue.chain(expired).take(OVERDUE_AT_ONCE).collect();
+        let Some(known) = &self.known else { return };
+        let (now_ms, now, settings) = (self.now_ms(), self.leadership.doors.clock.now(), self.settings());
+        let overdue = known.overdue(now_ms, OVERDUE_AT_ONCE).into_iter();
+        let mut changes: Vec<_> = overdue.map(|(id, next)| (id, Some(next))).collect();
+        // That looks at all ids: not each time that a transaction may be overdue.
+        let every = Duration::from_millis(settings.expiration_check_ms);
+        if self.expired_at.is_none_or(|at| at + every <= now) {
+            let most = OVERDUE_AT_ONCE.saturating_sub(changes.len());
+            let expired = known.expired(now_ms, settings.id_expiration_ms, most);
+            self.expired_at = Some(now).filter(|_| expired.len() < most);
+            changes.extend(expired.into_iter().map(|id| (id, None)));
+        }
         self.is_behind = changes.len() == OVERDUE_AT_ONCE;
         for (id, next) in changes {
             if next.is_some() {
@@ -468,11 +515,9 @@ impl Coordinator {
     /// One timer, whatever the number of ids.
     fn set_timer(&mut self) {
         let settings = self.settings();
-        let wait_ms = if self.open > 0 || self.is_behind {
-            settings.time_out_check_ms
-        } else {
-            settings.expiration_check_ms
-        };
+        let is_open = self.known.as_ref().is_some_and(|known| known.open() > 0);
+        let wait_ms =
+            if is_open || self.is_behind { settings.time_out_check_ms } else { settings.expiration_check_ms };
         let at = self.leadership.doors.clock.now() + Duration::from_millis(wait_ms);
         if self.timer.as_ref().is_some_and(|(set_to, _)| *set_to <= at) {
             return;
@@ -488,9 +533,9 @@ impl Coordinator {
     }
 
     fn list(&self) -> Result<Vec<ListedTransaction>, Refusal> {
-        let transactions = self.transactions.as_ref().ok_or_else(|| self.reading())?;
+        let known = self.known.as_ref().ok_or_else(|| self.reading())?;
         let now_ms = self.now_ms();
-        let listed = transactions.iter().map(|(id, transaction)| ListedTransaction {
+        let listed = known.iter().map(|(id, transaction)| ListedTransaction {
             id: Arc::clone(id),
             producer_id: transaction.producer_id,
             state: transaction.state,
@@ -498,10 +543,12 @@ impl Coordinator {
         });
         Ok(listed.collect())
     }
-}
 
-fn is_open(transaction: &Transaction) -> bool {
-    transaction.state == TransactionState::Ongoing
+    fn tell_open(&mut self) {
+        let open = self.known.as_ref().map_or(0, Known::open);
+        self.metrics.open_changed(self.told_open, open);
+        self.told_open = open;
+    }
 }
 
 fn not_mapped(id: &str) -> Refusal {

@@ -31,6 +31,10 @@ struct Shelf {
     records: Vec<LogRecord>,
     /// An append of this number of records in all, or more, is refused.
     refuses_from: Option<usize>,
+    /// With this, instead of as a log that is led elsewhere.
+    refusal: Option<ErrorCode>,
+    /// How often the log was read.
+    loads: usize,
     ids: i64,
     markers: Vec<(EndMarker, TopicPartition)>,
     /// Partitions without a leader.
@@ -66,7 +70,8 @@ impl CoordinatorLog<TransactionReplay> for World {
         let result = self.with(|shelf| {
             let count = shelf.records.len() + records.len();
             if shelf.refuses_from.is_some_and(|from| count >= from) {
-                return Err(Refusal::new(ErrorCode::NotLeaderOrFollower, "as the test will have it"));
+                let code = shelf.refusal.unwrap_or(ErrorCode::NotLeaderOrFollower);
+                return Err(Refusal::new(code, "as the test will have it"));
             }
             shelf.records.extend(records);
             Ok(())
@@ -100,6 +105,7 @@ impl CoordinatorLog<TransactionReplay> for World {
         _: LeaderEpoch,
         mut replay: TransactionReplay,
     ) -> BoxFuture<'static, Result<TransactionReplay, Refusal>> {
+        self.with(|shelf| shelf.loads += 1);
         for record in self.with(|shelf| shelf.records.clone()) {
             replay.record(record.timestamp_ms, Some(&record.key), record.value.as_deref(), None);
         }
@@ -291,6 +297,46 @@ async fn an_end_that_is_not_committed_writes_no_marker_and_is_decided_anew() {
     assert_eq!((state(&front).await, world.markers().len()), (TransactionState::Ongoing, 0));
     front.end(ID, Ending { producer, commits: false, client_version: 0 }).await.unwrap();
     reaches(&front, TransactionState::CompleteAbort).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_append_that_is_certainly_not_made_is_taken_back_alone() {
+    let world = World::default();
+    let front = coordinator(&world, 3).await;
+    let producer = begin(&front).await;
+    front.add(ID, producer, partitions(), 2).await.unwrap();
+    let other =
+        patiently(|| front.begin("other", Beginning { timeout_ms: 60_000, has: None })).await.unwrap();
+    world.with(|shelf| (shelf.refuses_from, shelf.refusal) = (Some(0), Some(ErrorCode::NotEnoughReplicas)));
+    let end = Ending { producer, commits: true, client_version: 2 };
+    let (lost, lost_too) = tokio::join!(front.end(ID, end), front.add("other", other, partitions(), 2));
+    assert_eq!(lost.unwrap_err().code, ErrorCode::CoordinatorNotAvailable);
+    assert_eq!(lost_too.unwrap_err().code, ErrorCode::CoordinatorNotAvailable);
+    assert_eq!((state(&front).await, world.markers().len()), (TransactionState::Ongoing, 0));
+    world.with(|shelf| (shelf.refuses_from, shelf.away) = (None, true));
+    front.end(ID, end).await.unwrap();
+    // The record that tells of the last marker is not taken at first: it is written again by itself.
+    world.with(|shelf| (shelf.refuses_from, shelf.away) = (Some(0), false));
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    assert_eq!(state(&front).await, TransactionState::PrepareCommit);
+    world.with(|shelf| shelf.refuses_from = None);
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    assert_eq!(state(&front).await, TransactionState::CompleteCommit);
+    assert_eq!((world.with(|shelf| shelf.loads), world.markers().len()), (1, 2));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_said_of_a_decision_that_is_not_committed_is_not_believed() {
+    let world = World::default();
+    let front = coordinator(&world, 3).await;
+    let producer = begin(&front).await;
+    world.with(|shelf| (shelf.refuses_from, shelf.refusal) = (Some(0), Some(ErrorCode::NotEnoughReplicas)));
+    let (added, again) =
+        tokio::join!(front.add(ID, producer, partitions(), 2), front.add(ID, producer, partitions(), 2));
+    assert!(added.is_err() && again.is_err(), "{added:?} {again:?}");
+    world.with(|shelf| shelf.refuses_from = None);
+    assert_eq!(state(&front).await, TransactionState::Empty);
+    assert_eq!(world.with(|shelf| shelf.loads), 2, "the log is asked");
 }
 
 #[tokio::test(start_paused = true)]

@@ -28,12 +28,19 @@ use tokio::sync::oneshot;
 /// How long a marker may take to be committed before it is written again.
 const MARK_WITHIN: Duration = Duration::from_secs(5);
 
-/// How long another node may take to answer about transactions.
+/// How long a coordinator or a leader, here or on another node, may take to answer about transactions.
 const ASK_WITHIN: Duration = Duration::from_secs(6);
 
 /// How long the leader of a partition waits for a transaction before to have ended, and how often it asks.
 const ENDING_AGAIN: Duration = Duration::from_millis(20);
 const ENDING_TRIES: u32 = 100;
+
+/// How long a node is waited for that is asked to write markers: longer than the asking itself may take.
+const MARKED_WITHIN: Duration = Duration::from_secs(10);
+
+/// How long the question may take in all whether a partition is part of a transaction: who asked waits no longer, and the
+/// producer tries again.
+const VERIFIED_WITHIN: Duration = Duration::from_secs(10);
 
 type Images = watch::Receiver<Arc<Image>>;
 
@@ -92,6 +99,37 @@ impl Marks {
                 }
             }
             answer(marked.into_iter().map(|(partition, result)| (partition, result.map(|_| ()))).collect());
+        });
+    }
+}
+
+impl Marks {
+    /// The same for one that nobody will ask to write again: where it is not known whether the marker is committed, the
+    /// groups look into their log.
+    pub(crate) fn write_once(
+        &self,
+        marker: EndMarker,
+        bumps: bool,
+        partitions: &[PartitionId],
+        answer: impl FnOnce(EachMarked) + Send + 'static,
+    ) {
+        let (groups, images) = (self.groups.clone(), self.images.clone());
+        self.write(marker, bumps, partitions, move |each| {
+            let offsets = images.borrow().topics().named(OFFSETS_TOPIC).map(|topic| topic.id);
+            let is_unknown = |result: &Result<(), Refusal>| {
+                result.as_ref().is_err_and(|refusal| {
+                    matches!(
+                        refusal.code,
+                        ErrorCode::RequestTimedOut | ErrorCode::NotEnoughReplicasAfterAppend
+                    )
+                })
+            };
+            for (partition, _) in each.iter().filter(|(_, result)| is_unknown(result)) {
+                if Some(partition.topic) == offsets {
+                    groups.transaction_unknown(partition.index, marker.producer_id);
+                }
+            }
+            answer(each);
         });
     }
 }
@@ -170,7 +208,10 @@ impl LeaderMarks {
             asked.map(move |each| each.map_err(failed)).boxed()
         };
         async move {
-            match answered.await {
+            // A leader that never answers is asked again, as one that is away.
+            let late =
+                |_| Err(Refusal::new(ErrorCode::RequestTimedOut, "no answer about the marker in time"));
+            match tokio::time::timeout(MARKED_WITHIN, answered).await.unwrap_or_else(late) {
                 Ok(each) => {
                     let mut each: BTreeMap<_, _> = each.into_iter().collect();
                     let missing = || Err(Refusal::new(ErrorCode::UnknownServerError, "no answer for it"));
@@ -207,8 +248,14 @@ pub(super) struct NodeVerifier {
 
 impl TransactionVerifier for NodeVerifier {
     fn verify(&self, asked: Verification, answer: VerificationAnswer) {
-        let verifier = self.clone();
-        tokio::spawn(async move { answer(verifier.verified(asked).await) });
+        let (verifier, knows_abortable) = (self.clone(), asked.transaction.knows_abortable);
+        tokio::spawn(async move {
+            let verified = tokio::time::timeout(VERIFIED_WITHIN, verifier.verified(asked)).await;
+            let late = || Refusal::new(ErrorCode::RequestTimedOut, "the transaction's coordinator is silent");
+            answer(
+                verified.unwrap_or_else(|_| Err(late())).map_err(|refusal| as_told(refusal, knows_abortable)),
+            );
+        });
     }
 }
 
@@ -219,7 +266,7 @@ impl NodeVerifier {
         let Some(name) = name else {
             return Err(Refusal::new(ErrorCode::UnknownTopicOrPartition, "the topic is not known here yet"));
         };
-        let (adds, knows_abortable) = (asked.transaction.adds, asked.transaction.knows_abortable);
+        let adds = asked.transaction.adds;
         let message = VerifyTransaction {
             id: asked.transaction.id.to_string(),
             producer: ProducerEpoch { id: asked.producer_id, epoch: asked.producer_epoch },
@@ -234,7 +281,7 @@ impl NodeVerifier {
                     tries += 1;
                     tokio::time::sleep(ENDING_AGAIN).await;
                 }
-                answer => return answer.map_err(|refusal| as_told(refusal, knows_abortable)),
+                answer => return answer,
             }
         }
     }

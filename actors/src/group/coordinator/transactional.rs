@@ -1,5 +1,7 @@
 //! Offsets that a producer commits in its transaction (KIP-447).
 
+use std::sync::Arc;
+
 use super::super::classic::Committer;
 use super::super::classic_part::within;
 use super::super::doors::{Leadership, PartOfTransaction, is_of_transaction};
@@ -9,6 +11,7 @@ use super::super::pending::OfProducer;
 use super::super::records::encode;
 use super::super::release::{Release, Waits};
 use super::super::request::{PerPartition, Reply};
+use super::super::supervision::SupervisorMessage;
 use super::{Coordinator, CoordinatorMessage, as_coordinator, reading_back};
 use crate::error::Refusal;
 
@@ -77,6 +80,9 @@ impl Coordinator {
             reply.give(refusal.map_or(answer, |refusal| Err(as_told(refusal))));
         });
         let number = self.answers.push(Waits::ForRecords, release);
+        // Before the records are in the log: their marker lies behind them, and is told to whom this names.
+        let (partition, group) = (self.leadership.partition, Arc::clone(self.machine.id()));
+        let _supervisor_ended = self.supervisor.cast(SupervisorMessage::Pending { partition, group, of });
         self.in_transactions.insert(number, (of, put));
         let Leadership { partition, epoch, doors, .. } = &*self.leadership;
         let id = self.machine.id();

@@ -16,6 +16,7 @@ use crate::group::coordinator::{
 };
 use crate::group::doors::{Leadership, Replay};
 use crate::group::modern::Group;
+use crate::group::pending::{InTransactions, OfProducer};
 use crate::group::request::GroupRequest;
 use crate::group::supervision::SupervisorMessage;
 use crate::ids::{LeaderEpoch, ProducerId};
@@ -35,8 +36,9 @@ pub(super) struct Shard {
     /// Groups whose state is only in the log, because their coordinator broke off: being read back or to be.
     unread: BTreeSet<Arc<str>>,
     load: Option<Load>,
-    /// Transactions that ended while groups were being read: their markers may lie behind what is read.
-    ended: BTreeMap<ProducerId, EndMarker>,
+    /// Transactions that ended while groups were being read, in their order: their markers may lie behind what is read.
+    ended: Vec<EndMarker>,
+    in_transactions: InTransactions,
     panics: BTreeMap<Arc<str>, Panics>,
     /// When which groups want to be woken; without a group, when the lag is to be computed.
     deadlines: BTreeSet<(u64, Option<Arc<str>>)>,
@@ -80,7 +82,8 @@ impl Shard {
             groups: BTreeMap::new(),
             unread: BTreeSet::new(),
             load: None,
-            ended: BTreeMap::new(),
+            ended: Vec::new(),
+            in_transactions: InTransactions::default(),
             panics: BTreeMap::new(),
             deadlines: BTreeSet::new(),
             timer: None,
@@ -206,7 +209,10 @@ impl Shard {
                 }
                 let ended = std::mem::take(&mut self.ended);
                 for (id, mut group) in groups {
-                    ended.values().for_each(|marker| group.end_transaction(marker));
+                    ended.iter().for_each(|marker| group.end_transaction(marker));
+                    for of in group.pending.producers() {
+                        self.in_transactions.put(Arc::clone(&id), of);
+                    }
                     self.start(id, group).await;
                 }
                 self.reload(loads);
@@ -292,11 +298,29 @@ impl Shard {
     /// A producer's transaction ended here.
     pub(super) fn transaction_ended(&mut self, marker: EndMarker) {
         if self.load.is_some() {
-            self.ended.insert(marker.producer_id, marker);
+            self.ended.push(marker);
         }
-        for slot in self.groups.values() {
-            let _ended = slot.actor.cast(CoordinatorMessage::TransactionEnded(marker));
+        for group in self.in_transactions.ended(&marker) {
+            if let Some(slot) = self.groups.get(&group) {
+                let _ended = slot.actor.cast(CoordinatorMessage::TransactionEnded(marker));
+            }
         }
+    }
+
+    /// Offsets of a group become part of a producer's transaction.
+    pub(super) fn pending(&mut self, group: Arc<str>, of: OfProducer) {
+        self.in_transactions.put(group, of);
+    }
+
+    /// Nobody knows whether a producer's transaction ended: the log does, once all of it is committed.
+    pub(super) fn transaction_unknown(&mut self, producer: ProducerId, loads: &mut u64) {
+        for group in self.in_transactions.of(producer) {
+            if let Some(slot) = self.groups.remove(&group) {
+                slot.actor.stop(None);
+                self.unread.insert(group);
+            }
+        }
+        self.reload(loads);
     }
 
     pub(super) fn topics_changed(&self) {

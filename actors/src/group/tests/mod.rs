@@ -53,6 +53,8 @@ struct Shelf {
     /// What it says to the one that asks, and not to its append.
     not_admitted: Option<ErrorCode>,
     appends: usize,
+    /// The last thing in the log.
+    ended: Option<EndMarker>,
 }
 
 impl FakeLog {
@@ -147,6 +149,7 @@ impl CoordinatorLog for FakeLog {
         _: LeaderEpoch,
         mut replay: Replay,
     ) -> BoxFuture<'static, Result<Replay, Refusal>> {
+        let ended = self.with(|shelf| shelf.ended);
         let (latency, records) = self.with(|shelf| {
             let refused = shelf.loads_refused > 0;
             shelf.loads_refused = shelf.loads_refused.saturating_sub(1);
@@ -157,6 +160,7 @@ impl CoordinatorLog for FakeLog {
             for (record, producer) in records.ok_or_else(|| refusal(ErrorCode::OffsetNotAvailable))? {
                 replay.record(record.timestamp_ms, Some(&record.key), record.value.as_deref(), producer);
             }
+            ended.iter().for_each(|marker| replay.ended(marker));
             Ok(replay)
         }
         .boxed()

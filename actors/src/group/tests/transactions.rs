@@ -69,6 +69,22 @@ async fn offsets_of_a_transaction_wait_for_its_marker() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_group_looks_into_its_log_where_nobody_knows_whether_the_marker_is_there() {
+    let topics = FakeTopics::of(&[("t", 4)]);
+    let log = FakeLog::default();
+    let node = Node::leading(&log, &topics).await;
+    let (first, second) = (topics.partition("t", 0), topics.partition("t", 1));
+    node.ask_patiently(committing("", -1, &[(first, 3)])).await.unwrap();
+    commit_in(&node, "", -1, &[(second, 20)]).await.unwrap();
+    log.with(|shelf| shelf.ended = Some(marker(0, true)));
+    node.front.transaction_unknown(0, ProducerId(8));
+    assert_eq!(committed(&node).await, [3], "it is none of that producer's");
+    node.front.transaction_unknown(0, PRODUCER);
+    node.ask_patiently(committing("", -1, &[(first, 4)])).await.unwrap();
+    assert_eq!((committed(&node).await, unstable(&node).await.len()), (vec![4, 20], 0));
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_coordinator_that_takes_over_knows_what_waits_and_what_was_committed_after_it() {
     let topics = FakeTopics::of(&[("t", 4)]);
     let log = FakeLog::default();

@@ -97,7 +97,8 @@ impl Stable {
 
     fn tell(self, fetched: &mut Fetched) {
         let last_stable = self.last_stable_offset;
-        let aborted = |(producer_id, first, last)| AbortedTransaction { producer_id, first, last, last_stable };
+        let aborted =
+            |(producer_id, first, last)| AbortedTransaction { producer_id, first, last, last_stable };
         fetched.last_stable_offset = last_stable;
         fetched.aborted = self.aborted.into_iter().map(aborted).collect();
     }
@@ -141,8 +142,12 @@ mod tests {
 
     #[test]
     fn the_bytes_of_version_1() {
-        let part =
-            ProducePart { partition: partition(), leader_epoch: None, batches: Bytes::new(), transaction: None };
+        let part = ProducePart {
+            partition: partition(),
+            leader_epoch: None,
+            batches: Bytes::new(),
+            transaction: None,
+        };
         let produce = Produce { acks: Acks::All, timeout_ms: 300, parts: vec![part] };
         let message = ProduceInTransaction { id: "id".to_owned(), produce };
         assert_eq!(hex(&message), format!("02696402ac0201{PARTITION}00"));

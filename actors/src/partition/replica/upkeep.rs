@@ -168,6 +168,8 @@ impl Replica {
 
     /// A segment was closed: from here on the producers need not be looked for in it.
     pub(super) fn keep_producers(&mut self) {
+        // What lies below the start is not written again with every snapshot.
+        self.forget_aborted_below(self.log.start());
         let snapshot = self.producers.snapshot(self.log.end());
         if let Err(error) = self.log.save_producers(&snapshot) {
             self.log_failed(&error);

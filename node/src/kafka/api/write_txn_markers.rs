@@ -88,7 +88,7 @@ async fn write(service: &Service, image: &Image, asked: &Asked) -> Written {
         asked.topics.iter().flat_map(|(name, indexes)| indexes.iter().map(move |index| (name, *index)));
     let partitions: Vec<_> = each.filter_map(|(name, index)| id(image, name, index)).collect();
     let (tell, written) = oneshot::channel();
-    service.marks.write(asked.marker, asked.bumps, &partitions, move |each| {
+    service.marks.write_once(asked.marker, asked.bumps, &partitions, move |each| {
         // Who does not wait any more needs no answer.
         let _ = tell.send(each);
     });
