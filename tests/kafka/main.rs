@@ -5,6 +5,7 @@ mod fetch_sessions;
 mod groups;
 mod hostile;
 mod migration;
+mod native;
 mod offsets;
 mod operators;
 mod records;

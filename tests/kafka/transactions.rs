@@ -46,22 +46,22 @@ use millstream_transport::kafka::{ErrorCode, Records, Request, Uuid, open_respon
 
 use crate::{PROGRAM, connect, make_topic, with_node};
 
-const ID: &str = "copy";
+pub(super) const ID: &str = "copy";
 const GROUP: &str = "readers";
 
 /// The last version of Produce whose clients add partitions to their transactions themselves, and one of newer ones.
 const OLD: i16 = 11;
-const NEW: i16 = 12;
+pub(super) const NEW: i16 = 12;
 
 /// The nodes of a cluster, asked one after the other until one answers.
-struct Nodes {
+pub(super) struct Nodes {
     addresses: Vec<SocketAddr>,
     at: usize,
     connection: Option<KafkaConnection>,
 }
 
 impl Nodes {
-    fn of(cluster: &ProcessCluster, count: u32) -> Self {
+    pub(super) fn of(cluster: &ProcessCluster, count: u32) -> Self {
         let addresses = (1..=count).map(|id| cluster.kafka(id)).collect();
         Self { addresses, at: 0, connection: None }
     }
@@ -92,7 +92,7 @@ impl Nodes {
 }
 
 /// A transactional producer, as simple as it can be.
-struct Producer {
+pub(super) struct Producer {
     nodes: Nodes,
     id: i64,
     epoch: i16,
@@ -101,7 +101,7 @@ struct Producer {
 
 impl Producer {
     /// Finds the coordinator and begins; again while that is not there yet.
-    async fn begin(mut nodes: Nodes) -> Outcome<Self> {
+    pub(super) async fn begin(mut nodes: Nodes) -> Outcome<Self> {
         for (key, key_type) in [(ID, 1), (GROUP, 0)] {
             let request = FindCoordinatorRequest { key: key.into(), key_type, ..Default::default() };
             loop {
@@ -154,7 +154,7 @@ impl Producer {
     }
 
     /// Produces one record in the transaction; again where the partition is not led yet.
-    async fn send(&mut self, version: i16, topic: &str, value: &str) -> Outcome<i16> {
+    pub(super) async fn send(&mut self, version: i16, topic: &str, value: &str) -> Outcome<i16> {
         let records = self.batch(value)?;
         loop {
             let code = self.send_once(version, topic, records.clone()).await?;
@@ -197,7 +197,7 @@ impl Producer {
     }
 
     /// Ends the transaction: in version 5 with the next epoch.
-    async fn end(&mut self, version: i16, committed: bool) -> Outcome<i16> {
+    pub(super) async fn end(&mut self, version: i16, committed: bool) -> Outcome<i16> {
         let request = EndTxnRequest {
             transactional_id: ID.into(),
             producer_id: self.id,
@@ -343,7 +343,7 @@ async fn read_from(
 }
 
 /// Reads what is committed until it is this.
-async fn reads(nodes: &mut Nodes, topic: &str, wanted: &[(&str, bool)]) -> Outcome {
+pub(super) async fn reads(nodes: &mut Nodes, topic: &str, wanted: &[(&str, bool)]) -> Outcome {
     loop {
         let found = read(nodes, topic, 1).await?;
         let found: Vec<_> = found.iter().map(|(value, is_aborted)| (value.as_str(), *is_aborted)).collect();
@@ -357,7 +357,7 @@ async fn reads(nodes: &mut Nodes, topic: &str, wanted: &[(&str, bool)]) -> Outco
     }
 }
 
-async fn last_stable(nodes: &mut Nodes, topic: &str) -> Outcome<i64> {
+pub(super) async fn last_stable(nodes: &mut Nodes, topic: &str) -> Outcome<i64> {
     let partition = list_offsets::request::Partition { timestamp: -1, ..Default::default() };
     let topic = list_offsets::request::Topic { name: topic.into(), partitions: vec![partition].into() };
     let request = ListOffsetsRequest { isolation_level: 1, topics: vec![topic].into(), ..Default::default() };

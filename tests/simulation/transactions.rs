@@ -8,12 +8,14 @@ use std::time::Duration;
 
 use actix_rt::task::JoinHandle;
 use millstream::{
-    Client, Consumer, ConsumerEvent, ConsumerSettings, IsolationLevel, NodeId, Offset, OffsetReset,
-    ProducerRecord, ProducerSettings, SeekTo, TopicPartition, TransactionError, TransactionalProducer,
+    Client, Consumer, ConsumerEvent, ConsumerSettings, Fetched, GroupMetadata, IsolationLevel, NodeId,
+    Offset, OffsetReset, ProducerRecord, ProducerSettings, SeekTo, TopicPartition, Transaction,
+    TransactionError, TransactionalProducer,
 };
 use millstream_actors::group::front::coordinator_partition;
 use millstream_actors::partition::message::OffsetSpec;
 use millstream_tests::simulated::{OFFSETS, SimulatedCluster, TRANSACTIONS, over_seeds, tell};
+use millstream_transport::world::simulation::Simulation;
 use rand::rngs::SmallRng;
 use rand::seq::IndexedRandom;
 use rand::{Rng, SeedableRng};
@@ -42,6 +44,24 @@ const SETTINGS: [(&str, &str); 1] = [("transaction.state.log.num.partitions", "2
 
 type Failure = Box<dyn std::error::Error>;
 
+fn writing(id: &str) -> ProducerSettings {
+    ProducerSettings {
+        transaction_timeout: TIMEOUT,
+        max_block: Duration::from_secs(20),
+        delivery_timeout: Duration::from_secs(20),
+        ..ProducerSettings::transactional(id)
+    }
+}
+
+fn reading() -> ConsumerSettings {
+    ConsumerSettings {
+        offset_reset: OffsetReset::Earliest,
+        auto_commit: None,
+        isolation: IsolationLevel::ReadCommitted,
+        ..ConsumerSettings::group(GROUP)
+    }
+}
+
 /// What a copier does until it is killed.
 struct Copier {
     client: Client,
@@ -60,20 +80,8 @@ impl Copier {
     }
 
     async fn live(&self) -> Result<(), Failure> {
-        let settings = ProducerSettings {
-            transaction_timeout: TIMEOUT,
-            max_block: Duration::from_secs(20),
-            delivery_timeout: Duration::from_secs(20),
-            ..ProducerSettings::transactional(self.id)
-        };
-        let mut producer = self.client.transactional_producer(settings).await?;
-        let settings = ConsumerSettings {
-            offset_reset: OffsetReset::Earliest,
-            auto_commit: None,
-            isolation: IsolationLevel::ReadCommitted,
-            ..ConsumerSettings::group(GROUP)
-        };
-        let mut consumer = Consumer::new(&self.client, settings)?;
+        let mut producer = self.client.transactional_producer(writing(self.id)).await?;
+        let mut consumer = Consumer::new(&self.client, reading())?;
         consumer.subscribe([SOURCE])?;
         loop {
             let Err(error) = copy_some(&mut producer, &mut consumer).await else { continue };
@@ -113,7 +121,8 @@ async fn copy_some(producer: &mut TransactionalProducer, consumer: &mut Consumer
 type Seen = Rc<RefCell<BTreeMap<i32, Vec<i64>>>>;
 
 async fn watch(client: Client, seen: Seen) {
-    let settings = ConsumerSettings { isolation: IsolationLevel::ReadCommitted, ..ConsumerSettings::default() };
+    let settings =
+        ConsumerSettings { isolation: IsolationLevel::ReadCommitted, ..ConsumerSettings::default() };
     let mut consumer = Consumer::new(&client, settings).expect("a reader's settings are right");
     let all = (0..PARTITIONS).map(|index| (TopicPartition::new(COPIES, index), SeekTo::Beginning));
     consumer.assign(all).await.expect("the topic is known");
@@ -128,9 +137,9 @@ async fn watch(client: Client, seen: Seen) {
     }
 }
 
-async fn fill(client: &Client) {
+async fn fill(client: &Client, records: i64) {
     let producer = client.producer(ProducerSettings::default()).await.expect("a producer starts");
-    for number in 0..RECORDS {
+    for number in 0..records {
         for index in 0..PARTITIONS {
             let value = number.to_string();
             let record = ProducerRecord::to(SOURCE).partition(index).value(&value);
@@ -228,7 +237,7 @@ fn a_transactional_copy_is_read_once_whoever_dies_meanwhile() {
         for topic in [SOURCE, COPIES] {
             cluster.make_topic(&client, topic, PARTITIONS).await;
         }
-        fill(&client).await;
+        fill(&client, RECORDS).await;
         let seen = Seen::default();
         let watching = actix_rt::spawn(watch(client.clone(), Rc::clone(&seen)));
         let first = actix_rt::spawn(Copier { client: cluster.client(), id: "first" }.run());
@@ -253,7 +262,9 @@ fn a_transactional_copy_is_read_once_whoever_dies_meanwhile() {
         first.abort();
         scene.copier.abort();
         let copied = Instant::now();
-        while ends(&scene.client, OffsetSpec::LastStable).await != ends(&scene.client, OffsetSpec::Latest).await {
+        while ends(&scene.client, OffsetSpec::LastStable).await
+            != ends(&scene.client, OffsetSpec::Latest).await
+        {
             assert!(copied.elapsed() < STABLE_WITHIN, "the last stable offset stands before the end");
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
@@ -268,5 +279,115 @@ fn a_transactional_copy_is_read_once_whoever_dies_meanwhile() {
         reading.abort();
         assert_eq!(*again.borrow(), wanted, "what is read afterwards");
         scene.cluster.stop_all().await;
+    });
+}
+
+/// A cluster of one node with some records to copy.
+async fn small(simulation: &Simulation, records: i64) -> (SimulatedCluster, Client) {
+    let mut cluster = SimulatedCluster::start_with(simulation, 1, &SETTINGS).await;
+    let client = cluster.client();
+    for topic in [SOURCE, COPIES] {
+        cluster.make_topic(&client, topic, PARTITIONS).await;
+    }
+    fill(&client, records).await;
+    (cluster, client)
+}
+
+async fn next_records(consumer: &mut Consumer) -> Fetched {
+    loop {
+        if let ConsumerEvent::Records(fetched) = consumer.next().await.expect("an event") {
+            return fetched;
+        }
+    }
+}
+
+/// Sends copies, and offsets for the consumer, in a transaction that is left open.
+async fn copy_openly(
+    transaction: &Transaction<'_>,
+    group: &GroupMetadata,
+    fetched: &Fetched,
+) -> Result<(), TransactionError> {
+    for record in fetched.records() {
+        let value = record.expect("records are whole").value.expect("it has a value");
+        let copy = ProducerRecord::to(COPIES).partition(fetched.partition.partition).value(&value);
+        transaction.send(copy).await.expect("it is taken").await.expect("it is written");
+    }
+    transaction.send_offsets(group, [(fetched.partition.clone(), fetched.next_offset())]).await
+}
+
+#[test]
+fn who_takes_over_from_a_member_that_died_in_its_transaction_waits_for_its_end_and_begins_where_it_began() {
+    over_seeds("who_takes_over_from_a_member", 0..2, |simulation| async move {
+        let (mut cluster, client) = small(&simulation, 5).await;
+        let machine = cluster.client();
+        let begun = Rc::new(RefCell::new(None));
+        let told = Rc::clone(&begun);
+        let dying = actix_rt::spawn(async move {
+            let mut producer = machine.transactional_producer(writing("first")).await.expect("a producer");
+            let mut consumer = Consumer::new(&machine, reading()).expect("a consumer");
+            consumer.subscribe([SOURCE]).expect("it has a group");
+            let fetched = next_records(&mut consumer).await;
+            let transaction = producer.begin().await.expect("it begins");
+            let at = (Instant::now(), fetched.partition.partition);
+            let group = consumer.group_metadata().expect("it has a group");
+            copy_openly(&transaction, &group, &fetched).await.expect("it is a member");
+            *told.borrow_mut() = Some(at);
+            std::future::pending::<()>().await;
+        });
+        let since = Instant::now();
+        while begun.borrow().is_none() {
+            assert!(since.elapsed() < PATIENCE, "nothing is copied");
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        cluster.unplug_last_client();
+        dying.abort();
+        let (began, partition) = begun.borrow().expect("it was told");
+        let seen = Seen::default();
+        let watching = actix_rt::spawn(watch(client.clone(), Rc::clone(&seen)));
+        let copier = actix_rt::spawn(Copier { client: cluster.client(), id: "second" }.run());
+        while !seen.borrow().contains_key(&partition) {
+            assert!(began.elapsed() < PATIENCE, "nobody takes over");
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        let took = began.elapsed();
+        assert!(took >= TIMEOUT, "its offsets were open for {TIMEOUT:?}, and others read on after {took:?}");
+        tokio::time::sleep(Duration::from_secs(5)).await;
+        let wanted: BTreeMap<_, Vec<_>> = (0..PARTITIONS).map(|index| (index, (0..5).collect())).collect();
+        assert_eq!(*seen.borrow(), wanted);
+        copier.abort();
+        watching.abort();
+        cluster.stop_all().await;
+    });
+}
+
+#[test]
+fn a_member_that_has_been_replaced_commits_nothing_in_its_transaction() {
+    over_seeds("a_member_that_has_been_replaced", 0..2, |simulation| async move {
+        let (mut cluster, client) = small(&simulation, 5).await;
+        let mut producer = client.transactional_producer(writing("first")).await.expect("a producer");
+        let mut old = Consumer::new(&client, reading()).expect("a consumer");
+        old.subscribe([SOURCE]).expect("it has a group");
+        let fetched = next_records(&mut old).await;
+        let group = old.group_metadata().expect("it has a group");
+        old.close().await;
+        let mut new = Consumer::new(&client, reading()).expect("a consumer");
+        new.subscribe([SOURCE]).expect("it has a group");
+        next_records(&mut new).await;
+        let mut transaction = producer.begin().await.expect("it begins");
+        let refused = copy_openly(&transaction, &group, &fetched).await.expect_err("another has its place");
+        assert!(refused.is_abortable(), "{refused}");
+        assert!(transaction.commit().await.expect_err("it lacks its offsets").is_abortable());
+        transaction.abort().await.expect("it is aborted");
+        drop(transaction);
+        let committed = new.committed(std::slice::from_ref(&fetched.partition)).await.expect("offsets");
+        assert_eq!(committed, []);
+        // With the new member's word it goes.
+        let mut transaction = producer.begin().await.expect("it begins");
+        let group = new.group_metadata().expect("it has a group");
+        copy_openly(&transaction, &group, &fetched).await.expect("it is a member");
+        transaction.commit().await.expect("it commits");
+        let committed = new.committed(std::slice::from_ref(&fetched.partition)).await.expect("offsets");
+        assert_eq!(committed, [(fetched.partition.clone(), fetched.next_offset())]);
+        cluster.stop_all().await;
     });
 }
