@@ -21,12 +21,7 @@ enum Coordinated {
 }
 
 impl Coordinated {
-    fn find(
-        self,
-        link: &dyn Cluster,
-        target: &Target,
-        within: Duration,
-    ) -> Asking<Result<NodeId, Refusal>> {
+    fn find(self, link: &dyn Cluster, target: &Target, within: Duration) -> Asking<Result<NodeId, Refusal>> {
         match self {
             Self::Group(group) => {
                 Asks::<FindCoordinator>::ask(link, target, FindCoordinator { group }, within)

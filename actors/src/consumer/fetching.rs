@@ -113,7 +113,10 @@ impl Fetcher {
     }
 
     async fn list_from(&self, node: NodeId, due: Vec<(PartitionId, u64, SeekTo)>) -> Results {
-        let parts = due.iter().map(|(partition, _, seek)| (*partition, spec(*seek, self.settings.isolation))).collect();
+        let parts = due
+            .iter()
+            .map(|(partition, _, seek)| (*partition, spec(*seek, self.settings.isolation)))
+            .collect();
         let deadline = self.client.settings.request_timeout;
         let asking = Asks::<ListOffsets>::ask(
             &*self.client.link,

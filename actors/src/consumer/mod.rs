@@ -248,7 +248,8 @@ impl Consumer {
     #[must_use]
     pub fn positions(&self) -> Vec<(TopicPartition, Offset)> {
         let state = self.shared.state();
-        let known = state.readings().filter_map(|(_, reading)| Some((reading.name.clone(), reading.position?)));
+        let known =
+            state.readings().filter_map(|(_, reading)| Some((reading.name.clone(), reading.position?)));
         known.collect()
     }
 

@@ -405,12 +405,7 @@ mod tests {
     }
 
     fn no_records(from: i64, next: i64) -> Fetched {
-        Fetched {
-            batches: Vec::new(),
-            from: Offset(from),
-            next: Offset(next),
-            ..some_records(0, 0, 1)
-        }
+        Fetched { batches: Vec::new(), from: Offset(from), next: Offset(next), ..some_records(0, 0, 1) }
     }
 
     #[test]

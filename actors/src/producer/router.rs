@@ -138,9 +138,7 @@ impl Router {
         for queue in self.topics.take_news() {
             let partition = queue.partition;
             self.active.insert(partition);
-            self.lines
-                .entry(partition)
-                .or_insert_with(|| Line { lane: Lane::new(is_transactional), queue });
+            self.lines.entry(partition).or_insert_with(|| Line { lane: Lane::new(is_transactional), queue });
         }
     }
 

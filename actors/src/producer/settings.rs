@@ -96,7 +96,10 @@ impl ProducerSettings {
         if let Some(id) = &self.transactional_id {
             within("transactional.id", id.len(), 1, 1_024)?;
             if !self.is_idempotent() {
-                return Err(ClientError::setting("transactional.id", "needs enable.idempotence and acks=all"));
+                return Err(ClientError::setting(
+                    "transactional.id",
+                    "needs enable.idempotence and acks=all",
+                ));
             }
             if self.transaction_timeout.is_zero() || self.transaction_timeout > TRANSACTION_TIMEOUT_MOST {
                 return Err(ClientError::setting("transaction.timeout.ms", "must be from 1 to 2147483647"));

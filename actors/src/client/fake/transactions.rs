@@ -227,7 +227,12 @@ impl Asks<StableOffsetFetch> for FakeCluster {
 }
 
 impl Asks<FindTransactionCoordinator> for FakeCluster {
-    fn ask(&self, to: &Target, _: FindTransactionCoordinator, _: Duration) -> Asking<Result<NodeId, Refusal>> {
+    fn ask(
+        &self,
+        to: &Target,
+        _: FindTransactionCoordinator,
+        _: Duration,
+    ) -> Asking<Result<NodeId, Refusal>> {
         self.answer(to, |state, _| Ok(Ok(state.transactions.coordinator)))
     }
 }

@@ -46,9 +46,8 @@ impl TransactionError {
     /// What an error of a transaction's coordinator, or of a group's, means.
     pub(super) fn of(error: ClientError) -> Self {
         match &error {
-            ClientError::TimedOut { .. } | ClientError::Link(LinkError::NotSent(_) | LinkError::NoAnswer(_)) => {
-                Self::Retriable(error)
-            }
+            ClientError::TimedOut { .. }
+            | ClientError::Link(LinkError::NotSent(_) | LinkError::NoAnswer(_)) => Self::Retriable(error),
             ClientError::UnknownTopic(_) => Self::Abortable(error.into()),
             ClientError::Refused(refusal) => match refusal.code {
                 ErrorCode::ProducerFenced

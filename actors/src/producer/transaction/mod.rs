@@ -63,7 +63,8 @@ impl Client {
         settings: ProducerSettings,
     ) -> Result<TransactionalProducer, TransactionError> {
         let Some(id) = settings.transactional_id.clone() else {
-            let error = ClientError::setting("transactional.id", "must be given for a transactional producer");
+            let error =
+                ClientError::setting("transactional.id", "must be given for a transactional producer");
             return Err(TransactionError::Fatal(error));
         };
         let producer = self.start_producer(settings).await.map_err(TransactionError::of)?;

@@ -25,7 +25,9 @@ enum Phase {
     None,
     Open,
     /// Its end was asked for, and is not known to be decided.
-    Ending { commits: bool },
+    Ending {
+        commits: bool,
+    },
     /// There will be none any more.
     Over(TransactionError),
 }
@@ -135,7 +137,8 @@ impl Session {
             let found = self.client.metadata.topic(&name.topic, tries.left()).await;
             let topic = found.map_err(TransactionError::of_offsets)?;
             let partition = topic.partition(name.partition).ok_or_else(|| no_partition(&name))?;
-            committed.push((partition, CommittedOffset { offset, leader_epoch: None, metadata: String::new() }));
+            committed
+                .push((partition, CommittedOffset { offset, leader_epoch: None, metadata: String::new() }));
         }
         let message = CommitInTransaction {
             commit: OffsetCommit {
@@ -298,6 +301,7 @@ fn no_partition(name: &TopicPartition) -> TransactionError {
 
 fn asked_before(commits: bool) -> TransactionError {
     let what = if commits { "commit" } else { "abort" };
-    let text = format!("the transaction's {what} was asked for before, and is not known to be done: ask for that");
+    let text =
+        format!("the transaction's {what} was asked for before, and is not known to be done: ask for that");
     TransactionError::Retriable(Refusal::new(ErrorCode::ConcurrentTransactions, text).into())
 }

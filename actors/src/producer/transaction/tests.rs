@@ -115,10 +115,8 @@ fn an_end_that_is_not_known_to_be_done_is_asked_for_again_by_who_drops_it() {
     run(3, |simulation| async move {
         let (cluster, _) = started(1);
         let client = cluster.client(&simulation);
-        let settings = ProducerSettings {
-            max_block: Duration::from_secs(10),
-            ..ProducerSettings::transactional(ID)
-        };
+        let settings =
+            ProducerSettings { max_block: Duration::from_secs(10), ..ProducerSettings::transactional(ID) };
         let mut producer = client.transactional_producer(settings).await.unwrap();
         let mut transaction = producer.begin().await.unwrap();
         send(&transaction, &["one"]).await;
