@@ -10,6 +10,7 @@ mod mixture;
 mod network;
 mod power;
 mod stops;
+mod takeovers;
 mod transactions;
 mod without_controller;
 

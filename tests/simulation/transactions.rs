@@ -15,16 +15,15 @@ use millstream::{
 use millstream_actors::group::front::coordinator_partition;
 use millstream_actors::partition::message::OffsetSpec;
 use millstream_tests::simulated::{OFFSETS, SimulatedCluster, TRANSACTIONS, over_seeds, tell};
-use millstream_transport::world::simulation::Simulation;
 use rand::rngs::SmallRng;
 use rand::seq::IndexedRandom;
 use rand::{Rng, SeedableRng};
 use tokio::time::Instant;
 
-const SOURCE: &str = "source";
-const COPIES: &str = "copies";
+pub(super) const SOURCE: &str = "source";
+pub(super) const COPIES: &str = "copies";
 const GROUP: &str = "copiers";
-const PARTITIONS: i32 = 3;
+pub(super) const PARTITIONS: i32 = 3;
 
 /// Records of each partition.
 const RECORDS: i64 = 400;
@@ -34,17 +33,17 @@ const AT_ONCE: usize = 7;
 
 /// The longest that a transaction of a copier may be open, and that the last stable offset may lag behind the end once all
 /// is healed: a copier that died leaves one open for so long.
-const TIMEOUT: Duration = Duration::from_secs(10);
+pub(super) const TIMEOUT: Duration = Duration::from_secs(10);
 const STABLE_WITHIN: Duration = Duration::from_secs(13);
 
 /// How long the copy may take after the last fault.
-const PATIENCE: Duration = Duration::from_secs(120);
+pub(super) const PATIENCE: Duration = Duration::from_secs(120);
 
-const SETTINGS: [(&str, &str); 1] = [("transaction.state.log.num.partitions", "2")];
+pub(super) const SETTINGS: [(&str, &str); 1] = [("transaction.state.log.num.partitions", "2")];
 
 type Failure = Box<dyn std::error::Error>;
 
-fn writing(id: &str) -> ProducerSettings {
+pub(super) fn writing(id: &str) -> ProducerSettings {
     ProducerSettings {
         transaction_timeout: TIMEOUT,
         max_block: Duration::from_secs(20),
@@ -53,7 +52,7 @@ fn writing(id: &str) -> ProducerSettings {
     }
 }
 
-fn reading() -> ConsumerSettings {
+pub(super) fn reading() -> ConsumerSettings {
     ConsumerSettings {
         offset_reset: OffsetReset::Earliest,
         auto_commit: None,
@@ -63,13 +62,13 @@ fn reading() -> ConsumerSettings {
 }
 
 /// What a copier does until it is killed.
-struct Copier {
-    client: Client,
-    id: &'static str,
+pub(super) struct Copier {
+    pub(super) client: Client,
+    pub(super) id: &'static str,
 }
 
 impl Copier {
-    async fn run(self) {
+    pub(super) async fn run(self) {
         loop {
             // Whatever ends a producer's life, the next one begins from what is committed.
             if let Err(error) = self.live().await {
@@ -118,9 +117,9 @@ async fn copy_some(producer: &mut TransactionalProducer, consumer: &mut Consumer
 }
 
 /// Where what comes from a partition is put.
-type Seen = Rc<RefCell<BTreeMap<i32, Vec<i64>>>>;
+pub(super) type Seen = Rc<RefCell<BTreeMap<i32, Vec<i64>>>>;
 
-async fn watch(client: Client, seen: Seen) {
+pub(super) async fn watch(client: Client, seen: Seen) {
     let settings =
         ConsumerSettings { isolation: IsolationLevel::ReadCommitted, ..ConsumerSettings::default() };
     let mut consumer = Consumer::new(&client, settings).expect("a reader's settings are right");
@@ -137,7 +136,7 @@ async fn watch(client: Client, seen: Seen) {
     }
 }
 
-async fn fill(client: &Client, records: i64) {
+pub(super) async fn fill(client: &Client, records: i64) {
     let producer = client.producer(ProducerSettings::default()).await.expect("a producer starts");
     for number in 0..records {
         for index in 0..PARTITIONS {
@@ -279,115 +278,5 @@ fn a_transactional_copy_is_read_once_whoever_dies_meanwhile() {
         reading.abort();
         assert_eq!(*again.borrow(), wanted, "what is read afterwards");
         scene.cluster.stop_all().await;
-    });
-}
-
-/// A cluster of one node with some records to copy.
-async fn small(simulation: &Simulation, records: i64) -> (SimulatedCluster, Client) {
-    let mut cluster = SimulatedCluster::start_with(simulation, 1, &SETTINGS).await;
-    let client = cluster.client();
-    for topic in [SOURCE, COPIES] {
-        cluster.make_topic(&client, topic, PARTITIONS).await;
-    }
-    fill(&client, records).await;
-    (cluster, client)
-}
-
-async fn next_records(consumer: &mut Consumer) -> Fetched {
-    loop {
-        if let ConsumerEvent::Records(fetched) = consumer.next().await.expect("an event") {
-            return fetched;
-        }
-    }
-}
-
-/// Sends copies, and offsets for the consumer, in a transaction that is left open.
-async fn copy_openly(
-    transaction: &Transaction<'_>,
-    group: &GroupMetadata,
-    fetched: &Fetched,
-) -> Result<(), TransactionError> {
-    for record in fetched.records() {
-        let value = record.expect("records are whole").value.expect("it has a value");
-        let copy = ProducerRecord::to(COPIES).partition(fetched.partition.partition).value(&value);
-        transaction.send(copy).await.expect("it is taken").await.expect("it is written");
-    }
-    transaction.send_offsets(group, [(fetched.partition.clone(), fetched.next_offset())]).await
-}
-
-#[test]
-fn who_takes_over_from_a_member_that_died_in_its_transaction_waits_for_its_end_and_begins_where_it_began() {
-    over_seeds("who_takes_over_from_a_member", 0..2, |simulation| async move {
-        let (mut cluster, client) = small(&simulation, 5).await;
-        let machine = cluster.client();
-        let begun = Rc::new(RefCell::new(None));
-        let told = Rc::clone(&begun);
-        let dying = actix_rt::spawn(async move {
-            let mut producer = machine.transactional_producer(writing("first")).await.expect("a producer");
-            let mut consumer = Consumer::new(&machine, reading()).expect("a consumer");
-            consumer.subscribe([SOURCE]).expect("it has a group");
-            let fetched = next_records(&mut consumer).await;
-            let transaction = producer.begin().await.expect("it begins");
-            let at = (Instant::now(), fetched.partition.partition);
-            let group = consumer.group_metadata().expect("it has a group");
-            copy_openly(&transaction, &group, &fetched).await.expect("it is a member");
-            *told.borrow_mut() = Some(at);
-            std::future::pending::<()>().await;
-        });
-        let since = Instant::now();
-        while begun.borrow().is_none() {
-            assert!(since.elapsed() < PATIENCE, "nothing is copied");
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
-        cluster.unplug_last_client();
-        dying.abort();
-        let (began, partition) = begun.borrow().expect("it was told");
-        let seen = Seen::default();
-        let watching = actix_rt::spawn(watch(client.clone(), Rc::clone(&seen)));
-        let copier = actix_rt::spawn(Copier { client: cluster.client(), id: "second" }.run());
-        while !seen.borrow().contains_key(&partition) {
-            assert!(began.elapsed() < PATIENCE, "nobody takes over");
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
-        let took = began.elapsed();
-        assert!(took >= TIMEOUT, "its offsets were open for {TIMEOUT:?}, and others read on after {took:?}");
-        tokio::time::sleep(Duration::from_secs(5)).await;
-        let wanted: BTreeMap<_, Vec<_>> = (0..PARTITIONS).map(|index| (index, (0..5).collect())).collect();
-        assert_eq!(*seen.borrow(), wanted);
-        copier.abort();
-        watching.abort();
-        cluster.stop_all().await;
-    });
-}
-
-#[test]
-fn a_member_that_has_been_replaced_commits_nothing_in_its_transaction() {
-    over_seeds("a_member_that_has_been_replaced", 0..2, |simulation| async move {
-        let (mut cluster, client) = small(&simulation, 5).await;
-        let mut producer = client.transactional_producer(writing("first")).await.expect("a producer");
-        let mut old = Consumer::new(&client, reading()).expect("a consumer");
-        old.subscribe([SOURCE]).expect("it has a group");
-        let fetched = next_records(&mut old).await;
-        let group = old.group_metadata().expect("it has a group");
-        old.close().await;
-        let mut new = Consumer::new(&client, reading()).expect("a consumer");
-        new.subscribe([SOURCE]).expect("it has a group");
-        next_records(&mut new).await;
-        let mut transaction = producer.begin().await.expect("it begins");
-        let refused = copy_openly(&transaction, &group, &fetched).await.expect_err("another has its place");
-        assert!(refused.is_abortable(), "{refused}");
-        assert!(transaction.commit().await.expect_err("it lacks its offsets").is_abortable());
-        transaction.abort().await.expect("it is aborted");
-        drop(transaction);
-        let committed = new.committed(std::slice::from_ref(&fetched.partition)).await.expect("offsets");
-        assert_eq!(committed, []);
-        // With the new member's word it goes.
-        let mut transaction = producer.begin().await.expect("it begins");
-        let group = new.group_metadata().expect("it has a group");
-        copy_openly(&transaction, &group, &fetched).await.expect("it is a member");
-        transaction.commit().await.expect("it commits");
-        let committed = new.committed(std::slice::from_ref(&fetched.partition)).await.expect("offsets");
-        assert_eq!(committed, [(fetched.partition.clone(), fetched.next_offset())]);
-        cluster.stop_all().await;
     });
 }

@@ -5,6 +5,8 @@
 //! is taken back alone; where nobody knows what of it lies in the log, or something was built on it, all is read back.
 
 mod known;
+mod marking;
+mod overdue;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -18,28 +20,20 @@ use tokio::time::Instant;
 
 use self::known::Known;
 use super::doors::TransactionDoors;
-use super::markers::{Outcome, mark};
 use super::records::{TransactionReplay, encode};
 use super::request::{ListedTransaction, TransactionRequest};
 use super::settings::TransactionSettings;
-use super::state::{BUMPS_WITH_EVERY_END, Beginning, Decided, ProducerEpoch, Transaction, begin_new};
+use super::state::{Beginning, Decided, ProducerEpoch, Transaction, begin_new};
 use crate::error::{ErrorCode, Refusal};
-use crate::events::{TransactionMetrics, TransactionTimedOut, TransactionsBroken, TransactionsLoaded};
+use crate::events::{TransactionMetrics, TransactionsBroken, TransactionsLoaded};
 use crate::group::doors::{OwnershipLease, coordinator_code, is_not_appended};
 use crate::group::release::{Answers, Release, Waits};
 use crate::group::request::Reply;
 use crate::ids::LeaderEpoch;
-use crate::record::EndMarker;
 
 /// How long a load that failed waits before the next, at first; it doubles up to [`LOAD_AGAIN_MOST`].
 const LOAD_AGAIN: Duration = Duration::from_millis(100);
 const LOAD_AGAIN_MOST: Duration = Duration::from_secs(5);
-
-/// Transactions that time ends at once; more wait for the next look, so that they do not fill the log's queue.
-const OVERDUE_AT_ONCE: usize = 256;
-
-/// The wait before the end of a transaction is written again whose record was not taken.
-const COMPLETE_AGAIN: Duration = Duration::from_secs(1);
 
 /// What a coordinator is told.
 pub(super) enum CoordinatorMessage {
@@ -433,103 +427,6 @@ impl Coordinator {
 
     fn transaction(&self, id: &str) -> Option<&Transaction> {
         self.known.as_ref()?.get(id)
-    }
-
-    /// The markers of a transaction are written, and that could not be: it is written later, for nobody asks for it.
-    fn complete_later(&self, id: &Arc<str>) {
-        let Some(known) = self.transaction(id).filter(|known| known.outcome().is_some()) else { return };
-        let (producer, id, life, myself) = (known.producer(), Arc::clone(id), self.life, self.myself.clone());
-        tokio::spawn(async move {
-            tokio::time::sleep(COMPLETE_AGAIN).await;
-            let _ended = myself.cast(CoordinatorMessage::Marked { life, id, producer });
-        });
-    }
-
-    /// Writes the markers of a decided outcome.
-    fn mark(&mut self, id: &Arc<str>) {
-        let known = self.transaction(id);
-        let Some((transaction, commits)) = known.and_then(|known| Some((known, known.outcome()?))) else {
-            return;
-        };
-        let producer = transaction.producer();
-        let marker = EndMarker {
-            producer_id: producer.id,
-            producer_epoch: producer.epoch,
-            coordinator_epoch: self.leadership.epoch.0,
-            commits,
-        };
-        let outcome = Outcome { marker, bumps: transaction.client_version >= BUMPS_WITH_EVERY_END };
-        let partitions = transaction.partitions.clone();
-        let doors = self.leadership.doors.clone();
-        let (myself, life, places) = (self.myself.clone(), self.life, Arc::clone(&self.marking_places));
-        let told = Arc::clone(id);
-        let task = tokio::spawn(async move {
-            mark(doors.markers, places, outcome, partitions, doors.clock, doors.events).await;
-            let _ended = myself.cast(CoordinatorMessage::Marked { life, id: told, producer });
-        });
-        let since = self.leadership.doors.clock.now();
-        if let Some((_, old)) = self.marking.insert(Arc::clone(id), (since, task)) {
-            old.abort();
-        }
-    }
-
-    fn marked(&mut self, id: &Arc<str>, producer: ProducerEpoch) {
-        let marking = self.marking.remove(id);
-        let known = self.transaction(id);
-        let Some(known) = known.filter(|known| known.outcome().is_some() && known.producer() == producer)
-        else {
-            return;
-        };
-        let now_ms = self.now_ms();
-        if let (Some((since, _)), Some(started_ms)) = (marking, known.started_ms) {
-            let took = self.leadership.doors.clock.now().saturating_duration_since(since);
-            let open_ms = u64::try_from(now_ms.saturating_sub(started_ms)).unwrap_or(0);
-            self.metrics.marked(took, Duration::from_millis(open_ms));
-        }
-        let complete = known.complete(now_ms);
-        self.write(id, Some(complete), Box::new(|_| ()));
-    }
-
-    fn tick(&mut self) {
-        let Some(known) = &self.known else { return };
-        let (now_ms, now, settings) = (self.now_ms(), self.leadership.doors.clock.now(), self.settings());
-        let overdue = known.overdue(now_ms, OVERDUE_AT_ONCE).into_iter();
-        let mut changes: Vec<_> = overdue.map(|(id, next)| (id, Some(next))).collect();
-        // That looks at all ids: not each time that a transaction may be overdue.
-        let every = Duration::from_millis(settings.expiration_check_ms);
-        if self.expired_at.is_none_or(|at| at + every <= now) {
-            let most = OVERDUE_AT_ONCE.saturating_sub(changes.len());
-            let expired = known.expired(now_ms, settings.id_expiration_ms, most);
-            self.expired_at = Some(now).filter(|_| expired.len() < most);
-            changes.extend(expired.into_iter().map(|id| (id, None)));
-        }
-        self.is_behind = changes.len() == OVERDUE_AT_ONCE;
-        for (id, next) in changes {
-            if next.is_some() {
-                self.leadership.doors.events.emit(TransactionTimedOut { id: &id });
-            }
-            self.write(&id, next, Box::new(|_| ()));
-        }
-    }
-
-    /// One timer, whatever the number of ids.
-    fn set_timer(&mut self) {
-        let settings = self.settings();
-        let is_open = self.known.as_ref().is_some_and(|known| known.open() > 0);
-        let wait_ms =
-            if is_open || self.is_behind { settings.time_out_check_ms } else { settings.expiration_check_ms };
-        let at = self.leadership.doors.clock.now() + Duration::from_millis(wait_ms);
-        if self.timer.as_ref().is_some_and(|(set_to, _)| *set_to <= at) {
-            return;
-        }
-        let myself = self.myself.clone();
-        let task = tokio::spawn(async move {
-            tokio::time::sleep_until(at).await;
-            let _ended = myself.cast(CoordinatorMessage::Tick);
-        });
-        if let Some((_, old)) = self.timer.replace((at, task)) {
-            old.abort();
-        }
     }
 
     fn list(&self) -> Result<Vec<ListedTransaction>, Refusal> {
