@@ -5,6 +5,7 @@ mod kills;
 mod pauses;
 mod space;
 mod splits;
+mod transactions;
 mod voters;
 
 use millstream_tests::Outcome;

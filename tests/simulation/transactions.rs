@@ -8,9 +8,8 @@ use std::time::Duration;
 
 use actix_rt::task::JoinHandle;
 use millstream::{
-    Client, Consumer, ConsumerEvent, ConsumerSettings, Fetched, GroupMetadata, IsolationLevel, NodeId,
-    Offset, OffsetReset, ProducerRecord, ProducerSettings, SeekTo, TopicPartition, Transaction,
-    TransactionError, TransactionalProducer,
+    Client, Consumer, ConsumerEvent, ConsumerSettings, IsolationLevel, NodeId, Offset, OffsetReset,
+    ProducerRecord, ProducerSettings, SeekTo, TopicPartition, TransactionError, TransactionalProducer,
 };
 use millstream_actors::group::front::coordinator_partition;
 use millstream_actors::partition::message::OffsetSpec;

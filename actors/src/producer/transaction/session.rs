@@ -21,11 +21,15 @@ use crate::transaction::state::ProducerEpoch;
 /// Where the transaction stands.
 #[derive(Clone, Debug)]
 enum Phase {
-    /// There is none.
+    /// There was none yet.
     None,
     Open,
     /// Its end was asked for, and is not known to be decided.
     Ending {
+        commits: bool,
+    },
+    /// It has ended so.
+    Ended {
         commits: bool,
     },
     /// There will be none any more.
@@ -49,6 +53,8 @@ pub(super) struct Session {
     groups: Mutex<BTreeMap<String, Arc<Coordinator>>>,
     /// Whoever holds it begins or ends a transaction.
     standing: TurnMutex<Standing>,
+    /// The transaction takes records and offsets: its end was not asked for.
+    is_open: AtomicBool,
     /// Something of the open transaction may have reached a node: its coordinator is to be told of its end.
     is_used: AtomicBool,
     /// The transaction is to be ended by who comes next.
@@ -78,6 +84,7 @@ impl Session {
             coordinator,
             groups: Mutex::default(),
             standing: TurnMutex::new(standing),
+            is_open: AtomicBool::new(false),
             is_used: AtomicBool::new(false),
             is_left: AtomicBool::new(false),
             within,
@@ -91,17 +98,27 @@ impl Session {
         self.adopt(Some(standing.producer)).await?;
         self.producer.handle.topics.budget.forget_failure();
         self.is_used.store(false, Ordering::Release);
+        self.is_open.store(true, Ordering::Release);
         standing.phase = Phase::Open;
         Ok(standing.producer)
     }
 
     pub(super) async fn send(&self, record: ProducerRecord<'_>) -> Result<Delivery, ProduceError> {
+        self.check_open()?;
         self.is_used.store(true, Ordering::Release);
         let sent = self.producer.send(record).await;
         if let Err(error) = &sent {
             self.failed(error);
         }
         sent
+    }
+
+    fn check_open(&self) -> Result<(), ProduceError> {
+        if self.is_open.load(Ordering::Acquire) {
+            return Ok(());
+        }
+        let text = "the transaction's end was asked for: begin another one";
+        Err(ProduceError::Refused(Refusal::new(ErrorCode::InvalidTxnState, text)))
     }
 
     /// From now on the transaction does not commit.
@@ -115,6 +132,7 @@ impl Session {
         group: &GroupMetadata,
         offsets: Vec<(TopicPartition, Offset)>,
     ) -> Result<(), TransactionError> {
+        self.check_open().map_err(TransactionError::Abortable)?;
         if offsets.is_empty() {
             return Ok(());
         }
@@ -174,6 +192,7 @@ impl Session {
 
     pub(super) async fn commit(&self) -> Result<(), TransactionError> {
         let mut standing = self.standing.lock().await;
+        self.is_open.store(false, Ordering::Release);
         if matches!(standing.phase, Phase::Open) {
             let budget = &self.producer.handle.topics.budget;
             if budget.failure().is_none() {
@@ -188,6 +207,7 @@ impl Session {
 
     pub(super) async fn abort(&self) -> Result<(), TransactionError> {
         let mut standing = self.standing.lock().await;
+        self.is_open.store(false, Ordering::Release);
         self.end(&mut standing, false).await
     }
 
@@ -196,6 +216,8 @@ impl Session {
         let is_used = self.is_used.load(Ordering::Acquire);
         match &standing.phase {
             Phase::None => return Ok(()),
+            Phase::Ended { commits: ended } if *ended == commits => return Ok(()),
+            Phase::Ended { commits: ended } => return Err(ended_before(*ended)),
             Phase::Over(error) => return Err(error.clone()),
             Phase::Ending { commits: asked } if *asked != commits => return Err(asked_before(*asked)),
             Phase::Open | Phase::Ending { .. } => {}
@@ -205,7 +227,7 @@ impl Session {
             self.adopt(None).await?;
         }
         if !is_used {
-            standing.phase = Phase::None;
+            standing.phase = Phase::Ended { commits };
             return Ok(());
         }
         // Before the coordinator is asked: nobody may wait for its answer any more.
@@ -213,7 +235,7 @@ impl Session {
         let ask = EndTransaction { id: self.id.clone(), producer: standing.producer, commits };
         match self.coordinator.ask("ending a transaction", ask, self.within).await {
             Ok(next) => {
-                *standing = Standing { producer: next, phase: Phase::None };
+                *standing = Standing { producer: next, phase: Phase::Ended { commits } };
                 Ok(())
             }
             Err(error) => {
@@ -235,13 +257,16 @@ impl Session {
 
     async fn resolve_as(&self, standing: &mut Standing) -> Result<(), TransactionError> {
         self.is_left.store(false, Ordering::Release);
-        let commits = matches!(standing.phase, Phase::Ending { commits: true });
-        self.end(standing, commits).await
+        match standing.phase {
+            Phase::None | Phase::Ended { .. } => Ok(()),
+            Phase::Ending { commits } => self.end(standing, commits).await,
+            Phase::Open | Phase::Over(_) => self.end(standing, false).await,
+        }
     }
 
     /// The same without being waited for; whoever begins the next transaction waits for it.
     pub(super) fn resolve_later(self: &Arc<Self>) {
-        let has_ended = |standing: &Standing| matches!(standing.phase, Phase::None | Phase::Over(_));
+        let has_ended = |standing: &Standing| matches!(standing.phase, Phase::Ended { .. } | Phase::Over(_));
         if self.standing.try_lock().is_ok_and(|standing| has_ended(&standing)) {
             return;
         }
@@ -296,6 +321,14 @@ fn first_refusal(each: Vec<(PartitionId, Result<(), Refusal>)>) -> Option<Refusa
 
 fn no_partition(name: &TopicPartition) -> TransactionError {
     let refusal = Refusal::new(ErrorCode::UnknownTopicOrPartition, format!("{name} does not exist"));
+    TransactionError::Abortable(ProduceError::Refused(refusal))
+}
+
+fn ended_before(commits: bool) -> TransactionError {
+    if !commits {
+        return TransactionError::Abortable(ProduceError::Aborted);
+    }
+    let refusal = Refusal::new(ErrorCode::InvalidTxnState, "the transaction has committed");
     TransactionError::Abortable(ProduceError::Refused(refusal))
 }
 

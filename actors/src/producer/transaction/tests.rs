@@ -253,6 +253,32 @@ fn a_record_that_is_refused_keeps_its_transaction_from_committing() {
 }
 
 #[test]
+fn nothing_is_taken_once_the_end_was_asked_for() {
+    run(13, |simulation| async move {
+        let (cluster, _) = started(1);
+        let client = cluster.client(&simulation);
+        let mut producer = begun(&client).await;
+        for commits in [true, false] {
+            let mut transaction = producer.begin().await.unwrap();
+            send(&transaction, &["one"]).await;
+            if commits {
+                transaction.commit().await.unwrap();
+            } else {
+                transaction.abort().await.unwrap();
+            }
+            let late = transaction.send(ProducerRecord::to("t").partition(0).value("late")).await;
+            assert!(matches!(late, Err(ProduceError::Refused(_))), "{late:?}");
+            let group = GroupMetadata::without_member("g");
+            let late = [(TopicPartition::new("t", 0), Offset::ZERO)];
+            assert!(transaction.send_offsets(&group, late).await.unwrap_err().is_abortable());
+            assert_eq!(transaction.commit().await.is_ok(), commits);
+            assert_eq!(transaction.abort().await.is_ok(), !commits);
+        }
+        assert_eq!(committed(&client).await, ["one"]);
+    });
+}
+
+#[test]
 fn a_transaction_without_anything_in_it_asks_nobody() {
     run(9, |simulation| async move {
         let (cluster, _) = started(1);
