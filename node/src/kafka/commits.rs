@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use millstream_actors::access::{Operation, ResourceType};
 use millstream_actors::error::{ErrorCode, Refusal};
 use millstream_actors::group::message::CommittedOffset;
 use millstream_actors::ids::{LeaderEpoch, Offset, PartitionId};
@@ -10,6 +11,7 @@ use millstream_transport::kafka::Uuid;
 
 use super::error::{NONE, of_groups};
 use super::service::topic;
+use crate::security::authorize::Rights;
 
 /// The offset of one partition, as both requests have it.
 pub(super) struct AskedOffset {
@@ -20,29 +22,40 @@ pub(super) struct AskedOffset {
     pub(super) metadata: String,
 }
 
-/// What is committed of the partitions that there are, and how each topic of the request is to be answered.
-#[derive(Default)]
-pub(super) struct Split {
+/// What is committed of the partitions that there are and that the sender may read, and how each topic of the request is
+/// to be answered.
+pub(super) struct Split<'a> {
+    image: &'a Image,
+    rights: &'a Rights,
     pub(super) offsets: Vec<(PartitionId, CommittedOffset)>,
     pub(super) asked: Vec<AskedTopic>,
 }
 
-impl Split {
+impl<'a> Split<'a> {
+    /// Of a request whose sender has these rights.
+    pub(super) fn new(image: &'a Image, rights: &'a Rights) -> Self {
+        Self { image, rights, offsets: Vec::new(), asked: Vec::new() }
+    }
+
     /// Takes a topic of the request in, named by its id or not.
     pub(super) fn take(
         &mut self,
-        image: &Image,
         name: String,
         (id, is_by_id): (Uuid, bool),
         partitions: impl Iterator<Item = AskedOffset>,
     ) {
-        let found = topic(image, &name, uuid::Uuid::from_bytes(id.0));
+        let found = topic(self.image, &name, uuid::Uuid::from_bytes(id.0));
+        let asked_for = found.map_or(&*name, |topic| &topic.name);
+        // An id that there is not names nothing that could be kept from anybody.
+        let may =
+            (is_by_id && found.is_none()) || self.rights.may(Operation::Read, ResourceType::Topic, asked_for);
         let unknown = match found {
+            _ if !may => ErrorCode::TopicAuthorizationFailed,
             None if is_by_id => ErrorCode::UnknownTopicId,
             _ => ErrorCode::UnknownTopicOrPartition,
         };
         let partitions = partitions.map(|asked| {
-            let known = found.filter(|topic| topic.partition(asked.index).is_some());
+            let known = found.filter(|topic| may && topic.partition(asked.index).is_some());
             let id = known.map(|topic| PartitionId { topic: topic.id, index: asked.index });
             let epoch = Some(asked.leader_epoch).filter(|epoch| *epoch >= 0);
             let committed = CommittedOffset {

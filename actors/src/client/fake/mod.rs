@@ -6,8 +6,8 @@
 mod groups;
 mod handlers;
 mod quorum;
-mod users;
 mod transactions;
+mod users;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};

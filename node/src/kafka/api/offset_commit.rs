@@ -26,40 +26,8 @@ pub(in super::super) fn serve(service: &Arc<Service>, call: Call) {
         return respond(call, asked, &Codes::of(Ok(Vec::new())));
     }
     let image = service.image();
-    let mut offsets = Vec::new();
-    let asked = request.topics.iter().map(|wanted| {
-        let is_by_id = call.version >= TOPIC_IDS_FROM;
-        let found = topic(&image, &wanted.name, uuid::Uuid::from_bytes(wanted.topic_id.0));
-        let name = found.map_or(&*wanted.name, |topic| &topic.name);
-        let is_unknown_id = is_by_id && found.is_none();
-        let may = is_unknown_id || call.rights().may(Operation::Read, ResourceType::Topic, name);
-        let partitions = wanted.partitions.iter().map(|partition| {
-            let index = partition.partition_index;
-            let known = found.filter(|topic| may && topic.partition(index).is_some());
-            let id = known.map(|topic| PartitionId { topic: topic.id, index });
-            let epoch = Some(partition.committed_leader_epoch).filter(|epoch| *epoch >= 0);
-            let committed = CommittedOffset {
-                offset: Offset(partition.committed_offset),
-                leader_epoch: epoch.map(LeaderEpoch),
-                metadata: partition.committed_metadata.map(Into::into).unwrap_or_default(),
-            };
-            offsets.extend(id.map(|id| (id, committed)));
-            (index, id)
-        });
-        AskedTopic {
-            partitions: partitions.collect(),
-            name: wanted.name.into_owned(),
-            id: wanted.topic_id,
-            unknown: match found {
-                _ if !may => ErrorCode::TopicAuthorizationFailed,
-                None if is_by_id => ErrorCode::UnknownTopicId,
-                _ => ErrorCode::UnknownTopicOrPartition,
-            },
-        }
-    });
-    let asked: Vec<AskedTopic> = asked.collect();
     let is_by_id = call.version >= TOPIC_IDS_FROM;
-    let mut split = Split::default();
+    let mut split = Split::new(&image, call.rights());
     for wanted in &request.topics {
         let partitions = wanted.partitions.iter().map(|partition| AskedOffset {
             index: partition.partition_index,
@@ -67,9 +35,9 @@ pub(in super::super) fn serve(service: &Arc<Service>, call: Call) {
             leader_epoch: partition.committed_leader_epoch,
             metadata: partition.committed_metadata.map(Into::into).unwrap_or_default(),
         });
-        split.take(&image, wanted.name.into_owned(), (wanted.topic_id, is_by_id), partitions);
+        split.take(wanted.name.into_owned(), (wanted.topic_id, is_by_id), partitions);
     }
-    let Split { offsets, asked } = split;
+    let Split { offsets, asked, .. } = split;
     let committer = Committer {
         version: call.version,
         member: Arc::from(&*request.member_id),

@@ -15,7 +15,7 @@ use millstream_transport::kafka::messages::txn_offset_commit::response::{
 };
 
 use super::super::call::Call;
-use super::super::commits::{AskedOffset, Codes, Split};
+use super::super::commits::{AskedOffset, AskedTopic, Codes, Split};
 use super::super::service::Service;
 
 /// The first version whose clients leave it to the broker to add the offsets to the transaction.
@@ -37,36 +37,7 @@ pub(in super::super) fn serve(service: &Arc<Service>, call: Call) {
         return respond(call, asked, &Codes::of(Ok(Vec::new())));
     }
     let image = service.image();
-    let mut offsets = Vec::new();
-    let asked = request.topics.iter().map(|wanted| {
-        let found = topic(&image, &wanted.name, uuid::Uuid::nil());
-        let may = rights.may(Operation::Read, ResourceType::Topic, &wanted.name);
-        let partitions = wanted.partitions.iter().map(|partition| {
-            let index = partition.partition_index;
-            let known = found.filter(|topic| may && topic.partition(index).is_some());
-            let id = known.map(|topic| PartitionId { topic: topic.id, index });
-            let epoch = Some(partition.committed_leader_epoch).filter(|epoch| *epoch >= 0);
-            let committed = CommittedOffset {
-                offset: Offset(partition.committed_offset),
-                leader_epoch: epoch.map(LeaderEpoch),
-                metadata: partition.committed_metadata.map(Into::into).unwrap_or_default(),
-            };
-            offsets.extend(id.map(|id| (id, committed)));
-            (index, id)
-        });
-        AskedTopic {
-            partitions: partitions.collect(),
-            name: wanted.name.into_owned(),
-            id: Uuid::ZERO,
-            unknown: if may {
-                ErrorCode::UnknownTopicOrPartition
-            } else {
-                ErrorCode::TopicAuthorizationFailed
-            },
-        }
-    });
-    let asked: Vec<AskedTopic> = asked.collect();
-    let mut split = Split::default();
+    let mut split = Split::new(&image, call.rights());
     for wanted in &request.topics {
         let partitions = wanted.partitions.iter().map(|partition| AskedOffset {
             index: partition.partition_index,
@@ -74,9 +45,9 @@ pub(in super::super) fn serve(service: &Arc<Service>, call: Call) {
             leader_epoch: partition.committed_leader_epoch,
             metadata: partition.committed_metadata.map(Into::into).unwrap_or_default(),
         });
-        split.take(&image, wanted.name.into_owned(), (Uuid::ZERO, false), partitions);
+        split.take(wanted.name.into_owned(), (Uuid::ZERO, false), partitions);
     }
-    let Split { offsets, asked } = split;
+    let Split { offsets, asked, .. } = split;
     let committer = Committer {
         version: call.version,
         member: Arc::from(&*request.member_id),
