@@ -190,7 +190,7 @@ async fn expect_code(
     is_right: impl Fn(i16) -> bool,
 ) -> Outcome {
     let mut last = None;
-    let begun = std::time::Instant::now();
+    let begun = tokio::time::Instant::now();
     until(what, async || {
         let code = probes::ask(alice, api, way, id).await.map_err(|error| format!("{what}: {error}"))?;
         last = Some(code);

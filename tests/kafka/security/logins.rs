@@ -1,6 +1,6 @@
 //! Logins: with every mechanism, with wrong words, in the wrong order, too late, and once more.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use millstream_tests::Outcome;
 use millstream_tests::kafka::KafkaConnection;
@@ -15,7 +15,7 @@ use millstream_transport::kafka::messages::describe_user_scram_credentials::{
 };
 use millstream_transport::kafka::messages::metadata::MetadataRequest;
 use millstream_transport::kafka::{ErrorCode, open_response};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 use super::{PASSWORD, make_user, of_user, open, strange, topics, with_users};
 use crate::{METADATA, expect};

@@ -113,20 +113,22 @@ pub(super) async fn offsets(connection: &mut KafkaConnection, api: ApiKey, way: 
                 }
             }))
         }
-        _ => {
-            let of_transaction = way == "of a transaction";
-            let key = if of_transaction { TRANSACTION } else { GROUP };
-            let request = m::find_coordinator::FindCoordinatorRequest {
-                key_type: i8::from(of_transaction),
-                coordinator_keys: vec![key.into()].into(),
-                ..Default::default()
-            };
-            type Answer<'a> = m::find_coordinator::response::FindCoordinatorResponse<'a>;
-            Ok(code!(connection, 4, request, Answer<'_>, |answer| {
-                answer.coordinators.iter().next().map(|told| told.error_code)
-            }))
-        }
+        _ => coordinator(connection, way).await,
     }
+}
+
+async fn coordinator(connection: &mut KafkaConnection, way: &str) -> Outcome<i16> {
+    let of_transaction = way == "of a transaction";
+    let key = if of_transaction { TRANSACTION } else { GROUP };
+    let request = m::find_coordinator::FindCoordinatorRequest {
+        key_type: i8::from(of_transaction),
+        coordinator_keys: vec![key.into()].into(),
+        ..Default::default()
+    };
+    type Answer<'a> = m::find_coordinator::response::FindCoordinatorResponse<'a>;
+    Ok(code!(connection, 4, request, Answer<'_>, |answer| {
+        answer.coordinators.iter().next().map(|told| told.error_code)
+    }))
 }
 
 pub(super) async fn groups(connection: &mut KafkaConnection, api: ApiKey) -> Outcome<i16> {
