@@ -1,9 +1,10 @@
 //! Native clients beside those of Kafka's protocol: each reads and fences what the other writes in transactions.
 
 use millstream::{
-    Consumer, ConsumerEvent, ConsumerSettings, IsolationLevel, Offset, ProducerRecord, ProducerSettings,
-    SeekTo, TopicPartition, Transaction, TransactionError,
+    Consumer, ConsumerEvent, ConsumerSettings, IsolationLevel, Offset, ProduceError, ProducerRecord,
+    ProducerSettings, SeekTo, TopicPartition, Transaction, TransactionError,
 };
+use millstream_actors::error::ErrorCode;
 use millstream_tests::{Outcome, until};
 
 use crate::transactions::{ID, NEW, Nodes, Producer, last_stable, reads};
@@ -94,6 +95,28 @@ async fn a_native_reader_of_committed_records_sees_what_kafkas_clients_commit_an
         expect("the end", producer.end(5, true).await?, 0)?;
         expect("what is committed then", values(&mut consumer, 1).await?, vec!["four".into()])?;
         expect("what comes behind the end", values(&mut late, 1).await?, vec!["four".into()])
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn what_coordinators_write_is_not_written_by_a_native_producer() {
+    with_node(async |cluster| {
+        let client = cluster.client().await?;
+        let mut producer = client.transactional_producer(ProducerSettings::transactional("native")).await?;
+        let mut transaction = producer.begin().await?;
+        let record = ProducerRecord::to("__transaction_state").partition(0).key("key").value("value");
+        let refused = transaction.send(record).await?.await;
+        let is_told = matches!(&refused, Err(ProduceError::Refused(refusal))
+            if refusal.code == ErrorCode::InvalidTopic);
+        expect("it is refused as what it is", is_told, true)?;
+        expect(
+            "it cannot commit",
+            transaction.commit().await.is_err_and(|error| error.is_abortable()),
+            true,
+        )?;
+        transaction.abort().await?;
+        Ok(())
     })
     .await;
 }

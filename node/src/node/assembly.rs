@@ -243,7 +243,7 @@ impl Running {
         }));
         let handlers = native::all(&front, &config, &partitions, &groups)
             .and(transaction_handlers(&transactions, &marks))
-            .and(native_transactions::handlers(&partitions, &groups, &transactions))
+            .and(native_transactions::handlers(&images, &partitions, &groups, &transactions))
             .and(confirming(&images))
             .and(warned(&quarantine, &events))
             .and(sessions(&world, &found, &events))

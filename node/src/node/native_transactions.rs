@@ -5,9 +5,10 @@ use std::sync::Arc;
 use millstream_actors::error::{ErrorCode, Refusal};
 use millstream_actors::group::front::GroupFront;
 use millstream_actors::group::message::transactional::{CommitInTransaction, StableOffsetFetch};
+use millstream_actors::image::Image;
 use millstream_actors::partition::front::Front;
 use millstream_actors::partition::message::transactional::{FetchStable, ProduceInTransaction};
-use millstream_actors::partition::message::{Acks, Produce, ProduceAnswer};
+use millstream_actors::partition::message::{Acks, Produce, ProduceAnswer, ProducePart};
 use millstream_actors::partition::verify::InTransaction;
 use millstream_actors::transaction::front::TransactionFront;
 use millstream_actors::transaction::message::{
@@ -15,20 +16,26 @@ use millstream_actors::transaction::message::{
 };
 use millstream_actors::transaction::state::{BUMPS_WITH_EVERY_END, Beginning, Ending};
 use millstream_transport::peer::{Answering, Handlers};
+use millstream_transport::world::watch;
 
 use super::native::group;
 
 /// All that they ask.
-pub(super) fn handlers(partitions: &Front, groups: &GroupFront, transactions: &TransactionFront) -> Handlers {
-    let handlers = of_partitions(partitions).and(of_coordinators(transactions));
+pub(super) fn handlers(
+    images: &watch::Receiver<Arc<Image>>,
+    partitions: &Front,
+    groups: &GroupFront,
+    transactions: &TransactionFront,
+) -> Handlers {
+    let handlers = of_partitions(images.clone(), partitions).and(of_coordinators(transactions));
     group::<StableOffsetFetch>(group::<CommitInTransaction>(handlers, groups), groups)
 }
 
-fn of_partitions(front: &Front) -> Handlers {
+fn of_partitions(images: watch::Receiver<Arc<Image>>, front: &Front) -> Handlers {
     let (produce, fetch) = (front.clone(), front.clone());
     Handlers::new()
         .on(move |_, asked: ProduceInTransaction, answering: Answering<ProduceInTransaction>| {
-            match part_of_transaction(asked) {
+            match part_of_transaction(&images.borrow(), asked) {
                 Ok(message) => produce.produce(message, move |answer| answering.answer(answer)),
                 Err(refused) => answering.answer(refused),
             }
@@ -40,10 +47,21 @@ fn of_partitions(front: &Front) -> Handlers {
 }
 
 /// What is part of a transaction is there when it ends: with fewer acknowledgements than all it might not be.
-fn part_of_transaction(asked: ProduceInTransaction) -> Result<Produce, ProduceAnswer> {
+/// Topics of coordinators hold what these write in transactions of clients, and nothing else.
+fn part_of_transaction(image: &Image, asked: ProduceInTransaction) -> Result<Produce, ProduceAnswer> {
     let ProduceInTransaction { id, mut produce } = asked;
-    if produce.acks != Acks::All {
-        let refusal = Refusal::new(ErrorCode::InvalidRequiredAcks, "a transaction needs acks=all");
+    let is_internal =
+        |part: &ProducePart| image.topics().get(part.partition.topic).is_some_and(|topic| topic.internal);
+    let refusal = if produce.acks != Acks::All {
+        Some(Refusal::new(ErrorCode::InvalidRequiredAcks, "a transaction needs acks=all"))
+    } else {
+        let internal = produce.parts.iter().find(|part| is_internal(part));
+        internal.map(|part| {
+            let text = format!("{} is written by coordinators only", part.partition);
+            Refusal::new(ErrorCode::InvalidTopic, text)
+        })
+    };
+    if let Some(refusal) = refusal {
         let parts = produce.parts.iter().map(|part| (part.partition, Err(refusal.clone())));
         return Err(ProduceAnswer { parts: parts.collect() });
     }
