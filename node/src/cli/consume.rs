@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 use millstream_actors::client::{Client, ClientError, TopicPartition};
-use millstream_actors::consumer::{Consumer, ConsumerEvent, ConsumerSettings, Fetched, OffsetReset, SeekTo};
+use millstream_actors::consumer::{
+    Consumer, ConsumerEvent, ConsumerSettings, Fetched, IsolationLevel, OffsetReset, SeekTo,
+};
 use millstream_actors::ids::Offset;
 use millstream_actors::record::Record;
 use tokio::time::Instant;
@@ -67,6 +69,10 @@ pub(super) fn command() -> Command {
                 .value_parser(quantity::duration)
                 .help("End when no record came for so long"),
         )
+        .arg(flag(
+            "committed",
+            "Leave out what is part of an open or aborted transaction (isolation.level=read_committed)",
+        ))
         .arg(flag("print-key", "Write the key and the separator before the value"))
         .arg(flag("print-offset", "Write PARTITION:OFFSET and the separator first"))
         .arg(flag("print-time", "Write the timestamp (ms since 1970) and the separator before that"))
@@ -85,6 +91,7 @@ struct Options {
     topic: String,
     group: Option<String>,
     from: Place,
+    isolation: IsolationLevel,
     partitions: Vec<i32>,
     count: u64,
     timeout: Duration,
@@ -113,6 +120,10 @@ impl Options {
             topic: matches.get_one::<String>("topic").cloned().unwrap_or_default(),
             group,
             from,
+            isolation: match matches.get_flag("committed") {
+                true => IsolationLevel::ReadCommitted,
+                false => IsolationLevel::ReadUncommitted,
+            },
             partitions: matches.get_many("partition").into_iter().flatten().copied().collect(),
             count: matches.get_one("count").copied().unwrap_or(u64::MAX),
             timeout: matches.get_one("timeout").copied().unwrap_or(FOR_EVER),
@@ -135,6 +146,7 @@ impl Options {
             group: self.group.clone(),
             offset_reset,
             auto_commit: None,
+            isolation: self.isolation,
             ..ConsumerSettings::default()
         }
     }
@@ -337,6 +349,9 @@ mod tests {
         let member = options("consume t --group g --from beginning").unwrap();
         assert_eq!(member.settings().offset_reset, OffsetReset::Earliest);
         assert_eq!(member.settings().auto_commit, None);
+        assert_eq!(member.settings().isolation, IsolationLevel::ReadUncommitted);
+        let careful = options("consume t --committed").unwrap();
+        assert_eq!(careful.settings().isolation, IsolationLevel::ReadCommitted);
         assert_eq!(options("consume t --partition 1,2 --partition 5").unwrap().partitions, [1, 2, 5]);
     }
 
