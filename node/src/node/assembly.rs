@@ -4,92 +4,56 @@
 //! endpoint listens, and answers that it is starting; the quorum, the controller and the agent take their places;
 //! replicas and coordinators follow the image; then the endpoint serves.
 
-use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
 
-use futures::future::BoxFuture;
 use millstream_actors::cluster::agent::{AgentHandle, AgentParts, NodeIdentity};
-use millstream_actors::cluster::controller::{ControllerHandle, ControllerParts, ControllerSettings};
-use millstream_actors::cluster::front::{ClusterFront, FrontParts, FrontSettings};
-use millstream_actors::cluster::liveness::Timing;
-use millstream_actors::cluster::machine::ImageMachine;
-use millstream_actors::cluster::message::CreateTopic;
-use millstream_actors::cluster::proposer::QuorumProposer;
-use millstream_actors::cluster::quorum::{PeerWire, Quorum, QuorumDoor, QuorumSettings};
-use millstream_actors::error::{ErrorCode, Refusal};
+use millstream_actors::cluster::controller::ControllerHandle;
+use millstream_actors::cluster::front::ClusterFront;
+use millstream_actors::cluster::quorum::{Quorum, QuorumDoor};
 use millstream_actors::events::Events;
-use millstream_actors::events::kafka::FetchSessionSeries;
-use millstream_actors::group::doors::{GroupDoors, OwnershipLease};
-use millstream_actors::group::following::{ImageCoordinators, ImageTopics, OFFSETS_TOPIC, follow};
 use millstream_actors::group::front::GroupFront;
-use millstream_actors::group::settings::GroupSettings;
-use millstream_actors::group::topics::TopicsView;
-use millstream_actors::ids::{Incarnation, LeaderEpoch, NodeId, PartitionId};
-use millstream_actors::image::Image;
-use millstream_actors::log::{DirectorySettings, LogDirectory, TailBudget};
-use millstream_actors::partition::append::{NodeProducers, ProducerLimits};
+use millstream_actors::ids::Incarnation;
+use millstream_actors::log::LogDirectory;
 use millstream_actors::partition::directory::ReplicaDirectory;
 use millstream_actors::partition::front::Front;
 use millstream_actors::partition::memory::Budget;
 use millstream_actors::partition::replica::UpkeepSettings;
 use millstream_actors::partition::state::Settings as ReplicaSettings;
-use millstream_actors::partition::supervisor::{RecoveredLogs, ReplicaSupervisor, SupervisorParts, recover};
+use millstream_actors::partition::supervisor::{ReplicaSupervisor, SupervisorParts};
 use millstream_actors::partition::verify::VerifierDoor;
 use millstream_actors::partition::warden::Quarantine;
-use millstream_actors::topic_config::TopicConfig;
-use millstream_actors::transaction::doors::TransactionDoors;
-use millstream_actors::transaction::following::{TRANSACTIONS_TOPIC, follow as follow_transactions};
 use millstream_actors::transaction::front::TransactionFront;
-use millstream_actors::transaction::settings::TransactionSettings;
 use millstream_transport::identity::Credentials;
 use millstream_transport::intake::{Intake, Shortage};
 use millstream_transport::peer::{Endpoint, EndpointConfig, Mtu};
 use millstream_transport::wire::Wire;
-use millstream_transport::world::World;
-use millstream_transport::world::watch;
+use millstream_transport::world::{World, watch};
 use tokio::task::JoinHandle;
 
 use super::controller_link::NodeControllerLink;
-use super::coordinator_log::ReplicaLog;
+use super::coordination::{CoordinatorParts, start_groups, start_transactions};
+use super::council::{Council, timing};
+use super::disk::{Disk, LOG_DIRECTORY, open_disk};
 use super::error::StartError;
-use super::groups::{LeaderEnds, PartitionLease, confirming, offsets_topic};
+use super::groups::confirming;
 use super::health::NodeState;
-use super::incarnation;
+use super::listeners::{KafkaParts, start_kafka};
 use super::native::{self, LateService};
 use super::native_transactions;
 use super::reach::ReachReport;
 use super::replication::{links, sessions};
-use super::transactions::{
-    ClusterIds, LeaderMarks, Marks, NodeVerifier, handlers as transaction_handlers, transactions_topic,
-};
+use super::transactions::{Marks, NodeVerifier, handlers as transaction_handlers};
 use super::tree::{Fatal, Tree};
 use super::vigil::{DirectoryVigil, superseded};
 use super::vitals::NodeVitals;
 use super::warnings::{PeerWarnings, warned};
 use crate::config::NodeConfig;
-use crate::kafka::fetch_session::FetchSessions;
 use crate::kafka::listener::KafkaListeners;
-use crate::kafka::service::{ListenerLimits, Service};
-use crate::kafka::session::Entrance;
-use crate::security::sasl::Sasl;
 use crate::security::tls::Tls;
 
 /// Produce requests under way, those of this node's own coordinators included, hold at most so many times what requests of
 /// clients may (`queued.max.request.bytes`). Clients wait for their place before; what is refused here is a flood from inside.
 const PRODUCE_MEMORY_FACTOR: usize = 2;
-
-/// What requests of Kafka's clients that have not logged in yet may occupy together.
-const STRANGERS_BYTES: u32 = 16 << 20;
-
-/// How often the voters are looked at.
-const VOTERS_INTERVAL: Duration = Duration::from_millis(500);
-
-/// Where in its data directory a node's log directory is.
-pub(crate) const LOG_DIRECTORY: &str = "log";
-
-/// Where in its data directory a node's quorum directory is.
-pub(crate) const QUORUM_DIRECTORY: &str = "quorum";
 
 /// What a node is put together from.
 pub(super) struct Ingredients {
@@ -125,24 +89,6 @@ pub(super) struct Running {
     /// Says why the node cannot go on, once it cannot.
     pub(super) fatal: Fatal,
     pub(super) state: Arc<NodeState>,
-}
-
-/// The log directory, and what was found in it.
-struct Disk {
-    incarnation: Incarnation,
-    directory: Arc<LogDirectory>,
-    recovered: RecoveredLogs,
-    producers: ProducerLimits,
-}
-
-/// The parts that take part in the cluster's decisions.
-struct Council {
-    door: QuorumDoor,
-    quorum: Quorum,
-    controller: ControllerHandle,
-    front: ClusterFront<Endpoint>,
-    images: watch::Receiver<Arc<Image>>,
-    voters: watch::Receiver<Vec<NodeId>>,
 }
 
 impl Running {
@@ -220,7 +166,7 @@ impl Running {
             .unwrap_or(usize::MAX)
             .saturating_mul(PRODUCE_MEMORY_FACTOR);
         let partitions = Front::new(found.clone(), Budget::new(produce_memory_bytes), fetched);
-        let parts = GroupParts {
+        let parts = CoordinatorParts {
             world: &world,
             config: &config,
             incarnation,
@@ -249,19 +195,21 @@ impl Running {
             .and(sessions(&world, &found, &events))
             .and(door.handlers());
         service.open(handlers);
-        let parts = (
-            &world,
-            (&config, intake, tls),
-            &partitions,
-            &front,
-            &groups,
-            &images,
-            &events,
-            &disk.directory,
-            &quorum,
-            &transactions,
-            &marks,
-        );
+        let parts = KafkaParts {
+            world: &world,
+            config: &config,
+            intake,
+            tls,
+            partitions: &partitions,
+            cluster: &front,
+            groups: &groups,
+            transactions: &transactions,
+            marks: &marks,
+            images: &images,
+            events: &events,
+            directory: &disk.directory,
+            quorum: &quorum,
+        };
         let kafka = if kafka.is_empty() { None } else { Some(start_kafka(kafka, parts)?) };
         let state = Arc::new(NodeState::new(images, agent.health(), disk.directory.subscribe()));
         let directory = disk.directory;
@@ -342,198 +290,6 @@ impl Running {
     }
 }
 
-impl Council {
-    async fn convene(
-        ingredients: &Ingredients,
-        endpoint: &Endpoint,
-        tree: &Tree,
-        tasks: &mut Vec<JoinHandle<()>>,
-    ) -> Result<Self, StartError> {
-        let Ingredients { world, config, credentials, events, .. } = ingredients;
-        let cluster = credentials.identity().cluster.0;
-        for voter in &config.voters {
-            endpoint.directory().set(voter.node, &voter.address);
-        }
-        let (machine, images) = ImageMachine::new();
-        let door = QuorumDoor::new();
-        // Voters answer each other before anything else is served.
-        let wire = Arc::new(PeerWire::new(endpoint.clone()));
-        let machine = Box::new(machine);
-        let quorum =
-            Quorum::start(world.clone(), quorum_settings(config), wire, machine, events.clone()).await?;
-        door.open(quorum.clone());
-        let parts = ControllerParts {
-            settings: controller_settings(config, cluster),
-            clock: world.clock.clone(),
-            proposer: Arc::new(QuorumProposer::new(quorum.clone(), world.clock.clone())),
-            images: images.clone(),
-            events: events.clone(),
-        };
-        let controller = ControllerHandle::start(parts, Some(tree.cell())).await?;
-        tree.keep(&controller);
-        let voters = watch_voters(&quorum, config, tasks);
-        let front = ClusterFront::new(FrontParts {
-            me: config.node_id,
-            settings: FrontSettings::default(),
-            clock: world.clock.clone(),
-            random: world.random.clone(),
-            images: images.clone(),
-            leadership: quorum.leader(),
-            controller: controller.clone(),
-            voters: voters.clone(),
-            peers: endpoint.clone(),
-        });
-        Ok(Self { door, quorum, controller, front, images, voters })
-    }
-}
-
-type KafkaParts<'a> = (
-    &'a World,
-    (&'a NodeConfig, Intake, Option<Tls>),
-    &'a Front,
-    &'a ClusterFront<Endpoint>,
-    &'a GroupFront,
-    &'a watch::Receiver<Arc<Image>>,
-    &'a Events,
-    &'a Arc<LogDirectory>,
-    &'a Quorum,
-    &'a TransactionFront,
-    &'a Marks,
-);
-
-fn start_kafka(
-    sockets: Vec<std::net::TcpListener>,
-    parts: KafkaParts<'_>,
-) -> Result<KafkaListeners, StartError> {
-    let (
-        world,
-        (config, intake, tls),
-        partitions,
-        cluster,
-        groups,
-        images,
-        events,
-        directory,
-        quorum,
-        transactions,
-        marks,
-    ) = parts;
-    let limits = ListenerLimits {
-        request_bytes: config.kafka.request_max_bytes,
-        idle: config.kafka.connections_idle_max,
-        connections: config.kafka.connections_max,
-        connections_per_address: config.kafka.connections_per_ip_max,
-    };
-    let series = FetchSessionSeries::of(events);
-    let sasl = Sasl::new(config.kafka.sasl.clone(), images.clone(), world.threads.clone());
-    let service = Service {
-        me: config.node_id,
-        settings: config.kafka.told.clone(),
-        world: world.clone(),
-        limits,
-        intake,
-        strangers: Intake::new(STRANGERS_BYTES),
-        partitions: partitions.clone(),
-        cluster: cluster.clone(),
-        groups: groups.clone(),
-        transactions: transactions.clone(),
-        marks: marks.clone(),
-        images: images.clone(),
-        topic_defaults: config.topic_defaults.clone(),
-        auto_create_topics: config.kafka.auto_create_topics,
-        quorum: quorum.clone(),
-        directory: Arc::clone(directory),
-        policy: Arc::new(config.kafka.authorizer.clone()),
-        sasl: sasl.map_err(|error| StartError::Security(error.to_string()))?,
-        tls,
-        fetch_sessions: FetchSessions::new(config.kafka.fetch_session_slots, series, world.clone()),
-    };
-    let entrances = config
-        .kafka
-        .listeners
-        .iter()
-        .map(|listener| Entrance { name: Arc::from(listener.name.as_str()), protocol: listener.protocol });
-    let address = config.kafka.listeners.first().map_or(config.quic_listen, |listener| listener.address);
-    KafkaListeners::start(sockets.into_iter().zip(entrances).collect(), service)
-        .map_err(|error| StartError::Kafka { address, error })
-}
-
-async fn open_disk(world: &World, config: &NodeConfig, events: &Events) -> Result<Disk, StartError> {
-    let failed = |error| StartError::Directory { path: config.data_dir.clone(), error };
-    world.disk.create_directories(&config.data_dir).map_err(failed)?;
-    let settings = DirectorySettings {
-        open_files: config.open_files,
-        tail: TailBudget::new(usize::try_from(config.tail_cache_bytes).unwrap_or(usize::MAX)),
-        cleaner: config.cleaner,
-        ..DirectorySettings::default()
-    };
-    let path: PathBuf = config.data_dir.join(LOG_DIRECTORY);
-    let directory = LogDirectory::open(world, &path, settings, events.clone())?;
-    // After the lock of the log directory is held: two processes never draw the same.
-    let incarnation = incarnation::draw(world, &config.data_dir).map_err(failed)?;
-    let found = [Arc::clone(&directory)];
-    // The settings of topics come with the image; until then their logs are opened with the defaults.
-    let defaults = Arc::new(TopicConfig::default());
-    let producers = producer_limits(config);
-    let recovered = recover(world, &found, |_| Arc::clone(&defaults), producers.clone()).await?;
-    Ok(Disk { incarnation, directory, recovered, producers })
-}
-
-fn producer_limits(config: &NodeConfig) -> ProducerLimits {
-    ProducerLimits {
-        expiration_ms: i64::try_from(config.producer_id_expiration.as_millis()).unwrap_or(i64::MAX),
-        node: NodeProducers::up_to(config.producer_ids_max),
-        ..ProducerLimits::default()
-    }
-}
-
-fn start_endpoint(
-    ingredients: &Ingredients,
-    incarnation: Incarnation,
-    (intake, fetched): (Intake, Budget),
-    service: Arc<LateService>,
-) -> Result<Endpoint, StartError> {
-    let Ingredients { world, wire, config, credentials, .. } = ingredients;
-    let mut endpoint = EndpointConfig::new(config.quic_listen, credentials.clone(), incarnation.0);
-    endpoint.tuning.mtu = Mtu::UpTo(config.quic_mtu_bytes);
-    let data = &mut endpoint.tuning.data;
-    data.stream_window_bytes = config.quic_stream_window_bytes;
-    data.link_window_bytes = config.quic_link_window_bytes;
-    data.send_window_bytes = config.quic_send_window_bytes;
-    endpoint.intake = intake;
-    endpoint.shortage = Shortage::when(move || fetched.is_used_up());
-    Ok(Endpoint::start(endpoint, world.clone(), Arc::clone(wire), service)?)
-}
-
-fn quorum_settings(config: &NodeConfig) -> QuorumSettings {
-    let voters = config.voters.iter().map(|voter| (voter.node, voter.address.clone())).collect();
-    QuorumSettings::new(
-        config.data_dir.join(QUORUM_DIRECTORY),
-        config.node_id,
-        config.quic_advertised.clone(),
-        voters,
-    )
-}
-
-fn timing(config: &NodeConfig) -> Timing {
-    Timing {
-        heartbeat: config.heartbeat,
-        lease: config.lease,
-        dead_after: config.dead_after,
-        ..Timing::default()
-    }
-}
-
-fn controller_settings(config: &NodeConfig, cluster: uuid::Uuid) -> ControllerSettings {
-    let mut settings = ControllerSettings::new(config.node_id, cluster);
-    settings.timing = timing(config);
-    settings.topics.partitions = config.default_partitions;
-    if let Some(factor) = config.default_replication_factor {
-        settings.topics.replication_factor = factor;
-    }
-    settings
-}
-
 fn identity(config: &NodeConfig, disk: &Disk, serves_kafka: bool) -> NodeIdentity {
     let listeners = config.kafka.listeners.iter().filter(|_| serves_kafka);
     NodeIdentity {
@@ -558,163 +314,20 @@ fn replica_settings(config: &NodeConfig) -> ReplicaSettings {
     }
 }
 
-fn watch_voters(
-    quorum: &Quorum,
-    config: &NodeConfig,
-    tasks: &mut Vec<JoinHandle<()>>,
-) -> watch::Receiver<Vec<NodeId>> {
-    let (told, voters) = watch::channel(config.voters.iter().map(|voter| voter.node).collect());
-    let quorum = quorum.clone();
-    tasks.push(tokio::spawn(async move {
-        loop {
-            let now = quorum.health().voters;
-            told.send_if_modified(|known| {
-                !now.is_empty() && *known != now && {
-                    *known = now;
-                    true
-                }
-            });
-            tokio::time::sleep(VOTERS_INTERVAL).await;
-        }
-    }));
-    voters
-}
-
-/// What the coordinators need of the other parts.
-struct GroupParts<'a> {
-    world: &'a World,
-    config: &'a NodeConfig,
+fn start_endpoint(
+    ingredients: &Ingredients,
     incarnation: Incarnation,
-    endpoint: &'a Endpoint,
-    front: &'a ClusterFront<Endpoint>,
-    partitions: &'a Front,
-    images: &'a watch::Receiver<Arc<Image>>,
-    agent: &'a AgentHandle,
-    events: &'a Events,
-    tree: &'a Tree,
-}
-
-async fn start_groups(
-    parts: &GroupParts<'_>,
-    tasks: &mut Vec<JoinHandle<()>>,
-) -> Result<GroupFront, StartError> {
-    let GroupParts { world, config, incarnation, endpoint, front, partitions, images, events, tree, .. } =
-        *parts;
-    let core = world.threads.cores().first().cloned().ok_or(StartError::NoCores)?;
-    let view: Arc<dyn TopicsView> = Arc::new(ImageTopics::of(&images.borrow()));
-    let (topics, seen) = watch::channel(view);
-    let settings = GroupSettings {
-        session_timeout_ms: as_ms(config.session_timeout),
-        heartbeat_interval_ms: u32::try_from(as_ms(config.group_heartbeat_interval)).unwrap_or(u32::MAX),
-        offsets_retention_ms: as_ms(config.offsets_retention),
-        migration: config.group_migration,
-        ..GroupSettings::default()
-    };
-    let count = config.offsets_partitions;
-    let create = creating(front, move || offsets_topic(count));
-    let groups = GroupFront::start(
-        GroupDoors {
-            log: Arc::new(ReplicaLog {
-                front: partitions.clone(),
-                images: images.clone(),
-                topic: OFFSETS_TOPIC,
-                core,
-            }),
-            coordinators: Arc::new(ImageCoordinators::new(images.clone(), OFFSETS_TOPIC, create)),
-            ends: Arc::new(LeaderEnds { images: images.clone(), endpoint: endpoint.clone() }),
-            topics: seen,
-            settings: watch::channel(Arc::new(settings)).1,
-            clock: world.clock.clone(),
-            events: events.clone(),
-        },
-        Some(tree.cell()),
-    )
-    .await?;
-    let following =
-        follow(groups.clone(), images.clone(), topics, (config.node_id, incarnation), parts.leases());
-    tasks.push(tokio::spawn(following));
-    Ok(groups)
-}
-
-async fn start_transactions(
-    parts: &GroupParts<'_>,
-    marks: &Marks,
-    tasks: &mut Vec<JoinHandle<()>>,
-) -> Result<TransactionFront, StartError> {
-    let GroupParts { world, config, incarnation, endpoint, front, partitions, images, events, tree, .. } =
-        *parts;
-    let core = world.threads.cores().first().cloned().ok_or(StartError::NoCores)?;
-    let settings = TransactionSettings {
-        timeout_max_ms: i32::try_from(config.transaction_timeout_max.as_millis()).unwrap_or(i32::MAX),
-        id_expiration_ms: i64::try_from(config.transactional_id_expiration.as_millis()).unwrap_or(i64::MAX),
-        ..TransactionSettings::default()
-    };
-    let count = config.transactions_partitions;
-    let create = creating(front, move || transactions_topic(count));
-    let transactions = TransactionFront::start(
-        TransactionDoors {
-            log: Arc::new(ReplicaLog {
-                front: partitions.clone(),
-                images: images.clone(),
-                topic: TRANSACTIONS_TOPIC,
-                core,
-            }),
-            coordinators: Arc::new(ImageCoordinators::new(images.clone(), TRANSACTIONS_TOPIC, create)),
-            producer_ids: Arc::new(ClusterIds(front.clone())),
-            markers: Arc::new(LeaderMarks {
-                me: config.node_id,
-                here: marks.clone(),
-                endpoint: endpoint.clone(),
-            }),
-            settings: watch::channel(Arc::new(settings)).1,
-            clock: world.clock.clone(),
-            events: events.clone(),
-        },
-        Some(tree.cell()),
-    )
-    .await?;
-    let me = (config.node_id, incarnation);
-    let following = follow_transactions(transactions.clone(), images.clone(), me, parts.leases());
-    tasks.push(tokio::spawn(following));
-    Ok(transactions)
-}
-
-/// Makes a coordinators' topic; that it exists already is no error.
-fn creating(
-    front: &ClusterFront<Endpoint>,
-    topic: impl Fn() -> CreateTopic + Send + Sync + 'static,
-) -> impl Fn() -> BoxFuture<'static, Result<(), Refusal>> + Send + Sync + 'static {
-    let creating = front.clone();
-    move || {
-        let (front, topic) = (creating.clone(), topic());
-        Box::pin(async move {
-            match front.create_topic(topic).await {
-                Err(refusal) if refusal.code != ErrorCode::TopicAlreadyExists => Err(refusal),
-                _ => Ok(()),
-            }
-        })
-    }
-}
-
-impl GroupParts<'_> {
-    /// Gives the leases on partitions that are led here.
-    fn leases(&self) -> impl Fn(PartitionId, LeaderEpoch) -> Arc<dyn OwnershipLease> + Send + 'static {
-        let (me, lease, clock) = (self.config.node_id, self.agent.lease().clone(), self.world.clock.clone());
-        let (images, endpoint) = (self.images.clone(), self.endpoint.clone());
-        move |partition, epoch| -> Arc<dyn OwnershipLease> {
-            Arc::new(PartitionLease {
-                me,
-                partition,
-                epoch,
-                lease: lease.clone(),
-                clock: clock.clone(),
-                images: images.clone(),
-                endpoint: endpoint.clone(),
-            })
-        }
-    }
-}
-
-fn as_ms(duration: Duration) -> u64 {
-    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+    (intake, fetched): (Intake, Budget),
+    service: Arc<LateService>,
+) -> Result<Endpoint, StartError> {
+    let Ingredients { world, wire, config, credentials, .. } = ingredients;
+    let mut endpoint = EndpointConfig::new(config.quic_listen, credentials.clone(), incarnation.0);
+    endpoint.tuning.mtu = Mtu::UpTo(config.quic_mtu_bytes);
+    let data = &mut endpoint.tuning.data;
+    data.stream_window_bytes = config.quic_stream_window_bytes;
+    data.link_window_bytes = config.quic_link_window_bytes;
+    data.send_window_bytes = config.quic_send_window_bytes;
+    endpoint.intake = intake;
+    endpoint.shortage = Shortage::when(move || fetched.is_used_up());
+    Ok(Endpoint::start(endpoint, world.clone(), Arc::clone(wire), service)?)
 }

@@ -2,11 +2,15 @@
 
 mod assembly;
 mod controller_link;
+mod coordination;
 mod coordinator_log;
+mod council;
+mod disk;
 mod error;
 mod groups;
 mod health;
 mod incarnation;
+mod listeners;
 mod native;
 mod native_transactions;
 mod reach;
@@ -19,7 +23,8 @@ mod vigil;
 mod vitals;
 mod warnings;
 
-pub(crate) use assembly::{LOG_DIRECTORY, QUORUM_DIRECTORY};
+pub(crate) use council::QUORUM_DIRECTORY;
+pub(crate) use disk::LOG_DIRECTORY;
 pub use error::StartError;
 pub use simulated::SimulatedNode;
 pub use thread::{Node, StopError};
