@@ -283,6 +283,26 @@ mod tests {
     }
 
     #[test]
+    fn whatever_comes_instead_of_a_message_is_refused_or_read() {
+        let letters = [b',', b'=', b'a', 0, 0xff, b'\n'];
+        for message in [FIRST, FINAL, "n,a=x,n=a=2C,r=b", "c=biws,r=,p="] {
+            let bytes = message.as_bytes();
+            for end in 0..=bytes.len() {
+                for letter in letters {
+                    let mut changed = bytes[..end].to_vec();
+                    changed.push(letter);
+                    changed.extend(bytes.iter().skip(end + 1));
+                    // That neither stumbles is all that is asked here.
+                    let _ = ClientFirst::parse(&changed);
+                    let (challenged, _) = challenged(ScramMechanism::Sha256);
+                    let is_right = changed == FINAL.as_bytes();
+                    assert_eq!(challenged.finish(&changed).is_ok(), is_right, "{changed:?}");
+                }
+            }
+        }
+    }
+
+    #[test]
     fn a_password_is_checked_against_the_same_credential() {
         for mechanism in ScramMechanism::ALL {
             let credential = pencil(mechanism);
