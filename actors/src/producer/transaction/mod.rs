@@ -120,8 +120,9 @@ impl Transaction<'_> {
     /// Waits until all records are delivered, and commits. Once that is answered, readers of committed records will see
     /// all of them.
     ///
-    /// After a [retriable](TransactionError::Retriable) error the transaction may have committed or not: ask again, or
-    /// drop it, and it commits later if it can; it is not aborted any more. After an
+    /// After a [retriable](TransactionError::Retriable) error, or where the future is dropped, the transaction may have
+    /// committed or not: ask again, or drop it, and it commits later if it can and its coordinator was asked; it is not
+    /// aborted then any more. After an
     /// [abortable](TransactionError::Abortable) one it has not committed, and will not.
     pub async fn commit(&mut self) -> Result<(), TransactionError> {
         self.of.session.commit().await
