@@ -165,6 +165,10 @@ pub enum ErrorCode {
     UnacceptableCredential = 93,
     /// The mechanism is not known.
     UnsupportedSaslMechanism = 33,
+    /// No reassignment of the partition is under way.
+    NoReassignmentInProgress = 85,
+    /// No such node is registered.
+    BrokerIdNotRegistered = 102,
 }
 
 impl ErrorCode {

@@ -60,6 +60,10 @@ pub struct TopicConfig {
     pub max_compaction_lag_ms: Option<u64>,
     /// `unclean.leader.election.enable`.
     pub unclean_leader_election: bool,
+    /// `leader.replication.throttled.replicas`: kept and told; what is copied is not throttled by it.
+    pub throttled_leaders: String,
+    /// `follower.replication.throttled.replicas`: as the one for leaders.
+    pub throttled_followers: String,
 }
 
 impl Default for TopicConfig {
@@ -82,6 +86,8 @@ impl Default for TopicConfig {
             min_compaction_lag_ms: 0,
             max_compaction_lag_ms: None,
             unclean_leader_election: false,
+            throttled_leaders: String::new(),
+            throttled_followers: String::new(),
         }
     }
 }
@@ -114,7 +120,7 @@ impl TopicConfig {
 
     /// All settings in force, by the names and in the words of [`TopicConfig::parse`].
     #[must_use]
-    pub fn entries(&self) -> [(&'static str, String); 16] {
+    pub fn entries(&self) -> [(&'static str, String); 18] {
         let unlimited = |number: Option<u64>| number.map_or_else(|| "-1".to_owned(), |n| n.to_string());
         let bounded = |number: Option<u64>| number.unwrap_or(i64::MAX.unsigned_abs()).to_string();
         let flush_policy = match self.flush_policy {
@@ -149,6 +155,8 @@ impl TopicConfig {
             ("min.cleanable.dirty.ratio", ratio.trim_end_matches('0').trim_end_matches('.').to_owned()),
             ("min.compaction.lag.ms", self.min_compaction_lag_ms.to_string()),
             ("max.compaction.lag.ms", bounded(self.max_compaction_lag_ms)),
+            (THROTTLED_LEADERS, self.throttled_leaders.clone()),
+            (THROTTLED_FOLLOWERS, self.throttled_followers.clone()),
         ]
     }
 
@@ -172,6 +180,8 @@ impl TopicConfig {
                 self.min_compaction_lag_ms = between(value, 0, i64::MAX.unsigned_abs())?
             }
             "max.compaction.lag.ms" => self.max_compaction_lag_ms = bounded(value)?,
+            THROTTLED_LEADERS => self.throttled_leaders = throttled(value)?,
+            THROTTLED_FOLLOWERS => self.throttled_followers = throttled(value)?,
             _ => return Err(format!("there is no such setting; did you mean {}?", nearest(name))),
         }
         Ok(())
@@ -181,8 +191,23 @@ impl TopicConfig {
 /// The name of [`TopicConfig::unclean_leader_election`].
 pub const UNCLEAN_LEADER_ELECTION: &str = "unclean.leader.election.enable";
 
+/// The name of [`TopicConfig::throttled_leaders`].
+const THROTTLED_LEADERS: &str = "leader.replication.throttled.replicas";
+
+/// The name of [`TopicConfig::throttled_followers`].
+const THROTTLED_FOLLOWERS: &str = "follower.replication.throttled.replicas";
+
+/// The longest list of throttled replicas, in bytes: it travels with the topic's settings.
+const THROTTLED_BYTES_MAX: usize = 32 << 10;
+
+/// Whether a setting is a list, to which words may be added.
+#[must_use]
+pub fn is_list(name: &str) -> bool {
+    matches!(name, "cleanup.policy" | THROTTLED_LEADERS | THROTTLED_FOLLOWERS)
+}
+
 /// The names of all settings that a topic has.
-pub const NAMES: [&str; 16] = [
+pub const NAMES: [&str; 18] = [
     "flush.policy",
     "flush.messages",
     "flush.ms",
@@ -199,6 +224,8 @@ pub const NAMES: [&str; 16] = [
     "min.cleanable.dirty.ratio",
     "min.compaction.lag.ms",
     "max.compaction.lag.ms",
+    THROTTLED_LEADERS,
+    THROTTLED_FOLLOWERS,
 ];
 
 fn nearest(name: &str) -> &'static str {
@@ -250,6 +277,23 @@ fn ratio(value: &str) -> Result<u32, String> {
         .and_then(|ppm| ppm.checked_add(part))
         .filter(|ppm| *ppm <= 1_000_000)
         .ok_or_else(wrong)
+}
+
+/// Replicas as `partition:node`, or `*` for all (KIP-73).
+fn throttled(value: &str) -> Result<String, String> {
+    let is_number = |text: &str| text.parse::<u32>().is_ok();
+    let is_replica = |text: &str| {
+        text.trim().split_once(':').is_some_and(|(one, other)| is_number(one) && is_number(other))
+    };
+    if value.len() > THROTTLED_BYTES_MAX {
+        return Err(format!(
+            "must not be longer than {THROTTLED_BYTES_MAX} bytes; * stands for all replicas"
+        ));
+    }
+    if value.is_empty() || value == "*" || value.split(',').all(is_replica) {
+        return Ok(value.to_owned());
+    }
+    Err("must be a list of PARTITION:NODE, or * for all replicas, or empty".to_owned())
 }
 
 fn truth(value: &str) -> Result<bool, String> {
@@ -340,6 +384,16 @@ mod tests {
         }
         for wrong in ["1.000001", "-0.5", "0.0000001", "half", "0.5e1", ".", "0.+5"] {
             assert!(ratio(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn replicas_that_a_tool_would_throttle_are_kept_as_given() {
+        for value in ["", "*", "0:1", "0:1,1:2"] {
+            assert_eq!(one(THROTTLED_LEADERS, value).unwrap().throttled_leaders, value);
+        }
+        for wrong in ["0", "0:a", "0:1,", "*,0:1", "-1:2"] {
+            assert!(one(THROTTLED_FOLLOWERS, wrong).is_err(), "{wrong}");
         }
     }
 

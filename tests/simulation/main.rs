@@ -9,6 +9,7 @@ mod kills;
 mod mixture;
 mod network;
 mod power;
+mod reassignment;
 mod stops;
 mod takeovers;
 mod transactions;

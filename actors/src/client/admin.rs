@@ -11,6 +11,7 @@ use super::error::ClientError;
 use super::link::{Asks, LinkError, Target};
 use super::view::{TopicPartition, TopicView};
 use super::{Client, Tries};
+use crate::cluster::message::reassignment::ReassignPartition;
 use crate::cluster::message::{AlterTopicConfig, CreatePartitions, CreateTopic, DeleteTopic, ElectReplica};
 use crate::error::Refusal;
 use crate::group::message::{
@@ -65,6 +66,12 @@ impl Admin {
     /// of all replicas, unless it is confirmed.
     pub async fn elect_replica(&self, election: ElectReplica) -> Result<(), ClientError> {
         self.client.ask_any("electing a replica", election).await
+    }
+
+    /// Gives a partition other replicas, the preferred leader first, or gives a reassignment under way up. Done means begun:
+    /// it has ended when the topic shows these replicas and no others.
+    pub async fn reassign_partition(&self, reassignment: ReassignPartition) -> Result<(), ClientError> {
+        self.client.ask_any("reassigning a partition", reassignment).await
     }
 
     /// A topic's partitions, replicas and settings.

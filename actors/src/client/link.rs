@@ -10,6 +10,7 @@ use std::time::Duration;
 use millstream_transport::message::Message;
 
 use crate::cluster::message::access::{AlterScram, DescribeUsers};
+use crate::cluster::message::reassignment::ReassignPartition;
 use crate::cluster::message::voters::{AddVoter, DescribeQuorum, RemoveVoter};
 use crate::cluster::message::{
     AlterTopicConfig, CreatePartitions, CreateTopic, DeleteTopic, ElectReplica, InitProducerId, Metadata,
@@ -75,6 +76,7 @@ pub trait Cluster:
     + Asks<CreatePartitions>
     + Asks<AlterTopicConfig>
     + Asks<ElectReplica>
+    + Asks<ReassignPartition>
     + Asks<InitProducerId>
     + Asks<Produce>
     + Asks<Fetch>

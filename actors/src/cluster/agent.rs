@@ -44,6 +44,8 @@ pub struct NodeIdentity {
     pub doubts: Vec<ReportedDoubt>,
     /// Where clients of Kafka's protocol find it; empty where they are not served.
     pub listeners: Vec<AdvertisedListener>,
+    /// Where it stands (`broker.rack`), if that is set.
+    pub rack: Option<String>,
 }
 
 /// What an agent works with. Kept by who restarts it.
@@ -180,6 +182,8 @@ enum AgentMessage {
     Answered { voter: NodeId, asked_at: Instant, answer: Result<HeartbeatAnswer, String> },
     /// The controller took a registration, or not.
     Registered(Result<(), Refusal>),
+    /// The controller has noted the rack, or not.
+    RackNoted(Result<(), Refusal>),
     /// The log directories in use have changed.
     Directories,
 }
@@ -221,9 +225,11 @@ impl<P: Peers> Actor for NodeAgent<P> {
             AgentMessage::Image => state.follow_image(&myself),
             AgentMessage::Answered { voter, asked_at, answer } => state.answered(voter, asked_at, answer),
             AgentMessage::Registered(result) => state.registered(result),
+            AgentMessage::RackNoted(result) => state.rack_noted(&result),
             AgentMessage::Directories => state.follow_directories(),
         }
         state.register_if_needed(&myself);
+        state.tell_rack_if_needed(&myself);
         Ok(())
     }
 }

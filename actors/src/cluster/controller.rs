@@ -275,7 +275,10 @@ impl State {
         match (result, entry) {
             (Ok(outcomes), Some(entry)) => {
                 entry.tell(&outcomes, &self.parts.events);
-                let stale = |outcome: &Outcome| matches!(outcome, Outcome::Elected { refused } if !refused.is_empty());
+                let stale = |outcome: &Outcome| match outcome {
+                    Outcome::Elected { refused } | Outcome::Reassigned { refused } => !refused.is_empty(),
+                    _ => false,
+                };
                 if outcomes.iter().any(stale) {
                     self.desk.forget();
                 }

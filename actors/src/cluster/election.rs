@@ -220,6 +220,12 @@ fn present(nodes: &Nodes, node: NodeId, was: Option<Member>) -> Option<Member> {
     Some(Member { node, directory, incarnation: known.incarnation })
 }
 
+/// Whether the replica on this node is in sync and may lead now.
+pub(super) fn is_ready(image: &Image, partition: &Partition, node: NodeId) -> bool {
+    let member = partition.member(node);
+    member.is_some_and(|member| standing(image.nodes(), partition, member) == Standing::Ready)
+}
+
 /// Takes the leadership from `from`, which led in `epoch`: to another ready member, or, with `again`, to the same one in
 /// a new epoch where there is no other. `None` where it leads no more or that cannot be.
 #[must_use]
@@ -232,11 +238,7 @@ pub fn moved(
 ) -> Option<Election> {
     let partition = image.partition(id).filter(|partition| partition.leader_epoch == epoch)?;
     partition.leader.filter(|leader| leader.node == from)?;
-    let ready = |node: NodeId| {
-        partition
-            .member(node)
-            .is_some_and(|member| standing(image.nodes(), partition, member) == Standing::Ready)
-    };
+    let ready = |node: NodeId| is_ready(image, partition, node);
     let other = partition.replicas.iter().copied().find(|node| *node != from && ready(*node));
     let leader = other.or_else(|| (again && ready(from)).then_some(from))?;
     let in_sync = partition.in_sync.iter().map(|member| member.node).collect();

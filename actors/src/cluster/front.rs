@@ -30,6 +30,8 @@ use crate::image::Image;
 
 mod access;
 mod hand_over;
+mod quotas;
+mod reassignment;
 mod served;
 
 /// Elections asked for at a time: together with what else a controller has to do, they fit into one entry.
@@ -219,6 +221,12 @@ impl<P: Peers> ClusterFront<P> {
         let partition = image.topics().named(&name).and_then(|topic| topic.partition(index));
         let leads = partition.and_then(|state| state.leader).is_some_and(|leader| leader.node == node);
         done(answered, |_| leads)
+    }
+
+    /// Forgets a node that is away for good and has no replicas.
+    pub async fn forget_node(&self, node: NodeId) -> Result<(), Refusal> {
+        let answered = self.client(ClientRequest::ForgetNode(node)).await;
+        done(answered, |refusal| refusal.code == ErrorCode::BrokerIdNotRegistered)
     }
 
     /// Elects leaders; what became of each. Many are asked for in several requests: once one of them is refused, so are

@@ -4,6 +4,7 @@
 
 pub mod access;
 pub mod nodes;
+pub mod reassignment;
 pub mod voters;
 
 use std::collections::BTreeMap;

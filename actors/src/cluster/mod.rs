@@ -20,6 +20,7 @@ pub mod placement;
 mod plan;
 pub mod proposer;
 pub mod quorum;
+mod reassignment;
 pub mod recovery;
 pub mod request;
 #[cfg(test)]

@@ -2,7 +2,8 @@
 //!
 //! Within one topic every node gets as many new replicas as any other, and leads as many, to within one; ties go to the
 //! node with less in the whole cluster. Replicas of one node's partitions lie on as many other nodes as possible, so that
-//! its death is shared.
+//! its death is shared. Where every node says in which rack it stands, the replicas of a partition lie in as many racks as
+//! possible before anything else (KIP-36).
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -35,6 +36,25 @@ pub fn place(
     Ok(sets.into_iter().zip(leaders).map(|(set, leader)| spread.ordered(set, leader)).collect())
 }
 
+/// Replicas for partitions of `topic` that have these and are to have `factor`: those they have and some more of `nodes`,
+/// the preferred leader first.
+pub(super) fn raised(
+    image: &Image,
+    topic: &Topic,
+    nodes: &[NodeId],
+    present: &[&[NodeId]],
+    factor: usize,
+) -> Vec<Vec<NodeId>> {
+    let mut spread = Spread::new(nodes, image, Some(topic));
+    let sets: Vec<Vec<NodeId>> =
+        present.iter().enumerate().map(|(turn, set)| spread.grown(set.to_vec(), turn, factor)).collect();
+    for leader in present.iter().filter_map(|set| set.first()) {
+        spread.leads_less(*leader);
+    }
+    let leaders = spread.leaders(&sets);
+    sets.into_iter().zip(leaders).map(|(set, leader)| spread.ordered(set, leader)).collect()
+}
+
 fn too_few(factor: usize, live: &[NodeId]) -> Refusal {
     let names: Vec<String> = live.iter().map(ToString::to_string).collect();
     let text = match (factor, live.len()) {
@@ -63,6 +83,8 @@ struct Spread {
     together: BTreeMap<(NodeId, NodeId), usize>,
     /// How often the second node is the next in line to lead after the first.
     follows: BTreeMap<(NodeId, NodeId), usize>,
+    /// Where each node stands; empty unless all say so.
+    racks: BTreeMap<NodeId, String>,
 }
 
 impl Spread {
@@ -75,12 +97,18 @@ impl Spread {
             everywhere: loads(all.map(AsRef::as_ref)),
             together: BTreeMap::new(),
             follows: BTreeMap::new(),
+            racks: racks(nodes, image).unwrap_or_default(),
         }
     }
 
     /// Always the least loaded of the topic: so no two nodes come to differ by more than one.
     fn next_set(&mut self, turn: usize, factor: usize) -> Vec<NodeId> {
-        let mut set: Vec<NodeId> = Vec::with_capacity(factor);
+        self.grown(Vec::with_capacity(factor), turn, factor)
+    }
+
+    /// A set with so many more nodes that it has `factor`.
+    fn grown(&mut self, mut set: Vec<NodeId>, turn: usize, factor: usize) -> Vec<NodeId> {
+        let kept = set.len();
         while set.len() < factor {
             let cost = |(place, node): (usize, NodeId)| {
                 let met: usize =
@@ -88,20 +116,34 @@ impl Spread {
                 let rotated = (place + self.nodes.len() - turn % self.nodes.len()) % self.nodes.len();
                 let local = self.here.get(&node).map_or(0, |load| load.replicas);
                 let global = self.everywhere.get(&node).map_or(0, |load| load.replicas);
-                (local, met, global, rotated, node)
+                (self.in_rack_of(node, &set), local, met, global, rotated, node)
             };
             let free = self.nodes.iter().copied().enumerate().filter(|(_, node)| !set.contains(node));
             let Some((.., node)) = free.map(cost).min() else { break };
             set.push(node);
         }
-        for node in &set {
+        for (place, node) in set.iter().enumerate().skip(kept) {
             self.here.entry(*node).or_default().replicas += 1;
             self.everywhere.entry(*node).or_default().replicas += 1;
-            for other in set.iter().filter(|other| *other != node) {
+            for other in set.iter().take(place) {
                 *self.together.entry((*node, *other)).or_default() += 1;
+                *self.together.entry((*other, *node)).or_default() += 1;
             }
         }
         set
+    }
+
+    /// How many of a set stand in the rack of a node.
+    fn in_rack_of(&self, node: NodeId, set: &[NodeId]) -> usize {
+        let Some(rack) = self.racks.get(&node) else { return 0 };
+        set.iter().filter(|other| self.racks.get(other) == Some(rack)).count()
+    }
+
+    /// A leadership of a node is given out anew.
+    fn leads_less(&mut self, leader: NodeId) {
+        for loads in [&mut self.here, &mut self.everywhere] {
+            loads.entry(leader).and_modify(|load| load.leaders = load.leaders.saturating_sub(1));
+        }
     }
 
     /// A leader for each set: the one that leads least; then leaderships are shifted until no two nodes differ by more
@@ -181,6 +223,12 @@ impl Spread {
     }
 }
 
+/// The racks of these nodes, if all of them say where they stand.
+fn racks(nodes: &[NodeId], image: &Image) -> Option<BTreeMap<NodeId, String>> {
+    let rack = |node: &NodeId| Some((*node, image.nodes().get(*node)?.rack.clone()?));
+    nodes.iter().map(rack).collect()
+}
+
 fn loads<'a>(partitions: impl Iterator<Item = &'a Partition>) -> BTreeMap<NodeId, Load> {
     let mut loads: BTreeMap<NodeId, Load> = BTreeMap::new();
     for partition in partitions {
@@ -233,6 +281,31 @@ mod tests {
         for node in 1..4 {
             assert_eq!(leaders.iter().filter(|leader| **leader == node).count(), 2, "{leaders:?}");
         }
+    }
+
+    fn in_racks(racks: &[&str]) -> Image {
+        let numbers: Vec<u32> = (1..).take(racks.len()).collect();
+        let mut image = live_nodes(&numbers);
+        for (number, rack) in numbers.iter().zip(racks) {
+            let (node, incarnation) = (NodeId(*number), crate::ids::Incarnation(1));
+            let rack = Some((*rack).to_owned()).filter(|rack| !rack.is_empty());
+            done(&mut image, crate::image::Command::SetRack { node, incarnation, rack });
+        }
+        image
+    }
+
+    #[test]
+    fn replicas_lie_in_as_many_racks_as_possible_where_all_nodes_say_where_they_stand() {
+        let racks = ["a", "a", "a", "b", "b", "b"];
+        let placed = place(&in_racks(&racks), None, 12, 2).unwrap();
+        let rack = |node: &NodeId| racks[usize::try_from(node.0 - 1).unwrap()];
+        assert!(placed.iter().all(|set| rack(&set[0]) != rack(&set[1])), "{placed:?}");
+        let placed = place(&in_racks(&racks), None, 12, 3).unwrap();
+        let in_both = |set: &Vec<NodeId>| set.iter().map(rack).collect::<BTreeSet<_>>().len() == 2;
+        assert!(placed.iter().all(in_both), "{placed:?}");
+        let one_is_silent = ["a", "a", "b", ""];
+        let placed = place(&in_racks(&one_is_silent), None, 6, 2).unwrap();
+        assert!(placed.iter().any(|set| set.iter().all(|node| node.0 < 3)), "{placed:?}");
     }
 
     #[test]

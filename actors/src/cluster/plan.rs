@@ -1,16 +1,17 @@
 //! From a request to the commands that grant it. Pure: the image, the settings and the time are arguments.
 
 mod access;
+mod reassign;
 
 use std::collections::BTreeMap;
 
-use super::message::nodes::{ClientAnswer, ClientRequest, RegisterNode, Resign};
+use super::message::nodes::{ClientAnswer, ClientRequest, NodeRack, RegisterNode, Resign};
 use super::message::{AlterTopicConfig, CreatePartitions, CreateTopic, ElectReplica, ElectionKind};
 use super::request::{Reply, Request};
 use super::{election, placement};
 use crate::error::{ErrorCode, Refusal};
 use crate::ids::{PartitionId, TopicId};
-use crate::image::{Command, Image, Outcome, PARTITIONS_MAX, Registration, Topic, check_name};
+use crate::image::{Command, Features, Image, Outcome, PARTITIONS_MAX, Registration, Topic, check_name};
 use crate::topic_config::{TopicConfig, UNCLEAN_LEADER_ELECTION};
 
 /// What a topic gets where its maker does not say.
@@ -90,6 +91,13 @@ pub(super) fn plan(request: Request, image: &Image, defaults: TopicDefaults, now
             let (node, incarnation) = (request.node, request.incarnation);
             Planned::one(Command::HandOver { node, incarnation }, reply, done)
         }
+        Request::Rack(request, reply) => match image.features().require(Features::ADMINISTRATION) {
+            Ok(()) => {
+                let NodeRack { node, incarnation, rack } = request;
+                Planned::one(Command::SetRack { node, incarnation, rack }, reply, done)
+            }
+            Err(refusal) => Planned::answered(Err(refusal), reply),
+        },
         Request::Client(ClientRequest::ElectReplica(request), reply) => {
             match elect_replica(&request, image) {
                 Ok((partition, commands)) => Planned {
@@ -108,6 +116,9 @@ pub(super) fn plan(request: Request, image: &Image, defaults: TopicDefaults, now
         Request::Client(ClientRequest::CreateAcls(acls), reply) => access::create_acls(acls, reply, image),
         Request::Client(ClientRequest::DeleteAcls(filters), reply) => {
             access::delete_acls(&filters, reply, image)
+        }
+        Request::Client(ClientRequest::Reassign(wishes, may_change_factor), reply) => {
+            reassign::plan(wishes, may_change_factor, reply, image)
         }
         Request::Client(request, reply) => match client(request, image, defaults) {
             Ok((command, answer)) => Planned::one(command, reply, move |outcome| match outcome {
@@ -230,12 +241,21 @@ fn client(
         ClientRequest::AllocateProducerIds(count) => {
             Ok((Command::AllocateProducerIds { count }, ClientAnswer::Done))
         }
+        ClientRequest::AlterQuotas(alterations) => {
+            image.features().require(Features::ADMINISTRATION).map_err(Err)?;
+            Ok((Command::AlterQuotas { alterations }, ClientAnswer::Done))
+        }
+        ClientRequest::ForgetNode(node) => {
+            image.features().require(Features::ADMINISTRATION).map_err(Err)?;
+            Ok((Command::ForgetNode { node }, ClientAnswer::Done))
+        }
         // They need several commands, or several answers.
         ClientRequest::ElectReplica(_)
         | ClientRequest::ElectLeaders(..)
         | ClientRequest::AlterScram(_)
         | ClientRequest::CreateAcls(_)
-        | ClientRequest::DeleteAcls(_) => Err(Err(lost())),
+        | ClientRequest::DeleteAcls(_)
+        | ClientRequest::Reassign(..) => Err(Err(lost())),
     }
 }
 
@@ -337,7 +357,7 @@ fn create_partitions(request: &CreatePartitions, image: &Image) -> Result<Comman
         );
         return Err(Refusal::new(ErrorCode::InvalidPartitions, text));
     }
-    let factor = topic.partitions.first().map_or(1, |partition| partition.replicas.len());
+    let factor = topic.partitions.first().map_or(1, |partition| partition.settled_replicas().len());
     let replicas = placement::place(image, Some(topic), total - from, factor)?;
     Ok(Command::CreatePartitions { id: topic.id, from, replicas })
 }

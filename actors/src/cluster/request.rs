@@ -9,12 +9,13 @@ use tokio::sync::oneshot;
 
 use super::message::access::RegisterListeners;
 use super::message::nodes::{
-    AlterInSync, ClientAnswer, ClientRequest, HandOver, HeartbeatAnswer, NodeHeartbeat, RegisterNode,
-    ReportDoubts, Resign,
+    AlterInSync, ClientAnswer, ClientRequest, HandOver, HeartbeatAnswer, NodeHeartbeat, NodeRack,
+    RegisterNode, ReportDoubts, Resign,
 };
 use crate::access::Acl;
 use crate::error::{ErrorCode, Refusal};
 use crate::ids::{Incarnation, NodeId, PartitionId};
+use crate::image::QuotaAlteration;
 
 type Answering<T> = Box<dyn FnOnce(Result<T, Refusal>) + Send>;
 
@@ -120,6 +121,8 @@ pub enum Request {
     Resign(Resign, Reply<()>),
     /// A node is about to stop.
     HandOver(HandOver, Reply<()>),
+    /// A node says where it stands.
+    Rack(NodeRack, Reply<()>),
     /// A client's request.
     Client(ClientRequest, Reply<ClientAnswer>),
     /// A node has started, and says where clients of Kafka's protocol find it.
@@ -158,6 +161,14 @@ impl Request {
                 acls.len() + acls.iter().map(bytes).sum::<usize>() / 100
             }
             Self::Client(ClientRequest::DeleteAcls(filters), _) => filters.len() * 4,
+            Self::Client(ClientRequest::AlterQuotas(alterations), _) => {
+                alterations.iter().map(QuotaAlteration::bytes).sum::<usize>() / 100
+            }
+            Self::Client(ClientRequest::Reassign(wishes, _), _) => {
+                let named: usize = wishes.iter().flat_map(|wish| &wish.replicas).map(Vec::len).sum();
+                wishes.len() / 2 + named / 20
+            }
+            Self::Rack(request, _) => request.rack.as_ref().map_or(0, String::len) / 100,
             Self::Client(..) | Self::Heartbeat(..) | Self::HandOver(..) => 0,
         };
         items.saturating_add(1)
@@ -181,6 +192,7 @@ impl Request {
             | Self::RegisterListeners(_, reply)
             | Self::ReportDoubts(_, reply)
             | Self::Resign(_, reply)
+            | Self::Rack(_, reply)
             | Self::HandOver(_, reply) => reply.send(Err(refusal)),
             Self::Heartbeat(_, reply) => reply.send(Err(refusal)),
             Self::AlterInSync(_, reply) => reply.send(Err(refusal)),
@@ -222,6 +234,7 @@ to_controller! {
     ReportDoubts => (), ReportDoubts, false;
     Resign => (), Resign, false;
     HandOver => (), HandOver, false;
+    NodeRack => (), Rack, false;
     ClientRequest => ClientAnswer, Client, true;
     RegisterListeners => (), RegisterListeners, false;
 }

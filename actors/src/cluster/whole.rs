@@ -160,6 +160,7 @@ impl Whole {
             directories: registration.directories,
             doubts: vec![],
             listeners: vec![],
+            rack: None,
         };
         let agent = AgentParts {
             identity,

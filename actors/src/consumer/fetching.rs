@@ -158,6 +158,7 @@ impl Fetcher {
             offset: wanted.offset,
             max_bytes: settings.partition_fetch_bytes,
             stable_only: false,
+            nearby: Default::default(),
         };
         let message = Fetch {
             max_wait_ms: u32::try_from(settings.fetch_max_wait.as_millis()).unwrap_or(u32::MAX),

@@ -116,6 +116,26 @@ impl Event for LeaderElectedInDoubt {
     }
 }
 
+/// Steps of reassignments that one entry of the quorum took.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ReplicasReassigned {
+    /// Partitions that are to get other replicas from now on.
+    pub begun: usize,
+    /// Partitions that have them.
+    pub completed: usize,
+    /// Partitions that keep those that they had.
+    pub cancelled: usize,
+    /// Of all of these, those in vain, because something had changed.
+    pub stale: usize,
+}
+
+impl Event for ReplicasReassigned {
+    fn tell(&self, events: &Events) {
+        let Self { begun, completed, cancelled, stale } = *self;
+        tracing::info!(node = %events.node(), begun, completed, cancelled, stale, "replicas reassigned");
+    }
+}
+
 /// How the partitions of the cluster are; told by the controller, and with zeros by who no longer is it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct PartitionHealth {

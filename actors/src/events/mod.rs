@@ -23,7 +23,7 @@ use crate::ids::NodeId;
 
 pub use cluster::{
     ControllerChanged, InDoubtBecause, LeaderElectedInDoubt, LeadersElected, NodeDied, NodeLive,
-    NodeRegistered, PartitionHealth, ProposalFailed, QuorumSeen,
+    NodeRegistered, PartitionHealth, ProposalFailed, QuorumSeen, ReplicasReassigned,
 };
 pub use group::{
     CoordinatorPanicked, GroupBroken, GroupConverted, GroupLag, GroupLoadFailed, GroupNotDowngraded,

@@ -15,7 +15,7 @@ impl Image {
         incarnation: Incarnation,
         listeners: &[AdvertisedListener],
     ) -> Result<(), Refusal> {
-        self.features.at_least(Features::ACCESS)?;
+        self.features.require(Features::ACCESS)?;
         self.nodes.in_life(node, incarnation)?;
         check_listeners(listeners)
             .map_err(|wrong| Refusal::new(ErrorCode::InvalidRequest, format!("node {node}: {wrong}")))?;
@@ -35,7 +35,7 @@ impl Image {
     }
 
     pub(super) fn alter_scram(&mut self, change: &ScramChange) -> Result<(), Refusal> {
-        self.features.at_least(Features::ACCESS)?;
+        self.features.require(Features::ACCESS)?;
         change.check().map_err(|wrong| unacceptable(&wrong))?;
         let ScramChange { user, mechanism, credential } = change;
         let is_there = self.users.credential(user, *mechanism).is_some();
@@ -59,7 +59,7 @@ impl Image {
     }
 
     pub(super) fn create_acls(&mut self, added: &[Acl]) -> Result<(), Refusal> {
-        self.features.at_least(Features::ACCESS)?;
+        self.features.require(Features::ACCESS)?;
         added.iter().try_for_each(Acl::check).map_err(|wrong| invalid_acl(&wrong))?;
         let mut acls = Acls::clone(&self.acls);
         for acl in added {
@@ -75,7 +75,7 @@ impl Image {
     }
 
     pub(super) fn delete_acls(&mut self, removed: &[Acl]) -> Result<(), Refusal> {
-        self.features.at_least(Features::ACCESS)?;
+        self.features.require(Features::ACCESS)?;
         let mut acls = Acls::clone(&self.acls);
         for acl in removed {
             acls.remove(acl);

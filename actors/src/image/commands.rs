@@ -8,7 +8,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::{Doubt, ImageError};
+use super::{Alteration, Doubt, ImageError, QuotaAlteration};
 use crate::access::{Acl, AdvertisedListener, ScramChange};
 use crate::error::Refusal;
 use crate::ids::{DirectoryId, Incarnation, LeaderEpoch, Member, NodeId, PartitionId, ProducerId, TopicId};
@@ -133,6 +133,30 @@ pub enum Command {
         /// Which.
         acls: Vec<Acl>,
     },
+    /// Reassigns replicas. From feature level 2.
+    AlterReassignments {
+        /// One a partition.
+        alterations: Vec<Alteration>,
+    },
+    /// Says in which rack a node stands. From feature level 2.
+    SetRack {
+        /// The node.
+        node: NodeId,
+        /// Its life.
+        incarnation: Incarnation,
+        /// `broker.rack`, if it is set.
+        rack: Option<String>,
+    },
+    /// Changes quotas of clients, all of these or none. From feature level 2.
+    AlterQuotas {
+        /// One an entity.
+        alterations: Vec<QuotaAlteration>,
+    },
+    /// Forgets a node that is away and has no replicas. From feature level 2.
+    ForgetNode {
+        /// The node.
+        node: NodeId,
+    },
 }
 
 /// A node's process as it starts.
@@ -235,6 +259,11 @@ pub enum Outcome {
         first: ProducerId,
         /// How many.
         count: u32,
+    },
+    /// Of [`Command::AlterReassignments`]: those refused; all others are done.
+    Reassigned {
+        /// Partition and reason.
+        refused: Vec<(PartitionId, Refusal)>,
     },
 }
 

@@ -23,19 +23,30 @@ impl Features {
     pub const FIRST: u16 = 1;
     /// The level from which on the image holds what [`access`](crate::access) describes.
     pub const ACCESS: u16 = 2;
+    /// From this level on there are reassignments of replicas, racks of nodes, and quotas of clients.
+    pub const ADMINISTRATION: u16 = 2;
+    /// From this level on images are written with sections.
+    pub const SECTIONED: u16 = 2;
     /// The highest level that this program understands.
-    pub const HIGHEST: u16 = Self::ACCESS;
+    pub const HIGHEST: u16 = 2;
 
-    /// A refusal unless the cluster has reached this level.
-    pub(super) fn at_least(self, level: u16) -> Result<(), Refusal> {
+    /// A refusal while the level does not allow what came with `level`.
+    pub fn require(self, level: u16) -> Result<(), Refusal> {
         if self.level >= level {
             return Ok(());
         }
         let text = format!(
-            "that takes feature level {level}, the cluster is at {}; upgrade all of its nodes first",
+            "the cluster is at feature level {}, this needs {level}; upgrade all nodes, it is raised then",
             self.level
         );
         Err(Refusal::new(ErrorCode::UnsupportedVersion, text))
+    }
+
+    /// The level to which all of these nodes could go, if it is higher.
+    #[must_use]
+    pub fn next(self, nodes: &Nodes) -> Option<u16> {
+        let all = nodes.iter().map(|(_, node)| node.feature_level).min()?.min(Self::HIGHEST);
+        (all > self.level).then_some(all)
     }
 
     /// Raises the level, if all registered nodes understand it.

@@ -13,6 +13,8 @@ mod features;
 mod nodes;
 mod partitions;
 mod producer_ids;
+mod quotas;
+mod reassignments;
 mod recovered;
 mod stored;
 mod topics;
@@ -36,6 +38,8 @@ pub use features::Features;
 pub use nodes::{NodeState, Nodes, RegisteredNode};
 pub use partitions::{Doubt, DoubtCause, Partition};
 pub use producer_ids::ProducerIds;
+pub use quotas::{QuotaAlteration, QuotaEntity, QuotaKind, QuotaValue, Quotas};
+pub use reassignments::{Alteration, Reassignment, ReassignmentStep, check_replicas, none_in_progress};
 pub use stored::ImageError;
 pub use topics::{PARTITIONS_MAX, Topic, Topics, check_name};
 
@@ -55,6 +59,7 @@ pub struct Image {
     listeners: Arc<Listeners>,
     users: Arc<Users>,
     acls: Arc<Acls>,
+    quotas: Arc<Quotas>,
 }
 
 impl Image {
@@ -112,6 +117,12 @@ impl Image {
         &self.acls
     }
 
+    /// Quotas of clients.
+    #[must_use]
+    pub const fn quotas(&self) -> &Arc<Quotas> {
+        &self.quotas
+    }
+
     /// One partition.
     #[must_use]
     pub fn partition(&self, partition: PartitionId) -> Option<&Partition> {
@@ -166,6 +177,12 @@ impl Image {
             Command::AlterScram(change) => self.alter_scram(change),
             Command::CreateAcls { acls } => self.create_acls(acls),
             Command::DeleteAcls { acls } => self.delete_acls(acls),
+            Command::SetRack { node, incarnation, rack } => {
+                self.move_node(|nodes| nodes.set_rack(*node, *incarnation, rack.as_deref()))
+            }
+            Command::AlterQuotas { alterations } => self.alter_quotas(alterations),
+            Command::ForgetNode { node } => self.forget_node(*node),
+            Command::AlterReassignments { alterations } => return self.reassign(alterations),
         };
         match done {
             Ok(()) => Outcome::Done,
@@ -264,6 +281,39 @@ impl Image {
             self.topics = Arc::new(topics);
         }
         Outcome::Elected { refused }
+    }
+
+    fn forget_node(&mut self, node: NodeId) -> Result<(), Refusal> {
+        let partitions = self.topics.iter().flat_map(|topic| topic.partitions.iter());
+        let count = partitions.filter(|partition| partition.replicas.contains(&node)).count();
+        if count > 0 {
+            let text = format!("node {node} has replicas of {count} partitions; reassign them first");
+            return Err(Refusal::new(ErrorCode::InvalidRequest, text));
+        }
+        self.move_node(|nodes| nodes.forget(node).map(|()| true))
+    }
+
+    fn alter_quotas(&mut self, alterations: &[QuotaAlteration]) -> Result<(), Refusal> {
+        let mut quotas = Quotas::clone(&self.quotas);
+        quotas.alter(alterations)?;
+        self.quotas = Arc::new(quotas);
+        Ok(())
+    }
+
+    fn reassign(&mut self, alterations: &[Alteration]) -> Outcome {
+        let mut topics = Topics::clone(&self.topics);
+        let mut refused = Vec::new();
+        for alteration in alterations {
+            let result = topics
+                .change(alteration.partition, |partition, _| partition.reassigned(alteration, &self.nodes));
+            if let Err(refusal) = result {
+                refused.push((alteration.partition, refusal));
+            }
+        }
+        if refused.len() < alterations.len() {
+            self.topics = Arc::new(topics);
+        }
+        Outcome::Reassigned { refused }
     }
 
     fn doubt(

@@ -39,6 +39,9 @@ pub struct RegisteredNode {
     pub registered_at_ms: i64,
     /// The version of the first image that has this registration.
     pub registered_version: u64,
+    /// `broker.rack`, where it stands. Stored beside the nodes.
+    #[serde(skip)]
+    pub rack: Option<String>,
 }
 
 impl RegisteredNode {
@@ -60,6 +63,8 @@ pub struct Nodes(BTreeMap<NodeId, RegisteredNode>);
 impl Nodes {
     /// The most log directories of one node.
     pub const DIRECTORIES_MAX: usize = 64;
+    /// The longest name of a rack.
+    pub const RACK_BYTES_MAX: usize = 255;
 
     /// One node.
     #[must_use]
@@ -138,6 +143,8 @@ impl Nodes {
             feature_level: *feature_level,
             registered_at_ms: again.map_or(registration.at_ms, |known| known.registered_at_ms),
             registered_version: again.map_or(version, |known| known.registered_version),
+            // Until it says otherwise.
+            rack: known.and_then(|known| known.rack.clone()),
         };
         let renewed = again.is_none();
         self.0.insert(*node, registered);
@@ -150,6 +157,47 @@ impl Nodes {
             .filter(|(id, _)| *id != node)
             .find(|(_, other)| other.directories.iter().any(|directory| directories.contains(directory)))
             .map(|(id, _)| id)
+    }
+
+    /// Forgets a node that is away.
+    pub(super) fn forget(&mut self, node: NodeId) -> Result<(), Refusal> {
+        let Some(known) = self.0.get(&node) else {
+            let text = format!("node {node} is not registered");
+            return Err(Refusal::new(ErrorCode::BrokerIdNotRegistered, text));
+        };
+        if known.state != NodeState::Fenced {
+            let text = format!("node {node} is there and would register again; stop it first");
+            return Err(Refusal::new(ErrorCode::InvalidRequest, text));
+        }
+        self.0.remove(&node);
+        Ok(())
+    }
+
+    /// Notes the rack of a node of this life; false if it is known.
+    pub(super) fn set_rack(
+        &mut self,
+        node: NodeId,
+        incarnation: Incarnation,
+        rack: Option<&str>,
+    ) -> Result<bool, Refusal> {
+        self.in_life(node, incarnation)?;
+        if rack.is_some_and(|rack| rack.is_empty() || rack.len() > Self::RACK_BYTES_MAX) {
+            let text = format!("the rack of node {node} has not from 1 to {} bytes", Self::RACK_BYTES_MAX);
+            return Err(Refusal::new(ErrorCode::InvalidRequest, text));
+        }
+        let Some(known) = self.0.get_mut(&node) else { return Ok(false) };
+        let changes = known.rack.as_deref() != rack;
+        known.rack = rack.map(ToOwned::to_owned);
+        Ok(changes)
+    }
+
+    /// Puts racks back that are stored beside the nodes.
+    pub(super) fn restore_racks(&mut self, racks: Vec<(NodeId, String)>) {
+        for (node, rack) in racks {
+            if let Some(known) = self.0.get_mut(&node) {
+                known.rack = Some(rack);
+            }
+        }
     }
 
     /// Moves a node of this life into a state; false if it is there already.

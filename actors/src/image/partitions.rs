@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Choice, Election, InSyncChange, NodeState, Nodes, RegisteredNode};
+use super::{Choice, Election, InSyncChange, NodeState, Nodes, Reassignment, RegisteredNode};
 use crate::error::{ErrorCode, Refusal};
 use crate::ids::{DirectoryId, Incarnation, LeaderEpoch, Member, NodeId, Offset, PartitionId};
 use crate::topic_config::{FlushPolicy, TopicConfig};
@@ -59,6 +59,9 @@ pub struct Partition {
     pub set_version: u32,
     /// Members of the set that doubt their log, by node.
     pub doubts: Vec<(NodeId, Doubt)>,
+    /// The reassignment of its replicas under way, if there is one. Stored beside the partitions.
+    #[serde(skip)]
+    pub reassignment: Option<Reassignment>,
 }
 
 impl Partition {
@@ -86,6 +89,7 @@ impl Partition {
             in_sync,
             set_version: 0,
             doubts: Vec::new(),
+            reassignment: None,
         })
     }
 
@@ -252,7 +256,7 @@ impl Partition {
     }
 
     /// In the life that the set names, and not on the way out unless it leads already.
-    fn may_lead(&self, member: Member, nodes: &Nodes) -> bool {
+    pub(super) fn may_lead(&self, member: Member, nodes: &Nodes) -> bool {
         let present = |known: &&RegisteredNode| {
             known.incarnation == member.incarnation && known.directories.contains(&member.directory)
         };
@@ -274,7 +278,11 @@ impl Partition {
         Ok(kept)
     }
 
-    fn in_next_epoch(&self, leader: Option<Member>, in_sync: Vec<Member>) -> Result<Self, Refusal> {
+    pub(super) fn in_next_epoch(
+        &self,
+        leader: Option<Member>,
+        in_sync: Vec<Member>,
+    ) -> Result<Self, Refusal> {
         let Some(epoch) = self.leader_epoch.0.checked_add(1) else {
             return Err(ineligible("the partition has had all leader epochs there are".to_owned()));
         };
@@ -285,7 +293,12 @@ impl Partition {
         Ok(next.settled())
     }
 
-    fn check_base(&self, id: PartitionId, epoch: LeaderEpoch, set_version: u32) -> Result<(), Refusal> {
+    pub(super) fn check_base(
+        &self,
+        id: PartitionId,
+        epoch: LeaderEpoch,
+        set_version: u32,
+    ) -> Result<(), Refusal> {
         if epoch != self.leader_epoch {
             let code = if epoch < self.leader_epoch {
                 ErrorCode::FencedLeaderEpoch
@@ -303,7 +316,7 @@ impl Partition {
     }
 
     /// Doubts are kept of members only.
-    fn settled(mut self) -> Self {
+    pub(super) fn settled(mut self) -> Self {
         let Self { doubts, in_sync, .. } = &mut self;
         doubts.retain(|(doubter, _)| in_sync.iter().any(|member| member.node == *doubter));
         self.counted()
@@ -315,6 +328,6 @@ impl Partition {
     }
 }
 
-fn ineligible(text: String) -> Refusal {
+pub(super) fn ineligible(text: String) -> Refusal {
     Refusal::new(ErrorCode::IneligibleReplica, text)
 }

@@ -1,16 +1,17 @@
 //! The image as bytes, for snapshots of the quorum: a byte of version, then postcard.
 //!
-//! Version 2 is written from [`Features::ACCESS`] on: version 1, and behind it sections, each with its kind and version.
+//! Version 2 is written from [`Features::SECTIONED`] on: version 1, and behind it sections, each with its kind and version.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::{Features, Image, Nodes, Partition, ProducerIds, Topic, Topics};
+use super::{Features, Image, Nodes, Partition, ProducerIds, Quotas, Reassignment, Topic, Topics};
 use crate::access::{Acl, Listeners, ScramCredential, ScramMechanism, Users};
-use crate::ids::TopicId;
+use crate::error::Refusal;
+use crate::ids::{NodeId, PartitionId, TopicId};
 
 /// Bytes that are no image, entry or outcome of this program.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -51,14 +52,30 @@ struct Section {
     bytes: Vec<u8>,
 }
 
+impl Section {
+    fn of((kind, version): (u16, u8), value: &impl Serialize) -> Self {
+        Self { kind, version, bytes: bytes(value, Vec::new()) }
+    }
+}
+
 /// The kind and version of [`StoredAccess`].
 const ACCESS: (u16, u8) = (1, 1);
+
+/// The kind and version of [`StoredAdministration`].
+const ADMINISTRATION: (u16, u8) = (2, 1);
 
 #[derive(Serialize, Deserialize)]
 struct StoredAccess {
     listeners: Listeners,
     users: Vec<(String, ScramMechanism, ScramCredential)>,
     acls: Vec<Acl>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct StoredAdministration {
+    reassignments: Vec<(PartitionId, Reassignment)>,
+    racks: Vec<(NodeId, String)>,
+    quotas: Quotas,
 }
 
 /// The parts as they are written; what follows from others (names, settings in force) is left out.
@@ -85,74 +102,73 @@ impl Image {
     /// The image as bytes; equal images give equal bytes.
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {
-        if self.features.level < Features::ACCESS {
-            return bytes(self, vec![FIRST]);
+        if self.features.level < Features::SECTIONED {
+            return bytes(&self.stored(), vec![FIRST]);
         }
-        bytes(&vec![self.access_section()], bytes(self, vec![SECTIONED]))
+        let sections = vec![
+            Section::of(ACCESS, &self.stored_access()),
+            Section::of(ADMINISTRATION, &self.stored_administration()),
+        ];
+        bytes(&sections, bytes(&self.stored(), vec![SECTIONED]))
     }
 
-    fn access_section(&self) -> Section {
+    fn stored_access(&self) -> StoredAccess {
         let users = self.users.iter();
-        let access = StoredAccess {
+        let users = users.map(|(user, mechanism, known)| (user.to_owned(), mechanism, known.clone()));
+        StoredAccess {
             listeners: Listeners::clone(&self.listeners),
-            users: users
-                .map(|(user, mechanism, known)| (user.to_owned(), mechanism, known.clone()))
-                .collect(),
+            users: users.collect(),
             acls: self.acls.iter().collect(),
-        };
-        Section { kind: ACCESS.0, version: ACCESS.1, bytes: bytes(&access, Vec::new()) }
+        }
     }
 
     /// The image in these bytes.
     pub fn decode(bytes: &[u8]) -> Result<Self, ImageError> {
         match bytes.split_first() {
-            Some((&FIRST, rest)) => postcard::from_bytes(rest).map_err(malformed),
+            Some((&FIRST, rest)) => {
+                Self::of(postcard::from_bytes(rest).map_err(malformed)?).map_err(malformed)
+            }
             Some((&SECTIONED, rest)) => {
-                let (mut image, rest) = postcard::take_from_bytes::<Self>(rest).map_err(malformed)?;
+                let (stored, rest) = postcard::take_from_bytes(rest).map_err(malformed)?;
                 let sections: Vec<Section> = postcard::from_bytes(rest).map_err(malformed)?;
+                let mut image = Self::of(stored).map_err(malformed)?;
                 for section in &sections {
                     image.take_section(section)?;
                 }
                 Ok(image)
             }
             Some((&version, _)) => Err(ImageError::Newer { what: WHAT, version, known: SECTIONED }),
-            None => Err(ImageError::Malformed { what: WHAT, reason: "it is empty".to_owned() }),
+            None => Err(malformed("it is empty")),
         }
     }
 
     fn take_section(&mut self, section: &Section) -> Result<(), ImageError> {
         match (section.kind, section.version) {
             ACCESS => {
-                let stored: StoredAccess = postcard::from_bytes(&section.bytes).map_err(malformed)?;
-                let mut users = Users::default();
-                for (user, mechanism, credential) in stored.users {
-                    users.put(&user, mechanism, credential);
-                }
-                self.listeners = Arc::new(stored.listeners);
-                self.users = Arc::new(users);
-                self.acls = Arc::new(stored.acls.into_iter().collect());
+                self.restore_access(postcard::from_bytes(&section.bytes).map_err(malformed)?);
                 Ok(())
             }
-            (kind, version) => {
-                let reason =
-                    format!("it has a section of kind {kind} and version {version}; upgrade this program");
-                Err(ImageError::Malformed { what: WHAT, reason })
+            ADMINISTRATION => {
+                let stored = postcard::from_bytes(&section.bytes).map_err(malformed)?;
+                self.restore_administration(stored).map_err(malformed)
             }
+            (kind, version) => Err(malformed(format!(
+                "it has a section of kind {kind} and version {version}; upgrade this program"
+            ))),
         }
     }
-}
 
-fn bytes(value: &impl Serialize, behind: Vec<u8>) -> Vec<u8> {
-    #[expect(clippy::expect_used, reason = "plain data into memory: nothing in it can fail to serialize")]
-    postcard::to_extend(value, behind).expect("plain data serializes")
-}
+    fn restore_access(&mut self, stored: StoredAccess) {
+        let mut users = Users::default();
+        for (user, mechanism, credential) in stored.users {
+            users.put(&user, mechanism, credential);
+        }
+        self.listeners = Arc::new(stored.listeners);
+        self.users = Arc::new(users);
+        self.acls = Arc::new(stored.acls.into_iter().collect());
+    }
 
-fn malformed(error: postcard::Error) -> ImageError {
-    ImageError::Malformed { what: WHAT, reason: error.to_string() }
-}
-
-impl Serialize for Image {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+    fn stored(&self) -> StoredImage {
         let topics = self.topics.iter().map(|topic| StoredTopic {
             id: topic.id,
             name: topic.name.to_string(),
@@ -168,18 +184,37 @@ impl Serialize for Image {
             topics: topics.collect(),
             producer_ids: self.producer_ids,
         }
-        .serialize(serializer)
     }
-}
 
-impl<'de> Deserialize<'de> for Image {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let stored = StoredImage::deserialize(deserializer)?;
+    fn stored_administration(&self) -> StoredAdministration {
+        let partitions = self.topics.iter().flat_map(|topic| topic.ids());
+        let reassignments =
+            partitions.filter_map(|(id, partition)| Some((id, partition.reassignment.clone()?)));
+        let racks = self.nodes.iter().filter_map(|(node, known)| Some((node, known.rack.clone()?)));
+        StoredAdministration {
+            reassignments: reassignments.collect(),
+            racks: racks.collect(),
+            quotas: Quotas::clone(&self.quotas),
+        }
+    }
+
+    fn restore_administration(&mut self, stored: StoredAdministration) -> Result<(), Refusal> {
+        let topics = Arc::make_mut(&mut self.topics);
+        for (id, reassignment) in stored.reassignments {
+            topics.change(id, |partition, _| {
+                Ok(Partition { reassignment: Some(reassignment), ..partition.clone() })
+            })?;
+        }
+        Arc::make_mut(&mut self.nodes).restore_racks(stored.racks);
+        self.quotas = Arc::new(stored.quotas);
+        Ok(())
+    }
+
+    fn of(stored: StoredImage) -> Result<Self, Refusal> {
         let mut topics = Topics::default();
         for topic in stored.topics {
             let partitions = topic.partitions.into_iter().map(Arc::new).collect();
-            let topic = Topic::of(topic.id, &topic.name, topic.overrides, topic.internal, partitions);
-            topics.add(topic).map_err(serde::de::Error::custom)?;
+            topics.add(Topic::of(topic.id, &topic.name, topic.overrides, topic.internal, partitions))?;
         }
         Ok(Self {
             version: stored.version,
@@ -191,4 +226,13 @@ impl<'de> Deserialize<'de> for Image {
             ..Self::default()
         })
     }
+}
+
+fn bytes(value: &impl Serialize, behind: Vec<u8>) -> Vec<u8> {
+    #[expect(clippy::expect_used, reason = "plain data into memory: nothing in it can fail to serialize")]
+    postcard::to_extend(value, behind).expect("plain data serializes")
+}
+
+fn malformed(reason: impl std::fmt::Display) -> ImageError {
+    ImageError::Malformed { what: WHAT, reason: reason.to_string() }
 }

@@ -16,6 +16,7 @@ mod compact;
 mod directory;
 mod epochs;
 mod error;
+mod newest;
 mod partition_log;
 mod persisted;
 mod producers;
@@ -34,6 +35,7 @@ pub use compact::{
 pub use directory::{DirectoryHealth, DirectorySettings, LogDirectory};
 pub use epochs::Epochs;
 pub use error::LogError;
+pub use newest::NewestRead;
 pub use partition_log::Log;
 pub use producers::ProducerSnapshot;
 pub use read::{Batches, TimedOffset};

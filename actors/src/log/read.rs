@@ -88,45 +88,6 @@ impl Log {
         Ok(None)
     }
 
-    /// The first of the records with the greatest timestamp in the log; `None` if it has none, or not below `upto`. May
-    /// block.
-    pub fn offset_of_max_timestamp(&self, upto: Offset) -> Result<Option<TimedOffset>, LogError> {
-        let mut newest = NO_TIMESTAMP;
-        for segment in &self.segments {
-            newest = newest.max(self.max_timestamp_of(segment)?);
-        }
-        if newest == NO_TIMESTAMP { Ok(None) } else { self.offset_for_time(newest, upto) }
-    }
-
-    /// The greatest timestamp of a segment's records that are part of the log.
-    fn max_timestamp_of(&self, segment: &Segment) -> Result<i64, LogError> {
-        let shared = self.shared();
-        let is_active = self.segments.last().is_some_and(|last| last.file.file_id == segment.file.file_id);
-        let base = segment.file.base;
-        if segment.length == 0 {
-            return Ok(NO_TIMESTAMP);
-        }
-        if base >= self.start {
-            return Ok(match is_active {
-                true => self.active.max_timestamp(),
-                false => segment.index(shared)?.footer.map_or(NO_TIMESTAMP, |footer| footer.max_timestamp),
-            });
-        }
-        // Records below the log's start count for the segment, but are no longer part of the log.
-        let entry = match is_active {
-            true => self.active.index().before(self.start, base),
-            false => segment.index(shared)?.before(self.start, base),
-        };
-        let mut newest = NO_TIMESTAMP;
-        segment.each_header(shared, &*segment.open(shared)?, entry, false, |_, header| {
-            if header.count > 0 && header.next_offset() > self.start {
-                newest = newest.max(header.max_timestamp_ms);
-            }
-            true
-        })?;
-        Ok(newest)
-    }
-
     /// Shows the headers of all batches from `from` on, and of markers what they say: whoever keeps a state made of them
     /// rebuilds it so. Blocks.
     pub fn replay_headers(

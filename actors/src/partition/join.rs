@@ -96,7 +96,7 @@ struct Fetching {
     parts: Vec<(PartitionId, Option<Result<Fetched, Refusal>>)>,
     unvisited: usize,
     waiting: usize,
-    /// A part was refused, or its asker is to cut its log.
+    /// A part was refused, or its asker is to cut its log, or to ask another node.
     urgent: bool,
     /// Its time is up.
     expired: bool,
@@ -117,7 +117,11 @@ pub struct Visit {
 impl Visit {
     /// Whether the whole fetch is answered at once because of it: the asker has to do something about it.
     fn is_urgent(&self) -> bool {
-        !self.waits && !self.now.as_ref().is_ok_and(|fetched| fetched.diverging.is_none())
+        !self.waits
+            && !self
+                .now
+                .as_ref()
+                .is_ok_and(|fetched| fetched.diverging.is_none() && fetched.preferred.is_none())
     }
 }
 
@@ -323,6 +327,7 @@ mod tests {
             high_watermark: Offset(4),
             log_start_offset: Offset(0),
             diverging,
+            preferred: None,
             last_stable_offset: Offset(4),
             aborted: Vec::new(),
             batches: Bytes::new(),

@@ -101,6 +101,16 @@ pub struct Fetch {
     pub parts: Vec<FetchPart>,
 }
 
+/// Which replicas a reader may read from beside the leader (KIP-392).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Nearby {
+    /// A follower that is asked may answer.
+    pub from_follower: bool,
+    /// A node of the reader's own rack with a replica in sync: the leader names it instead of reading, where that replica
+    /// has what is wanted.
+    pub preferred: Option<NodeId>,
+}
+
 /// What to read of one partition.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct FetchPart {
@@ -119,6 +129,9 @@ pub struct FetchPart {
     /// [`FetchStable`](transactional::FetchStable).
     #[serde(skip)]
     pub stable_only: bool,
+    /// From which replicas. Told within a node only.
+    #[serde(skip)]
+    pub nearby: Nearby,
 }
 
 /// What was read of one partition.
@@ -131,6 +144,9 @@ pub struct Fetched {
     /// Where the history of the one who asks leaves the leader's: the last epoch that both have, and its end here. Then
     /// there are no batches.
     pub diverging: Option<EpochEnd>,
+    /// Who is to be asked from now on, instead of the leader. Then there are no batches.
+    #[serde(skip)]
+    pub preferred: Option<NodeId>,
     /// Transactions that begin below it have ended, and no record of others is below it.
     #[serde(skip)]
     pub last_stable_offset: Offset,
@@ -320,6 +336,7 @@ mod tests {
     fn what_is_asked_of_epochs_and_offsets_has_its_bytes() {
         let part = FetchPart {
             stable_only: false,
+            nearby: Default::default(),
             partition: partition(),
             leader_epoch: Some(LeaderEpoch(3)),
             last_fetched_epoch: Some(LeaderEpoch(2)),

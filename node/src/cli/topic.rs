@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use clap::{Arg, ArgAction, ArgGroup, ArgMatches, Command, value_parser};
 use millstream_actors::client::{Admin, Client, ClientError, TopicPartition, TopicView};
+use millstream_actors::cluster::message::reassignment::ReassignPartition;
 use millstream_actors::cluster::message::{CreateTopic, ElectReplica};
 use millstream_actors::error::ErrorCode;
 use millstream_actors::ids::{NodeId, Offset};
@@ -56,6 +57,7 @@ pub(super) fn command() -> Command {
         )
         .subcommand(delete_records_command())
         .subcommand(elect_command())
+        .subcommand(reassign_command())
 }
 
 fn delete_records_command() -> Command {
@@ -94,6 +96,27 @@ fn elect_command() -> Command {
                 .help("The node whose replica is to lead"),
         )
         .arg(flag("unclean", "Do it, although acknowledged records may be lost"))
+}
+
+fn reassign_command() -> Command {
+    Command::new("reassign")
+        .about("Give a partition other replicas while it is in use, or give that up")
+        .long_about(
+            "Give a partition other replicas while it is in use. Until all of them are in sync it has those that it had as \
+             well; `topic describe` shows all of them meanwhile.",
+        )
+        .arg(name())
+        .arg(partition())
+        .arg(
+            Arg::new("replicas")
+                .long("replicas")
+                .value_name("NODES")
+                .value_delimiter(',')
+                .value_parser(value_parser!(u32))
+                .help("The nodes, as in 1,2,3; the first is the preferred leader"),
+        )
+        .arg(flag("cancel", "Go back to the replicas before").conflicts_with("replicas"))
+        .group(ArgGroup::new("what").args(["replicas", "cancel"]).required(true))
 }
 
 fn create_command() -> Command {
@@ -177,6 +200,15 @@ pub(super) fn run(matches: &ArgMatches) -> Result<(), Failure> {
             client.admin().elect_replica(election).await?;
             say(&done)
         }),
+        "reassign" => with_client(matches, async |client| {
+            let wish = to_reassign(matches);
+            let done = match &wish.replicas {
+                Some(nodes) => format!("{}-{} goes to nodes {}", wish.topic, wish.partition, joined(nodes)),
+                None => format!("{}-{} keeps the replicas that it had", wish.topic, wish.partition),
+            };
+            client.admin().reassign_partition(wish).await?;
+            say(&done)
+        }),
         _ => with_client(matches, async |client| {
             let total = matches.get_one::<i32>("total").copied().unwrap_or(0);
             client.admin().create_partitions(named(matches), total).await?;
@@ -202,6 +234,15 @@ fn to_elect(matches: &ArgMatches) -> ElectReplica {
         partition: matches.get_one("partition").copied().unwrap_or_default(),
         node: NodeId(matches.get_one("node").copied().unwrap_or_default()),
         is_confirmed: matches.get_flag("unclean"),
+    }
+}
+
+fn to_reassign(matches: &ArgMatches) -> ReassignPartition {
+    let nodes = matches.get_many::<u32>("replicas");
+    ReassignPartition {
+        topic: named(matches).to_owned(),
+        partition: matches.get_one("partition").copied().unwrap_or_default(),
+        replicas: nodes.map(|nodes| nodes.copied().map(NodeId).collect()),
     }
 }
 
@@ -376,6 +417,17 @@ mod tests {
         assert_eq!((election.partition, election.node, election.is_confirmed), (0, NodeId(3), false));
         assert!(elects("topic elect a --partition 0 --node 3 --unclean").is_confirmed);
         assert!(parsed("topic elect a --partition 0").is_err());
+    }
+
+    #[test]
+    fn a_partition_goes_to_other_nodes_or_stays_and_one_of_both_is_said() {
+        let reassigns = |line: &str| to_reassign(of(&parsed(line).unwrap(), "reassign"));
+        let moved = reassigns("topic reassign a --partition 2 --replicas 3,1");
+        assert_eq!((moved.partition, moved.replicas), (2, Some(vec![NodeId(3), NodeId(1)])));
+        assert_eq!(reassigns("topic reassign a --partition 2 --cancel").replicas, None);
+        for wrong in ["", " --replicas x", " --replicas 1 --cancel"] {
+            assert!(parsed(&format!("topic reassign a --partition 2{wrong}")).is_err(), "{wrong}");
+        }
     }
 
     #[test]

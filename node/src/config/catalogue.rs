@@ -17,6 +17,12 @@ const fn whole(least: i64, most: i64, unit: &'static str) -> Kind {
     Kind::Whole { least, most, unit }
 }
 
+/// The name under which Kafka's clients read from leaders only.
+const LEADER_SELECTOR: &str = "org.apache.kafka.common.replica.LeaderSelector";
+
+/// The name under which they read from a replica of their own rack.
+pub(super) const RACK_AWARE_SELECTOR: &str = "org.apache.kafka.common.replica.RackAwareReplicaSelector";
+
 const DAY_MS: i64 = 24 * 60 * 60 * 1000;
 
 /// Every setting, area by area.
@@ -169,6 +175,22 @@ pub const SETTINGS: &[Setting] = &[
         "PLAINTEXT:PLAINTEXT,SSL:SSL,SASL_PLAINTEXT:SASL_PLAINTEXT,SASL_SSL:SASL_SSL",
         AtRestart,
         "The security protocol of each name of a listener, as NAME:PROTOCOL, several separated by commas.",
+    ),
+    setting(
+        "broker.rack",
+        Kind::Text,
+        "",
+        AtRestart,
+        "Where this node stands: a rack, a zone. Where all nodes say so, the replicas of a partition lie in as many of them \
+         as possible; at most 255 bytes.",
+    ),
+    setting(
+        "replica.selector.class",
+        Kind::Choice(&["", LEADER_SELECTOR, RACK_AWARE_SELECTOR]),
+        "",
+        AtRestart,
+        "From which replica Kafka's clients read: the leader, or, by the name of Kafka's RackAwareReplicaSelector, one in \
+         sync in the client.rack that they say.",
     ),
     setting(
         "allow.unauthenticated",

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use super::ConfigError;
-use super::catalogue::SETTINGS;
+use super::catalogue::{RACK_AWARE_SELECTOR, SETTINGS};
 use super::listeners::{self, ListenerConfig, SecurityProtocol};
 use super::security::{self, AuthorizerConfig, ClientAuth, SaslConfig, SslConfig};
 use super::typed::Reader;
@@ -25,6 +25,8 @@ pub struct KafkaConfig {
     pub connections_idle_max: Duration,
     pub auto_create_topics: bool,
     pub fetch_session_slots: usize,
+    /// Whether readers are told a replica of their own rack, and followers serve them.
+    pub reads_nearby: bool,
     /// Every setting in force, to be told to those who ask by Kafka's call.
     pub told: Vec<(&'static str, String)>,
 }
@@ -48,6 +50,7 @@ impl KafkaConfig {
             connections_idle_max: reader.duration_ms("connections.max.idle.ms")?,
             auto_create_topics: reader.flag("auto.create.topics.enable")?,
             fetch_session_slots: reader.number("max.incremental.fetch.session.cache.slots")?,
+            reads_nearby: reader.text("replica.selector.class") == RACK_AWARE_SELECTOR,
             told: SETTINGS
                 .iter()
                 .map(|setting| (setting.name, reader.text(setting.name).to_owned()))

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use millstream_actors::group::migration::MigrationPolicy;
 use millstream_actors::ids::NodeId;
+use millstream_actors::image::Nodes;
 use millstream_actors::log::CleanerSettings;
 use millstream_actors::topic_config::TopicConfig;
 
@@ -43,6 +44,8 @@ pub struct NodeConfig {
     pub shutdown_timeout: Duration,
     pub quic_listen: SocketAddr,
     pub quic_advertised: String,
+    /// `broker.rack`, if it is set.
+    pub rack: Option<String>,
     pub quic_mtu_bytes: u16,
     pub quic_stream_window_bytes: u32,
     pub quic_link_window_bytes: u32,
@@ -124,6 +127,7 @@ impl NodeConfig {
             tls: reader.tls()?,
             voters: reader.voters(node_id, &advertised)?,
             quic_advertised: advertised,
+            rack: reader.rack()?,
             heartbeat: reader.duration_ms("liveness.heartbeat.ms")?,
             lease,
             dead_after,
@@ -179,6 +183,14 @@ impl Reader<'_> {
 
     pub(super) fn text(&self, name: &str) -> &str {
         self.0.value(name)
+    }
+
+    fn rack(&self) -> Result<Option<String>, ConfigError> {
+        let rack = self.text("broker.rack");
+        if rack.len() > Nodes::RACK_BYTES_MAX {
+            return Err(self.wrong("broker.rack", "must not be longer than 255 bytes"));
+        }
+        Ok(Some(rack.to_owned()).filter(|rack| !rack.is_empty()))
     }
 
     pub(super) fn flag(&self, name: &str) -> Result<bool, ConfigError> {

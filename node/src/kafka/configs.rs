@@ -56,6 +56,8 @@ pub(super) async fn alter_each(
     let mut done = Vec::with_capacity(wishes.len());
     for (resource_type, name, wish) in wishes {
         let outcome = match wish {
+            // Of a broker only what is so already is granted.
+            Ok(_) if resource_type == BROKER => Ok(()),
             Ok(changes) => alter(service, name.clone(), changes, validate_only).await,
             Err(refusal) => Err(refusal),
         };
@@ -91,7 +93,7 @@ fn validate(service: &Service, name: &str, changes: &Changes) -> Result<(), Refu
 }
 
 /// The refusal for resources whose settings cannot be changed by a call.
-fn only_topics(resource_type: i8) -> Refusal {
+pub(super) fn only_topics(resource_type: i8) -> Refusal {
     let text = format!(
         "settings of resources of type {resource_type} cannot be changed by a call: those of a node are in its file and \
          take effect when it starts"

@@ -18,6 +18,7 @@ mod frames;
 mod gate;
 pub(crate) mod listener;
 mod places;
+mod quotas;
 pub(crate) mod service;
 pub(crate) mod session;
 mod table;

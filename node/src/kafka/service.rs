@@ -9,7 +9,7 @@ use millstream_actors::cluster::quorum::Quorum;
 use millstream_actors::error::{ErrorCode, Refusal};
 use millstream_actors::group::front::GroupFront;
 use millstream_actors::ids::{Member, NodeId, PartitionId};
-use millstream_actors::image::{Image, NodeState, Partition, Topic};
+use millstream_actors::image::{Image, NodeState, Partition, RegisteredNode, Topic};
 use millstream_actors::log::LogDirectory;
 use millstream_actors::partition::front::Front;
 use millstream_actors::transaction::front::TransactionFront;
@@ -60,6 +60,8 @@ pub(crate) struct Service {
     pub(crate) topic_defaults: BTreeMap<String, String>,
     /// Whether a topic that is asked for and is not there is made.
     pub(crate) auto_create_topics: bool,
+    /// Whether readers are told a replica of their own rack, and followers serve them.
+    pub(crate) reads_nearby: bool,
     pub(crate) fetch_sessions: FetchSessions,
     pub(crate) quorum: Quorum,
     /// Where the logs lie.
@@ -108,6 +110,8 @@ pub(super) struct Broker {
     pub(super) id: i32,
     pub(super) host: String,
     pub(super) port: i32,
+    /// Where it stands, if it says so.
+    pub(super) rack: Option<String>,
 }
 
 impl Service {
@@ -120,6 +124,19 @@ impl Service {
     pub(super) fn image(&self) -> Arc<Image> {
         Arc::clone(&self.images.borrow())
     }
+}
+
+/// What comes of this within the time that a request gives it; Kafka's refusal if nothing does, after which it may still
+/// be carried out.
+pub(super) async fn within<T>(
+    timeout_ms: i32,
+    done: impl Future<Output = Result<T, Refusal>>,
+) -> Result<T, Refusal> {
+    let most = Duration::from_millis(u64::try_from(timeout_ms).unwrap_or(0));
+    tokio::time::timeout(most, done).await.unwrap_or_else(|_| {
+        let text = format!("not done within the {timeout_ms} ms of the request; it may still be");
+        Err(Refusal::new(ErrorCode::RequestTimedOut, text))
+    })
 }
 
 /// The number of a node on the wire.
@@ -142,13 +159,18 @@ pub(super) fn brokers(image: &Image, listener: &str) -> impl Iterator<Item = Bro
 /// A node that has not told its listeners, as nodes of earlier versions do not, serves Kafka's clients where it serves QUIC.
 pub(super) fn broker_of(image: &Image, node: NodeId, listener: &str) -> Option<Broker> {
     let known = image.nodes().get(node).filter(|known| known.state != NodeState::Fenced)?;
-    let (host, port) = match image.listeners().of_node(node) {
+    broker(image, node, known, listener)
+}
+
+/// A node, whether it is there or not, if it has a listener of this name.
+pub(super) fn broker(image: &Image, id: NodeId, known: &RegisteredNode, listener: &str) -> Option<Broker> {
+    let (host, port) = match image.listeners().of_node(id) {
         Some(told) => {
             told.iter().find(|told| told.name == listener).map(|told| (told.host.clone(), told.port))?
         }
         None => host_and_port(&known.address)?,
     };
-    Some(Broker { id: wire_id(node), host, port: port.into() })
+    Some(Broker { id: wire_id(id), host, port: port.into(), rack: known.rack.clone() })
 }
 
 /// The parts of a `host:port`, the host without the brackets of IPv6.

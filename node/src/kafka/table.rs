@@ -171,10 +171,34 @@ pub(super) static TABLE: &[Entry] = &[
         api::incremental_alter_configs::serve,
     ),
     entry_of(
+        ApiKey::AlterPartitionReassignments,
+        0..=1,
+        needs(&[(Alter, Cluster)]),
+        api::alter_partition_reassignments::serve,
+    ),
+    entry_of(
+        ApiKey::ListPartitionReassignments,
+        0..=0,
+        needs(&[(Describe, Cluster)]),
+        api::list_partition_reassignments::serve,
+    ),
+    entry_of(
         ApiKey::OffsetDelete,
         0..=0,
         needs(&[(Delete, Group), (Read, Topic)]),
         api::offset_delete::serve,
+    ),
+    entry_of(
+        ApiKey::DescribeClientQuotas,
+        0..=1,
+        needs(&[(DescribeConfigs, Cluster)]),
+        api::describe_client_quotas::serve,
+    ),
+    entry_of(
+        ApiKey::AlterClientQuotas,
+        0..=1,
+        needs(&[(AlterConfigs, Cluster)]),
+        api::alter_client_quotas::serve,
     ),
     entry_of(
         ApiKey::DescribeUserScramCredentials,
@@ -189,8 +213,10 @@ pub(super) static TABLE: &[Entry] = &[
         api::alter_user_scram_credentials::serve,
     ),
     entry_of(ApiKey::DescribeQuorum, 0..=2, needs(&[(Describe, Cluster)]), api::describe_quorum::serve),
+    entry_of(ApiKey::UpdateFeatures, 0..=2, needs(&[(Alter, Cluster)]), api::update_features::serve),
     entry_of(ApiKey::DescribeCluster, 0..=2, needs(&[(Describe, Cluster)]), api::describe_cluster::serve),
     entry_of(ApiKey::DescribeProducers, 0..=0, needs(&[(Read, Topic)]), api::describe_producers::serve),
+    entry_of(ApiKey::UnregisterBroker, 0..=0, needs(&[(Alter, Cluster)]), api::unregister_broker::serve),
     entry_of(
         ApiKey::DescribeTransactions,
         0..=0,

@@ -299,6 +299,7 @@ fn identity(config: &NodeConfig, disk: &Disk, serves_kafka: bool) -> NodeIdentit
         directories: vec![disk.directory.id()],
         doubts: disk.recovered.doubts(),
         listeners: listeners.map(|listener| listener.advertised.clone()).collect(),
+        rack: config.rack.clone(),
     }
 }
 

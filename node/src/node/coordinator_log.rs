@@ -250,6 +250,7 @@ async fn fetch(
         offset,
         max_bytes: LOAD_BYTES,
         stable_only: false,
+        nearby: Default::default(),
     };
     let max_wait_ms = u32::try_from(LOAD_WAIT.as_millis()).unwrap_or(500);
     let (tell, told) = oneshot::channel();

@@ -170,6 +170,7 @@ async fn ends_at(
                 offset: at.max(start),
                 max_bytes: 1,
                 stable_only: false,
+                nearby: Default::default(),
             });
         }
     }

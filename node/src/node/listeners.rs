@@ -75,6 +75,7 @@ pub(super) fn start_kafka(
         images: images.clone(),
         topic_defaults: config.topic_defaults.clone(),
         auto_create_topics: config.kafka.auto_create_topics,
+        reads_nearby: config.kafka.reads_nearby,
         quorum: quorum.clone(),
         directory: Arc::clone(directory),
         policy: Arc::new(config.kafka.authorizer.clone()),

@@ -8,6 +8,7 @@ use tokio::time::Instant;
 
 use super::{FakeCluster, FakePartition, State};
 use crate::client::{Asking, Asks, Cluster, LinkError, Target};
+use crate::cluster::message::reassignment::ReassignPartition;
 use crate::cluster::message::{
     AlterTopicConfig, CreatePartitions, CreateTopic, DeleteTopic, ElectReplica, InitProducerId, Metadata,
     MetadataAnswer, NodeAddress, PartitionMetadata, TopicMetadata,
@@ -222,6 +223,12 @@ impl Asks<ElectReplica> for FakeCluster {
     }
 }
 
+impl Asks<ReassignPartition> for FakeCluster {
+    fn ask(&self, to: &Target, _: ReassignPartition, _: Duration) -> Asking<Result<(), Refusal>> {
+        self.answer(to, |_, _| Ok(Err(Refusal::new(ErrorCode::InvalidRequest, "not here"))))
+    }
+}
+
 impl State {
     fn metadata(&self, names: Option<&[String]>, address: Option<&String>) -> MetadataAnswer {
         let place = |node: NodeId| address.cloned().unwrap_or_else(|| format!("node-{}:9092", node.0));
@@ -320,6 +327,7 @@ impl State {
             log_start_offset: log.start,
             last_stable_offset,
             diverging: None,
+            preferred: None,
             aborted: if part.stable_only { log.producers.aborted_in(part.offset, next) } else { Vec::new() },
             batches: Bytes::from(batches),
         })

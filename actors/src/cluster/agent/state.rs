@@ -12,7 +12,7 @@ use super::{AgentMessage, AgentParts, Latest, NodeHealth, flatten};
 use crate::cluster::front::ClusterFront;
 use crate::cluster::lease::Lease;
 use crate::cluster::message::access::RegisterListeners;
-use crate::cluster::message::nodes::{HeartbeatAnswer, NodeHeartbeat, NodeStanding, RegisterNode};
+use crate::cluster::message::nodes::{HeartbeatAnswer, NodeHeartbeat, NodeRack, NodeStanding, RegisterNode};
 use crate::cluster::peers::Peers;
 use crate::error::{ErrorCode, Refusal};
 use crate::events::{NodeRegistered, QuorumSeen};
@@ -51,6 +51,8 @@ pub(super) struct State<P> {
     /// The nodes whose addresses are known to the peers.
     nodes: Arc<Nodes>,
     directories: Latest<Vec<DirectoryId>>,
+    /// The rack is told again from here on, where the image has another; `None` while the controller is asked.
+    tell_rack_after: Option<Instant>,
 }
 
 impl<P: Peers> State<P> {
@@ -63,6 +65,7 @@ impl<P: Peers> State<P> {
         Self {
             registration: Registration::Needed,
             register_after: parts.clock.now(),
+            tell_rack_after: Some(parts.clock.now()),
             unanswered: BTreeMap::new(),
             controller_at: None,
             shown: 0,
@@ -240,6 +243,38 @@ impl<P: Peers> State<P> {
                     self.parts.events.emit(NodeRegistered { refused: Some(&refusal.text) });
                 }
             }
+        }
+    }
+
+    /// Has the image say where this node stands.
+    pub(super) fn tell_rack_if_needed(&mut self, myself: &ActorRef<AgentMessage>) {
+        let (now, identity) = (self.parts.clock.now(), &self.parts.identity);
+        if self.registration != Registration::Done || self.tell_rack_after.is_none_or(|after| now < after) {
+            return;
+        }
+        let image = self.image();
+        let known =
+            image.nodes().get(identity.node).filter(|known| known.incarnation == identity.incarnation);
+        let differs = known.is_some_and(|known| known.rack != identity.rack);
+        if !differs || image.features().require(Features::ADMINISTRATION).is_err() {
+            return;
+        }
+        self.tell_rack_after = None;
+        let (node, incarnation, rack) = (identity.node, identity.incarnation, identity.rack.clone());
+        let (front, myself) = (self.parts.front.clone(), myself.clone());
+        tokio::spawn(async move {
+            let told = NodeRack { node, incarnation, rack };
+            let result = front.ask_controller(told, now + REGISTER_WITHIN).await;
+            // An agent that has stopped needs no answer.
+            drop(myself.send_message(AgentMessage::RackNoted(result)));
+        });
+    }
+
+    pub(super) fn rack_noted(&mut self, result: &Result<(), Refusal>) {
+        // The image shows it soon; if not, it is told again.
+        self.tell_rack_after = Some(self.parts.clock.now() + REFUSED_WAIT);
+        if let Err(refusal) = result {
+            tracing::warn!(node = %self.parts.identity.node, %refusal, "the controller did not note broker.rack");
         }
     }
 

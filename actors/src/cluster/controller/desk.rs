@@ -15,11 +15,14 @@ use super::ControllerSettings;
 use crate::cluster::election;
 use crate::cluster::liveness::Liveness;
 use crate::cluster::plan::{Settle, plan};
+use crate::cluster::reassignment;
 use crate::cluster::request::Request;
 use crate::error::Refusal;
-use crate::events::{Events, InDoubtBecause, LeaderElectedInDoubt, LeadersElected, NodeDied, NodeLive};
+use crate::events::{
+    Events, InDoubtBecause, LeaderElectedInDoubt, LeadersElected, NodeDied, NodeLive, ReplicasReassigned,
+};
 use crate::ids::{Incarnation, NodeId, PartitionId};
-use crate::image::{Choice, Command, Election, Image, Outcome};
+use crate::image::{Alteration, Choice, Command, Election, Features, Image, Outcome, ReassignmentStep};
 
 /// How much the requests of one entry may weigh, and so the heaviest request taken: a change of one in-sync set weighs 1
 /// and has about 110 bytes. With the elections below an entry stays well under the quorum's limit of 1 MiB.
@@ -28,6 +31,12 @@ pub(super) const REQUEST_WEIGHT_MAX: usize = 4_000;
 /// The most elections of one entry, of about 40 bytes each. More are made in the next.
 const ELECTIONS_PER_ENTRY_MAX: usize = 10_000;
 
+/// The most ends of reassignments of one entry, and about as many beginnings, of about 50 bytes each.
+const ALTERATIONS_PER_ENTRY_MAX: usize = 1_000;
+
+/// Replicas of topics of the system, as far as there are nodes.
+const INTERNAL_FACTOR: usize = 3;
+
 /// Requests and observations on their way into the quorum's log.
 #[derive(Debug)]
 pub(super) struct Desk {
@@ -35,6 +44,8 @@ pub(super) struct Desk {
     queue: VecDeque<Request>,
     /// The image whose elections are all proposed; only what differs from it is looked at again.
     scanned: Option<Arc<Image>>,
+    /// The same for reassignments that have reached their end.
+    scanned_for_ends: Option<Arc<Image>>,
     /// Partitions whose members are waited for, and since when.
     waiting: BTreeMap<PartitionId, Instant>,
     /// Since when each node has been live in its life, as seen here.
@@ -73,6 +84,7 @@ impl Desk {
             settings,
             queue: VecDeque::new(),
             scanned: None,
+            scanned_for_ends: None,
             waiting: BTreeMap::new(),
             live_since: BTreeMap::new(),
             rebalance_at: now + settings.rebalance_interval,
@@ -95,6 +107,7 @@ impl Desk {
     /// What was proposed did not come to be, as far as is known: everything is looked at again.
     pub(super) fn forget(&mut self) {
         self.scanned = None;
+        self.scanned_for_ends = None;
         self.waiting.clear();
     }
 
@@ -122,10 +135,19 @@ impl Desk {
             room -= request.weight();
             draft.add(request, &self.settings, now_ms);
         }
+        if let Some(level) = draft.scratch.features().next(draft.scratch.nodes()) {
+            draft.push(Command::SetFeatureLevel { level });
+        }
         self.note_live(now, &draft.scratch);
+        let raises = self.raises(now, &draft.scratch);
         let elections = self.elections(now, image, &draft.scratch);
         if !elections.is_empty() {
             draft.push(Command::ElectLeaders { elections });
+        }
+        for alterations in [self.ends(image, &draft.scratch), raises] {
+            if !alterations.is_empty() {
+                draft.push(Command::AlterReassignments { alterations });
+            }
         }
         draft.finish()
     }
@@ -170,11 +192,32 @@ impl Desk {
         due.elections
     }
 
+    /// All reassignments that end with `scratch`, the state after the commands so far.
+    fn ends(&mut self, image: &Arc<Image>, scratch: &Image) -> Vec<Alteration> {
+        let since = self.scanned_for_ends.as_deref();
+        let ends = reassignment::due(scratch, since, ALTERATIONS_PER_ENTRY_MAX);
+        let is_all = ends.len() < ALTERATIONS_PER_ENTRY_MAX;
+        self.scanned_for_ends = is_all.then(|| Arc::clone(image));
+        ends
+    }
+
+    /// Topics of the system get replicas on nodes that have joined, as often as leaderships are given back.
+    fn raises(&self, now: Instant, image: &Image) -> Vec<Alteration> {
+        if now < self.rebalance_at || image.features().require(Features::ADMINISTRATION).is_err() {
+            return Vec::new();
+        }
+        let mut raises = reassignment::raises(image, INTERNAL_FACTOR, |node| self.is_settled(now, node));
+        raises.truncate(ALTERATIONS_PER_ENTRY_MAX);
+        raises
+    }
+
+    fn is_settled(&self, now: Instant, node: NodeId) -> bool {
+        let since = self.live_since.get(&node).map(|(_, since)| *since);
+        since.is_some_and(|since| now.saturating_duration_since(since) >= self.settings.rebalance_after)
+    }
+
     fn rebalance(&self, now: Instant, image: &Image) -> Vec<Election> {
-        let settled = |node: NodeId| {
-            let since = self.live_since.get(&node).map(|(_, since)| *since);
-            since.is_some_and(|since| now.saturating_duration_since(since) >= self.settings.rebalance_after)
-        };
+        let settled = |node: NodeId| self.is_settled(now, node);
         let partitions: usize = image.topics().iter().map(|topic| topic.partitions.len()).sum();
         election::rebalance(image, settled, (partitions / 10).max(1))
     }
@@ -267,11 +310,26 @@ impl Entry {
                         tell_election(election, (stale, decided), &mut elected, events);
                     }
                 }
+                (Command::AlterReassignments { alterations }, Outcome::Reassigned { refused }) => {
+                    events.emit(reassigned(alterations, refused.len()));
+                }
                 _ => {}
             }
         }
         events.emit(elected);
     }
+}
+
+fn reassigned(alterations: &[Alteration], stale: usize) -> ReplicasReassigned {
+    let mut told = ReplicasReassigned { stale, ..ReplicasReassigned::default() };
+    for alteration in alterations {
+        match alteration.step {
+            ReassignmentStep::Begin { .. } => told.begun += 1,
+            ReassignmentStep::Complete { .. } => told.completed += 1,
+            ReassignmentStep::Cancel { .. } => told.cancelled += 1,
+        }
+    }
+    told
 }
 
 fn tell_election(

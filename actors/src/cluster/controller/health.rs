@@ -17,7 +17,10 @@ pub(super) fn health(image: &Image) -> PartitionHealth {
     for partition in image.topics().iter().flat_map(|topic: &Arc<Topic>| topic.partitions.iter()) {
         health.partitions += 1;
         health.offline += usize::from(!leads(partition));
-        health.under_replicated += usize::from(partition.in_sync.len() < partition.replicas.len());
+        // Those that a reassignment adds are not missing while they are on their way.
+        let added = partition.adding();
+        let wanted = partition.replicas.iter().filter(|node| !added.contains(node)).count();
+        health.under_replicated += usize::from(partition.in_sync.len() < wanted);
         let preferred = partition.leader.map(|leader| leader.node) == partition.replicas.first().copied();
         health.not_preferred += usize::from(!preferred && partition.leader.is_some());
     }

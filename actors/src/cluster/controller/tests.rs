@@ -301,3 +301,62 @@ async fn a_stopped_controller_answers_all_it_had_and_its_successor_goes_on() {
     rig.pass(20).await;
     rig.controller.call(create(3, 1, 1)).await.unwrap();
 }
+
+/// Registers at the level that allows reassignments.
+fn register_anew(node: u32) -> crate::cluster::message::nodes::RegisterNode {
+    let feature_level = crate::image::Features::HIGHEST;
+    crate::cluster::message::nodes::RegisterNode { feature_level, ..register(node, 1) }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_reassignment_ends_under_whatever_controller_there_is() {
+    let rig = Rig::new(Some(1)).await;
+    for node in [1, 2, 3] {
+        rig.controller.call(register_anew(node)).await.unwrap();
+        rig.beat(node, 1).await;
+    }
+    rig.pass(20).await;
+    rig.controller.call(create(1, 1, 1)).await.unwrap();
+    let led = rig.image().partition(partition(1, 0)).unwrap().leader.unwrap();
+    let target: Vec<NodeId> = [1, 2, 3].map(NodeId).into_iter().filter(|node| *node != led.node).collect();
+    let wish =
+        |replicas| crate::cluster::message::reassignment::Wish { partition: partition(1, 0), replicas };
+    let begun = rig.controller.call(ClientRequest::Reassign(vec![wish(Some(target.clone()))], true)).await;
+    assert_eq!(begun.unwrap(), ClientAnswer::Reassigned(vec![(partition(1, 0), Ok(()))]));
+    rig.quorum.lead(Some(2));
+    rig.beat_for(&[1, 2, 3], 300).await;
+    rig.quorum.lead(Some(1));
+    rig.beat_for(&[1, 2, 3], 300).await;
+    let now = rig.image().partition(partition(1, 0)).unwrap().clone();
+    let change = InSyncChange {
+        partition: partition(1, 0),
+        epoch: now.leader_epoch,
+        set_version: now.set_version,
+        in_sync: vec![member(1, 1), member(2, 1), member(3, 1)],
+    };
+    let alter = AlterInSync { node: led.node, incarnation: Incarnation(1), changes: vec![change] };
+    rig.controller.call(alter).await.unwrap().pop().unwrap().1.unwrap();
+    rig.beat_for(&[1, 2, 3], 100).await;
+    let now = rig.image().partition(partition(1, 0)).unwrap().clone();
+    assert_eq!((now.replicas, now.reassignment), (target.clone(), None));
+    assert_eq!(now.leader.map(|leader| leader.node), target.first().copied());
+    assert!(now.in_sync.iter().all(|member| target.contains(&member.node)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_not_every_node_understands_is_refused_until_all_are_upgraded() {
+    let rig = Rig::with_nodes(&[1, 2]).await;
+    rig.controller.call(create(1, 1, 1)).await.unwrap();
+    let refusal = rig.controller.call(ClientRequest::Reassign(vec![], true)).await.unwrap_err();
+    assert_eq!(refusal.code, ErrorCode::UnsupportedVersion);
+    for node in [1, 2] {
+        let life = crate::cluster::message::nodes::RegisterNode {
+            incarnation: Incarnation(2),
+            ..register_anew(node)
+        };
+        rig.controller.call(life).await.unwrap();
+    }
+    rig.pass(20).await;
+    assert_eq!(rig.image().features().level, crate::image::Features::HIGHEST);
+    rig.controller.call(ClientRequest::Reassign(vec![], true)).await.unwrap();
+}

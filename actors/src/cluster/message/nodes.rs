@@ -6,11 +6,12 @@
 use millstream_transport::message::{Answer, Message};
 use serde::{Deserialize, Serialize};
 
+use super::reassignment::Wish;
 use super::{AlterTopicConfig, CreatePartitions, CreateTopic, DeleteTopic, ElectReplica, ElectionKind};
 use crate::access::{Acl, AclFilter, ScramChange};
 use crate::error::Refusal;
 use crate::ids::{DirectoryId, Incarnation, LeaderEpoch, NodeId, PartitionId, ProducerId, TopicId};
-use crate::image::{InSyncChange, ReportedDoubt};
+use crate::image::{InSyncChange, QuotaAlteration, ReportedDoubt};
 
 /// A node's process has started and has recovered its logs.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -153,6 +154,22 @@ impl Message for HandOver {
     type Answer = Result<(), Refusal>;
 }
 
+/// A node says where it stands.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NodeRack {
+    /// The node.
+    pub node: NodeId,
+    /// Its life.
+    pub incarnation: Incarnation,
+    /// `broker.rack`, if it is set.
+    pub rack: Option<String>,
+}
+
+impl Message for NodeRack {
+    const KIND: u16 = 260;
+    type Answer = Result<(), Refusal>;
+}
+
 /// A client's request as the node that got it passes it on. May be repeated.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub enum ClientRequest {
@@ -176,6 +193,12 @@ pub enum ClientRequest {
     CreateAcls(Vec<Acl>),
     /// Entries to be removed from access control lists.
     DeleteAcls(Vec<AclFilter>),
+    /// Reassignments of replicas; whether they may change how many there are.
+    Reassign(Vec<Wish>, bool),
+    /// Changes of clients' quotas, all of these or none.
+    AlterQuotas(Vec<QuotaAlteration>),
+    /// This node does not come back.
+    ForgetNode(NodeId),
 }
 
 /// What became of a [`ClientRequest`].
@@ -198,6 +221,8 @@ pub enum ClientAnswer {
     Each(Vec<Result<(), Refusal>>),
     /// The entries removed, for each filter in order.
     DeletedAcls(Vec<Vec<Acl>>),
+    /// What became of each reassignment asked for.
+    Reassigned(Vec<(PartitionId, Result<(), Refusal>)>),
 }
 
 impl Message for ClientRequest {
@@ -213,8 +238,8 @@ mod tests {
 
     use super::*;
     use crate::error::ErrorCode;
-    use crate::image::DoubtCause;
     use crate::image::fixture::{directory, doubt, member, partition, reported, topic};
+    use crate::image::{DoubtCause, QuotaKind, QuotaValue};
 
     fn hex(value: &impl Serialize) -> String {
         postcard::to_stdvec(value).unwrap().iter().map(|byte| format!("{byte:02x}")).collect()
@@ -248,6 +273,11 @@ mod tests {
         let grow = CreatePartitions { name: "a".to_owned(), total: 9 };
         let alter =
             AlterTopicConfig { name: "a".to_owned(), changes: BTreeMap::from([("b".to_owned(), None)]) };
+        let entity = [(QuotaKind::User, Some("a".to_owned())), (QuotaKind::ClientId, None)].into();
+        let changes = [("b".to_owned(), QuotaValue::new(2.0)), ("c".to_owned(), None)].into();
+        let quota = QuotaAlteration { entity, changes };
+        let wish = |replicas| Wish { partition: partition(1, 0), replicas };
+        let reassign = vec![wish(Some(vec![NodeId(3), NodeId(300)])), wish(None)];
         let elect = ElectReplica { topic: "a".to_owned(), partition: 2, node: NodeId(3), is_confirmed: true };
         vec![
             hex(&register),
@@ -256,6 +286,7 @@ mod tests {
             hex(&ReportDoubts { node, incarnation, doubts }),
             hex(&Resign { node, incarnation, partitions: vec![resignation] }),
             hex(&HandOver { node, incarnation }),
+            hex(&NodeRack { node, incarnation, rack: Some("east".to_owned()) }),
             hex(&ClientRequest::CreateTopic(topic(1), create)),
             hex(&ClientRequest::DeleteTopic(delete)),
             hex(&ClientRequest::CreatePartitions(grow)),
@@ -263,6 +294,9 @@ mod tests {
             hex(&ClientRequest::AllocateProducerIds(1000)),
             hex(&ClientRequest::ElectReplica(elect)),
             hex(&ClientRequest::ElectLeaders(vec![partition(1, 0)], ElectionKind::Unclean)),
+            hex(&ClientRequest::Reassign(reassign, false)),
+            hex(&ClientRequest::AlterQuotas(vec![quota])),
+            hex(&ClientRequest::ForgetNode(NodeId(3))),
         ]
     }
 
@@ -277,11 +311,12 @@ mod tests {
         ];
         let heartbeats = standings.map(|standing| Ok(HeartbeatAnswer { standing, lease_ms: 300 }));
         let altered: <AlterInSync as Message>::Answer = Ok(vec![(partition(1, 0), Ok(6))]);
-        let answers: [<ClientRequest as Message>::Answer; 5] = [
+        let answers: [<ClientRequest as Message>::Answer; 6] = [
             Ok(ClientAnswer::Topic(topic(1))),
             Ok(ClientAnswer::Done),
             Ok(ClientAnswer::ProducerIds { first: ProducerId(4), count: 2 }),
             Ok(ClientAnswer::Elected(vec![(partition(1, 0), Ok(()))])),
+            Ok(ClientAnswer::Reassigned(vec![(partition(1, 0), Ok(()))])),
             Err(refusal()),
         ];
         let heartbeats = heartbeats.iter().map(|answer: &<NodeHeartbeat as Message>::Answer| hex(answer));

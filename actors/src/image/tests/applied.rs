@@ -335,3 +335,18 @@ fn a_cluster_is_founded_once() {
     );
     assert_eq!(image.cluster(), Some(id));
 }
+
+#[test]
+fn only_a_node_that_is_away_and_has_no_replicas_is_forgotten() {
+    let mut image = live_nodes(&[1, 2, 3]);
+    done(&mut image, create(1, &[&[1, 2]]));
+    let forget = |node: u32| Command::ForgetNode { node: NodeId(node) };
+    assert_eq!(refused(&mut image, forget(9)), ErrorCode::BrokerIdNotRegistered);
+    assert_eq!(refused(&mut image, forget(3)), ErrorCode::InvalidRequest, "it is there");
+    for node in [2, 3] {
+        done(&mut image, fence(node, 1));
+    }
+    assert_eq!(refused(&mut image, forget(2)), ErrorCode::InvalidRequest, "it has a replica");
+    done(&mut image, forget(3));
+    assert!(image.nodes().get(NodeId(3)).is_none());
+}

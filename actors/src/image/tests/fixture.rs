@@ -96,7 +96,7 @@ pub(crate) fn apply(image: &mut Image, command: Command) -> Outcome {
 pub(crate) fn done(image: &mut Image, command: Command) {
     match apply(image, command) {
         Outcome::Refused(refusal) => panic!("{refusal}"),
-        Outcome::Elected { refused } => assert_eq!(refused, []),
+        Outcome::Elected { refused } | Outcome::Reassigned { refused } => assert_eq!(refused, []),
         Outcome::InSync(results) => assert!(results.iter().all(|(_, result)| result.is_ok()), "{results:?}"),
         Outcome::Done | Outcome::ProducerIds { .. } => {}
     }

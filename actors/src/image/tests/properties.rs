@@ -2,7 +2,9 @@ use proptest::prelude::*;
 
 use super::fixture::*;
 use crate::ids::{Incarnation, LeaderEpoch, Member, NodeId, PartitionId};
-use crate::image::{Choice, Command, DoubtCause, Election, Image, InSyncChange};
+use crate::image::{
+    Alteration, Choice, Command, DoubtCause, Election, Image, InSyncChange, ReassignmentStep,
+};
 
 fn nodes() -> impl Strategy<Value = u32> {
     1u32..4
@@ -57,6 +59,25 @@ fn alterations() -> impl Strategy<Value = Command> {
     })
 }
 
+fn steps() -> impl Strategy<Value = ReassignmentStep> {
+    let lists = || prop::collection::vec(nodes().prop_map(NodeId), 0..4);
+    let leaders = || prop::option::of(nodes().prop_map(NodeId));
+    prop_oneof![
+        3 => lists().prop_map(|target| ReassignmentStep::Begin { target }),
+        2 => leaders().prop_map(|leader| ReassignmentStep::Complete { leader }),
+        1 => leaders().prop_map(|leader| ReassignmentStep::Cancel { leader }),
+    ]
+}
+
+fn reassignments() -> impl Strategy<Value = Command> {
+    let alteration =
+        (partitions(), 0i32..4, 0u32..6, steps()).prop_map(|(partition, epoch, set_version, step)| {
+            Alteration { partition, epoch: LeaderEpoch(epoch), set_version, step }
+        });
+    prop::collection::vec(alteration, 1..4)
+        .prop_map(|alterations| Command::AlterReassignments { alterations })
+}
+
 fn registrations() -> impl Strategy<Value = Command> {
     (nodes(), lives(), prop::option::of((partitions(), 0i64..9)), any::<bool>()).prop_map(
         |(node, life, doubted, emptied)| {
@@ -105,6 +126,13 @@ fn commands() -> impl Strategy<Value = Command> {
             doubts: vec![reported(partition, doubt(DoubtCause::EndsEarly, 0, 3))],
         }),
         1 => (0u32..3).prop_map(|count| Command::AllocateProducerIds { count }),
+        6 => reassignments(),
+        1 => nodes().prop_map(|node| Command::ForgetNode { node: NodeId(node) }),
+        1 => (nodes(), lives(), prop::option::of("[ab]")).prop_map(|(node, life, rack)| Command::SetRack {
+            node: NodeId(node),
+            incarnation: Incarnation(life),
+            rack,
+        }),
     ]
 }
 
@@ -130,6 +158,10 @@ fn check(before: &Image, after: &Image) {
             );
             if let Some(leader) = now.leader {
                 assert!(now.member(leader.node).is_some(), "{id}: the leader is not in sync");
+            }
+            if let Some(under_way) = &now.reassignment {
+                let all = under_way.before.iter().chain(&under_way.target);
+                assert!(all.into_iter().all(|node| now.replicas.contains(node)), "{id}: {now:?}");
             }
             let Some(then) = before.partition(id) else { continue };
             let stood = then.leader == now.leader && then.in_sync == now.in_sync;

@@ -1,8 +1,8 @@
 use super::fixture::*;
-use crate::ids::{Incarnation, NodeId, ProducerId};
+use crate::ids::{Incarnation, LeaderEpoch, NodeId, ProducerId};
 use crate::image::{
-    Choice, Command, DoubtCause, Image, ImageError, Outcome, decode_entry, decode_outcomes, encode_entry,
-    encode_outcomes,
+    Alteration, Choice, Command, DoubtCause, Image, ImageError, Outcome, QuotaAlteration, QuotaKind,
+    QuotaValue, ReassignmentStep, decode_entry, decode_outcomes, encode_entry, encode_outcomes,
 };
 
 fn hex(bytes: &[u8]) -> String {
@@ -17,6 +17,32 @@ fn everything() -> Image {
     done(&mut image, Command::AllocateProducerIds { count: 1000 });
     let doubts = vec![reported(partition(1, 0), doubt(DoubtCause::Cut, 0, 42))];
     done(&mut image, Command::ReportDoubts { node: NodeId(2), incarnation: Incarnation(1), doubts });
+    image
+}
+
+fn reassign(step: ReassignmentStep) -> Command {
+    let (partition, epoch) = (partition(1, 0), LeaderEpoch(0));
+    Command::AlterReassignments { alterations: vec![Alteration { partition, epoch, set_version: 1, step }] }
+}
+
+fn rack(rack: Option<&str>) -> Command {
+    let rack = rack.map(ToOwned::to_owned);
+    Command::SetRack { node: NodeId(1), incarnation: Incarnation(1), rack }
+}
+
+fn quota(value: Option<f64>) -> Command {
+    let entity = [(QuotaKind::User, Some("ann".to_owned())), (QuotaKind::ClientId, None)].into();
+    let value = value.and_then(QuotaValue::new);
+    let changes = [("producer_byte_rate".to_owned(), value)].into();
+    Command::AlterQuotas { alterations: vec![QuotaAlteration { entity, changes }] }
+}
+
+/// The same image with what came with the second form.
+fn everything_since() -> Image {
+    let mut image = everything();
+    done(&mut image, reassign(ReassignmentStep::Begin { target: vec![NodeId(2)] }));
+    done(&mut image, rack(Some("east")));
+    done(&mut image, quota(Some(1024.5)));
     image
 }
 
@@ -45,18 +71,41 @@ fn commands() -> Vec<Command> {
             doubts: vec![reported(id, doubt(DoubtCause::EndsEarly, 3, 9))],
         },
         Command::AllocateProducerIds { count: 1000 },
+        reassign(ReassignmentStep::Begin { target: vec![NodeId(2), NodeId(1)] }),
+        reassign(ReassignmentStep::Complete { leader: Some(NodeId(2)) }),
+        reassign(ReassignmentStep::Cancel { leader: None }),
+        rack(Some("east")),
+        rack(None),
+        quota(Some(1024.5)),
+        quota(None),
+        Command::ForgetNode { node: NodeId(3) },
     ]
 }
 
 #[test]
 fn a_snapshot_gives_the_image_back() {
-    let image = everything();
-    assert_eq!(Image::decode(&image.encode()).unwrap(), image);
+    for image in [everything(), everything_since()] {
+        assert_eq!(Image::decode(&image.encode()).unwrap(), image);
+    }
 }
 
 #[test]
 fn the_bytes_of_a_snapshot_of_version_1_stay() {
     assert_eq!(hex(&everything().encode()), include_str!("golden/image-v1.hex").trim());
+}
+
+#[test]
+fn the_bytes_of_a_snapshot_of_version_2_stay() {
+    assert_eq!(hex(&everything_since().encode()), include_str!("golden/image-v2-administration.hex").trim());
+}
+
+#[test]
+fn what_came_with_a_second_form_is_written_in_it_only_while_it_is_there() {
+    let mut image = everything();
+    done(&mut image, quota(Some(3.0)));
+    assert_eq!(image.encode().first(), Some(&2));
+    done(&mut image, quota(None));
+    assert_eq!(image.encode().first(), Some(&1));
 }
 
 #[test]
@@ -83,6 +132,13 @@ fn the_bytes_of_outcomes_of_version_1_stay() {
 }
 
 #[test]
+fn the_bytes_of_an_outcome_of_reassignments_stay() {
+    let refusal = crate::error::Refusal::new(crate::error::ErrorCode::InvalidTopic, "no");
+    let bytes = encode_outcomes(&[Outcome::Reassigned { refused: vec![(partition(1, 2), refusal)] }]);
+    assert_eq!(hex(&bytes), include_str!("golden/outcome-of-reassignments.hex").trim());
+}
+
+#[test]
 fn a_later_version_is_told_apart_from_garbage() {
     let mut bytes = everything().encode();
     *bytes.first_mut().unwrap() = 3;
@@ -95,8 +151,9 @@ fn a_later_version_is_told_apart_from_garbage() {
 
 #[test]
 fn a_cut_snapshot_is_an_error_wherever_it_is_cut() {
-    let bytes = everything().encode();
-    for end in 0..bytes.len() {
-        assert!(Image::decode(&bytes[..end]).is_err(), "{end}");
+    for bytes in [everything().encode(), everything_since().encode()] {
+        for end in 0..bytes.len() {
+            assert!(Image::decode(&bytes[..end]).is_err(), "{end}");
+        }
     }
 }

@@ -253,7 +253,7 @@ fn the_first_of_the_newest_records_is_found_in_whichever_segment_it_lies() {
     let (world, root) = (machine(), tempfile::tempdir().unwrap());
     let directory = open_at(&world, root.path()).unwrap();
     let (mut log, _) = open_log(&directory);
-    assert_eq!(log.offset_of_max_timestamp(log.end()).unwrap(), None, "of an empty log");
+    assert_eq!(log.newest(log.end()).run().unwrap(), None, "of an empty log");
     let add = |log: &mut Log, time: i64| {
         let mut builder = BatchBuilder::new(1 << 20, Compression::NONE);
         for record in 0..5 {
@@ -264,7 +264,7 @@ fn the_first_of_the_newest_records_is_found_in_whichever_segment_it_lies() {
         log.append(vec![bytes.freeze()]).unwrap();
     };
     let newest = |log: &Log| {
-        let found = log.offset_of_max_timestamp(log.end()).unwrap();
+        let found = log.newest(log.end()).run().unwrap();
         found.map(|found| (found.offset.0, found.timestamp_ms))
     };
     for time in [100, 900, 300, 904, 200, 100, 150, 120] {
@@ -272,11 +272,38 @@ fn the_first_of_the_newest_records_is_found_in_whichever_segment_it_lies() {
     }
     assert!(files(&world, root.path(), ".log").len() > 1, "of several segments");
     assert_eq!(newest(&log), Some((19, 908)));
-    assert_eq!(log.offset_of_max_timestamp(Offset(15)).unwrap(), None, "it is not committed yet");
+    let committed = log.newest(Offset(15)).run().unwrap().unwrap();
+    assert_eq!((committed.offset, committed.timestamp_ms), (Offset(9), 904), "a newer one is not committed");
     log.advance_start(Offset(21)).unwrap();
     assert_eq!(newest(&log), Some((24, 204)), "nothing below the start counts");
     add(&mut log, 500);
     assert_eq!(newest(&log), Some((44, 504)));
+    let hole = crate::record::hole(log.end(), Offset(log.end().0 + 3), LeaderEpoch(0), 9_000);
+    log.append(vec![hole]).unwrap();
+    assert_eq!(newest(&log), Some((44, 504)), "what compaction removed does not count");
+}
+
+#[test]
+fn the_newest_of_a_batch_that_has_lost_its_first_records_is_one_that_is_left() {
+    let (world, root) = (machine(), tempfile::tempdir().unwrap());
+    let directory = open_at(&world, root.path()).unwrap();
+    let (mut log, _) = open_log(&directory);
+    for times in [[500, 40, 30], [20, 35, 35]] {
+        let mut builder = BatchBuilder::new(1 << 20, Compression::NONE);
+        for time in times {
+            builder.push(time, None, Some(b"value"), &[]).unwrap();
+        }
+        let mut bytes = bytes::BytesMut::from(builder.finish(None));
+        crate::record::assign(&mut bytes, log.end(), LeaderEpoch(0)).unwrap();
+        log.append(vec![bytes.freeze()]).unwrap();
+    }
+    let newest =
+        |log: &Log| log.newest(log.end()).run().unwrap().map(|found| (found.offset.0, found.timestamp_ms));
+    assert_eq!(newest(&log), Some((0, 500)));
+    log.advance_start(Offset(1)).unwrap();
+    assert_eq!(newest(&log), Some((1, 40)));
+    log.advance_start(Offset(2)).unwrap();
+    assert_eq!(newest(&log), Some((4, 35)), "the first of two");
 }
 
 #[test]

@@ -106,7 +106,7 @@ impl Stable {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Acks, FetchPart, ProducePart};
+    use super::super::{Acks, FetchPart, Nearby, ProducePart};
     use super::*;
     use crate::error::{ErrorCode, Refusal};
     use crate::ids::{PartitionId, TopicId};
@@ -132,6 +132,7 @@ mod tests {
             high_watermark: Offset(9),
             log_start_offset: Offset(1),
             diverging: None,
+            preferred: None,
             last_stable_offset: Offset(8),
             aborted: vec![aborted],
             batches: Bytes::from_static(b"batches"),
@@ -158,6 +159,7 @@ mod tests {
             offset: Offset(5),
             max_bytes: 1,
             stable_only: true,
+            nearby: Nearby::default(),
         };
         let fetch = FetchStable(Fetch { max_wait_ms: 1, min_bytes: 2, max_bytes: 3, parts: vec![part] });
         assert_eq!(hex(&fetch), format!("01020301{PARTITION}00000a01"));

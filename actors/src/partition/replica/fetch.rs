@@ -115,8 +115,10 @@ impl Replica {
 
     fn visit(&mut self, part: &FetchPart, place: &FetchPlace) -> Looked {
         let refuse = |refusal, waits| Looked::Now(Visit { now: Err(refusal), waits });
-        if let Err(refusal) = self.check_leads(part.leader_epoch) {
-            return refuse(refusal, false);
+        match self.check_leads(part.leader_epoch) {
+            Err(_) if self.may_serve_nearby(part) => return self.visit_nearby(part, place),
+            Err(refusal) => return refuse(refusal, false),
+            Ok(_) => {}
         }
         let (log, mark) = (self.state.log(), self.state.high_watermark());
         let out_of_range = || {
@@ -139,6 +141,15 @@ impl Replica {
             }
             Err(refusal) => return refuse(refusal, false),
         }
+        if let preferred @ Some(_) = self.nearer(part) {
+            let now = Ok(Fetched { preferred, ..self.fetched(part, Bytes::new()) });
+            return Looked::Now(Visit { now, waits: false });
+        }
+        self.read_on(part, place)
+    }
+
+    /// Reads what there is, up to where this part may.
+    pub(super) fn read_on(&mut self, part: &FetchPart, place: &FetchPlace) -> Looked {
         let end = self.end_for(part);
         if part.offset >= end {
             return Looked::Now(Visit { now: Ok(self.fetched(part, Bytes::new())), waits: true });
@@ -159,7 +170,7 @@ impl Replica {
     }
 
     /// Where the history of the one who asks leaves this log, if it does.
-    fn divergence(&self, part: &FetchPart) -> Result<Option<EpochEnd>, Refusal> {
+    pub(super) fn divergence(&self, part: &FetchPart) -> Result<Option<EpochEnd>, Refusal> {
         let Some(last) = part.last_fetched_epoch else { return Ok(None) };
         let Some((epoch, end)) = self.log.epochs().end_as_asked(last) else {
             let text =
@@ -210,12 +221,13 @@ impl Replica {
         }
     }
 
-    fn fetched(&self, part: &FetchPart, batches: Bytes) -> Fetched {
+    pub(super) fn fetched(&self, part: &FetchPart, batches: Bytes) -> Fetched {
         let read = next_offset(&batches).filter(|_| part.stable_only);
         Fetched {
             high_watermark: self.state.high_watermark().value(),
             log_start_offset: self.log.start(),
             diverging: None,
+            preferred: None,
             last_stable_offset: self.last_stable(),
             aborted: read.map(|next| self.producers.aborted_in(part.offset, next)).unwrap_or_default(),
             batches,
@@ -241,7 +253,7 @@ impl Replica {
 }
 
 /// What looking for a part came to.
-enum Looked {
+pub(super) enum Looked {
     /// It is known what there is.
     Now(Visit),
     /// It lies on disk.
@@ -250,7 +262,7 @@ enum Looked {
 
 /// Leave to read.
 #[derive(Clone, Copy, Debug)]
-struct Grant {
+pub(super) struct Grant {
     bytes: usize,
     began: Duration,
 }
@@ -285,8 +297,8 @@ impl Handler<ColdReadDone> for Replica {
             return self.settle();
         }
         let _until_it_is_answered = permit;
-        let visit = match self.check_leads(Some(epoch)) {
-            Ok(_) => self.read(&part, &place, grant, read),
+        let visit = match self.check_serves(&part, epoch) {
+            Ok(()) => self.read(&part, &place, grant, read),
             Err(refusal) => Visit { now: Err(refusal), waits: false },
         };
         self.visited(part, place, deadline, may_wait, visit);

@@ -26,6 +26,7 @@ impl Handler<FromLeader> for Replica {
                 }
                 self.step(Input::Heard(epoch, high_watermark, log_start));
                 self.upkeep.high_watermark_moved(self.now());
+                self.wake_nearby();
             }
             Told::LeftSet => self.step(Input::LeftSet(epoch)),
             Told::Interrupted => self.step(Input::Interrupted(epoch)),

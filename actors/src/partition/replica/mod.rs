@@ -9,6 +9,7 @@ mod fetch;
 mod follow;
 mod lead;
 mod mark;
+mod nearby;
 mod offsets;
 mod perform;
 pub(crate) mod produce;

@@ -2,6 +2,7 @@
 
 use actix::{Handler, Message};
 
+use super::super::memory::Permit;
 use super::super::message::{EpochEnd, ListedOffset, OffsetSpec};
 use super::super::reply::Reply;
 use super::Replica;
@@ -39,7 +40,10 @@ impl Handler<ListOne> for Replica {
 
     fn handle(&mut self, message: ListOne, _: &mut Self::Context) {
         let ListOne { leader_epoch, spec, reply } = message;
-        reply.send(self.list(leader_epoch, spec));
+        match spec {
+            OffsetSpec::MaxTimestamp => self.list_newest(leader_epoch, reply),
+            _ => reply.send(self.list(leader_epoch, spec)),
+        }
         self.settle();
     }
 }
@@ -77,12 +81,29 @@ impl Replica {
                 let found = self.log.offset_for_time(timestamp_ms, self.last_stable());
                 self.timed(found)
             }
-            OffsetSpec::MaxTimestamp => {
-                let found = self.log.offset_of_max_timestamp(mark.value());
-                self.timed(found)
-            }
-            OffsetSpec::Tiered => Ok(NOTHING),
+            // The newest record is looked for off this thread.
+            OffsetSpec::MaxTimestamp | OffsetSpec::Tiered => Ok(NOTHING),
         }
+    }
+
+    /// Looks for the newest record, off this thread: it may take the indexes of all segments.
+    fn list_newest(&mut self, epoch: Option<LeaderEpoch>, reply: Reply<ListedOffset>) {
+        let epoch = match self.check_leads(epoch) {
+            Ok(epoch) => epoch,
+            Err(refusal) => return reply.send(Err(refusal)),
+        };
+        let Some(myself) = self.myself.clone() else { return };
+        let Some(permit) = self.shared.cold_reads.take(NEWEST_BYTES) else {
+            let text = "too many reads of the disk are under way on this node; try again";
+            return reply.refuse(ErrorCode::ThrottlingQuotaExceeded, text);
+        };
+        let newest = self.log.newest(self.state.high_watermark().value());
+        let threads = self.shared.threads.clone();
+        actix_rt::spawn(async move {
+            let found = threads.run_blocking(move || newest.run()).await;
+            // A completion: as many as were asked for.
+            myself.do_send(NewestDone { epoch, found, reply, permit });
+        });
     }
 
     fn timed(&mut self, found: Result<Option<TimedOffset>, LogError>) -> Result<ListedOffset, Refusal> {
@@ -101,6 +122,39 @@ impl Replica {
         ListedOffset { offset: Some(offset), timestamp_ms, leader_epoch: self.log.epochs().epoch_of(offset) }
     }
 }
+
+/// The newest record was looked for.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub(super) struct NewestDone {
+    epoch: LeaderEpoch,
+    found: Result<Option<TimedOffset>, LogError>,
+    reply: Reply<ListedOffset>,
+    permit: Permit,
+}
+
+impl Handler<NewestDone> for Replica {
+    type Result = ();
+
+    fn handle(&mut self, done: NewestDone, _: &mut Self::Context) {
+        let NewestDone { epoch, found, reply, permit } = done;
+        drop(permit);
+        match self.check_leads(Some(epoch)) {
+            Err(refusal) => reply.send(Err(refusal)),
+            // It was removed meanwhile: another is the newest now.
+            Ok(_)
+                if found.as_ref().is_ok_and(|found| found.is_some_and(|it| it.offset < self.log.start())) =>
+            {
+                self.list_newest(Some(epoch), reply);
+            }
+            Ok(_) => reply.send(self.timed(found)),
+        }
+        self.settle();
+    }
+}
+
+/// What a look for the newest record counts for among reads of the disk: the batches that it unpacks.
+const NEWEST_BYTES: usize = 1 << 20;
 
 /// No offset is what was asked for.
 const NOTHING: ListedOffset = ListedOffset { offset: None, timestamp_ms: None, leader_epoch: None };

@@ -40,7 +40,10 @@ impl Replica {
                 self.links.open(leader, self.partition, self.me, epoch, follower_log(log));
             }
             Effect::Leave { leader, epoch } => self.links.leave(leader, self.partition, self.me, epoch),
-            Effect::Close => self.links.close(self.partition),
+            Effect::Close => {
+                self.links.close(self.partition);
+                self.refuse_nearby();
+            }
             Effect::Report(epoch, durable_end) => {
                 self.links.report(self.partition, epoch, self.ends(durable_end));
             }

@@ -150,6 +150,7 @@ impl Node {
             offset: Offset(offset),
             max_bytes: 1 << 20,
             stable_only: false,
+            nearby: Default::default(),
         };
         let (send, receive) = tokio::sync::oneshot::channel();
         let fetch = Fetch { max_wait_ms, min_bytes: 1, max_bytes: 1 << 20, parts: vec![part] };

@@ -51,6 +51,11 @@ impl RecoveredLogs {
         self.opened.len()
     }
 
+    /// Takes logs out that pass a test.
+    fn take_if(&mut self, goes: impl Fn(PartitionId) -> bool) -> Vec<(PartitionId, OpenedLog)> {
+        self.opened.extract_if(.., |partition, _| goes(*partition)).collect()
+    }
+
     /// Whether there is none.
     #[must_use]
     pub fn is_empty(&self) -> bool {
@@ -129,6 +134,35 @@ fn open(
 }
 
 impl State {
+    /// Removes logs that were found on the disk of partitions that have no replica here any more: they went while this
+    /// node was away. Only where the image is as new as this node's registration and the partition is led: what is
+    /// here may be all that there is of one that is not.
+    pub(super) fn drop_strays(&mut self) {
+        let registered = self.seen.nodes().get(self.parts.node);
+        if self.recovered.is_empty()
+            || registered.is_none_or(|known| known.incarnation != self.parts.incarnation)
+        {
+            return;
+        }
+        let (image, me, slots) = (&self.seen, self.parts.node, &self.slots);
+        let is_stray = |partition: PartitionId| {
+            let known = image.partition(partition).filter(|known| known.leader.is_some());
+            known.is_some_and(|known| !known.replicas.contains(&me)) && !slots.contains_key(&partition)
+        };
+        for (partition, opened) in self.recovered.take_if(is_stray) {
+            let threads = self.world.threads.clone();
+            tokio::spawn(async move {
+                let OpenedLog { directory, log, producers, .. } = opened;
+                drop((log, producers));
+                // Once: should the partition come back meanwhile, its replica has the log open or opens a new one.
+                let removed = threads.run_blocking(move || directory.delete_log(partition)).await;
+                if let Err(error) = removed {
+                    tracing::warn!(%partition, %error, "a log that is not needed any more could not be removed");
+                }
+            });
+        }
+    }
+
     /// Opens logs that wait, as long as there are not too many under way.
     pub(super) fn open_logs(&mut self, myself: &ActorRef<SupervisorMessage>) {
         while self.opening < OPENING_MAX {

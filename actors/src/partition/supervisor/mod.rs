@@ -50,6 +50,8 @@ enum SupervisorMessage {
     Begun { partition: PartitionId, life: u64, address: Addr<Replica> },
     /// A replica is gone.
     Down { partition: PartitionId, life: u64, clean: bool },
+    /// The log of a replica that the image has here no more is removed, or cannot be.
+    Deleted { partition: PartitionId, life: u64 },
     /// The wait after a death is over.
     Retry { partition: PartitionId, life: u64 },
     /// Replicas have said something: it is taken from [`Said`].
@@ -104,7 +106,7 @@ impl Actor for Supervisor {
     ) -> Result<(), ActorProcessingErr> {
         match message {
             SupervisorMessage::ImageChanged(seen) => {
-                state.image_changed();
+                state.image_changed(&myself);
                 // Who asked may be gone.
                 let _ = seen.send(());
             }
@@ -113,6 +115,7 @@ impl Actor for Supervisor {
             }
             SupervisorMessage::Begun { partition, life, address } => state.begun(partition, life, address),
             SupervisorMessage::Down { partition, life, clean } => state.down(&myself, partition, life, clean),
+            SupervisorMessage::Deleted { partition, life } => state.deleted(partition, life),
             SupervisorMessage::Retry { partition, life } => state.retry(partition, life),
             SupervisorMessage::Said => state.listen(),
             SupervisorMessage::Altered(altered) => state.altered(altered),
@@ -142,7 +145,7 @@ impl State {
     }
 
     /// Brings the replicas in line with what the image says of this node.
-    fn image_changed(&mut self) {
+    fn image_changed(&mut self, myself: &ActorRef<SupervisorMessage>) {
         let image = Arc::clone(&self.images.borrow_and_update());
         let delta = delta(&self.seen, &image, self.parts.node);
         self.seen = image;
@@ -150,10 +153,11 @@ impl State {
             return;
         }
         for partition in delta.removed {
-            self.remove(partition);
+            self.remove(myself, partition);
         }
         for assignment in delta.changed {
             self.assign(assignment);
         }
+        self.drop_strays();
     }
 }

@@ -51,8 +51,11 @@ pub(super) enum Stage {
     Beginning,
     /// It works. Leads to `Ending`, or by a death to `Resting`.
     Running(Addr<Replica>),
-    /// It was told to stop.
+    /// It was told to stop. Leads to `Deleting`, or to `Opening` where the image has it here again.
     Ending,
+    /// It is gone, and its log is being removed. Leads out of the slots, or to `Opening` where the image has it here
+    /// again.
+    Deleting,
     /// It died, or its log could not be opened, and is begun anew later; or never, without a process that starts
     /// again.
     Resting,
@@ -98,7 +101,7 @@ impl State {
     }
 
     /// The image has this partition here no more.
-    pub(super) fn remove(&mut self, partition: PartitionId) {
+    pub(super) fn remove(&mut self, myself: &ActorRef<SupervisorMessage>, partition: PartitionId) {
         let Some(slot) = self.slots.get_mut(&partition) else { return };
         slot.removed = true;
         match &slot.stage {
@@ -107,19 +110,21 @@ impl State {
                 slot.stage = Stage::Ending;
                 self.parts.replicas.remove(partition, slot.life);
             }
-            Stage::Resting => self.forget(partition),
+            Stage::Resting => self.forget(myself, partition),
             // It is ended when it has begun.
-            Stage::Opening | Stage::Beginning | Stage::Ending => {}
+            Stage::Opening | Stage::Beginning | Stage::Ending | Stage::Deleting => {}
         }
     }
 
-    /// The replica is gone, and so is its log.
-    fn forget(&mut self, partition: PartitionId) {
-        let Some(slot) = self.slots.remove(&partition) else { return };
+    /// The replica is gone, and its log goes. Its place stays until then: a log that comes back is not to be removed.
+    fn forget(&mut self, myself: &ActorRef<SupervisorMessage>, partition: PartitionId) {
         self.to_open.retain(|waiting| *waiting != partition);
-        if let Some(directory) = slot.directory {
+        let Some(slot) = self.slots.get_mut(&partition) else { return };
+        slot.stage = Stage::Deleting;
+        if let Some(directory) = slot.directory.take() {
             // Off this thread: removing large files may take a while.
             let threads = self.world.threads.clone();
+            let (actor, life) = (myself.clone(), slot.life);
             tokio::spawn(async move {
                 let mut tries_left = DELETE_TRIES;
                 let removed = loop {
@@ -135,8 +140,34 @@ impl State {
                 if let Err(error) = removed {
                     tracing::warn!(%partition, %error, "a log that is not needed any more could not be removed");
                 }
+                // A supervisor that is gone has no places.
+                let _ = actor.cast(SupervisorMessage::Deleted { partition, life });
             });
+        } else {
+            self.slots.remove(&partition);
         }
+    }
+
+    /// The log is gone, or stays for good.
+    pub(super) fn deleted(&mut self, partition: PartitionId, life: u64) {
+        let Some(slot) = self.slots.get(&partition).filter(|slot| slot.life == life) else { return };
+        if !matches!(slot.stage, Stage::Deleting) {
+            return;
+        }
+        if slot.removed {
+            self.slots.remove(&partition);
+        } else {
+            self.open_again(partition);
+        }
+    }
+
+    /// The image has a replica here again that was to go: it begins anew, with the log that there is.
+    fn open_again(&mut self, partition: PartitionId) {
+        let Some(slot) = self.slots.get_mut(&partition) else { return };
+        self.lives += 1;
+        slot.life = self.lives;
+        slot.stage = Stage::Opening;
+        self.to_open.push_back(partition);
     }
 
     pub(super) fn log_opened(
@@ -156,7 +187,7 @@ impl State {
             if let (Some(slot), Some(directory)) = (self.slots.get_mut(&partition), directory) {
                 slot.directory = Some(directory);
             }
-            return self.forget(partition);
+            return self.forget(myself, partition);
         }
         match opened {
             Ok(opened) => self.begin(myself, partition, opened),
@@ -224,11 +255,14 @@ impl State {
         slot.floor = slot.floor.max(Some(slot.assignment.epoch));
         if slot.removed {
             slot.stage = Stage::Resting;
-            return self.forget(partition);
+            return self.forget(myself, partition);
         }
-        if clean || self.stopping.is_some() {
+        if self.stopping.is_some() {
             slot.stage = Stage::Resting;
             return;
+        }
+        if clean {
+            return self.open_again(partition);
         }
         if let Some(fingerprint) = slot.bench.suspect() {
             let me = self.parts.node;

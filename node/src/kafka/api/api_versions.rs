@@ -17,7 +17,7 @@ pub(in super::super) const UNDERSTOOD_BY_ALL: i16 = 0;
 
 /// What brokers of Kafka 4.0 tell of their features, as far as it is served here: name, least version, greatest version,
 /// which is the one in force. By name.
-const FEATURES: [(&str, i16, i16); 4] = [
+pub(super) const FEATURES: [(&str, i16, i16); 4] = [
     // Groups of KIP-848.
     ("group.version", 0, 1),
     // Voters are known by their directories, and can be changed (KIP-853).

@@ -1,15 +1,16 @@
-//! DescribeCluster: the nodes, from this node's image.
+//! DescribeCluster: the nodes, from this node's image; those that are away where they are asked for (KIP-1073).
 
 use std::sync::Arc;
 
 use millstream_actors::access::acl::CLUSTER_NAME;
 use millstream_actors::access::{Operation, ResourceType};
+use millstream_actors::image::NodeState;
 use millstream_transport::kafka::ErrorCode;
 use millstream_transport::kafka::messages::describe_cluster::DescribeClusterRequest;
 use millstream_transport::kafka::messages::describe_cluster::response::{Broker, DescribeClusterResponse};
 
 use super::super::call::Call;
-use super::super::service::{Service, brokers};
+use super::super::service::{Service, broker};
 use crate::security::authorize::OPERATIONS_NOT_ASKED;
 
 /// The endpoints of brokers, the only ones there are here.
@@ -34,12 +35,17 @@ pub(in super::super) fn serve(service: &Arc<Service>, call: Call) {
         if may { rights.operations(ResourceType::Cluster, CLUSTER_NAME) } else { 0 }
     });
     let listener = Arc::clone(call.listener());
-    let nodes = brokers(&image, &listener).map(|broker| Broker {
-        broker_id: broker.id,
-        host: broker.host.into(),
-        port: broker.port,
-        rack: None,
-        is_fenced: false,
+    let is_wanted = |is_fenced: bool| !is_fenced || request.include_fenced_brokers;
+    let nodes = image.nodes().iter().filter_map(|(id, known)| {
+        let is_fenced = known.state == NodeState::Fenced;
+        let broker = broker(&image, id, known, &listener)?;
+        is_wanted(is_fenced).then(|| Broker {
+            broker_id: broker.id,
+            host: broker.host.into(),
+            port: broker.port,
+            rack: broker.rack.map(Into::into),
+            is_fenced,
+        })
     });
     let nodes: Vec<Broker<'_>> = nodes.collect();
     call.answer(&DescribeClusterResponse {

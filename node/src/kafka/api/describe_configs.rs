@@ -6,6 +6,7 @@ use std::sync::Arc;
 use millstream_actors::access::{Operation, ResourceType};
 use millstream_actors::error::{ErrorCode, Refusal};
 use millstream_actors::image::Image;
+use millstream_actors::topic_config::is_list;
 use millstream_transport::kafka::messages::describe_configs::DescribeConfigsRequest;
 use millstream_transport::kafka::messages::describe_configs::request::Resource;
 use millstream_transport::kafka::messages::describe_configs::response::{
@@ -105,7 +106,7 @@ fn of_node(service: &Service, name: &str) -> Result<Vec<Config<'static>>, Refusa
 
 fn config(name: &'static str, value: String, config_source: i8, read_only: bool) -> Config<'static> {
     let config_type = match value.as_str() {
-        _ if name == "cleanup.policy" => LIST,
+        _ if is_list(name) => LIST,
         _ if name.ends_with(".ratio") => DOUBLE,
         "true" | "false" => BOOLEAN,
         number if number.parse::<i64>().is_ok() => LONG,

@@ -15,7 +15,7 @@ use millstream_transport::kafka::messages::elect_leaders::response::{
 
 use super::super::call::Call;
 use super::super::error::{NONE, number};
-use super::super::service::{Service, partition, topic};
+use super::super::service::{Service, partition, topic, within};
 
 const PREFERRED: i8 = 0;
 const UNCLEAN: i8 = 1;
@@ -50,10 +50,10 @@ pub(in super::super) fn serve(service: &Arc<Service>, call: Call) {
         let each = asked.partitions.into_iter().map(|id| (id, Err(refusal.clone()))).collect();
         return respond(&service.image(), call, asked.results, each, asked.is_all);
     }
-    let service = Arc::clone(service);
+    let (service, timeout_ms) = (Arc::clone(service), request.timeout_ms);
     actix_rt::spawn(async move {
         let Asked { partitions, results, is_all } = asked;
-        match service.cluster.elect_leaders(partitions.clone(), kind).await {
+        match within(timeout_ms, service.cluster.elect_leaders(partitions.clone(), kind)).await {
             Ok(elected) => respond(&service.image(), call, results, elected, is_all),
             Err(refusal) if call.version < ERROR_FROM => {
                 let each = partitions.into_iter().map(|id| (id, Err(refusal.clone()))).collect();

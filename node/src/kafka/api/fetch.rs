@@ -1,12 +1,13 @@
-//! Fetch: reads batches, as they were written, of partitions led here.
+//! Fetch: reads batches, as they were written, of partitions led here; and of partitions followed here, where readers may
+//! read from a replica of their own rack (KIP-392).
 
 use std::sync::Arc;
 
 use millstream_actors::access::{Operation, ResourceType};
 use millstream_actors::error::{ErrorCode, Refusal};
-use millstream_actors::ids::{LeaderEpoch, NodeId, Offset, TopicId};
+use millstream_actors::ids::{LeaderEpoch, NodeId, Offset, PartitionId, TopicId};
 use millstream_actors::image::{Image, Topic};
-use millstream_actors::partition::message::{Fetch, FetchAnswer, FetchPart, Fetched};
+use millstream_actors::partition::message::{Fetch, FetchAnswer, FetchPart, Fetched, Nearby};
 use millstream_transport::kafka::messages::fetch::FetchRequest;
 use millstream_transport::kafka::messages::fetch::response::{
     AbortedTransaction, CurrentLeader, DivergingEpoch, FetchResponse, FetchableTopicResponse, NodeEndpoint,
@@ -17,14 +18,16 @@ use millstream_transport::kafka::{ErrorCode as WireError, Records, Uuid};
 use super::super::call::Call;
 use super::super::error::{NONE, of_records};
 use super::super::fetch_session::{Ask, Context, Key, TopicKey, Wanted};
-use super::super::service::{Service, broker_of, leader_elsewhere, partition, topic};
-use crate::security::authorize::Rights;
+use super::super::service::{Service, broker_of, leader_elsewhere, partition, topic, wire_id};
 
 /// The most that one answer holds, whatever is asked for: `fetch.max.bytes` as Kafka's brokers have it by default.
 const BYTES_MAX: u32 = 55 << 20;
 
 /// The first version that names topics by id.
 const BY_ID_FROM: i16 = 13;
+
+/// The first version in which readers say in which rack they are, and may be told a replica near them.
+const NEARBY_FROM: i16 = 11;
 
 /// The isolation level of clients that want nothing of open or aborted transactions.
 const READ_COMMITTED: i8 = 1;
@@ -37,7 +40,8 @@ pub(in super::super) fn serve(service: &Arc<Service>, call: Call) {
         Err(error) => return refuse(call, error),
     };
     let committed_only = request.isolation_level == READ_COMMITTED;
-    let (places, parts) = split((&service.image(), call.rights()), &context.parts, committed_only);
+    let rack = (service.reads_nearby && call.version >= NEARBY_FROM).then_some(&*request.rack_id);
+    let (places, parts) = split((service, &call), &context.parts, committed_only, rack);
     // What is wrong is told at once.
     let is_prompt = places.iter().any(Result::is_err);
     let positive = |number: i32| u32::try_from(number).unwrap_or(0);
@@ -97,11 +101,12 @@ fn find<'a>(image: &'a Image, key: &TopicKey) -> Option<&'a Arc<Topic>> {
 
 /// The parts to be read, and for each partition wanted the place of its part, or what is wrong.
 fn split(
-    (image, rights): (&Image, &Rights),
+    (service, call): (&Service, &Call),
     wanted: &[(Key, Wanted)],
     stable_only: bool,
+    rack: Option<&str>,
 ) -> (Vec<Result<usize, Refusal>>, Vec<FetchPart>) {
-    let mut parts = Vec::new();
+    let (image, mut parts) = (&service.image(), Vec::new());
     let epoch = |number: i32| Some(number).filter(|epoch| *epoch >= 0).map(LeaderEpoch);
     let places = wanted.iter().map(|(key, wanted)| {
         let by_id = matches!(key.topic, TopicKey::Id(_));
@@ -111,7 +116,7 @@ fn split(
             (TopicKey::Id(_), found) => found.map(|topic| &*topic.name),
         };
         // What has an id that is not known has no name that it could be allowed by.
-        name.map_or(Ok(()), |name| rights.demand(Operation::Read, ResourceType::Topic, name))?;
+        name.map_or(Ok(()), |name| call.rights().demand(Operation::Read, ResourceType::Topic, name))?;
         let partition = partition(found, by_id, key.index)?;
         parts.push(FetchPart {
             partition,
@@ -120,10 +125,23 @@ fn split(
             offset: Offset(wanted.offset),
             max_bytes: u32::try_from(wanted.max_bytes).unwrap_or(0),
             stable_only,
+            nearby: rack.map(|rack| nearby((service.me, call.listener()), image, partition, rack)).unwrap_or_default(),
         });
         Ok(parts.len() - 1)
     });
     (places.collect(), parts)
+}
+
+/// From where else a reader in this rack may read, as the image has it; nobody has an empty rack.
+fn nearby((me, listener): (NodeId, &str), image: &Image, id: PartitionId, rack: &str) -> Nearby {
+    let rack_of = |node: NodeId| image.nodes().get(node).and_then(|known| known.rack.as_deref());
+    let is_near = |node: NodeId| rack_of(node) == Some(rack);
+    let is_there = |node: NodeId| broker_of(image, node, listener).is_some();
+    let preferred = image.partition(id).filter(|_| !is_near(me)).and_then(|known| {
+        let replicas = known.replicas.iter().copied();
+        replicas.filter(|node| is_near(*node) && is_there(*node)).find(|node| known.member(*node).is_some())
+    });
+    Nearby { from_follower: true, preferred }
 }
 
 fn respond(
@@ -159,7 +177,7 @@ fn respond(
         node_id: broker.id,
         host: broker.host.into(),
         port: broker.port,
-        rack: None,
+        rack: broker.rack.map(Into::into),
     });
     let node_endpoints = if version >= 16 { endpoints.collect() } else { Default::default() };
     call.answer(&FetchResponse {
@@ -203,8 +221,15 @@ fn leader(image: &Image, key: &Key, refusal: &Refusal, elsewhere: &mut Vec<NodeI
 }
 
 fn filled(index: i32, fetched: Fetched, committed_only: bool) -> Partition<'static> {
-    let Fetched { high_watermark, log_start_offset, last_stable_offset, diverging, aborted, batches } =
-        fetched;
+    let Fetched {
+        high_watermark,
+        log_start_offset,
+        last_stable_offset,
+        diverging,
+        preferred,
+        aborted,
+        batches,
+    } = fetched;
     let aborted = aborted.into_iter().map(|aborted| AbortedTransaction {
         producer_id: aborted.producer_id.0,
         first_offset: aborted.first.0,
@@ -220,6 +245,7 @@ fn filled(index: i32, fetched: Fetched, committed_only: bool) -> Partition<'stat
             epoch: found.epoch.0,
             end_offset: found.end.0,
         }),
+        preferred_read_replica: preferred.map_or(-1, wire_id),
         records: Some(Records::Shared(batches)),
         ..Default::default()
     }

@@ -151,7 +151,7 @@ fn answer(service: &Service, image: &Image, call: Call, asked: &Asked) {
                 node_id: broker.id,
                 host: broker.host.into(),
                 port: broker.port,
-                rack: None,
+                rack: broker.rack.map(Into::into),
             })
             .collect(),
         cluster_id: cluster_id.map(Into::into),

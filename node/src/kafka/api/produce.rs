@@ -179,7 +179,7 @@ fn respond(image: &Image, call: Call, asked: &[Asked], answer: &ProduceAnswer) {
         node_id: broker.id,
         host: broker.host.into(),
         port: broker.port,
-        rack: None,
+        rack: broker.rack.map(Into::into),
     });
     let node_endpoints = if version >= 10 { node_endpoints.collect() } else { Default::default() };
     call.answer(&ProduceResponse { responses, node_endpoints, ..Default::default() });

@@ -118,7 +118,7 @@ impl Session {
         in_turn.filter_map(|key| Some((key.clone(), self.known.get(key)?.wanted))).collect()
     }
 
-    /// Whether what was read is to be told: records, an error, another history, or a bound that has moved. It is noted
+    /// Whether what was read is to be told: records, an error, another history, another node, or a bound that has moved. It is noted
     /// as told.
     pub(super) fn is_news(&mut self, key: &Key, read: &Partition<'_>) -> bool {
         let Some(known) = self.known.get_mut(key) else { return true };
@@ -135,7 +135,8 @@ impl Session {
             known.turn = self.last_turn;
             self.turns.insert(known.turn, key.clone());
         }
-        has_records || is_error || has_moved || read.diverging_epoch.epoch >= 0
+        let is_elsewhere = read.diverging_epoch.epoch >= 0 || read.preferred_read_replica >= 0;
+        has_records || is_error || has_moved || is_elsewhere
     }
 
     fn add(&mut self, wanted: Vec<(Key, Wanted)>) {

@@ -19,6 +19,7 @@ impl Node {
     async fn fetch_after(&self, offset: i64, last: i32) -> Result<Fetched, Refusal> {
         let part = FetchPart {
             stable_only: false,
+            nearby: Default::default(),
             partition: partition(),
             leader_epoch: None,
             last_fetched_epoch: Some(LeaderEpoch(last)),

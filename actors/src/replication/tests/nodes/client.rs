@@ -47,6 +47,7 @@ pub(super) async fn ask_fetch(
         offset: Offset(offset),
         max_bytes: 1 << 20,
         stable_only: false,
+        nearby: Default::default(),
     };
     let (send, receive) = tokio::sync::oneshot::channel();
     let fetch = Fetch { max_wait_ms: 100, min_bytes: 1, max_bytes: 1 << 20, parts: vec![part] };

@@ -1,0 +1,186 @@
+//! Reassignment: a partition gets other replicas while it is in use (KIP-455).
+//!
+//! While one is under way [`Partition::replicas`] holds those that it had and those that it is to have. It ends when all
+//! of the latter are in sync: then the others leave set and list in one step, with the leadership where one of them
+//! had it. Since a record is committed only once every member of the set has it, nothing that was is lost by that, as
+//! little as by giving it up again, which takes those out that it had not before.
+
+use serde::{Deserialize, Serialize};
+
+use super::partitions::ineligible;
+use super::{Nodes, Partition};
+use crate::error::{ErrorCode, Refusal};
+use crate::ids::{LeaderEpoch, Member, NodeId, PartitionId};
+
+/// A reassignment under way.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Reassignment {
+    /// The replicas when it began; what giving it up goes back to, however often its target was changed.
+    pub before: Vec<NodeId>,
+    /// The replicas when it has ended, the preferred leader first.
+    pub target: Vec<NodeId>,
+}
+
+/// A step of the reassignment of one partition; refused unless it is based on the present state.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Alteration {
+    /// The partition.
+    pub partition: PartitionId,
+    /// The epoch it is based on.
+    pub epoch: LeaderEpoch,
+    /// The set version it is based on.
+    pub set_version: u32,
+    /// The step.
+    pub step: ReassignmentStep,
+}
+
+/// A step of a reassignment.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ReassignmentStep {
+    /// It begins, or one under way gets another target.
+    Begin {
+        /// The replicas that the partition is to have, the preferred leader first.
+        target: Vec<NodeId>,
+    },
+    /// It ends: all of its target are in sync.
+    Complete {
+        /// Who of them leads in the next epoch; `None` where the leader stays, in its epoch.
+        leader: Option<NodeId>,
+    },
+    /// It is given up.
+    Cancel {
+        /// Who of the replicas before leads in the next epoch; `None` where the leader, or nobody, stays.
+        leader: Option<NodeId>,
+    },
+}
+
+impl Partition {
+    /// Replicas that a reassignment under way adds (Kafka's `adding_replicas`).
+    #[must_use]
+    pub fn adding(&self) -> Vec<NodeId> {
+        let added = |under_way: &Reassignment| {
+            let added = under_way.target.iter().filter(|node| !under_way.before.contains(node));
+            added.copied().collect()
+        };
+        self.reassignment.as_ref().map(added).unwrap_or_default()
+    }
+
+    /// Replicas that go when the reassignment under way has ended (Kafka's `removing_replicas`).
+    #[must_use]
+    pub fn removing(&self) -> Vec<NodeId> {
+        let removed = |under_way: &Reassignment| {
+            let removed = self.replicas.iter().filter(|node| !under_way.target.contains(node));
+            removed.copied().collect()
+        };
+        self.reassignment.as_ref().map(removed).unwrap_or_default()
+    }
+
+    /// The replicas that it has when no reassignment is under way any more.
+    #[must_use]
+    pub fn settled_replicas(&self) -> &[NodeId] {
+        self.reassignment.as_ref().map_or(&self.replicas, |under_way| &under_way.target)
+    }
+
+    /// The state after a step of a reassignment.
+    pub(super) fn reassigned(&self, alteration: &Alteration, nodes: &Nodes) -> Result<Self, Refusal> {
+        let id = alteration.partition;
+        self.check_base(id, alteration.epoch, alteration.set_version)?;
+        match &alteration.step {
+            ReassignmentStep::Begin { target } => {
+                check_replicas(id, target, nodes)?;
+                Ok(self.begun(target).counted())
+            }
+            ReassignmentStep::Complete { leader } => {
+                let target = &self.under_way(id)?.target;
+                if let Some(lacking) = target.iter().find(|node| self.member(**node).is_none()) {
+                    return Err(ineligible(format!("node {lacking} is not in sync in partition {id}")));
+                }
+                self.ended(id, target.clone(), *leader, nodes)
+            }
+            ReassignmentStep::Cancel { leader } => {
+                let before = self.under_way(id)?.before.clone();
+                self.ended(id, before, *leader, nodes)
+            }
+        }
+    }
+
+    fn under_way(&self, id: PartitionId) -> Result<&Reassignment, Refusal> {
+        self.reassignment.as_ref().ok_or_else(|| none_in_progress(id))
+    }
+
+    fn begun(&self, target: &[NodeId]) -> Self {
+        let others = self.replicas.iter().filter(|node| !target.contains(node));
+        let replicas: Vec<NodeId> = target.iter().chain(others).copied().collect();
+        let is_same =
+            replicas.len() == target.len() && target.iter().all(|node| self.replicas.contains(node));
+        let before = match &self.reassignment {
+            // Only their order changes.
+            None if is_same => return Self { replicas, ..self.clone() },
+            None => self.replicas.clone(),
+            Some(under_way) => under_way.before.clone(),
+        };
+        let reassignment = Some(Reassignment { before, target: target.to_vec() });
+        Self { replicas, reassignment, ..self.clone() }
+    }
+
+    /// The state with these of the replicas, of whom at least one is in sync.
+    fn ended(
+        &self,
+        id: PartitionId,
+        replicas: Vec<NodeId>,
+        leader: Option<NodeId>,
+        nodes: &Nodes,
+    ) -> Result<Self, Refusal> {
+        let in_sync: Vec<Member> =
+            self.in_sync.iter().copied().filter(|member| replicas.contains(&member.node)).collect();
+        if in_sync.is_empty() {
+            return Err(ineligible(format!("none of {replicas:?} is in sync in partition {id}")));
+        }
+        let next = Self { replicas, reassignment: None, ..self.clone() };
+        match leader {
+            Some(node) => {
+                let leads = |member: &Member| {
+                    member.node == node && self.doubt(node).is_none() && self.may_lead(*member, nodes)
+                };
+                let leader = in_sync.iter().copied().find(leads);
+                let leader = leader.ok_or_else(|| {
+                    ineligible(format!("node {node} cannot lead partition {id} after its reassignment"))
+                })?;
+                next.in_next_epoch(Some(leader), in_sync)
+            }
+            None if self.leader.is_some_and(|leader| !in_sync.contains(&leader)) => {
+                Err(ineligible(format!("the in-sync set of partition {id} would lack its leader")))
+            }
+            None => Ok(Self { in_sync, ..next }.settled()),
+        }
+    }
+}
+
+/// A refusal unless a partition can have these replicas: some, no node twice, each of them known (Kafka's rules; a node
+/// that is away is waited for).
+pub fn check_replicas(id: PartitionId, replicas: &[NodeId], nodes: &Nodes) -> Result<(), Refusal> {
+    let invalid = |text: String| Err(Refusal::new(ErrorCode::InvalidReplicaAssignment, text));
+    if replicas.is_empty() {
+        return invalid(format!("partition {} would have no replicas; name at least one node", id.index));
+    }
+    let mut seen = std::collections::BTreeSet::new();
+    for node in replicas {
+        if nodes.get(*node).is_none() {
+            return invalid(format!(
+                "partition {} would have a replica on node {node}, and no such node is registered",
+                id.index
+            ));
+        }
+        if !seen.insert(*node) {
+            return invalid(format!("partition {} would have two replicas on node {node}", id.index));
+        }
+    }
+    Ok(())
+}
+
+/// The refusal to give up what is not under way.
+#[must_use]
+pub fn none_in_progress(id: PartitionId) -> Refusal {
+    let text = format!("no reassignment of partition {} is under way", id.index);
+    Refusal::new(ErrorCode::NoReassignmentInProgress, text)
+}
