@@ -371,6 +371,11 @@ const KAFKA: &[Series] = &[
         "millstream_fetch_session_evictions_total",
         "Fetch sessions that went because another needed the place.",
     ),
+    counter("millstream_kafka_clients_admitted_total", "Connections of Kafka clients that were let in."),
+    counter(
+        "millstream_kafka_clients_refused_total",
+        "Connections of Kafka clients that were not: TLS, login, or too slow at it.",
+    ),
 ];
 
 /// Links to other nodes and to clients.

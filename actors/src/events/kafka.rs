@@ -1,4 +1,4 @@
-//! Kafka's listener.
+//! Kafka's listeners.
 
 use std::fmt;
 
@@ -31,5 +31,30 @@ impl FetchSessionSeries {
 impl fmt::Debug for FetchSessionSeries {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str("FetchSessionSeries")
+    }
+}
+
+/// The series of the way in.
+pub struct AdmissionSeries {
+    /// Connections that were let in.
+    pub admitted: Counter,
+    /// Connections that were not.
+    pub refused: Counter,
+}
+
+impl AdmissionSeries {
+    /// The handles of a node.
+    #[must_use]
+    pub fn of(events: &Events) -> Self {
+        Self {
+            admitted: events.counter("millstream_kafka_clients_admitted_total", Vec::new()),
+            refused: events.counter("millstream_kafka_clients_refused_total", Vec::new()),
+        }
+    }
+}
+
+impl fmt::Debug for AdmissionSeries {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("AdmissionSeries")
     }
 }

@@ -71,7 +71,7 @@ pub(super) async fn enter(
     (place, mut closing): (Place, Closing),
 ) {
     let deadline = service.world.clock.now() + service.sasl.config.within;
-    let name = Arc::clone(&entrance.name);
+    let (name, refusals) = (Arc::clone(&entrance.name), service.admissions.refused.clone());
     let ending = (place, closing.clone());
     let entering = async {
         let anonymous = Principal::anonymous();
@@ -94,6 +94,7 @@ pub(super) async fn enter(
         // It never changes: this is the listener's end.
         _ = closing.changed() => {}
         entered = entering => if let Err(refused) = entered {
+            refusals.increment(1);
             tracing::info!(%peer, listener = %name, reason = %refused, "a client was not let in");
         }
     }
@@ -136,6 +137,7 @@ where
         Session::new(entrance, principal, peer.ip())
     };
     reader.take_up_to(most, service.intake.clone());
+    service.admissions.admitted.increment(1);
     connection::serve(service, Arc::new(session), peer, (reader, write), ending);
     Ok(())
 }

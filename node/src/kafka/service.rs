@@ -7,6 +7,7 @@ use std::time::Duration;
 use millstream_actors::cluster::front::ClusterFront;
 use millstream_actors::cluster::quorum::Quorum;
 use millstream_actors::error::{ErrorCode, Refusal};
+use millstream_actors::events::kafka::AdmissionSeries;
 use millstream_actors::group::front::GroupFront;
 use millstream_actors::ids::{Member, NodeId, PartitionId};
 use millstream_actors::image::{Image, NodeState, Partition, RegisteredNode, Topic};
@@ -72,6 +73,8 @@ pub(crate) struct Service {
     pub(crate) sasl: Sasl,
     /// Of listeners with TLS.
     pub(crate) tls: Option<Tls>,
+    /// Counts who comes in.
+    pub(crate) admissions: AdmissionSeries,
 }
 
 /// What clients are told of a partition beside its name.

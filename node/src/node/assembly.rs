@@ -11,6 +11,9 @@ use millstream_actors::cluster::controller::ControllerHandle;
 use millstream_actors::cluster::front::ClusterFront;
 use millstream_actors::cluster::quorum::{Quorum, QuorumDoor};
 use millstream_actors::events::Events;
+use millstream_actors::events::kafka::{AdmissionSeries, FetchSessionSeries};
+use millstream_actors::group::doors::{GroupDoors, OwnershipLease};
+use millstream_actors::group::following::{ImageCoordinators, ImageTopics, OFFSETS_TOPIC, follow};
 use millstream_actors::group::front::GroupFront;
 use millstream_actors::ids::Incarnation;
 use millstream_actors::log::LogDirectory;
@@ -288,6 +291,188 @@ impl Running {
         self.groups.stop().await;
         self.replicas.stop().await;
     }
+}
+
+impl Council {
+    async fn convene(
+        ingredients: &Ingredients,
+        endpoint: &Endpoint,
+        tree: &Tree,
+        tasks: &mut Vec<JoinHandle<()>>,
+    ) -> Result<Self, StartError> {
+        let Ingredients { world, config, credentials, events, .. } = ingredients;
+        let cluster = credentials.identity().cluster.0;
+        for voter in &config.voters {
+            endpoint.directory().set(voter.node, &voter.address);
+        }
+        let (machine, images) = ImageMachine::new();
+        let door = QuorumDoor::new();
+        // Voters answer each other before anything else is served.
+        let wire = Arc::new(PeerWire::new(endpoint.clone()));
+        let machine = Box::new(machine);
+        let quorum =
+            Quorum::start(world.clone(), quorum_settings(config), wire, machine, events.clone()).await?;
+        door.open(quorum.clone());
+        let parts = ControllerParts {
+            settings: controller_settings(config, cluster),
+            clock: world.clock.clone(),
+            proposer: Arc::new(QuorumProposer::new(quorum.clone(), world.clock.clone())),
+            images: images.clone(),
+            events: events.clone(),
+        };
+        let controller = ControllerHandle::start(parts, Some(tree.cell())).await?;
+        tree.keep(&controller);
+        let voters = watch_voters(&quorum, config, tasks);
+        let front = ClusterFront::new(FrontParts {
+            me: config.node_id,
+            settings: FrontSettings::default(),
+            clock: world.clock.clone(),
+            random: world.random.clone(),
+            images: images.clone(),
+            leadership: quorum.leader(),
+            controller: controller.clone(),
+            voters: voters.clone(),
+            peers: endpoint.clone(),
+        });
+        Ok(Self { door, quorum, controller, front, images, voters })
+    }
+}
+
+type KafkaParts<'a> = (
+    &'a World,
+    (&'a NodeConfig, Intake, Option<Tls>),
+    &'a Front,
+    &'a ClusterFront<Endpoint>,
+    &'a GroupFront,
+    &'a watch::Receiver<Arc<Image>>,
+    &'a Events,
+    &'a Arc<LogDirectory>,
+    &'a Quorum,
+    &'a TransactionFront,
+    &'a Marks,
+);
+
+fn start_kafka(
+    sockets: Vec<std::net::TcpListener>,
+    parts: KafkaParts<'_>,
+) -> Result<KafkaListeners, StartError> {
+    let (
+        world,
+        (config, intake, tls),
+        partitions,
+        cluster,
+        groups,
+        images,
+        events,
+        directory,
+        quorum,
+        transactions,
+        marks,
+    ) = parts;
+    let limits = ListenerLimits {
+        request_bytes: config.kafka.request_max_bytes,
+        idle: config.kafka.connections_idle_max,
+        connections: config.kafka.connections_max,
+        connections_per_address: config.kafka.connections_per_ip_max,
+    };
+    let series = FetchSessionSeries::of(events);
+    let sasl = Sasl::new(config.kafka.sasl.clone(), images.clone(), world.threads.clone());
+    let service = Service {
+        me: config.node_id,
+        settings: config.kafka.told.clone(),
+        world: world.clone(),
+        limits,
+        intake,
+        strangers: Intake::new(STRANGERS_BYTES),
+        partitions: partitions.clone(),
+        cluster: cluster.clone(),
+        groups: groups.clone(),
+        transactions: transactions.clone(),
+        marks: marks.clone(),
+        images: images.clone(),
+        topic_defaults: config.topic_defaults.clone(),
+        auto_create_topics: config.kafka.auto_create_topics,
+        quorum: quorum.clone(),
+        directory: Arc::clone(directory),
+        policy: Arc::new(config.kafka.authorizer.clone()),
+        sasl: sasl.map_err(|error| StartError::Security(error.to_string()))?,
+        tls,
+        admissions: AdmissionSeries::of(events),
+        fetch_sessions: FetchSessions::new(config.kafka.fetch_session_slots, series, world.clone()),
+    };
+    let entrances = config
+        .kafka
+        .listeners
+        .iter()
+        .map(|listener| Entrance { name: Arc::from(listener.name.as_str()), protocol: listener.protocol });
+    let address = config.kafka.listeners.first().map_or(config.quic_listen, |listener| listener.address);
+    KafkaListeners::start(sockets.into_iter().zip(entrances).collect(), service)
+        .map_err(|error| StartError::Kafka { address, error })
+}
+
+async fn open_disk(world: &World, config: &NodeConfig, events: &Events) -> Result<Disk, StartError> {
+    let failed = |error| StartError::Directory { path: config.data_dir.clone(), error };
+    world.disk.create_directories(&config.data_dir).map_err(failed)?;
+    let settings = DirectorySettings {
+        open_files: config.open_files,
+        tail: TailBudget::new(usize::try_from(config.tail_cache_bytes).unwrap_or(usize::MAX)),
+        cleaner: config.cleaner,
+        ..DirectorySettings::default()
+    };
+    let path: PathBuf = config.data_dir.join(LOG_DIRECTORY);
+    let directory = LogDirectory::open(world, &path, settings, events.clone())?;
+    // After the lock of the log directory is held: two processes never draw the same.
+    let incarnation = incarnation::draw(world, &config.data_dir).map_err(failed)?;
+    let found = [Arc::clone(&directory)];
+    // The settings of topics come with the image; until then their logs are opened with the defaults.
+    let defaults = Arc::new(TopicConfig::default());
+    let recovered = recover(world, &found, |_| Arc::clone(&defaults), ProducerLimits::default()).await?;
+    Ok(Disk { incarnation, directory, recovered })
+}
+
+fn start_endpoint(
+    ingredients: &Ingredients,
+    (incarnation, intake): (Incarnation, Intake),
+    service: Arc<LateService>,
+) -> Result<Endpoint, StartError> {
+    let Ingredients { world, wire, config, credentials, .. } = ingredients;
+    let mut endpoint = EndpointConfig::new(config.quic_listen, credentials.clone(), incarnation.0);
+    endpoint.tuning.mtu = Mtu::UpTo(config.quic_mtu_bytes);
+    let data = &mut endpoint.tuning.data;
+    data.stream_window_bytes = config.quic_stream_window_bytes;
+    data.link_window_bytes = config.quic_link_window_bytes;
+    data.send_window_bytes = config.quic_send_window_bytes;
+    endpoint.intake = intake;
+    Ok(Endpoint::start(endpoint, world.clone(), Arc::clone(wire), service)?)
+}
+
+fn quorum_settings(config: &NodeConfig) -> QuorumSettings {
+    let voters = config.voters.iter().map(|voter| (voter.node, voter.address.clone())).collect();
+    QuorumSettings::new(
+        config.data_dir.join(QUORUM_DIRECTORY),
+        config.node_id,
+        config.quic_advertised.clone(),
+        voters,
+    )
+}
+
+fn timing(config: &NodeConfig) -> Timing {
+    Timing {
+        heartbeat: config.heartbeat,
+        lease: config.lease,
+        dead_after: config.dead_after,
+        ..Timing::default()
+    }
+}
+
+fn controller_settings(config: &NodeConfig, cluster: uuid::Uuid) -> ControllerSettings {
+    let mut settings = ControllerSettings::new(config.node_id, cluster);
+    settings.timing = timing(config);
+    settings.topics.partitions = config.default_partitions;
+    if let Some(factor) = config.default_replication_factor {
+        settings.topics.replication_factor = factor;
+    }
+    settings
 }
 
 fn identity(config: &NodeConfig, disk: &Disk, serves_kafka: bool) -> NodeIdentity {

@@ -10,6 +10,9 @@ use millstream_actors::image::Image;
 use super::principal::Principal;
 use crate::config::AuthorizerConfig;
 
+/// So many letters of a name are shown in a refusal: no topic has more.
+const SHOWN_LETTERS: usize = 249;
+
 /// What is told where nobody asked for operations (KIP-430).
 pub(crate) const OPERATIONS_NOT_ASKED: i32 = i32::MIN;
 
@@ -104,7 +107,9 @@ impl Rights {
         if self.may(operation, resource, name) {
             return Ok(());
         }
-        let text = format!("{} may not {operation:?} {resource:?} {name}", self.principal);
+        let (who, shown) = (self.principal.as_str().escape_debug(), name.chars().take(SHOWN_LETTERS));
+        let text = format!("{who} may not {operation:?} {resource:?} {:?}", shown.collect::<String>());
+        tracing::info!(host = %self.host, "denied: {text}");
         Err(Refusal::new(code_of(resource), text))
     }
 
@@ -198,7 +203,7 @@ mod tests {
         let refusal =
             rights(true, false, "alice").demand(Operation::Read, ResourceType::Topic, "t").unwrap_err();
         assert_eq!(refusal.code, ErrorCode::TopicAuthorizationFailed);
-        assert_eq!(refusal.text, "User:alice may not Read Topic t");
+        assert_eq!(refusal.text, "User:alice may not Read Topic \"t\"");
     }
 
     #[test]
