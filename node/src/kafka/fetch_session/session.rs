@@ -206,6 +206,8 @@ mod tests {
         assert!(!session.is_news(&key(0), &diverging));
         diverging.diverging_epoch.epoch = 3;
         assert!(session.is_news(&key(0), &diverging));
+        let nearer = Partition { preferred_read_replica: 2, log_start_offset: 2, ..read(5, b"") };
+        assert!(session.is_news(&key(0), &nearer));
     }
 
     #[test]
