@@ -7,6 +7,7 @@ mod hostile;
 mod migration;
 mod native;
 mod nearby;
+mod nodes;
 mod offsets;
 mod operators;
 mod quotas;

@@ -193,7 +193,7 @@ async fn a_client_is_told_which_apis_there_are_even_if_it_asks_in_a_version_nobo
             client_software_version: "1.0".into(),
             ..Default::default()
         };
-        for version in 0..=4 {
+        for version in 0..=5 {
             let frame = connection.ask(version, &request).await?;
             let (_, response) = open_response::<ApiVersionsResponse<'_>>(&frame, version)?;
             let is_produce = |api: &millstream_transport::kafka::messages::api_versions::response::ApiKey| {

@@ -87,7 +87,7 @@ pub(super) static TABLE: &[Entry] = &[
         api::list_groups::serve,
     ),
     entry_of(ApiKey::SaslHandshake, 0..=1, OPEN, api::sasl_handshake::serve),
-    entry_of(ApiKey::ApiVersions, 0..=4, OPEN, api::api_versions::serve),
+    entry_of(ApiKey::ApiVersions, 0..=5, OPEN, api::api_versions::serve),
     entry_of(
         ApiKey::CreateTopics,
         2..=7,

@@ -9,7 +9,7 @@ use millstream_transport::kafka::messages::api_versions::response::{
 };
 
 use super::super::call::Call;
-use super::super::service::Service;
+use super::super::service::{Service, wire_id};
 use super::super::table::TABLE;
 
 /// The version in which a client is answered that asks in one not known here (KIP-511).
@@ -30,6 +30,9 @@ pub(super) const FEATURES: [(&str, i16, i16); 4] = [
 /// Clients that ask in older versions take a least version of 0 for an error.
 const ZERO_FROM: i16 = 4;
 
+/// Says that no node is meant.
+const NO_NODE: i32 = -1;
+
 pub(in super::super) fn serve(service: &Arc<Service>, call: Call) {
     let body = call.body();
     let Some((request, call)) = call.read::<ApiVersionsRequest<'_>>(&body) else { return };
@@ -46,7 +49,14 @@ pub(in super::super) fn response(
     let named = |text: &str| text.is_empty() || is_name(text);
     // From version 3 on a client says what it is, in a form that can stand in a metric's label (KIP-511).
     let wrong = !named(&request.client_software_name) || !named(&request.client_software_version);
-    let error = if wrong { ErrorCode::InvalidRequest.code() } else { 0 };
+    let meant = meant(service, request);
+    if meant == Err(ErrorCode::RebootstrapRequired) {
+        return ApiVersionsResponse {
+            error_code: ErrorCode::RebootstrapRequired.code(),
+            ..Default::default()
+        };
+    }
+    let error = if wrong || meant.is_err() { ErrorCode::InvalidRequest.code() } else { 0 };
     ApiVersionsResponse {
         error_code: error,
         api_keys: TABLE.iter().map(offered).collect(),
@@ -55,6 +65,20 @@ pub(in super::super) fn response(
         finalized_features: finalized().into(),
         ..Default::default()
     }
+}
+
+/// Whether a client that says which node of which cluster it means has found it; it says both or neither (KIP-1242).
+fn meant(service: &Service, request: &ApiVersionsRequest<'_>) -> Result<(), ErrorCode> {
+    let Some(cluster) = &request.cluster_id else {
+        return if request.node_id == NO_NODE { Ok(()) } else { Err(ErrorCode::InvalidRequest) };
+    };
+    if request.node_id == NO_NODE {
+        return Err(ErrorCode::InvalidRequest);
+    }
+    // Before a cluster is founded nobody can mean it by its id.
+    let is_cluster = service.image().cluster().is_none_or(|known| known.to_string() == **cluster);
+    let is_it = is_cluster && request.node_id == wire_id(service.me);
+    if is_it { Ok(()) } else { Err(ErrorCode::RebootstrapRequired) }
 }
 
 /// Answers a request of a version that is not known: with the versions that are.

@@ -1,4 +1,5 @@
-//! Readers of the own rack (KIP-392): who is told another replica, what that one serves, and what only the leader does.
+//! Nodes as clients see them: which are there, in which rack, whether the right one was reached; and readers of the own rack
+//! (KIP-392): who is told another replica, what that one serves, and what only the leader does.
 
 use std::fs::OpenOptions;
 use std::io::Write as _;
@@ -6,6 +7,7 @@ use std::io::Write as _;
 use millstream_tests::kafka::KafkaConnection;
 use millstream_tests::process::ProcessCluster;
 use millstream_tests::{Outcome, until};
+use millstream_transport::kafka::messages::api_versions::{ApiVersionsRequest, ApiVersionsResponse};
 use millstream_transport::kafka::messages::describe_cluster::{
     DescribeClusterRequest, DescribeClusterResponse,
 };
@@ -218,6 +220,38 @@ async fn features_stay_in_the_version_they_have() {
             let each: Vec<i16> = response.results.iter().map(|result| result.error_code).collect();
             let expected = if version < 2 { (0, vec![0, wrong, wrong]) } else { (wrong, vec![]) };
             expect("updates", (response.error_code, each), expected)?;
+        }
+        Ok(())
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_client_that_has_reached_another_node_than_it_means_is_told_to_begin_anew() {
+    with_node(async |cluster| {
+        let mut connection = connect(cluster).await?;
+        let frame =
+            connection.ask(2, &DescribeClusterRequest { endpoint_type: 1, ..Default::default() }).await?;
+        let (_, response) = open_response::<DescribeClusterResponse<'_>>(&frame, 2)?;
+        let id = response.cluster_id.to_string();
+        let (anew, invalid) = (ErrorCode::RebootstrapRequired.code(), ErrorCode::InvalidRequest.code());
+        for (cluster_id, node_id, expected) in [
+            (Some(id.as_str()), 1, 0),
+            (None, -1, 0),
+            (Some(id.as_str()), 2, anew),
+            (Some("another"), 1, anew),
+            (None, 1, invalid),
+            (Some(id.as_str()), -1, invalid),
+        ] {
+            let request = ApiVersionsRequest {
+                client_software_name: "tests".into(),
+                client_software_version: "1".into(),
+                cluster_id: cluster_id.map(Into::into),
+                node_id,
+            };
+            let frame = connection.ask(5, &request).await?;
+            let (_, response) = open_response::<ApiVersionsResponse<'_>>(&frame, 5)?;
+            expect(&format!("node {node_id} of {cluster_id:?}"), response.error_code, expected)?;
         }
         Ok(())
     })
