@@ -6,7 +6,6 @@ mod groups;
 mod hostile;
 mod migration;
 mod native;
-mod nearby;
 mod nodes;
 mod offsets;
 mod operators;

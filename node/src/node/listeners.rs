@@ -5,7 +5,7 @@ use std::sync::Arc;
 use millstream_actors::cluster::front::ClusterFront;
 use millstream_actors::cluster::quorum::Quorum;
 use millstream_actors::events::Events;
-use millstream_actors::events::kafka::FetchSessionSeries;
+use millstream_actors::events::kafka::{AdmissionSeries, FetchSessionSeries};
 use millstream_actors::group::front::GroupFront;
 use millstream_actors::image::Image;
 use millstream_actors::log::LogDirectory;
@@ -81,6 +81,7 @@ pub(super) fn start_kafka(
         policy: Arc::new(config.kafka.authorizer.clone()),
         sasl: sasl.map_err(|error| StartError::Security(error.to_string()))?,
         tls,
+        admissions: AdmissionSeries::of(events),
         fetch_sessions: FetchSessions::new(config.kafka.fetch_session_slots, series, world.clone()),
     };
     let entrances = config

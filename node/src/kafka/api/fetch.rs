@@ -125,7 +125,9 @@ fn split(
             offset: Offset(wanted.offset),
             max_bytes: u32::try_from(wanted.max_bytes).unwrap_or(0),
             stable_only,
-            nearby: rack.map(|rack| nearby((service.me, call.listener()), image, partition, rack)).unwrap_or_default(),
+            nearby: rack
+                .map(|rack| nearby((service.me, call.listener()), image, partition, rack))
+                .unwrap_or_default(),
         });
         Ok(parts.len() - 1)
     });
