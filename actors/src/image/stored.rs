@@ -1,6 +1,7 @@
 //! The image as bytes, for snapshots of the quorum: a byte of version, then postcard.
 //!
-//! Version 2 is written from [`Features::SECTIONED`] on: version 1, and behind it sections, each with its kind and version.
+//! Version 2 is written from [`Features::SECTIONED`] on, and where an image has what only version 2 tells: version 1, and
+//! behind it sections, each with its kind and version.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -71,7 +72,7 @@ struct StoredAccess {
     acls: Vec<Acl>,
 }
 
-#[derive(Serialize, Deserialize)]
+#[derive(Default, PartialEq, Serialize, Deserialize)]
 struct StoredAdministration {
     reassignments: Vec<(PartitionId, Reassignment)>,
     racks: Vec<(NodeId, String)>,
@@ -102,13 +103,12 @@ impl Image {
     /// The image as bytes; equal images give equal bytes.
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {
-        if self.features.level < Features::SECTIONED {
+        let administration = self.stored_administration();
+        if self.features.level < Features::SECTIONED && administration == StoredAdministration::default() {
             return bytes(&self.stored(), vec![FIRST]);
         }
-        let sections = vec![
-            Section::of(ACCESS, &self.stored_access()),
-            Section::of(ADMINISTRATION, &self.stored_administration()),
-        ];
+        let sections =
+            vec![Section::of(ACCESS, &self.stored_access()), Section::of(ADMINISTRATION, &administration)];
         bytes(&sections, bytes(&self.stored(), vec![SECTIONED]))
     }
 

@@ -6,11 +6,13 @@ use millstream_tests::{Outcome, until};
 use millstream_transport::kafka::messages as m;
 use millstream_transport::kafka::{ApiKey, ErrorCode, Uuid, open_response};
 
+mod administration;
 mod groups;
 mod operators;
 mod records;
 mod transactions;
 
+use self::administration::administration;
 use self::groups::{groups, members, offsets};
 use self::operators::{cluster, configs, lists, users};
 use self::records::{changes, partitions, records, topics};
@@ -135,6 +137,12 @@ pub(super) async fn ask(connection: &mut KafkaConnection, api: ApiKey, way: &str
         ApiKey::DescribeUserScramCredentials | ApiKey::AlterUserScramCredentials => {
             users(connection, api).await
         }
+        ApiKey::AlterPartitionReassignments
+        | ApiKey::ListPartitionReassignments
+        | ApiKey::DescribeClientQuotas
+        | ApiKey::AlterClientQuotas
+        | ApiKey::UpdateFeatures
+        | ApiKey::UnregisterBroker => administration(connection, api).await,
         _ => cluster(connection, api).await,
     }
 }
