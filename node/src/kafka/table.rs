@@ -317,4 +317,32 @@ mod tests {
             }
         }
     }
+
+    /// The table as README has it.
+    fn told() -> String {
+        let mut told = "| API | versions | who may ask, where lists are on |\n|---|---|---|\n".to_owned();
+        for entry in TABLE {
+            let name = entry.key.api().name;
+            let (first, last) = (entry.versions.start(), entry.versions.end());
+            let versions = if first == last { first.to_string() } else { format!("{first} to {last}") };
+            let needs = match entry.rule {
+                Rule::Open => "everybody".to_owned(),
+                Rule::Needs(needs) => {
+                    let each: Vec<String> = needs
+                        .iter()
+                        .map(|(operation, resource)| format!("{operation:?} of {resource:?}"))
+                        .collect();
+                    each.join(", ")
+                }
+            };
+            told += &format!("| {name} | {versions} | {needs} |\n");
+        }
+        told
+    }
+
+    #[test]
+    fn readme_has_the_table_of_apis_that_is_served() {
+        let readme = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../README.md")).unwrap();
+        assert!(readme.contains(&told()), "README is to have this table of APIs:\n{}", told());
+    }
 }
