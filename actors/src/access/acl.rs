@@ -1,5 +1,7 @@
 //! One access control list entry, and filters that find some. The numbers are those of Kafka's protocol (KIP-140, KIP-290).
 
+use std::net::IpAddr;
+
 use serde::{Deserialize, Serialize};
 
 /// The only name that a resource of type cluster has.
@@ -13,6 +15,20 @@ pub const WILDCARD: &str = "*";
 
 /// The longest text of an entry, in bytes.
 pub const TEXT_BYTES_MAX: usize = 1024;
+
+/// What one decision removes, in bytes of entries ([`Acl::bytes`]): once so much is removed, the rest is left to the next.
+/// An entry of the quorum holds what is removed, whatever the filters find.
+pub const REMOVED_BYTES_MAX: usize = 64 << 10;
+
+/// Bytes of an entry beside its texts.
+const FIXED_BYTES: usize = 8;
+
+/// A host as entries have it: an address in one form, however it was written (`0:0:0:0:0:0:0:1` is `::1`), so that it is
+/// the text that a client's address is compared with. What is no address stays as it is.
+#[must_use]
+pub fn canonical_host(host: &str) -> String {
+    host.parse::<IpAddr>().map_or_else(|_| host.to_owned(), |address| address.to_canonical().to_string())
+}
 
 macro_rules! coded {
     ($(#[$about:meta])* $name:ident { $($(#[$of:meta])* $variant:ident = $code:literal,)* }) => {
@@ -145,7 +161,7 @@ pub struct Acl {
     pub name: String,
     /// Who, as `User:name`; [`ANYBODY`] for everybody.
     pub principal: String,
-    /// From which address; [`WILDCARD`] for any.
+    /// From which address, as [`canonical_host`] has it; [`WILDCARD`] for any.
     pub host: String,
     /// What.
     pub operation: Operation,
@@ -171,6 +187,12 @@ pub enum InvalidAcl {
 }
 
 impl Acl {
+    /// How many bytes it has.
+    #[must_use]
+    pub const fn bytes(&self) -> usize {
+        self.name.len() + self.principal.len() + self.host.len() + FIXED_BYTES
+    }
+
     /// An error unless it makes sense.
     pub fn check(&self) -> Result<(), InvalidAcl> {
         for (what, text) in
@@ -224,15 +246,32 @@ pub struct AclFilter {
 }
 
 impl AclFilter {
-    /// Whether an entry is one that is looked for.
-    #[must_use]
-    pub fn takes(&self, acl: &Acl) -> bool {
-        self.resource.is_none_or(|resource| resource == acl.resource)
-            && self.takes_pattern(acl.pattern, &acl.name)
-            && self.principal.as_ref().is_none_or(|principal| *principal == acl.principal)
-            && self.host.as_ref().is_none_or(|host| *host == acl.host)
-            && self.operation.is_none_or(|operation| operation == acl.operation)
-            && self.permission.is_none_or(|permission| permission == acl.permission)
+    /// Takes every entry.
+    pub const EVERY: Self = Self {
+        resource: None,
+        name: None,
+        pattern: PatternFilter::Any,
+        principal: None,
+        host: None,
+        operation: None,
+        permission: None,
+    };
+
+    /// Whether entries of this pattern may be looked for.
+    pub(super) fn takes_resource(&self, resource: ResourceType, pattern: PatternType, name: &str) -> bool {
+        self.resource.is_none_or(|wanted| wanted == resource) && self.takes_pattern(pattern, name)
+    }
+
+    /// Whether entries of this principal may be.
+    pub(super) fn takes_principal(&self, principal: &str) -> bool {
+        self.principal.as_ref().is_none_or(|wanted| wanted == principal)
+    }
+
+    /// Whether the rest of an entry is as it is looked for.
+    pub(super) fn takes_rest(&self, host: &str, operation: Operation, permission: Permission) -> bool {
+        self.host.as_ref().is_none_or(|wanted| wanted == host)
+            && self.operation.is_none_or(|wanted| wanted == operation)
+            && self.permission.is_none_or(|wanted| wanted == permission)
     }
 
     fn takes_pattern(&self, pattern: PatternType, name: &str) -> bool {

@@ -33,16 +33,18 @@ pub enum Ruling {
     NothingSaid,
 }
 
-/// An entry without its pattern.
+/// An entry without its pattern and its principal.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Entry {
-    principal: String,
     host: String,
     operation: Operation,
     permission: Permission,
 }
 
-type Patterns = BTreeMap<String, BTreeSet<Entry>>;
+/// The entries of a pattern by principal: a question looks at those of two, however many others there are.
+type Principals = BTreeMap<String, BTreeSet<Entry>>;
+
+type Patterns = BTreeMap<String, Principals>;
 
 /// All entries of a cluster.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -52,9 +54,12 @@ pub struct Acls {
 }
 
 impl Entry {
-    fn is_about(&self, principal: &str, host: &str) -> bool {
-        (self.principal == principal || self.principal == ANYBODY)
-            && (self.host == host || self.host == WILDCARD)
+    fn of(acl: &Acl) -> Self {
+        Self { host: acl.host.clone(), operation: acl.operation, permission: acl.permission }
+    }
+
+    fn is_from(&self, host: &str) -> bool {
+        self.host == host || self.host == WILDCARD
     }
 
     fn denies(&self, operation: Operation) -> bool {
@@ -65,6 +70,17 @@ impl Entry {
     fn allows(&self, operation: Operation) -> bool {
         self.permission == Permission::Allow && self.operation.implies(operation)
     }
+}
+
+/// The entries about a principal, from a host.
+fn about<'a>(
+    principals: &'a Principals,
+    principal: &'a str,
+    host: &'a str,
+) -> impl Iterator<Item = &'a Entry> {
+    let distinct = if principal == ANYBODY { 1 } else { 2 };
+    let mine = [principal, ANYBODY].into_iter().take(distinct).filter_map(|whose| principals.get(whose));
+    mine.flatten().filter(move |entry| entry.is_from(host))
 }
 
 impl Acls {
@@ -82,32 +98,49 @@ impl Acls {
 
     /// All of them, in order.
     pub fn iter(&self) -> impl Iterator<Item = Acl> {
-        self.patterns.iter().flat_map(|((resource, pattern), names)| {
-            names.iter().flat_map(move |(name, entries)| {
-                entries.iter().map(move |entry| Acl {
-                    resource: *resource,
-                    pattern: *pattern,
-                    name: name.clone(),
-                    principal: entry.principal.clone(),
-                    host: entry.host.clone(),
-                    operation: entry.operation,
-                    permission: entry.permission,
-                })
+        const EVERY: &AclFilter = &AclFilter::EVERY;
+        self.found(EVERY)
+    }
+
+    /// Those that a filter takes, in order. Only they are copied.
+    pub fn found<'a>(&'a self, filter: &'a AclFilter) -> impl Iterator<Item = Acl> {
+        let names = self.patterns.iter().flat_map(|(key, names)| names.iter().map(move |of| (*key, of)));
+        let names =
+            names.filter(|((resource, pattern), (name, _))| filter.takes_resource(*resource, *pattern, name));
+        let principals = names.flat_map(move |(key, (name, principals))| {
+            let taken = principals.iter().filter(|(principal, _)| filter.takes_principal(principal));
+            taken.map(move |(principal, entries)| (key, name, principal, entries))
+        });
+        principals.flat_map(move |((resource, pattern), name, principal, entries)| {
+            let taken = entries
+                .iter()
+                .filter(|entry| filter.takes_rest(&entry.host, entry.operation, entry.permission));
+            taken.map(move |entry| Acl {
+                resource,
+                pattern,
+                name: name.clone(),
+                principal: principal.clone(),
+                host: entry.host.clone(),
+                operation: entry.operation,
+                permission: entry.permission,
             })
         })
     }
 
-    /// Those that a filter takes, in order.
+    /// Whether this one is there.
     #[must_use]
-    pub fn found(&self, filter: &AclFilter) -> Vec<Acl> {
-        self.iter().filter(|acl| filter.takes(acl)).collect()
+    pub fn contains(&self, acl: &Acl) -> bool {
+        let names = self.patterns.get(&(acl.resource, acl.pattern));
+        let entries = names.and_then(|names| names.get(&acl.name)?.get(&acl.principal));
+        entries.is_some_and(|entries| entries.contains(&Entry::of(acl)))
     }
 
     /// Adds one; false if it was there.
     pub fn insert(&mut self, acl: Acl) -> bool {
         let Acl { resource, pattern, name, principal, host, operation, permission } = acl;
-        let entries = self.patterns.entry((resource, pattern)).or_default().entry(name).or_default();
-        let is_new = entries.insert(Entry { principal, host, operation, permission });
+        let names = self.patterns.entry((resource, pattern)).or_default();
+        let entries = names.entry(name).or_default().entry(principal).or_default();
+        let is_new = entries.insert(Entry { host, operation, permission });
         self.count += usize::from(is_new);
         is_new
     }
@@ -116,16 +149,14 @@ impl Acls {
     pub fn remove(&mut self, acl: &Acl) -> bool {
         let key = (acl.resource, acl.pattern);
         let Some(names) = self.patterns.get_mut(&key) else { return false };
-        let Some(entries) = names.get_mut(&acl.name) else { return false };
-        let entry = Entry {
-            principal: acl.principal.clone(),
-            host: acl.host.clone(),
-            operation: acl.operation,
-            permission: acl.permission,
-        };
-        let was_there = entries.remove(&entry);
+        let Some(principals) = names.get_mut(&acl.name) else { return false };
+        let Some(entries) = principals.get_mut(&acl.principal) else { return false };
+        let was_there = entries.remove(&Entry::of(acl));
         self.count -= usize::from(was_there);
         if entries.is_empty() {
+            principals.remove(&acl.principal);
+        }
+        if principals.is_empty() {
             names.remove(&acl.name);
         }
         if names.is_empty() {
@@ -139,9 +170,9 @@ impl Acls {
     pub fn ruling(&self, question: Question<'_>) -> Ruling {
         let Question { principal, host, operation, resource, name } = question;
         let (mut is_spoken_of, mut is_allowed) = (false, false);
-        for entries in self.speaking_of(resource, name) {
+        for principals in self.speaking_of(resource, name) {
             is_spoken_of = true;
-            for entry in entries.iter().filter(|entry| entry.is_about(principal, host)) {
+            for entry in about(principals, principal, host) {
                 if entry.denies(operation) {
                     return Ruling::Denied;
                 }
@@ -160,7 +191,7 @@ impl Acls {
         &'a self,
         resource: ResourceType,
         name: &'a str,
-    ) -> impl Iterator<Item = &'a BTreeSet<Entry>> {
+    ) -> impl Iterator<Item = &'a Principals> {
         let literal = self.patterns.get(&(resource, PatternType::Literal));
         let names = [name, WILDCARD];
         let distinct = if name == WILDCARD { 1 } else { names.len() };
@@ -185,10 +216,10 @@ impl Acls {
     ) -> Ruling {
         let named = |pattern: PatternType, is_it: fn(&Entry, Operation) -> bool| {
             let names = self.patterns.get(&(resource, pattern)).into_iter().flatten();
-            let hit = move |entries: &BTreeSet<Entry>| {
-                entries.iter().any(|entry| entry.is_about(principal, host) && is_it(entry, operation))
+            let hit = move |principals: &Principals| {
+                about(principals, principal, host).any(|entry| is_it(entry, operation))
             };
-            names.filter(move |(_, entries)| hit(entries)).map(|(name, _)| name.as_str())
+            names.filter(move |(_, principals)| hit(principals)).map(|(name, _)| name.as_str())
         };
         let denied: BTreeSet<&str> = named(PatternType::Literal, Entry::denies).collect();
         let denied_prefixes: BTreeSet<&str> = named(PatternType::Prefixed, Entry::denies).collect();

@@ -149,56 +149,62 @@ impl ScramChange {
 
 /// All users that have credentials.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Users(BTreeMap<String, BTreeMap<ScramMechanism, ScramCredential>>);
+pub struct Users {
+    each: BTreeMap<String, BTreeMap<ScramMechanism, ScramCredential>>,
+    /// Of credentials.
+    count: usize,
+}
 
 impl Users {
     /// How many credentials there are.
     #[must_use]
-    pub fn len(&self) -> usize {
-        self.0.values().map(BTreeMap::len).sum()
+    pub const fn len(&self) -> usize {
+        self.count
     }
 
     /// Whether there are none.
     #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+    pub const fn is_empty(&self) -> bool {
+        self.count == 0
     }
 
     /// The credential of a user.
     #[must_use]
     pub fn credential(&self, user: &str, mechanism: ScramMechanism) -> Option<&ScramCredential> {
-        self.0.get(user)?.get(&mechanism)
+        self.each.get(user)?.get(&mechanism)
     }
 
     /// The credentials of a user by mechanism.
     pub fn of_user(&self, user: &str) -> impl Iterator<Item = (ScramMechanism, &ScramCredential)> {
-        self.0.get(user).into_iter().flatten().map(|(mechanism, credential)| (*mechanism, credential))
+        self.each.get(user).into_iter().flatten().map(|(mechanism, credential)| (*mechanism, credential))
     }
 
     /// The names of all users, in order.
     pub fn names(&self) -> impl Iterator<Item = &str> {
-        self.0.keys().map(String::as_str)
+        self.each.keys().map(String::as_str)
     }
 
     /// All credentials, in order.
     pub fn iter(&self) -> impl Iterator<Item = (&str, ScramMechanism, &ScramCredential)> {
-        self.0.iter().flat_map(|(user, each)| {
+        self.each.iter().flat_map(|(user, each)| {
             each.iter().map(|(mechanism, credential)| (user.as_str(), *mechanism, credential))
         })
     }
 
     /// Gives a user a credential, in place of the one before.
     pub fn put(&mut self, user: &str, mechanism: ScramMechanism, credential: ScramCredential) {
-        self.0.entry(user.to_owned()).or_default().insert(mechanism, credential);
+        let before = self.each.entry(user.to_owned()).or_default().insert(mechanism, credential);
+        self.count += usize::from(before.is_none());
     }
 
     /// Takes a credential away; false if there was none.
     pub fn remove(&mut self, user: &str, mechanism: ScramMechanism) -> bool {
-        let Some(each) = self.0.get_mut(user) else { return false };
+        let Some(each) = self.each.get_mut(user) else { return false };
         let was_there = each.remove(&mechanism).is_some();
         if each.is_empty() {
-            self.0.remove(user);
+            self.each.remove(user);
         }
+        self.count -= usize::from(was_there);
         was_there
     }
 }

@@ -13,6 +13,7 @@ use super::message::nodes::{
     RegisterNode, ReportDoubts, Resign,
 };
 use crate::access::Acl;
+use crate::access::acl::REMOVED_BYTES_MAX;
 use crate::error::{ErrorCode, Refusal};
 use crate::ids::{Incarnation, NodeId, PartitionId};
 use crate::image::QuotaAlteration;
@@ -160,7 +161,10 @@ impl Request {
                 let bytes = |acl: &Acl| acl.name.len() + acl.principal.len() + acl.host.len();
                 acls.len() + acls.iter().map(bytes).sum::<usize>() / 100
             }
-            Self::Client(ClientRequest::DeleteAcls(filters), _) => filters.len() * 4,
+            // What they find, which is bounded.
+            Self::Client(ClientRequest::DeleteAcls(filters), _) => {
+                filters.len() * 4 + REMOVED_BYTES_MAX / 100
+            }
             Self::Client(ClientRequest::AlterQuotas(alterations), _) => {
                 alterations.iter().map(QuotaAlteration::bytes).sum::<usize>() / 100
             }

@@ -9,6 +9,7 @@ use ractor::ActorRef;
 use tokio::time::Instant;
 
 use super::{AgentMessage, AgentParts, Latest, NodeHealth, flatten};
+use crate::access::AdvertisedListener;
 use crate::cluster::front::ClusterFront;
 use crate::cluster::lease::Lease;
 use crate::cluster::message::access::RegisterListeners;
@@ -151,7 +152,8 @@ impl<P: Peers> State<P> {
     fn tell_listeners_if_missing(&mut self, image: &Image) {
         let identity = &self.parts.identity;
         let understands = image.nodes().iter().all(|(_, known)| known.feature_level >= Features::ACCESS);
-        let is_told = identity.listeners.is_empty() || image.listeners().of_node(identity.node).is_some();
+        let is_told = !has_listeners_to_tell(&identity.listeners, image)
+            || image.listeners().of_node(identity.node).is_some();
         let is_registered =
             image.nodes().get(identity.node).is_some_and(|known| known.incarnation == identity.incarnation);
         if understands && is_registered && !is_told && self.registration == Registration::Done {
@@ -211,13 +213,14 @@ impl<P: Peers> State<P> {
             doubts: identity.doubts,
             feature_level: Features::HIGHEST,
         };
+        let tells = has_listeners_to_tell(&listeners, &self.image());
         let (front, myself) = (self.parts.front.clone(), myself.clone());
         tokio::spawn(async move {
             let deadline = now + REGISTER_WITHIN;
-            let result = if listeners.is_empty() {
-                front.ask_controller(register, deadline).await
-            } else {
+            let result = if tells {
                 register_both(&front, RegisterListeners { register, listeners }, deadline).await
+            } else {
+                front.ask_controller(register, deadline).await
             };
             // An agent that has stopped needs no answer.
             drop(myself.send_message(AgentMessage::Registered(result)));
@@ -297,6 +300,12 @@ impl<P: Peers> State<P> {
             }
         }
     }
+}
+
+/// Whether there is anything to tell of listeners: that there are none is told where the cluster understands it. Who has
+/// told nothing would be taken for a node of an earlier version, which serves Kafka's clients where it serves QUIC.
+fn has_listeners_to_tell(listeners: &[AdvertisedListener], image: &Image) -> bool {
+    !listeners.is_empty() || image.features().level >= Features::ACCESS
 }
 
 /// Registers with listeners; without, where a controller does not know that message yet.

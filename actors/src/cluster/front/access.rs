@@ -1,6 +1,7 @@
 //! Users and access control lists, from one node.
 
 use super::{Answered, ClusterFront, done, unexpected};
+use crate::access::acl::REMOVED_BYTES_MAX;
 use crate::access::{Acl, AclFilter, ScramChange};
 use crate::cluster::message::access::UserDescription;
 use crate::cluster::message::nodes::{ClientAnswer, ClientRequest};
@@ -52,14 +53,25 @@ impl<P: Peers> ClusterFront<P> {
     }
 
     /// Removes what the filters find; the entries for each. Where an answer was lost and the request repeated, entries
-    /// that were removed by the first attempt are not told.
+    /// that were removed by the first attempt are not told. Many are removed in several decisions: after an error some may
+    /// be gone.
     pub async fn delete_acls(&self, filters: Vec<AclFilter>) -> Result<Vec<Vec<Acl>>, Refusal> {
         if filters.is_empty() {
             return Ok(Vec::new());
         }
-        match self.client(ClientRequest::DeleteAcls(filters)).await.answer? {
-            ClientAnswer::DeletedAcls(each) => Ok(each),
-            other => Err(unexpected(&other)),
+        let mut removed = vec![Vec::new(); filters.len()];
+        loop {
+            let each = match self.client(ClientRequest::DeleteAcls(filters.clone())).await.answer? {
+                ClientAnswer::DeletedAcls(each) => each,
+                other => return Err(unexpected(&other)),
+            };
+            let bytes: usize = each.iter().flatten().map(Acl::bytes).sum();
+            for (all, more) in removed.iter_mut().zip(each) {
+                all.extend(more);
+            }
+            if bytes < REMOVED_BYTES_MAX {
+                return Ok(removed);
+            }
         }
     }
 }

@@ -4,6 +4,7 @@
 use std::collections::BTreeSet;
 
 use super::{Planned, done, lost, refusal, registration};
+use crate::access::acl::REMOVED_BYTES_MAX;
 use crate::access::{Acl, AclFilter, ScramChange};
 use crate::cluster::message::access::RegisterListeners;
 use crate::cluster::message::nodes::ClientAnswer;
@@ -59,16 +60,24 @@ pub(super) fn create_acls(acls: Vec<Acl>, reply: Reply<ClientAnswer>, image: &Im
     Planned::of(commands, reply, |outcomes| outcomes.iter().try_for_each(done).map(|()| ClientAnswer::Done))
 }
 
-/// What the filters find now; an entry that several find is told by the first.
+/// What the filters find now, as far as it is less than [`REMOVED_BYTES_MAX`]; an entry that several find is told by the
+/// first. Who asked goes on while so much is told: what filters find is no measure of the quorum's entry.
 pub(super) fn delete_acls(filters: &[AclFilter], reply: Reply<ClientAnswer>, image: &Image) -> Planned {
-    let mut found = BTreeSet::new();
-    let each: Vec<Vec<Acl>> = filters
-        .iter()
-        .map(|filter| {
-            let new = image.acls().found(filter).into_iter().filter(|acl| found.insert(acl.clone()));
-            new.collect()
-        })
-        .collect();
+    let (mut found, mut bytes) = (BTreeSet::new(), 0_usize);
+    let mut each: Vec<Vec<Acl>> = Vec::with_capacity(filters.len());
+    for filter in filters {
+        let mut of_filter = Vec::new();
+        for acl in image.acls().found(filter) {
+            if bytes >= REMOVED_BYTES_MAX {
+                break;
+            }
+            if found.insert(acl.clone()) {
+                bytes += acl.bytes();
+                of_filter.push(acl);
+            }
+        }
+        each.push(of_filter);
+    }
     if found.is_empty() {
         return Planned::answered(Ok(ClientAnswer::DeletedAcls(each)), reply);
     }
@@ -83,7 +92,7 @@ pub(super) fn delete_acls(filters: &[AclFilter], reply: Reply<ClientAnswer>, ima
 mod tests {
     use super::*;
     use crate::access::{
-        AdvertisedListener, Operation, PatternFilter, PatternType, Permission, ResourceType, ScramMechanism,
+        AdvertisedListener, Operation, PatternType, Permission, ResourceType, ScramMechanism,
     };
     use crate::cluster::message::nodes::RegisterNode;
     use crate::error::{ErrorCode, Refusal};
@@ -163,32 +172,49 @@ mod tests {
         assert_eq!(codes, [ErrorCode::ResourceNotFound, ErrorCode::UnacceptableCredential]);
     }
 
-    #[test]
-    fn an_entry_that_two_filters_find_is_told_by_the_first() {
-        let mut image = Image::default();
-        join(&mut image, 1, 1).1.unwrap();
-        let acl = Acl {
+    fn acl(name: String) -> Acl {
+        Acl {
             resource: ResourceType::Topic,
             pattern: PatternType::Literal,
-            name: topic(1).0.to_string(),
+            name,
             principal: "User:alice".to_owned(),
             host: "*".to_owned(),
             operation: Operation::Read,
             permission: Permission::Allow,
-        };
+        }
+    }
+
+    #[test]
+    fn what_filters_find_is_removed_in_bounded_entries() {
+        let mut image = Image::default();
+        join(&mut image, 1, 1).1.unwrap();
+        let acls: Vec<Acl> = (0..3_000).map(|number| acl(format!("a topic with a name {number}"))).collect();
+        let all = acls.len();
+        apply(&mut image, Command::CreateAcls { acls });
+        let mut removed = Vec::new();
+        while !image.acls().is_empty() {
+            let delete = |image: &Image, reply| delete_acls(&[AclFilter::EVERY], reply, image);
+            let Ok(ClientAnswer::DeletedAcls(each)) = carry_out(&mut image, delete).1 else {
+                panic!("another answer");
+            };
+            let bytes: usize = each.iter().flatten().map(Acl::bytes).sum();
+            let longest = each.iter().flatten().map(Acl::bytes).max().unwrap();
+            assert!(bytes < REMOVED_BYTES_MAX + longest, "{bytes}");
+            assert!(bytes >= REMOVED_BYTES_MAX || image.acls().is_empty(), "{bytes}: who asks would stop");
+            removed.extend(each.into_iter().flatten());
+        }
+        assert_eq!(removed.len(), all);
+    }
+
+    #[test]
+    fn an_entry_that_two_filters_find_is_told_by_the_first() {
+        let mut image = Image::default();
+        join(&mut image, 1, 1).1.unwrap();
+        let acl = acl(topic(1).0.to_string());
         let acls = vec![acl.clone()];
         let made = carry_out(&mut image, |image, reply| create_acls(acls, reply, image));
         assert_eq!(made, (1, Ok(ClientAnswer::Done)));
-        let filter = AclFilter {
-            resource: None,
-            name: None,
-            pattern: PatternFilter::Any,
-            principal: None,
-            host: None,
-            operation: None,
-            permission: None,
-        };
-        let filters = [filter.clone(), filter];
+        let filters = [AclFilter::EVERY, AclFilter::EVERY];
         let delete = |image: &mut Image| carry_out(image, |image, reply| delete_acls(&filters, reply, image));
         let told = ClientAnswer::DeletedAcls(vec![vec![acl], vec![]]);
         assert_eq!(delete(&mut image), (1, Ok(told)));

@@ -127,4 +127,8 @@ fn users_and_entries_come_and_go() {
     let nameless = Command::CreateAcls { acls: vec![acl("v"), acl("")] };
     assert_eq!(refused(&mut image, nameless), ErrorCode::InvalidRequest);
     assert_eq!(image.acls().len(), 1, "all or none");
+    let before = std::sync::Arc::clone(image.acls());
+    done(&mut image, Command::CreateAcls { acls: vec![acl("u")] });
+    done(&mut image, Command::DeleteAcls { acls: vec![acl("not there")] });
+    assert!(std::sync::Arc::ptr_eq(&before, image.acls()), "what changes nothing copies nothing");
 }
