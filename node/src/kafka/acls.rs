@@ -1,5 +1,6 @@
 //! What the calls about access control lists share: between the numbers of the protocol and what is meant.
 
+use millstream_actors::access::acl::canonical_host;
 use millstream_actors::access::{
     Acl, AclFilter, Operation, PatternFilter, PatternType, Permission, ResourceType,
 };
@@ -48,7 +49,7 @@ pub(super) fn acl(told: &Told<'_>) -> Result<Acl, Refusal> {
             .ok_or_else(|| unknown("type of pattern", told.pattern))?,
         name: text(told.name),
         principal: text(told.principal),
-        host: text(told.host),
+        host: canonical_host(told.host.unwrap_or_default()),
         operation: Operation::of_code(told.operation).ok_or_else(|| unknown("operation", told.operation))?,
         permission: Permission::of_code(told.permission)
             .ok_or_else(|| unknown("permission", told.permission))?,
@@ -71,7 +72,7 @@ pub(super) fn filter(told: &Told<'_>) -> Result<AclFilter, Refusal> {
             ),
         },
         principal: text(told.principal),
-        host: text(told.host),
+        host: told.host.map(canonical_host),
         operation: any_or(told.operation, Operation::of_code, "operation")?,
         permission: any_or(told.permission, Permission::of_code, "permission")?,
     })
@@ -110,6 +111,13 @@ mod tests {
         }
         assert!(acl(&Told { principal: Some("a"), ..told(2, 3, 3, 3) }).is_err());
         assert!(acl(&Told { host: None, ..told(2, 3, 3, 3) }).is_err());
+    }
+
+    #[test]
+    fn an_address_is_kept_and_looked_for_as_clients_have_it() {
+        let java = Told { host: Some("0:0:0:0:0:0:0:1"), ..told(2, 3, 3, 3) };
+        assert_eq!(acl(&java).unwrap().host, "::1");
+        assert_eq!(filter(&java).unwrap().host.as_deref(), Some("::1"));
     }
 
     #[test]

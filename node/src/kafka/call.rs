@@ -9,7 +9,7 @@ use millstream_transport::intake::Held;
 use millstream_transport::kafka::{ApiKey, DecodeError, Request, Response, encode_response};
 
 use super::connection::{Answered, Connection, Outcome};
-use super::session::Session;
+use super::session::{Entrance, Session};
 use crate::security::authorize::Rights;
 
 /// A request: who sent it, what it says, where its answer goes.
@@ -86,9 +86,9 @@ impl Call {
         &self.session
     }
 
-    /// The name of the listener that it came by.
-    pub(super) fn listener(&self) -> &Arc<str> {
-        &self.session.entrance.name
+    /// The listener that it came by.
+    pub(super) fn entrance(&self) -> &Arc<Entrance> {
+        &self.session.entrance
     }
 
     /// What its sender may do.

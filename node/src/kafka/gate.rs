@@ -7,6 +7,7 @@
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use millstream_transport::kafka::messages::api_versions::ApiVersionsRequest;
@@ -27,11 +28,16 @@ use super::places::Place;
 use super::service::Service;
 use super::session::{Entrance, Session, ends, lifetime_ms};
 use super::table;
+use crate::config::SaslMechanism;
+use crate::security::checks::Asker;
 use crate::security::principal::Principal;
 use crate::security::sasl::{Exchange, LoginFailed, Step};
 
 /// The first version of SaslHandshake whose client wraps its messages in requests.
 const WRAPS_FROM: i16 = 1;
+
+/// What a client has to take the answer that says that its login failed, beyond the time that it had.
+const TELLING: Duration = Duration::from_secs(1);
 
 /// Why a client is not let in.
 #[derive(Debug, thiserror::Error)]
@@ -63,12 +69,12 @@ enum Refused {
 
 type Closing = watch::Receiver<()>;
 
-/// Lets a client in, or not; serves it then. `place` is given back when it is gone.
+/// Lets a client in, or not; serves it then. `place` is given back when it is gone, `_stranger` when it is in or gone.
 pub(super) async fn enter(
     service: Arc<Service>,
     entrance: Arc<Entrance>,
     (stream, peer): (TcpStream, SocketAddr),
-    (place, mut closing): (Place, Closing),
+    (place, _stranger, mut closing): (Place, Option<Place>, Closing),
 ) {
     let deadline = service.world.clock.now() + service.sasl.config.within;
     let (name, refusals) = (Arc::clone(&entrance.name), service.admissions.refused.clone());
@@ -124,14 +130,15 @@ where
     };
     let mut reader = FrameReader::new(read, first, intake.clone());
     let session = if logs_in {
-        let mut login = Login { service: &service, reader: &mut reader, write: &mut write };
+        let asker = Asker::Stranger(peer.ip().to_canonical());
+        let mut login = Login { service: &service, asker, reader: &mut reader, write: &mut write };
         let Ok(told) = timeout_at(deadline, login.run()).await else { return Err(late(&service)) };
         match told {
-            Ok(principal) => {
+            Ok((principal, mechanism)) => {
                 let ends = ends(service.world.clock.now(), service.sasl.config.lasts);
-                Session::new(entrance, principal, peer.ip()).logged_in(ends)
+                Session::new(entrance, principal, peer.ip()).logged_in(mechanism, ends)
             }
-            Err(refused) => return Err(tell_later(&service, refused, &mut write).await),
+            Err(refused) => return Err(tell_later(&service, refused, (&mut write, deadline)).await),
         }
     } else {
         Session::new(entrance, principal, peer.ip())
@@ -142,12 +149,18 @@ where
     Ok(())
 }
 
-/// Tells a client after a while that its login failed.
-async fn tell_later<W: AsyncWrite + Unpin>(service: &Service, refused: Refused, write: &mut W) -> Refused {
+/// Tells a client after a while that its login failed. That while is all that it gets beyond the time it had to log in,
+/// and a moment to read what it is told.
+async fn tell_later<W: AsyncWrite + Unpin>(
+    service: &Service,
+    refused: Refused,
+    (write, deadline): (&mut W, Instant),
+) -> Refused {
     let Refused::Told { reason, answer } = refused else { return refused };
-    tokio::time::sleep(service.sasl.config.failed_delay).await;
+    let delay = service.sasl.config.failed_delay;
+    tokio::time::sleep(delay).await;
     if let Some(answer) = answer {
-        let deadline = Instant::now() + service.sasl.config.within;
+        let deadline = deadline + delay + TELLING;
         // Whether it arrives or not, the connection ends here.
         let _ = timeout_at(deadline, send(write, &answer)).await;
         let _ = timeout_at(deadline, write.shutdown()).await;
@@ -165,6 +178,7 @@ async fn send<W: AsyncWrite + Unpin>(write: &mut W, answer: &Encoded) -> io::Res
 /// A login on a new stream.
 struct Login<'a, R, W> {
     service: &'a Arc<Service>,
+    asker: Asker,
     reader: &'a mut FrameReader<R>,
     write: &'a mut W,
 }
@@ -182,11 +196,11 @@ enum Stage {
 /// What comes of a request.
 enum Turn {
     Next(Stage),
-    Done(Principal),
+    Done(Principal, SaslMechanism),
 }
 
 impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Login<'_, R, W> {
-    async fn run(&mut self) -> Result<Principal, Refused> {
+    async fn run(&mut self) -> Result<(Principal, SaslMechanism), Refused> {
         let mut stage = Stage::Beginning;
         loop {
             let Some((frame, held)) = self.reader.next().await? else { return Err(Refused::Left) };
@@ -197,7 +211,7 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Login<'_, R, W> {
             drop(held);
             match turn {
                 Turn::Next(next) => stage = next,
-                Turn::Done(principal) => return Ok(principal),
+                Turn::Done(principal, mechanism) => return Ok((principal, mechanism)),
             }
         }
     }
@@ -244,7 +258,7 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Login<'_, R, W> {
 
     async fn handshake(&mut self, prelude: Prelude, frame: &Bytes) -> Result<Turn, Refused> {
         let request: SaslHandshakeRequest<'_> = read(prelude, frame)?;
-        let exchange = self.service.sasl.begin(&request.mechanism);
+        let exchange = self.service.sasl.begin(&request.mechanism, self.asker);
         let response = sasl_handshake::response(&self.service.sasl, exchange.is_some());
         let answer = encode_response(prelude.correlation_id, prelude.version, &response)?;
         let Some(exchange) = exchange else {
@@ -270,7 +284,8 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Login<'_, R, W> {
             }
             Step::Done(principal, message) => {
                 let lifetime = lifetime_ms(self.service.sasl.config.lasts);
-                (sasl_authenticate::success(message, lifetime), Ok(Turn::Done(principal)))
+                let done = Turn::Done(principal, exchange.mechanism());
+                (sasl_authenticate::success(message, lifetime), Ok(done))
             }
             Step::Failed(failed) => {
                 (sasl_authenticate::refusal(ErrorCode::SaslAuthenticationFailed), Err(failed))
@@ -290,7 +305,7 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Login<'_, R, W> {
     async fn bare(&mut self, mut exchange: Exchange, message: &Bytes) -> Result<Turn, Refused> {
         let (message, turn) = match exchange.step(&self.service.sasl, message).await {
             Step::Challenge(message) => (message, Turn::Next(Stage::Bare(exchange))),
-            Step::Done(principal, message) => (message, Turn::Done(principal)),
+            Step::Done(principal, message) => (message, Turn::Done(principal, exchange.mechanism())),
             Step::Failed(failed) => return Err(told(&failed, None)),
         };
         let length = i32::try_from(message.len()).unwrap_or(i32::MAX);

@@ -1,20 +1,27 @@
 //! The TCP listeners: accept, count, hand each connection to a core.
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
+use millstream_actors::ids::{Incarnation, NodeId};
+use millstream_actors::image::Image;
+use millstream_transport::world;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 
 use super::gate;
-use super::places::{Place, Places};
+use super::places::{Bounds, NoPlace, Place, Places};
 use super::service::Service;
 use super::session::Entrance;
 
 /// The pause after a failed accept: it fails again at once where the process has no descriptors left.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// Clients at a time that are not in yet, on all listeners where they have to show who they are: each may hold a TLS
+/// handshake or a login for as long as `connections.authentication.timeout.ms`. More are refused, and come again.
+const STRANGERS: Bounds = Bounds { what: "clients that are not in yet", most: 1_000, most_per_address: 100 };
 
 /// The listeners of a node, which accept. Dropped, they accept no more, and their connections end.
 #[derive(Debug)]
@@ -32,17 +39,23 @@ impl KafkaListeners {
     ) -> io::Result<Self> {
         let (open, closing) = watch::channel(());
         let (door, closed) = watch::channel(false);
-        let places = Places::new(service.limits.connections, service.limits.connections_per_address);
+        let places = Places::new(Bounds {
+            what: "connections (max.connections, max.connections.per.ip)",
+            most: service.limits.connections,
+            most_per_address: service.limits.connections_per_address,
+        });
+        let strangers = Places::new(STRANGERS);
         let service = Arc::new(service);
         for (socket, entrance) in sockets {
             socket.set_nonblocking(true)?;
             let (service, places, entrance) = (Arc::clone(&service), places.clone(), Arc::new(entrance));
-            let (closing, closed) = (closing.clone(), closed.clone());
+            let (closing, closed, strangers) = (closing.clone(), closed.clone(), strangers.clone());
             if let Some(core) = service.world.threads.cores().first().cloned() {
                 core.spawn(move || async move {
                     match TcpListener::from_std(socket) {
                         Ok(listener) => {
-                            Accepting { listener, entrance, service, places, closing, closed }.run().await;
+                            let (shared, ends) = ((service, places, strangers), (closing, closed));
+                            Accepting::new(listener, entrance, shared, ends).run().await;
                         }
                         Err(error) => tracing::error!(%error, "clients of Kafka's protocol are not served"),
                     }
@@ -63,23 +76,55 @@ struct Accepting {
     entrance: Arc<Entrance>,
     service: Arc<Service>,
     places: Places,
+    strangers: Places,
     closing: watch::Receiver<()>,
     closed: watch::Receiver<bool>,
 }
 
+type Shared = (Arc<Service>, Places, Places);
+type Ends = (watch::Receiver<()>, watch::Receiver<bool>);
+
 impl Accepting {
+    fn new(
+        listener: TcpListener,
+        entrance: Arc<Entrance>,
+        (service, places, strangers): Shared,
+        (closing, closed): Ends,
+    ) -> Self {
+        Self { listener, entrance, service, places, strangers, closing, closed }
+    }
+
     async fn run(self) {
         let (mut closing, mut closed) = (self.closing.clone(), self.closed.clone());
         tokio::select! {
             biased;
             _ = closing.changed() => {}
             _ = closed.changed() => {}
-            () = self.accept() => {}
+            () = self.serve() => {}
         }
     }
 
+    /// Accepts. Where users or lists matter, not before they are known here: those of the last snapshot, or none at all,
+    /// would let in who was removed since, and allow what was denied. Once known, they are served from here whether there
+    /// is a quorum or not.
+    async fn serve(&self) {
+        if self.service.policy.is_on || self.entrance.protocol.has_sasl() {
+            let Service { images, me, incarnation, .. } = &*self.service;
+            caught_up(images.clone(), *me, *incarnation).await;
+        }
+        self.accept().await;
+    }
+
+    /// A place for a connection, and one among those that are not in yet where clients show who they are.
+    fn places(&self, peer: IpAddr) -> Result<(Place, Option<Place>), NoPlace> {
+        let protocol = self.entrance.protocol;
+        let is_strange = protocol.has_sasl() || protocol.has_tls();
+        let stranger = if is_strange { Some(self.strangers.take(peer)?) } else { None };
+        Ok((self.places.take(peer)?, stranger))
+    }
+
     async fn accept(&self) {
-        let (listener, places) = (&self.listener, &self.places);
+        let listener = &self.listener;
         let mut turn = 0_usize;
         loop {
             let (stream, peer) = match listener.accept().await {
@@ -90,22 +135,28 @@ impl Accepting {
                     continue;
                 }
             };
-            let place = match places.take(peer.ip()) {
-                Ok(place) => place,
+            let places = match self.places(peer.ip()) {
+                Ok(places) => places,
                 Err(reason) => {
                     tracing::warn!(%peer, %reason, "a connection of a client was refused");
                     continue;
                 }
             };
             turn = turn.wrapping_add(1);
-            if let Err(error) = self.hand_over(stream, peer, place, turn) {
+            if let Err(error) = self.hand_over(stream, peer, places, turn) {
                 tracing::warn!(%peer, %error, "a connection of a client was lost");
             }
         }
     }
 
     /// Gives a connection to a core: its socket is then watched by that core's own runtime.
-    fn hand_over(&self, stream: TcpStream, peer: SocketAddr, place: Place, turn: usize) -> io::Result<()> {
+    fn hand_over(
+        &self,
+        stream: TcpStream,
+        peer: SocketAddr,
+        (place, stranger): (Place, Option<Place>),
+        turn: usize,
+    ) -> io::Result<()> {
         // An answer is written at once and whole; nothing is won by waiting for more.
         stream.set_nodelay(true)?;
         let stream = stream.into_std()?;
@@ -117,10 +168,61 @@ impl Accepting {
         let closing = self.closing.clone();
         core.spawn(move || async move {
             match TcpStream::from_std(stream) {
-                Ok(stream) => gate::enter(service, entrance, (stream, peer), (place, closing)).await,
+                Ok(stream) => {
+                    gate::enter(service, entrance, (stream, peer), (place, stranger, closing)).await
+                }
                 Err(error) => tracing::warn!(%peer, %error, "a connection of a client was lost"),
             }
         });
         Ok(())
+    }
+}
+
+/// Waits until the image shows this life of the node: it then has all that was decided before the life began.
+async fn caught_up(mut images: world::watch::Receiver<Arc<Image>>, me: NodeId, life: Incarnation) {
+    let shows = |image: &Image| image.nodes().get(me).is_some_and(|known| known.incarnation == life);
+    while !shows(&images.borrow_and_update()) {
+        if images.changed().await.is_err() {
+            // The node ends.
+            std::future::pending::<()>().await;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::Future;
+    use std::pin::pin;
+    use std::task::{Context, Waker};
+
+    use millstream_actors::image::{Command, Registration};
+
+    use super::*;
+
+    fn registration(life: u64) -> Command {
+        Command::RegisterNode(Registration {
+            node: NodeId(1),
+            incarnation: Incarnation(life),
+            address: "host:9092".to_owned(),
+            directories: vec![],
+            doubts: vec![],
+            feature_level: 2,
+            at_ms: 0,
+        })
+    }
+
+    #[test]
+    fn nobody_is_let_in_before_the_image_shows_this_life_of_the_node() {
+        let (sender, images) = world::watch::channel(Arc::new(Image::default()));
+        let mut waiting = pin!(caught_up(images, NodeId(1), Incarnation(2)));
+        let mut is_over = || waiting.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_ready();
+        assert!(!is_over(), "nothing is known");
+        let mut image = Image::default();
+        image.apply(1, &registration(1));
+        sender.send_replace(Arc::new(image.clone()));
+        assert!(!is_over(), "an earlier life");
+        image.apply(2, &registration(2));
+        sender.send_replace(Arc::new(image));
+        assert!(is_over());
     }
 }

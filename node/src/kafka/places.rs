@@ -1,4 +1,4 @@
-//! How many connections there may be: in all, and from one address.
+//! How many connections there may be: in all, and from one address. Of clients that are not in yet there may be fewer.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -10,9 +10,19 @@ pub(super) struct Places(Arc<Counted>);
 
 #[derive(Debug)]
 struct Counted {
-    most: usize,
-    most_per_address: usize,
+    bounds: Bounds,
     taken: Mutex<BTreeMap<IpAddr, usize>>,
+}
+
+/// How many there may be, and of what.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Bounds {
+    /// What is counted, as a refusal says it.
+    pub(super) what: &'static str,
+    /// In all.
+    pub(super) most: usize,
+    /// Of one address.
+    pub(super) most_per_address: usize,
 }
 
 /// A place that is taken. Free again when dropped.
@@ -26,29 +36,30 @@ pub(super) struct Place {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub(super) enum NoPlace {
     /// There are so many connections in all.
-    #[error("there are {0} connections (max.connections)")]
-    InAll(usize),
+    #[error("there are {1} {0}, as many as there may be in all")]
+    InAll(&'static str, usize),
     /// So many of one address.
-    #[error("its address has {0} connections (max.connections.per.ip)")]
-    OfAddress(usize),
+    #[error("there are {1} {0} from its address, as many as there may be from one")]
+    OfAddress(&'static str, usize),
 }
 
 impl Places {
-    /// Places for `most` connections, and for `most_per_address` from one address.
-    pub(super) fn new(most: usize, most_per_address: usize) -> Self {
-        Self(Arc::new(Counted { most, most_per_address, taken: Mutex::default() }))
+    /// As many places as these bounds say.
+    pub(super) fn new(bounds: Bounds) -> Self {
+        Self(Arc::new(Counted { bounds, taken: Mutex::default() }))
     }
 
     /// Takes one.
     pub(super) fn take(&self, address: IpAddr) -> Result<Place, NoPlace> {
         let mut taken = self.0.taken.lock().unwrap_or_else(PoisonError::into_inner);
+        let Bounds { what, most, most_per_address } = self.0.bounds;
         let in_all: usize = taken.values().sum();
-        if in_all >= self.0.most {
-            return Err(NoPlace::InAll(in_all));
+        if in_all >= most {
+            return Err(NoPlace::InAll(what, in_all));
         }
         let of_address = taken.entry(address).or_default();
-        if *of_address >= self.0.most_per_address {
-            return Err(NoPlace::OfAddress(*of_address));
+        if *of_address >= most_per_address {
+            return Err(NoPlace::OfAddress(what, *of_address));
         }
         *of_address += 1;
         Ok(Place { counted: Arc::clone(&self.0), address })
@@ -73,13 +84,13 @@ mod tests {
 
     #[test]
     fn places_are_bounded_in_all_and_per_address_and_free_again_when_left() {
-        let places = Places::new(3, 2);
+        let places = Places::new(Bounds { what: "guests", most: 3, most_per_address: 2 });
         let (one, two) = (IpAddr::from([10, 0, 0, 1]), IpAddr::from([10, 0, 0, 2]));
         let first = places.take(one).unwrap();
         let _second = places.take(one).unwrap();
-        assert_eq!(places.take(one).unwrap_err(), NoPlace::OfAddress(2));
+        assert_eq!(places.take(one).unwrap_err(), NoPlace::OfAddress("guests", 2));
         let _third = places.take(two).unwrap();
-        assert_eq!(places.take(two).unwrap_err(), NoPlace::InAll(3));
+        assert_eq!(places.take(two).unwrap_err(), NoPlace::InAll("guests", 3));
         drop(first);
         assert_eq!(places.take(two).map(|place| place.address), Ok(two));
         assert_eq!(places.0.taken.lock().unwrap().len(), 2);

@@ -11,6 +11,8 @@ use millstream_actors::events::kafka::AdmissionSeries;
 use millstream_actors::group::front::GroupFront;
 use millstream_actors::ids::{Member, NodeId, PartitionId};
 use millstream_actors::image::{Image, NodeState, Partition, RegisteredNode, Topic};
+use millstream_actors::ids::{Incarnation, Member, NodeId, PartitionId};
+use millstream_actors::image::{Features, Image, NodeState, Partition, Topic};
 use millstream_actors::log::LogDirectory;
 use millstream_actors::partition::front::Front;
 use millstream_actors::transaction::front::TransactionFront;
@@ -19,7 +21,8 @@ use millstream_transport::peer::Endpoint;
 use millstream_transport::world::{World, watch};
 
 use super::fetch_session::FetchSessions;
-use crate::config::AuthorizerConfig;
+use super::session::Entrance;
+use crate::config::{AuthorizerConfig, SecurityProtocol};
 use crate::node::Marks;
 use crate::security::sasl::Sasl;
 use crate::security::tls::Tls;
@@ -42,6 +45,8 @@ pub(crate) struct ListenerLimits {
 pub(crate) struct Service {
     /// This node.
     pub(crate) me: NodeId,
+    /// Its present life.
+    pub(crate) incarnation: Incarnation,
     /// Its settings in force.
     pub(crate) settings: Vec<(&'static str, String)>,
     pub(crate) world: World,
@@ -80,8 +85,8 @@ pub(crate) struct Service {
 /// What clients are told of a partition beside its name.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Standing {
-    /// Who leads it, if somebody does.
-    pub(super) leader: Option<i32>,
+    /// Who leads it, or why nobody is told.
+    pub(super) leader: Result<i32, NoLeader>,
     pub(super) leader_epoch: i32,
     pub(super) replicas: Vec<i32>,
     pub(super) in_sync: Vec<i32>,
@@ -89,16 +94,34 @@ pub(super) struct Standing {
     pub(super) offline: Vec<i32>,
 }
 
+/// Why a client is told no leader.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum NoLeader {
+    /// There is none.
+    Nobody,
+    /// It has no listener of the name by which the client came.
+    NoListener,
+}
+
 impl Standing {
-    /// As this image has it.
-    pub(super) fn of(image: &Image, known: &Partition) -> Self {
+    /// As this image has it, for a client that came in here.
+    pub(super) fn of(image: &Image, known: &Partition, entrance: &Entrance) -> Self {
         // Between a leader's restart and the next election nobody leads, whatever the name in the image.
         let lives = |member: &Member| {
             image.nodes().get(member.node).is_some_and(|node| node.incarnation == member.incarnation)
         };
         let is_away = |node: &&NodeId| !is_there(image, **node);
         Self {
-            leader: known.leader.filter(lives).map(|leader| wire_id(leader.node)),
+            leader: match known.leader.filter(lives) {
+                None => Err(NoLeader::Nobody),
+                // One that is away may come back where it was: only what it is known not to have is not told.
+                Some(leader)
+                    if is_there(image, leader.node) && broker_of(image, leader.node, entrance).is_none() =>
+                {
+                    Err(NoLeader::NoListener)
+                }
+                Some(leader) => Ok(wire_id(leader.node)),
+            },
             leader_epoch: known.leader_epoch.0,
             replicas: known.replicas.iter().copied().map(wire_id).collect(),
             in_sync: known.in_sync.iter().map(|member| wire_id(member.node)).collect(),
@@ -118,9 +141,11 @@ pub(super) struct Broker {
 }
 
 impl Service {
-    /// The node that has the controller, if it is known and there; -1 if not.
-    pub(super) fn controller_id(&self, image: &Image) -> i32 {
-        self.cluster.controller().filter(|node| is_there(image, *node)).map_or(-1, wire_id)
+    /// The node that has the controller, if it is known and the client can reach it; else any that it can reach, for each
+    /// passes on what the controller is asked; -1 if there is none.
+    pub(super) fn controller_id(&self, image: &Image, entrance: &Entrance) -> i32 {
+        let controller = self.cluster.controller().and_then(|node| broker_of(image, node, entrance));
+        controller.or_else(|| brokers(image, entrance).next()).map_or(-1, |broker| broker.id)
     }
 
     /// The cluster as this node knows it now.
@@ -152,15 +177,16 @@ pub(super) fn is_there(image: &Image, node: NodeId) -> bool {
     image.nodes().get(node).is_some_and(|known| known.state != NodeState::Fenced)
 }
 
-/// The nodes that are there and have a listener of this name, with the address of that.
-pub(super) fn brokers(image: &Image, listener: &str) -> impl Iterator<Item = Broker> {
-    image.nodes().iter().filter_map(move |(id, _)| broker_of(image, id, listener))
+/// The nodes that are there and have a listener of the same name as this one, with the address of that.
+pub(super) fn brokers(image: &Image, entrance: &Entrance) -> impl Iterator<Item = Broker> {
+    image.nodes().iter().filter_map(move |(id, _)| broker_of(image, id, entrance))
 }
 
-/// One node, if it is there and has a listener of this name.
+/// One node, if it is there and has a listener of the same name as this one.
 ///
-/// A node that has not told its listeners, as nodes of earlier versions do not, serves Kafka's clients where it serves QUIC.
-pub(super) fn broker_of(image: &Image, node: NodeId, listener: &str) -> Option<Broker> {
+/// A node that has not told its listeners, as those of earlier versions do not, serves Kafka's clients where it serves QUIC,
+/// and asks nobody who they are. From the level on that all nodes tell theirs, it is one that is about to.
+pub(super) fn broker_of(image: &Image, node: NodeId, entrance: &Entrance) -> Option<Broker> {
     let known = image.nodes().get(node).filter(|known| known.state != NodeState::Fenced)?;
     broker(image, node, known, listener)
 }
@@ -169,9 +195,14 @@ pub(super) fn broker_of(image: &Image, node: NodeId, listener: &str) -> Option<B
 pub(super) fn broker(image: &Image, id: NodeId, known: &RegisteredNode, listener: &str) -> Option<Broker> {
     let (host, port) = match image.listeners().of_node(id) {
         Some(told) => {
-            told.iter().find(|told| told.name == listener).map(|told| (told.host.clone(), told.port))?
+            let same = told.iter().find(|told| told.name == *entrance.name);
+            same.map(|told| (told.host.clone(), told.port))?
         }
-        None => host_and_port(&known.address)?,
+        None => {
+            let is_earlier = image.features().level < Features::ACCESS;
+            let is_open = entrance.protocol == SecurityProtocol::Plaintext;
+            host_and_port(&known.address).filter(|_| is_earlier && is_open)?
+        }
     };
     Some(Broker { id: wire_id(id), host, port: port.into(), rack: known.rack.clone() })
 }
@@ -186,7 +217,7 @@ pub(super) fn host_and_port(address: &str) -> Option<(String, u16)> {
 /// Where records of a partition belong that is not led here (KIP-951): the leader and its epoch. It is noted among those
 /// that the answer tells the addresses of.
 pub(super) fn leader_elsewhere(
-    image: &Image,
+    (image, entrance): (&Image, &Entrance),
     topic: Option<&Arc<Topic>>,
     index: i32,
     refusal: &Refusal,
@@ -196,7 +227,7 @@ pub(super) fn leader_elsewhere(
         return None;
     }
     let partition = topic?.partition(index)?;
-    let leader = partition.leader.filter(|leader| is_there(image, leader.node))?;
+    let leader = partition.leader.filter(|leader| broker_of(image, leader.node, entrance).is_some())?;
     if !elsewhere.contains(&leader.node) {
         elsewhere.push(leader.node);
     }

@@ -6,9 +6,12 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::config::SecurityProtocol;
+use crate::config::{SaslMechanism, SecurityProtocol};
 use crate::security::principal::Principal;
 use crate::security::sasl::Exchange;
+
+/// Between one beginning to log in again and the next, as Kafka has it: each costs a check of a password.
+const AGAIN_AFTER: Duration = Duration::from_secs(1);
 
 /// A listener, to its connections.
 #[derive(Debug)]
@@ -31,9 +34,23 @@ pub(super) struct Session {
 
 #[derive(Debug)]
 struct Login {
+    mechanism: SaslMechanism,
+    /// When the client last began to log in again.
+    again_at: Option<Instant>,
     /// One that goes over the present one (KIP-368).
     next: Option<Exchange>,
     ends: Option<Instant>,
+}
+
+/// Why a client cannot begin to log in again (KIP-368).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum NotAgain {
+    /// Nobody logs in here.
+    Nobody,
+    /// It did so by another mechanism.
+    OtherMechanism,
+    /// It has just begun to.
+    TooSoon,
 }
 
 impl Session {
@@ -42,9 +59,9 @@ impl Session {
         Self { entrance, principal, host: peer.to_canonical().to_string().into(), login: None }
     }
 
-    /// Of a client that has logged in.
-    pub(super) fn logged_in(self, ends: Option<Instant>) -> Self {
-        Self { login: Some(Mutex::new(Login { next: None, ends })), ..self }
+    /// Of a client that has logged in by this mechanism.
+    pub(super) fn logged_in(self, mechanism: SaslMechanism, ends: Option<Instant>) -> Self {
+        Self { login: Some(Mutex::new(Login { mechanism, again_at: None, next: None, ends })), ..self }
     }
 
     /// Whether the client is to log in again before anything else.
@@ -52,9 +69,24 @@ impl Session {
         self.with_login(|login| login.ends.is_some_and(|ends| ends <= now)).unwrap_or(false)
     }
 
-    /// Begins to log in again; false where nobody logs in.
-    pub(super) fn begin(&self, exchange: Exchange) -> bool {
-        self.with_login(|login| login.next = Some(exchange)).is_some()
+    /// Begins to log in again.
+    pub(super) fn begin(&self, exchange: Exchange, now: Instant) -> Result<(), NotAgain> {
+        let begun = self.with_login(|login| {
+            if exchange.mechanism() != login.mechanism {
+                return Err(NotAgain::OtherMechanism);
+            }
+            if login.again_at.is_some_and(|at| now.saturating_duration_since(at) < AGAIN_AFTER) {
+                return Err(NotAgain::TooSoon);
+            }
+            (login.again_at, login.next) = (Some(now), Some(exchange));
+            Ok(())
+        });
+        begun.unwrap_or(Err(NotAgain::Nobody))
+    }
+
+    /// The login that was taken goes on with the client's next message.
+    pub(super) fn go_on(&self, exchange: Exchange) {
+        self.with_login(|login| login.next = Some(exchange));
     }
 
     /// The login that has begun, to be taken further.

@@ -97,7 +97,8 @@ impl Rights {
             }
     }
 
-    /// A refusal in Kafka's words unless the sender may do this to that.
+    /// A refusal with Kafka's code unless the sender may do this to that. It names nothing: a topic that was asked for by
+    /// its id has a name that the sender may not know. Who was refused what is in the log.
     pub(crate) fn demand(
         &self,
         operation: Operation,
@@ -111,6 +112,12 @@ impl Rights {
         let text = format!("{who} may not {operation:?} {resource:?} {:?}", shown.collect::<String>());
         tracing::info!(host = %self.host, "denied: {text}");
         Err(Refusal::new(code_of(resource), text))
+        let (principal, host) = (&self.principal, &self.host);
+        tracing::debug!(%principal, %host, ?operation, ?resource, name, "a client was refused what it may not do");
+        Err(Refusal::new(
+            code_of(resource),
+            format!("no list allows the sender to {operation:?} this {resource:?}"),
+        ))
     }
 
     /// A refusal unless the sender may do this to the cluster.
@@ -199,11 +206,12 @@ mod tests {
     }
 
     #[test]
-    fn a_refusal_says_who_may_not_do_what() {
+    fn a_refusal_says_what_may_not_be_done_and_names_nothing() {
         let refusal =
             rights(true, false, "alice").demand(Operation::Read, ResourceType::Topic, "t").unwrap_err();
         assert_eq!(refusal.code, ErrorCode::TopicAuthorizationFailed);
         assert_eq!(refusal.text, "User:alice may not Read Topic \"t\"");
+        assert_eq!(refusal.text, "no list allows the sender to Read this Topic");
     }
 
     #[test]

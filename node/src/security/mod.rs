@@ -4,6 +4,7 @@
 //! login (`sasl`, `scram`). What it may do is then asked of `authorize`.
 
 pub(crate) mod authorize;
+pub(crate) mod checks;
 pub mod mapping;
 pub(crate) mod principal;
 pub(crate) mod sasl;

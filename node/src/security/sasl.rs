@@ -2,6 +2,9 @@
 //!
 //! A user that there is not is led through the same exchange as one whose password is wrong, with a salt as
 //! `millstream user` makes them and the fewest iterations: a wrong name and a wrong password are answered alike.
+//! A user that there is not is led through the same exchange as one whose password is wrong: no word says which users
+//! there are. It is no secret to who takes pains: each process makes salts of its own for users that there are not, and a
+//! credential with other iterations or another salt than `millstream user` gives can be told from those.
 
 use std::fmt;
 use std::sync::Arc;
@@ -13,14 +16,11 @@ use millstream_actors::image::Image;
 use millstream_transport::world::{Threads, watch};
 use ring::hmac;
 use ring::rand::{SecureRandom, SystemRandom};
-use tokio::sync::Semaphore;
 
+use super::checks::{Asker, Checks};
 use super::principal::Principal;
 use super::scram::{Challenged, ClientFirst, is_password};
 use crate::config::{SaslConfig, SaslMechanism};
-
-/// Passwords of PLAIN that are checked at a time: each keeps a processor busy for some milliseconds.
-const CHECKS_AT_A_TIME: usize = 2;
 
 /// Bytes of randomness in a nonce.
 const NONCE_BYTES: usize = 18;
@@ -31,8 +31,8 @@ pub(crate) struct Sasl {
     pub(crate) config: SaslConfig,
     images: watch::Receiver<Arc<Image>>,
     threads: Threads,
-    checks: Semaphore,
-    /// Makes the salts of users that there are not: the same for the same name, as real ones are.
+    checks: Checks,
+    /// Makes the salts of users that there are not: the same for the same name and mechanism, as real ones are.
     secret: hmac::Key,
 }
 
@@ -83,6 +83,7 @@ pub(crate) enum Step {
 #[derive(Debug)]
 pub(crate) struct Exchange {
     mechanism: SaslMechanism,
+    asker: Asker,
     state: State,
 }
 
@@ -104,13 +105,13 @@ impl Sasl {
         threads: Threads,
     ) -> Result<Self, NoRandomness> {
         let secret = hmac::Key::new(hmac::HMAC_SHA256, &random::<32>()?);
-        Ok(Self { config, images, threads, checks: Semaphore::new(CHECKS_AT_A_TIME), secret })
+        Ok(Self { config, images, threads, checks: Checks::new(), secret })
     }
 
     /// Begins a login by the mechanism of this name, if it is enabled.
-    pub(crate) fn begin(&self, mechanism: &str) -> Option<Exchange> {
+    pub(crate) fn begin(&self, mechanism: &str, asker: Asker) -> Option<Exchange> {
         let known = self.config.mechanisms.iter().find(|known| known.name() == mechanism);
-        known.map(|mechanism| Exchange { mechanism: *mechanism, state: State::Beginning })
+        known.map(|mechanism| Exchange { mechanism: *mechanism, asker, state: State::Beginning })
     }
 
     /// The names of the mechanisms that are enabled.
@@ -124,7 +125,11 @@ impl Sasl {
 
     /// One that nobody can prove, for a user that there is not.
     fn nobodys(&self, user: &str, mechanism: ScramMechanism) -> ScramCredential {
-        let salt = hmac::sign(&self.secret, user.as_bytes());
+        let mut context = hmac::Context::with_key(&self.secret);
+        context.update(mechanism.name().as_bytes());
+        context.update(&[0]);
+        context.update(user.as_bytes());
+        let salt = context.sign();
         ScramCredential {
             salt: salt.as_ref().iter().take(NONCE_BYTES).copied().collect(),
             stored_key: vec![0; mechanism.key_bytes()],
@@ -134,7 +139,20 @@ impl Sasl {
     }
 }
 
+/// The mechanisms whose credentials PLAIN is checked with, the strongest first: those that are enabled, or all where it
+/// is enabled alone. Of a credential of another mechanism a password may be left that was changed long ago.
+fn of_plain(enabled: &[SaslMechanism]) -> impl Iterator<Item = ScramMechanism> {
+    let is_enabled = |mechanism: &ScramMechanism| enabled.contains(&SaslMechanism::Scram(*mechanism));
+    let is_alone = !ScramMechanism::ALL.iter().any(is_enabled);
+    ScramMechanism::ALL.into_iter().rev().filter(move |mechanism| is_alone || is_enabled(mechanism))
+}
+
 impl Exchange {
+    /// By which mechanism.
+    pub(crate) const fn mechanism(&self) -> SaslMechanism {
+        self.mechanism
+    }
+
     /// Takes the client's next message.
     pub(crate) async fn step(&mut self, sasl: &Sasl, message: &[u8]) -> Step {
         let state = std::mem::replace(&mut self.state, State::Over);
@@ -143,7 +161,7 @@ impl Exchange {
             (SaslMechanism::Scram(mechanism), State::Challenged(challenged, is_known)) => {
                 finish(mechanism, *challenged, is_known, message)
             }
-            (SaslMechanism::Plain, State::Beginning) => plain(sasl, message).await,
+            (SaslMechanism::Plain, State::Beginning) => plain(sasl, self.asker, message).await,
             (mechanism, State::Challenged(..) | State::Over) => {
                 failed(mechanism.name(), None, "a message came after the end of the login")
             }
@@ -178,8 +196,9 @@ fn finish(mechanism: ScramMechanism, challenged: Challenged, is_known: bool, mes
     }
 }
 
-/// PLAIN (RFC 4616): on whose behalf, the user, the password, with a zero between them.
-async fn plain(sasl: &Sasl, message: &[u8]) -> Step {
+/// PLAIN (RFC 4616): on whose behalf, the user, the password, with a zero between them. Where a user has credentials of
+/// several mechanisms, the strongest alone counts.
+async fn plain(sasl: &Sasl, asker: Asker, message: &[u8]) -> Step {
     let name = SaslMechanism::Plain.name();
     let parts: Vec<&[u8]> = message.split(|byte| *byte == 0).collect();
     let [on_behalf, user, password] = parts.as_slice() else {
@@ -194,16 +213,18 @@ async fn plain(sasl: &Sasl, message: &[u8]) -> Step {
     if user.is_empty() || password.is_empty() {
         return failed(name, Some(user), "the user or the password is empty");
     }
-    let found = ScramMechanism::ALL
-        .into_iter()
+    let found = of_plain(&sasl.config.mechanisms)
         .find_map(|mechanism| sasl.credential(&user, mechanism).map(|credential| (mechanism, credential)));
     let is_known = found.is_some();
-    let (mechanism, credential) =
-        found.unwrap_or_else(|| (ScramMechanism::Sha256, sasl.nobodys(&user, ScramMechanism::Sha256)));
-    // It is never closed: an error is none.
-    let _one_of_few = sasl.checks.acquire().await;
-    let password = password.to_vec();
-    let check = move || is_password(mechanism, &credential, &password);
+    let strongest = of_plain(&sasl.config.mechanisms).next().unwrap_or(ScramMechanism::Sha512);
+    let (mechanism, credential) = found.unwrap_or_else(|| (strongest, sasl.nobodys(&user, strongest)));
+    let (turn, password) = (sasl.checks.turn(asker).await, password.to_vec());
+    let check = move || {
+        let is_right = is_password(mechanism, &credential, &password);
+        // Given back when the work is done, though nobody may wait for it any more.
+        drop(turn);
+        is_right
+    };
     if sasl.threads.run_blocking(check).await && is_known {
         return Step::Done(Principal::user(&user), Vec::new());
     }
@@ -212,4 +233,20 @@ async fn plain(sasl: &Sasl, message: &[u8]) -> Step {
 
 fn failed(mechanism: &'static str, user: Option<String>, reason: impl fmt::Display) -> Step {
     Step::Failed(LoginFailed { mechanism, user, reason: reason.to_string() })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn plain_is_checked_with_the_strongest_mechanism_that_is_enabled() {
+        use ScramMechanism::{Sha256, Sha512};
+        let of = |enabled: &[SaslMechanism]| of_plain(enabled).collect::<Vec<_>>();
+        let (plain, scram) = (SaslMechanism::Plain, SaslMechanism::Scram);
+        assert_eq!(of(&[plain]), [Sha512, Sha256], "alone");
+        assert_eq!(of(&[scram(Sha256), scram(Sha512), plain]), [Sha512, Sha256]);
+        assert_eq!(of(&[scram(Sha256), plain]), [Sha256]);
+        assert_eq!(of(&[plain, scram(Sha512)]), [Sha512]);
+    }
 }

@@ -1,6 +1,7 @@
 //! Who gets in, and what may they do then?
 
 mod denied;
+mod hidden;
 mod listeners;
 mod lists;
 mod logins;

@@ -6,7 +6,7 @@ use millstream_actors::access::{Operation, ResourceType};
 use millstream_actors::cluster::message::DeleteTopic;
 use millstream_actors::error::{ErrorCode, Refusal};
 use millstream_actors::ids::TopicId;
-use millstream_actors::image::{Image, Topic};
+use millstream_actors::image::Topic;
 use millstream_transport::kafka::Uuid;
 use millstream_transport::kafka::messages::delete_topics::DeleteTopicsRequest;
 use millstream_transport::kafka::messages::delete_topics::response::{
@@ -49,8 +49,10 @@ pub(in super::super) fn serve(service: &Arc<Service>, call: Call) {
         for wanted in wanted {
             let deleted = delete(&service, call.rights(), &wanted).await;
             let error_code = number_of(&deleted);
-            let (name, id) =
-                deleted.as_ref().map_or((wanted.name, wanted.id), |(name, id)| (Some(name.clone()), id.0));
+            let (name, id) = match &deleted {
+                Ok((name, id)) => (Some(name.clone()), id.0),
+                Err(_) => (told_name(&service, call.rights(), &wanted), wanted.id),
+            };
             responses.push(DeletableTopicResult {
                 name: name.map(Into::into),
                 topic_id: Uuid(id.into_bytes()),
@@ -71,8 +73,7 @@ async fn delete(service: &Service, rights: &Rights, wanted: &Wanted) -> Result<(
         Some(name) => image.topics().named(name).ok_or_else(|| {
             Refusal::new(ErrorCode::UnknownTopicOrPartition, format!("there is no topic {name}"))
         }),
-        // One that may not be described is not there.
-        None => by_id(&image, rights, TopicId(wanted.id)).ok_or_else(|| {
+        None => image.topics().get(TopicId(wanted.id)).ok_or_else(|| {
             Refusal::new(ErrorCode::UnknownTopicId, format!("there is no topic with the id {}", wanted.id))
         }),
     }?;
@@ -82,7 +83,10 @@ async fn delete(service: &Service, rights: &Rights, wanted: &Wanted) -> Result<(
     Ok((name, id))
 }
 
-fn by_id<'a>(image: &'a Image, rights: &Rights, id: TopicId) -> Option<&'a Arc<Topic>> {
+/// The name of a topic that was not deleted: as it was asked for, or that of its id to who may know it.
+fn told_name(service: &Service, rights: &Rights, wanted: &Wanted) -> Option<String> {
     let may = |topic: &&Arc<Topic>| rights.may(Operation::Describe, ResourceType::Topic, &topic.name);
-    image.topics().get(id).filter(may)
+    let known =
+        || service.image().topics().get(TopicId(wanted.id)).filter(may).map(|topic| topic.name.to_string());
+    wanted.name.clone().or_else(known)
 }

@@ -37,11 +37,12 @@ pub(in super::super) fn serve(service: &Arc<Service>, call: Call) {
             });
         }
     };
-    let resources = by_resource(service.image().acls().found(&filter));
+    let image = service.image();
+    let resources = by_resource(image.acls().found(&filter));
     call.answer(&DescribeAclsResponse { resources: resources.into(), ..Default::default() });
 }
 
-fn by_resource(acls: Vec<Acl>) -> Vec<Resource<'static>> {
+fn by_resource(acls: impl Iterator<Item = Acl>) -> Vec<Resource<'static>> {
     let mut resources: BTreeMap<(ResourceType, String, PatternType), Vec<Described<'static>>> =
         BTreeMap::new();
     for acl in acls {

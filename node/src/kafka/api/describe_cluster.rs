@@ -46,11 +46,18 @@ pub(in super::super) fn serve(service: &Arc<Service>, call: Call) {
             rack: broker.rack.map(Into::into),
             is_fenced,
         })
+    let entrance = Arc::clone(call.entrance());
+    let nodes = brokers(&image, &entrance).map(|broker| Broker {
+        broker_id: broker.id,
+        host: broker.host.into(),
+        port: broker.port,
+        rack: None,
+        is_fenced: false,
     });
     let nodes: Vec<Broker<'_>> = nodes.collect();
     call.answer(&DescribeClusterResponse {
         cluster_id: cluster_id.into(),
-        controller_id: service.controller_id(&image),
+        controller_id: service.controller_id(&image, &entrance),
         brokers: nodes.into(),
         cluster_authorized_operations: operations.unwrap_or(OPERATIONS_NOT_ASKED),
         ..Default::default()

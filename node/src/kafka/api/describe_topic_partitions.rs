@@ -15,6 +15,7 @@ use millstream_transport::kafka::messages::describe_topic_partitions::response::
 use super::super::call::Call;
 use super::super::error::{NONE, number};
 use super::super::service::{Service, Standing};
+use super::super::session::Entrance;
 use super::metadata::unknown;
 use crate::security::authorize::Rights;
 
@@ -37,7 +38,7 @@ pub(in super::super) fn serve(service: &Arc<Service>, call: Call) {
             .answer(&DescribeTopicPartitionsResponse { topics: refused.collect(), ..Default::default() });
     }
     let limit = usize::try_from(request.response_partition_limit).unwrap_or(0).clamp(1, PAGE_MAX);
-    let (mut topics, next) = page((&image, call.rights()), &names, from.as_ref(), limit);
+    let (mut topics, next) = page(((&image, call.entrance()), call.rights()), &names, from.as_ref(), limit);
     for told in topics.iter_mut().filter(|told| told.error_code == NONE) {
         let name = told.name.as_deref().unwrap_or_default();
         told.topic_authorized_operations = call.rights().operations(ResourceType::Topic, name);
@@ -53,11 +54,12 @@ pub(in super::super) fn serve(service: &Arc<Service>, call: Call) {
 
 /// The topics of these names, or all where there is none, from a place on; and where the next page begins.
 fn page<'a>(
-    (image, rights): (&'a Image, &Rights),
+    (seen, rights): ((&'a Image, &Entrance), &Rights),
     names: &BTreeSet<String>,
     from: Option<&Place>,
     limit: usize,
 ) -> (Vec<Topic<'a>>, Option<Place>) {
+    let (image, _) = seen;
     let may = |name: &str| rights.may(Operation::Describe, ResourceType::Topic, name);
     let all = || {
         let names = image.topics().by_name().map(|topic| topic.name.to_string());
@@ -79,7 +81,7 @@ fn page<'a>(
             continue;
         };
         let first = from.filter(|(topic, _)| *topic == name).map_or(0, |(_, index)| *index);
-        let described = topic(image, known, first, left);
+        let described = topic(seen, known, first, left);
         left -= described.partitions.len();
         let next = first.saturating_add(i32::try_from(described.partitions.len()).unwrap_or(i32::MAX));
         topics.push(described);
@@ -90,10 +92,11 @@ fn page<'a>(
     (topics, None)
 }
 
-fn topic<'a>(image: &Image, known: &'a Known, first: i32, most: usize) -> Topic<'a> {
+fn topic<'a>((image, entrance): (&Image, &Entrance), known: &'a Known, first: i32, most: usize) -> Topic<'a> {
     let from = usize::try_from(first).unwrap_or(usize::MAX);
     let partitions = (0..).zip(&known.partitions).skip(from).take(most).map(|(index, known)| {
-        let Standing { leader, leader_epoch, replicas, in_sync, offline } = Standing::of(image, known);
+        let Standing { leader, leader_epoch, replicas, in_sync, offline } =
+            Standing::of(image, known, entrance);
         Partition {
             error_code: NONE,
             partition_index: index,

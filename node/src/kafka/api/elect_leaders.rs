@@ -42,15 +42,16 @@ pub(in super::super) fn serve(service: &Arc<Service>, call: Call) {
         UNCLEAN => ElectionKind::Unclean,
         _ => return fail(call, ErrorCode::InvalidRequest),
     };
-    let asked = asked(&service.image(), &request);
+    // Before anything is looked at: which topics there are is nothing that everybody is told.
     if let Err(refusal) = call.rights().demand_of_cluster(Operation::Alter) {
         if call.version >= ERROR_FROM {
             return fail(call, refusal.code);
         }
-        let each = asked.partitions.into_iter().map(|id| (id, Err(refusal.clone()))).collect();
-        return respond(&service.image(), call, asked.results, each, asked.is_all);
+        return tell(call, denied(&request, &refusal));
     }
     let (service, timeout_ms) = (Arc::clone(service), request.timeout_ms);
+    let asked = asked(&service.image(), &request);
+    let service = Arc::clone(service);
     actix_rt::spawn(async move {
         let Asked { partitions, results, is_all } = asked;
         match within(timeout_ms, service.cluster.elect_leaders(partitions.clone(), kind)).await {
@@ -66,6 +67,16 @@ pub(in super::super) fn serve(service: &Arc<Service>, call: Call) {
 
 fn fail(call: Call, code: ErrorCode) {
     call.answer(&ElectLeadersResponse { error_code: number(code), ..Default::default() });
+}
+
+/// The refusal for each partition that the request names.
+fn denied(request: &ElectLeadersRequest<'_>, refusal: &Refusal) -> Results {
+    let mut results = Results::new();
+    for wanted in request.topic_partitions.as_ref().into_iter().flatten() {
+        let of_topic = results.entry(wanted.topic.to_string()).or_default();
+        of_topic.extend(wanted.partitions.iter().map(|index| (index, Err(refusal.clone()))));
+    }
+    results
 }
 
 fn asked(image: &Image, request: &ElectLeadersRequest<'_>) -> Asked {
@@ -102,6 +113,10 @@ fn respond(
             results.entry(known.name.to_string()).or_default().insert(id.index, result);
         }
     }
+    tell(call, results);
+}
+
+fn tell(call: Call, results: Results) {
     let told = |(index, result): (i32, Result<(), Refusal>)| PartitionResult {
         partition_id: index,
         error_code: result.as_ref().err().map_or(NONE, |refusal| number(refusal.code)),

@@ -19,6 +19,9 @@ use super::super::call::Call;
 use super::super::error::{NONE, of_records};
 use super::super::fetch_session::{Ask, Context, Key, TopicKey, Wanted};
 use super::super::service::{Service, broker_of, leader_elsewhere, partition, topic, wire_id};
+use super::super::service::{Service, broker_of, leader_elsewhere, partition, topic};
+use super::super::session::Entrance;
+use crate::security::authorize::Rights;
 
 /// The most that one answer holds, whatever is asked for: `fetch.max.bytes` as Kafka's brokers have it by default.
 const BYTES_MAX: u32 = 55 << 20;
@@ -154,7 +157,7 @@ fn respond(
     answer: FetchAnswer,
     committed_only: bool,
 ) {
-    let (image, version) = (service.image(), call.version);
+    let (image, version, entrance) = (service.image(), call.version, Arc::clone(call.entrance()));
     let mut fetched: Vec<Option<Result<Fetched, Refusal>>> =
         answer.parts.into_iter().map(|(_, part)| Some(part)).collect();
     let mut elsewhere: Vec<NodeId> = Vec::new();
@@ -165,7 +168,7 @@ fn respond(
         let partition = match part {
             Ok(fetched) => filled(key.index, fetched, committed_only),
             Err(refusal) => {
-                let leader = leader(&image, key, &refusal, &mut elsewhere);
+                let leader = leader((&image, &entrance), key, &refusal, &mut elsewhere);
                 empty(key.index, &refusal, if version >= 12 { leader } else { CurrentLeader::default() })
             }
         };
@@ -173,8 +176,7 @@ fn respond(
     });
     let read = read.collect();
     let told = service.fetch_sessions.finish(context, read);
-    let listener = Arc::clone(call.listener());
-    let endpoint = |node: &NodeId| broker_of(&image, *node, &listener);
+    let endpoint = |node: &NodeId| broker_of(&image, *node, &entrance);
     let endpoints = elsewhere.iter().filter_map(endpoint).map(|broker| NodeEndpoint {
         node_id: broker.id,
         host: broker.host.into(),
@@ -214,8 +216,13 @@ fn missing() -> Refusal {
     Refusal::new(ErrorCode::UnknownServerError, "a part of the request was named twice")
 }
 
-fn leader(image: &Image, key: &Key, refusal: &Refusal, elsewhere: &mut Vec<NodeId>) -> CurrentLeader {
-    let told = leader_elsewhere(image, find(image, &key.topic), key.index, refusal, elsewhere);
+fn leader(
+    (image, entrance): (&Image, &Entrance),
+    key: &Key,
+    refusal: &Refusal,
+    elsewhere: &mut Vec<NodeId>,
+) -> CurrentLeader {
+    let told = leader_elsewhere((image, entrance), find(image, &key.topic), key.index, refusal, elsewhere);
     told.map_or_else(CurrentLeader::default, |(leader_id, leader_epoch)| CurrentLeader {
         leader_id,
         leader_epoch,

@@ -75,7 +75,7 @@ async fn find(service: &Service, call: &Call, key_type: i8, key: &str) -> Result
     };
     let node = found.map_err(told)?;
     let text = format!("node {node} coordinates it and is not there now; try again");
-    broker_of(&service.image(), node, call.listener())
+    broker_of(&service.image(), node, call.entrance())
         .ok_or((of_groups(ErrorCode::CoordinatorNotAvailable), text))
 }
 

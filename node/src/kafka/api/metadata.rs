@@ -9,13 +9,14 @@ use millstream_actors::access::{Operation, ResourceType};
 use millstream_actors::cluster::message::CreateTopic;
 use millstream_actors::error::ErrorCode;
 use millstream_actors::image::{Image, Partition as Known, Topic as KnownTopic, check_name};
-use millstream_transport::kafka::Uuid;
 use millstream_transport::kafka::messages::metadata::MetadataRequest;
 use millstream_transport::kafka::messages::metadata::response::{Broker, MetadataResponse, Partition, Topic};
+use millstream_transport::kafka::{ErrorCode as WireError, Uuid};
 
 use super::super::call::Call;
 use super::super::error::{NONE, number};
-use super::super::service::{Service, Standing, brokers};
+use super::super::service::{NoLeader, Service, Standing, brokers};
+use super::super::session::Entrance;
 use crate::security::authorize::{OPERATIONS_NOT_ASKED, Rights};
 
 /// How long a topic made here may take to be known here.
@@ -23,6 +24,9 @@ const KNOWN_WITHIN: Duration = Duration::from_secs(5);
 
 /// The first version in which no topics are asked for by an empty list, and all by null.
 const EMPTY_IS_NONE_FROM: i16 = 1;
+
+/// The first version whose clients know that a leader has no listener of the name by which they came.
+const LISTENER_ERROR_FROM: i16 = 6;
 
 /// What is asked for of one topic.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -125,13 +129,15 @@ async fn create(service: &Service, names: Vec<String>) -> Arc<Image> {
 
 fn answer(service: &Service, image: &Image, call: Call, asked: &Asked) {
     let (version, rights) = (call.version, call.rights());
+    let entrance = Arc::clone(call.entrance());
+    let to = To { image, entrance: &entrance, version };
     let mut topics: Vec<Topic<'_>> = match &asked.wanted {
         None => {
             let all = image.topics().by_name().filter(|found| may_describe(rights, &found.name));
-            all.map(|found| topic(image, found, version)).collect()
+            all.map(|found| topic(to, found)).collect()
         }
         Some(wanted) => {
-            let told = |wanted| asked_for(image, wanted, version, (rights, asked.creates));
+            let told = |wanted| asked_for(to, wanted, (rights, asked.creates));
             wanted.iter().map(told).collect()
         }
     };
@@ -143,10 +149,9 @@ fn answer(service: &Service, image: &Image, call: Call, asked: &Asked) {
         let may = rights.may_with_cluster(Operation::Describe);
         if may { rights.operations(ResourceType::Cluster, CLUSTER_NAME) } else { 0 }
     });
-    let listener = Arc::clone(call.listener());
     let cluster_id = image.cluster().map(|id| id.to_string());
     call.answer(&MetadataResponse {
-        brokers: brokers(image, &listener)
+        brokers: brokers(image, &entrance)
             .map(|broker| Broker {
                 node_id: broker.id,
                 host: broker.host.into(),
@@ -155,24 +160,31 @@ fn answer(service: &Service, image: &Image, call: Call, asked: &Asked) {
             })
             .collect(),
         cluster_id: cluster_id.map(Into::into),
-        controller_id: service.controller_id(image),
+        controller_id: service.controller_id(image, &entrance),
         topics: topics.into(),
         cluster_authorized_operations: of_cluster.unwrap_or(OPERATIONS_NOT_ASKED),
         ..Default::default()
     });
 }
 
-fn asked_for<'a>(
+/// To whom the image is shown.
+#[derive(Clone, Copy)]
+struct To<'a> {
     image: &'a Image,
-    wanted: &'a Wanted,
+    entrance: &'a Entrance,
     version: i16,
+}
+
+fn asked_for<'a>(
+    to @ To { image, version, .. }: To<'a>,
+    wanted: &'a Wanted,
     (rights, creates): (&Rights, bool),
 ) -> Topic<'a> {
     match wanted {
         // Whether there is such a topic is nothing that everybody is told.
         Wanted::Name(name) if !may_describe(rights, name) => denied(name),
         Wanted::Name(name) => match image.topics().named(name) {
-            Some(found) => topic(image, found, version),
+            Some(found) => topic(to, found),
             None if creates && !may_create(rights, name) => denied(name),
             None => Topic {
                 error_code: number(unknown(name)),
@@ -181,15 +193,21 @@ fn asked_for<'a>(
             },
         },
         Wanted::Id(id) => match image.topics().get(millstream_actors::ids::TopicId(*id)) {
-            Some(found) if may_describe(rights, &found.name) => topic(image, found, version),
-            _ => Topic {
-                error_code: number(ErrorCode::UnknownTopicId),
-                // Versions before 12 have no null here.
-                name: if version >= 12 { None } else { Some("".into()) },
-                topic_id: Uuid(id.into_bytes()),
-                ..Default::default()
-            },
+            Some(found) if may_describe(rights, &found.name) => topic(to, found),
+            // As with Kafka: an id is no secret, its name is.
+            Some(_) => nameless(*id, ErrorCode::TopicAuthorizationFailed, version),
+            None => nameless(*id, ErrorCode::UnknownTopicId, version),
         },
+    }
+}
+
+fn nameless(id: uuid::Uuid, error: ErrorCode, version: i16) -> Topic<'static> {
+    Topic {
+        error_code: number(error),
+        // Versions before 12 have no null here.
+        name: if version >= 12 { None } else { Some("".into()) },
+        topic_id: Uuid(id.into_bytes()),
+        ..Default::default()
     }
 }
 
@@ -203,24 +221,26 @@ pub(super) fn unknown(name: &str) -> ErrorCode {
     check_name(name).err().map_or(ErrorCode::UnknownTopicOrPartition, |refusal| refusal.code)
 }
 
-fn topic<'a>(image: &Image, found: &'a KnownTopic, version: i16) -> Topic<'a> {
+fn topic<'a>(to: To<'_>, found: &'a KnownTopic) -> Topic<'a> {
     Topic {
         error_code: NONE,
         name: Some((&*found.name).into()),
         topic_id: Uuid(found.id.0.into_bytes()),
         is_internal: found.internal,
-        partitions: (0..)
-            .zip(&found.partitions)
-            .map(|(index, known)| partition(image, index, known, version))
-            .collect(),
+        partitions: (0..).zip(&found.partitions).map(|(index, known)| partition(to, index, known)).collect(),
         ..Default::default()
     }
 }
 
-fn partition(image: &Image, index: i32, known: &Known, version: i16) -> Partition<'static> {
-    let Standing { leader, leader_epoch, replicas, in_sync, offline } = Standing::of(image, known);
+fn partition(To { image, entrance, version }: To<'_>, index: i32, known: &Known) -> Partition<'static> {
+    let Standing { leader, leader_epoch, replicas, in_sync, offline } = Standing::of(image, known, entrance);
+    let error = match leader {
+        Ok(_) => WireError::None,
+        Err(NoLeader::NoListener) if version >= LISTENER_ERROR_FROM => WireError::ListenerNotFound,
+        Err(_) => WireError::LeaderNotAvailable,
+    };
     Partition {
-        error_code: leader.map_or(number(ErrorCode::LeaderNotAvailable), |_| NONE),
+        error_code: error.code(),
         partition_index: index,
         leader_id: leader.unwrap_or(-1),
         leader_epoch,

@@ -68,7 +68,10 @@ pub(in super::super) fn serve(service: &Arc<Service>, call: Call) {
     actix_rt::spawn(async move {
         let mut groups = Vec::with_capacity(asked.len());
         for asked in asked {
-            let found = find((&service, call.rights()), &asked, is_stable).await;
+            let mut found = find((&service, call.rights()), &asked, is_stable).await;
+            if call.version < ERROR_FROM {
+                found = found.or_else(|refusal| Ok(refused(&asked, of_groups(refusal.code))));
+            }
             groups.push((asked.group, found));
         }
         respond(call, groups);
@@ -179,6 +182,17 @@ fn by_topic(
     topics.collect()
 }
 
+/// The error of a group for each partition asked for: the first versions have no other place for it.
+fn refused(asked: &Asked, error_code: i16) -> Found {
+    let topics = asked.topics.iter().flatten().map(|asked| FoundTopic {
+        name: asked.name.clone(),
+        id: asked.id,
+        error_code,
+        partitions: asked.partitions.iter().map(|index| (*index, Ok(None))).collect(),
+    });
+    topics.collect()
+}
+
 /// Everything committed; without that of topics that are gone, which is forgotten soon.
 fn all(image: &Image, known: impl Iterator<Item = (PartitionId, Each)>) -> Found {
     let mut found: BTreeMap<TopicId, FoundTopic> = BTreeMap::new();
@@ -201,12 +215,6 @@ fn respond(call: Call, groups: Vec<(String, Result<Found, Refusal>)>) {
         return call.answer(&OffsetFetchResponse { groups: groups.collect(), ..Default::default() });
     }
     let Some((_, found)) = groups.into_iter().next() else { return };
-    if call.version < ERROR_FROM
-        && let Err(refusal) = &found
-    {
-        // It has no place for the error of a group; without one a client would take offsets for uncommitted.
-        return call.end(format!("offsets cannot be fetched now: {refusal}"));
-    }
     let error_code = found.as_ref().err().map_or(NONE, |refusal| of_groups(refusal.code));
     let topics = found.unwrap_or_default().into_iter().map(|topic| Topic {
         name: topic.name.into(),

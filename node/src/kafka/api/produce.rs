@@ -18,6 +18,7 @@ use millstream_transport::kafka::{Records, Uuid};
 use super::super::call::Call;
 use super::super::error::{NONE, of_records};
 use super::super::service::{Service, broker_of, leader_elsewhere, topic, unknown};
+use super::super::session::Entrance;
 use crate::security::authorize::Rights;
 
 /// Records of fewer bytes are copied: they would keep the whole piece of memory that was read with them.
@@ -154,14 +155,14 @@ fn first_refusal<'a>(asked: &'a [Asked], answer: &'a ProduceAnswer) -> Option<&'
 }
 
 fn respond(image: &Image, call: Call, asked: &[Asked], answer: &ProduceAnswer) {
-    let version = call.version;
+    let (version, entrance) = (call.version, Arc::clone(call.entrance()));
     let mut elsewhere = Vec::new();
     let responses = asked.iter().map(|topic| {
         let partitions = topic.partitions.iter().filter_map(|(index, fate)| {
             Some(match outcome(fate, answer)? {
                 Ok(produced) => accepted(*index, produced, version),
                 Err(refusal) => {
-                    let leader = leader(image, topic, *index, refusal, &mut elsewhere);
+                    let leader = leader((image, &entrance), topic, *index, refusal, &mut elsewhere);
                     refused(*index, refusal, leader, version)
                 }
             })
@@ -173,8 +174,7 @@ fn respond(image: &Image, call: Call, asked: &[Asked], answer: &ProduceAnswer) {
         }
     });
     let responses = responses.collect();
-    let listener = Arc::clone(call.listener());
-    let endpoint = |node: &NodeId| broker_of(image, *node, &listener);
+    let endpoint = |node: &NodeId| broker_of(image, *node, &entrance);
     let node_endpoints = elsewhere.iter().filter_map(endpoint).map(|broker| NodeEndpoint {
         node_id: broker.id,
         host: broker.host.into(),
@@ -186,14 +186,14 @@ fn respond(image: &Image, call: Call, asked: &[Asked], answer: &ProduceAnswer) {
 }
 
 fn leader(
-    image: &Image,
+    (image, entrance): (&Image, &Entrance),
     asked: &Asked,
     index: i32,
     refusal: &Refusal,
     elsewhere: &mut Vec<NodeId>,
 ) -> CurrentLeader {
     let found = topic(image, &asked.name, uuid::Uuid::from_bytes(asked.id.0));
-    let told = leader_elsewhere(image, found, index, refusal, elsewhere);
+    let told = leader_elsewhere((image, entrance), found, index, refusal, elsewhere);
     told.map_or_else(CurrentLeader::default, |(leader_id, leader_epoch)| CurrentLeader {
         leader_id,
         leader_epoch,

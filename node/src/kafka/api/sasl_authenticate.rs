@@ -19,11 +19,20 @@ pub(in super::super) fn serve(service: &Arc<Service>, call: Call) {
     let Some(mut exchange) = call.session().take_exchange() else {
         return call.answer(&refusal(ErrorCode::IllegalSaslState));
     };
+    let (length, most) = (request.auth_bytes.len(), service.sasl.config.request_max_bytes);
+    if length > most {
+        let reason = format!(
+            "a message of {length} bytes of a login, {most} are the most (sasl.server.max.receive.size)"
+        );
+        return call.answer_and_end(&refusal(ErrorCode::SaslAuthenticationFailed), reason);
+    }
     let (service, message) = (Arc::clone(service), request.auth_bytes.to_vec());
     actix_rt::spawn(async move {
-        let reason = match exchange.step(&service.sasl, &message).await {
+        let step = exchange.step(&service.sasl, &message).await;
+        drop(message);
+        let reason = match step {
             Step::Challenge(message) => {
-                call.session().begin(exchange);
+                call.session().go_on(exchange);
                 return call.answer(&challenge(message));
             }
             Step::Done(principal, message) if principal == call.session().principal => {

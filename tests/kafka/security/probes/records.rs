@@ -167,8 +167,13 @@ pub(super) async fn changes(
             let topic = m::delete_topics::request::Topic { name: None, topic_id: id };
             let request =
                 m::delete_topics::DeleteTopicsRequest { topics: vec![topic].into(), ..Default::default() };
+            // Denied in any case, so that the topic stays: the name is told to who may describe it.
             Ok(code!(connection, 6, request, m::delete_topics::DeleteTopicsResponse<'_>, |answer| {
-                answer.responses.iter().next().map(|topic| topic.error_code)
+                let topic = answer.responses.iter().next();
+                topic.and_then(|topic| match topic.name {
+                    Some(_) => hidden(true, ErrorCode::None),
+                    None => Some(topic.error_code),
+                })
             }))
         }
         _ => {
