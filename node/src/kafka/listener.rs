@@ -195,6 +195,7 @@ mod tests {
     use std::pin::pin;
     use std::task::{Context, Waker};
 
+    use millstream_actors::ids::DirectoryId;
     use millstream_actors::image::{Command, Registration};
 
     use super::*;
@@ -204,7 +205,7 @@ mod tests {
             node: NodeId(1),
             incarnation: Incarnation(life),
             address: "host:9092".to_owned(),
-            directories: vec![],
+            directories: vec![DirectoryId(uuid::Uuid::from_u128(1))],
             doubts: vec![],
             feature_level: 2,
             at_ms: 0,

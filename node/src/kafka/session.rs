@@ -1,5 +1,6 @@
 //! What a connection is known by: its listener, who its client is, and for how long.
 
+use std::fmt;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -101,6 +102,13 @@ impl Session {
 
     fn with_login<T>(&self, act: impl FnOnce(&mut Login) -> T) -> Option<T> {
         self.login.as_ref().map(|login| act(&mut login.lock().unwrap_or_else(PoisonError::into_inner)))
+    }
+}
+
+/// As the log names a client.
+impl fmt::Display for Session {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{} at {}", self.principal, self.host)
     }
 }
 

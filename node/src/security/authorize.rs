@@ -67,6 +67,7 @@ impl Rights {
     /// Whether the sender may do this to that.
     ///
     /// What the API's row does not name is not granted: a handler and its row say the same.
+    #[must_use = "a handler that asks is to do as it is told"]
     pub(crate) fn may(&self, operation: Operation, resource: ResourceType, name: &str) -> bool {
         if !self.policy.is_on {
             return true;
@@ -77,11 +78,13 @@ impl Rights {
     }
 
     /// Whether the sender may do this to the cluster.
+    #[must_use = "a handler that asks is to do as it is told"]
     pub(crate) fn may_with_cluster(&self, operation: Operation) -> bool {
         self.may(operation, ResourceType::Cluster, CLUSTER_NAME)
     }
 
     /// Whether there may be a resource of this type to which the sender may do this (KIP-679).
+    #[must_use = "a handler that asks is to do as it is told"]
     pub(crate) fn may_with_any(&self, operation: Operation, resource: ResourceType) -> bool {
         let is_named = !self.policy.is_on || self.rule.names((operation, resource));
         if !self.policy.is_on || (is_named && self.is_super()) {
@@ -217,7 +220,7 @@ mod tests {
     #[test]
     #[should_panic(expected = "is not in the row of this API")]
     fn what_the_row_of_an_api_does_not_name_is_not_asked_for() {
-        rights(true, false, "admin").may(Operation::Write, ResourceType::Topic, "t");
+        let _ = rights(true, false, "admin").may(Operation::Write, ResourceType::Topic, "t");
     }
 
     #[test]

@@ -11,6 +11,7 @@ use super::{of_user, open, with_users};
 use crate::{expect, make_topic};
 
 /// Types of resources, and operations, by their numbers in the protocol.
+const TOPICS: i8 = 2;
 const GROUPS: i8 = 3;
 const TRANSACTIONS: i8 = 5;
 const READ: i8 = 3;
@@ -205,6 +206,42 @@ async fn offsets_of_a_topic_that_may_not_be_read_stay_as_they_were() {
         expect("a commit", commit(&mut alice, 9).await?, denied)?;
         expect("one in a transaction", commit_in(&mut alice, producer, 9).await?, (denied, 0))?;
         expect("what is kept", committed(&mut admin).await?, (0, 5))
+    })
+    .await;
+}
+
+/// The topics that a member is given which subscribes to all of them.
+async fn given(connection: &mut KafkaConnection) -> Outcome<Vec<Uuid>> {
+    until("an assignment", async || {
+        let request = m::consumer_group_heartbeat::ConsumerGroupHeartbeatRequest {
+            group_id: GROUP.into(),
+            member_id: "member".into(),
+            rebalance_timeout_ms: 60_000,
+            subscribed_topic_regex: Some(".*".into()),
+            topic_partitions: Some(Vec::new().into()),
+            ..Default::default()
+        };
+        let frame = connection.ask(1, &request).await?;
+        type Answer<'a> = m::consumer_group_heartbeat::ConsumerGroupHeartbeatResponse<'a>;
+        let (_, response) = open_response::<Answer<'_>>(&frame, 1)?;
+        let topics = |assigned: &m::consumer_group_heartbeat::response::Assignment<'_>| {
+            assigned.topic_partitions.iter().map(|topic| topic.topic_id).collect::<Vec<_>>()
+        };
+        Ok(response.assignment.as_ref().map(topics).filter(|topics| !topics.is_empty()))
+    })
+    .await
+}
+
+#[tokio::test]
+async fn who_subscribes_to_everything_is_given_what_it_may_describe() {
+    with_users(&WITH_LISTS, async |cluster| {
+        let mut admin = open(cluster).await?;
+        let id = make_topic(&mut admin, TOPIC).await?;
+        make_topic(&mut admin, "secret").await?;
+        let entries = vec![entry(GROUPS, GROUP, READ), entry(TOPICS, TOPIC, READ)];
+        expect("entries", create(&mut admin, entries).await?, vec![0, 0])?;
+        let mut alice = of_user(cluster, "alice").await?;
+        expect("topics", given(&mut alice).await?, vec![id])
     })
     .await;
 }

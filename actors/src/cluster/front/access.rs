@@ -9,21 +9,31 @@ use crate::cluster::peers::Peers;
 use crate::error::{ErrorCode, Refusal};
 
 impl<P: Peers> ClusterFront<P> {
-    /// Changes credentials; what became of each, in order.
-    pub async fn alter_scram(&self, changes: Vec<ScramChange>) -> Result<Vec<Result<(), Refusal>>, Refusal> {
+    /// Changes credentials; what became of each, in order. The log says who changed which.
+    pub async fn alter_scram(
+        &self,
+        changes: Vec<ScramChange>,
+        by: &str,
+    ) -> Result<Vec<Result<(), Refusal>>, Refusal> {
         if changes.is_empty() {
             return Ok(Vec::new());
         }
-        let removes: Vec<bool> = changes.iter().map(|change| change.credential.is_none()).collect();
+        let told =
+            changes.iter().map(|change| (change.user.clone(), change.mechanism, change.credential.is_none()));
+        let told: Vec<_> = told.collect();
         let Answered { answer, repeated } = self.client(ClientRequest::AlterScram(changes)).await;
         let ClientAnswer::Each(mut each) = answer? else {
             return Err(unexpected(&"another answer"));
         };
-        for (outcome, removes) in each.iter_mut().zip(removes) {
+        for (outcome, (user, mechanism, removes)) in each.iter_mut().zip(told) {
             // An earlier attempt, whose answer was lost, may have taken it away.
             let gone = outcome.as_ref().is_err_and(|refusal| refusal.code == ErrorCode::ResourceNotFound);
             if repeated && removes && gone {
                 *outcome = Ok(());
+            }
+            if outcome.is_ok() {
+                let (node, mechanism) = (self.parts().me, mechanism.name());
+                tracing::info!(%node, by, user, mechanism, removes, "a user's credential was changed");
             }
         }
         Ok(each)

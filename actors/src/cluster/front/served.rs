@@ -40,8 +40,10 @@ impl<P: Peers> ClusterFront<P> {
             self.on(handlers, |front, _: InitProducerId| async move { front.init_producer_id().await });
         let handlers = self
             .on(handlers, |front, request: ElectReplica| async move { front.elect_replica(request).await });
-        let handlers = self.on(handlers, |front, request: AlterScram| async move {
-            front.alter_scram(request.changes).await
+        let front = self.clone();
+        let handlers = handlers.on(move |caller, request: AlterScram, answering: Answering<AlterScram>| {
+            let (front, by) = (front.clone(), caller.to_string());
+            tokio::spawn(async move { answering.answer(front.alter_scram(request.changes, &by).await) });
         });
         let handlers = self.on(handlers, |front, _: DescribeUsers| async move { Ok(front.describe_users()) });
         let handlers = self.pass(handlers, |message: &RegisterListeners| Some(message.register.node));

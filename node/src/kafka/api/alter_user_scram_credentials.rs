@@ -33,7 +33,8 @@ pub(in super::super) fn serve(service: &Arc<Service>, call: Call) {
         let changes: Vec<ScramChange> = wishes.values().flatten().flatten().cloned().collect();
         let of: Vec<String> = changes.iter().map(|change| change.user.clone()).collect();
         let mut done: BTreeMap<String, Result<(), Refusal>> = BTreeMap::new();
-        match service.cluster.alter_scram(changes).await {
+        let by = call.session().to_string();
+        match service.cluster.alter_scram(changes, &by).await {
             Ok(each) => {
                 for (user, outcome) in of.into_iter().zip(each) {
                     let known = done.entry(user).or_insert(Ok(()));

@@ -7,6 +7,7 @@ use millstream_actors::access::{Operation, ResourceType};
 use millstream_actors::error::Refusal;
 use millstream_actors::group::message::{GroupHeartbeat, GroupHeartbeatAnswer};
 use millstream_actors::ids::{PartitionId, TopicId};
+use millstream_actors::image::Image;
 use millstream_transport::kafka::messages::consumer_group_heartbeat::ConsumerGroupHeartbeatRequest;
 use millstream_transport::kafka::messages::consumer_group_heartbeat::request::TopicPartition as Owned;
 use millstream_transport::kafka::messages::consumer_group_heartbeat::response::{
@@ -17,6 +18,7 @@ use millstream_transport::kafka::{Array, Uuid};
 use super::super::call::Call;
 use super::super::error::of_groups;
 use super::super::service::Service;
+use crate::security::authorize::Rights;
 
 /// The epoch of a member that joins.
 const JOINING: i32 = 0;
@@ -52,7 +54,27 @@ pub(in super::super) fn serve(service: &Arc<Service>, call: Call) {
         owned: request.topic_partitions.as_ref().map(owned),
     };
     let beating = service.groups.handle(&call.peer.to_string(), heartbeat);
-    actix_rt::spawn(async move { respond(call, member, beating.await) });
+    let service = Arc::clone(service);
+    actix_rt::spawn(async move {
+        let mut answer = beating.await;
+        if let Ok(GroupHeartbeatAnswer { assigned: Some(assigned), .. }) = &mut answer {
+            keep_describable(&service.image(), call.rights(), assigned);
+        }
+        respond(call, member, answer);
+    });
+}
+
+/// Without the topics that the member may not know of. A regular expression is matched against all of them, whoever
+/// subscribes by it; who names one has shown above that it may.
+fn keep_describable(image: &Image, rights: &Rights, assigned: &mut Vec<PartitionId>) {
+    let mut known: BTreeMap<TopicId, bool> = BTreeMap::new();
+    assigned.retain(|partition| {
+        let may = || {
+            let topic = image.topics().get(partition.topic);
+            topic.is_none_or(|topic| rights.may(Operation::Describe, ResourceType::Topic, &topic.name))
+        };
+        *known.entry(partition.topic).or_insert_with(may)
+    });
 }
 
 fn owned(topics: &Array<'_, Owned<'_>>) -> Vec<PartitionId> {
