@@ -6,7 +6,7 @@ use millstream_transport::kafka::messages as m;
 use millstream_transport::kafka::{ErrorCode, Uuid, open_response};
 
 use super::lists::{WITH_LISTS, create, entry};
-use super::probes::{GROUP, TOPIC, TRANSACTION, code};
+use super::probes::{GONE, GROUP, TOPIC, TRANSACTION, code, prepare};
 use super::{of_user, open, with_users};
 use crate::{expect, make_topic};
 
@@ -195,6 +195,7 @@ async fn offsets_of_a_topic_that_may_not_be_read_stay_as_they_were() {
     with_users(&WITH_LISTS, async |cluster| {
         let mut admin = open(cluster).await?;
         make_topic(&mut admin, TOPIC).await?;
+        prepare(&mut admin).await?;
         until("an offset", async || Ok((commit(&mut admin, 5).await? == 0).then_some(()))).await?;
         let mut alice = of_user(cluster, "alice").await?;
         let denied = (ErrorCode::GroupAuthorizationFailed.code(), -1);
@@ -214,7 +215,7 @@ async fn offsets_of_a_topic_that_may_not_be_read_stay_as_they_were() {
 async fn given(connection: &mut KafkaConnection) -> Outcome<Vec<Uuid>> {
     until("an assignment", async || {
         let request = m::consumer_group_heartbeat::ConsumerGroupHeartbeatRequest {
-            group_id: GROUP.into(),
+            group_id: GONE.into(),
             member_id: "member".into(),
             rebalance_timeout_ms: 60_000,
             subscribed_topic_regex: Some(".*".into()),
@@ -238,7 +239,8 @@ async fn who_subscribes_to_everything_is_given_what_it_may_describe() {
         let mut admin = open(cluster).await?;
         let id = make_topic(&mut admin, TOPIC).await?;
         make_topic(&mut admin, "secret").await?;
-        let entries = vec![entry(GROUPS, GROUP, READ), entry(TOPICS, TOPIC, READ)];
+        prepare(&mut admin).await?;
+        let entries = vec![entry(GROUPS, GONE, READ), entry(TOPICS, TOPIC, READ)];
         expect("entries", create(&mut admin, entries).await?, vec![0, 0])?;
         let mut alice = of_user(cluster, "alice").await?;
         expect("topics", given(&mut alice).await?, vec![id])
