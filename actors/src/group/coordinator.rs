@@ -17,7 +17,7 @@ use std::sync::{Mutex, PoisonError};
 use ractor::{Actor, ActorProcessingErr, ActorRef};
 
 use self::transactional::Committing;
-use super::classic::{ClassicGroup, Committer};
+use super::classic::Committer;
 use super::classic_part::ClassicPart;
 use super::doors::{Leadership, coordinator_code, is_not_appended};
 use super::lag::LagWatch;
@@ -153,6 +153,8 @@ pub(super) struct Coordinator {
     /// Requests that wait for the coordinators of their transactions.
     admitting: usize,
     lag: LagWatch,
+    /// Where the group stands as one of KIP-848, until a record may have changed that: to tell, all members are looked at.
+    state: Option<GroupState>,
     /// The request last taken.
     taken: u64,
     /// The deadline that the supervisor will wake it at.
@@ -181,6 +183,7 @@ impl Coordinator {
             in_transactions: BTreeMap::new(),
             admitting: 0,
             lag,
+            state: None,
             taken,
             wakes_ms,
             is_broken,
@@ -193,6 +196,8 @@ impl Coordinator {
             // What a way over to KIP-848 left that was not whole when its coordinator died.
             coordinator.decide(None, ConsumerGroup::leave_modern);
             coordinator.begin_classic(written);
+        } else {
+            coordinator.decide(None, ConsumerGroup::make_whole);
         }
         coordinator
     }
@@ -217,10 +222,7 @@ impl Coordinator {
             CoordinatorMessage::TopicsChanged => self.decide(None, ConsumerGroup::topics_changed),
             CoordinatorMessage::Tick => {
                 self.wakes_ms = None;
-                self.decide(None, ConsumerGroup::tick);
-                let has_offsets = !self.machine.group().offsets.is_empty();
-                self.decide_classic(ClassicGroup::tick);
-                self.decide_classic(|group, around| group.forget(around, has_offsets));
+                self.tick();
             }
             // One that only believes to be the owner would tell a second, older lag beside the owner's.
             CoordinatorMessage::MeasureLag if self.leadership.lease.holds() => {
@@ -235,6 +237,11 @@ impl Coordinator {
             GroupRequest::Heartbeat { request, host, reply } => self.heartbeat(&request, &host, reply),
             GroupRequest::Commit { request, committer, reply } => {
                 if self.classic.is_none() {
+                    let fenced =
+                        committer.and_then(|committer| self.machine.check_instance(&committer).err());
+                    if let Some(refusal) = fenced {
+                        return reply.give(Err(refusal));
+                    }
                     return self.decide(Some(reply), |machine, around| machine.commit(around, &request));
                 }
                 let committer = committer.unwrap_or_else(|| Committer {
@@ -310,6 +317,9 @@ impl Coordinator {
         let around = Surroundings { now, topics: &*topics, settings: &settings };
         let Decision { records, answer, notices } = step(&mut self.machine, &around);
         self.tell(notices);
+        if records.iter().any(|record| !matches!(record, GroupRecord::Offset { .. })) {
+            self.state = None;
+        }
         let waits = match (records.is_empty(), &give) {
             (false, _) => Waits::ForRecords,
             // Nobody waits, nothing was written: nothing was decided.
@@ -399,10 +409,12 @@ impl Coordinator {
         if self.is_broken {
             return;
         }
+        self.follow_classic();
         self.follow_downgrade();
         let is_classic_nothing = self.classic.as_ref().is_none_or(ClassicPart::is_nothing);
         let is_nothing = self.machine.group().is_nothing() && is_classic_nothing;
-        self.shown.set((!is_nothing).then(|| self.shown_group()));
+        let shown = (!is_nothing).then(|| self.shown_group());
+        self.shown.set(shown);
         let (partition, group) = (self.leadership.partition, self.machine.id());
         if is_nothing && self.answers.is_empty() && self.admitting == 0 {
             let actor = self.myself.get_id();

@@ -19,12 +19,25 @@ impl ClassicGroup {
         if self.members.contains(member) { Ok(()) } else { Err(refusal::unknown_member(&self.id, member)) }
     }
 
+    /// Whether it commits in the generation, or in the epoch in which it came from KIP-848: what it has read it has read.
     pub(super) fn check_generation(&self, member: &str, came_with: i32) -> Result<(), Refusal> {
-        let is_its_epoch = || self.members.get(member).is_some_and(|member| member.epoch == Some(came_with));
-        if came_with == self.generation || is_its_epoch() {
+        if self.members.get(member).is_some_and(|member| member.epoch == Some(came_with)) {
+            return Ok(());
+        }
+        self.check_current_generation(member, came_with)
+    }
+
+    /// Whether it is in the generation. One that came from KIP-848 and had not reached its last epoch is not: it has to let
+    /// go of what it reads before it joins again, because the others' assignor takes the word of the last generation only.
+    fn check_current_generation(&self, member: &str, came_with: i32) -> Result<(), Refusal> {
+        if came_with == self.generation {
             return Ok(());
         }
         Err(refusal::generation(&self.id, member, came_with, self.generation))
+    }
+
+    fn is_from_modern(&self, member: &str) -> bool {
+        self.members.get(member).is_some_and(|member| member.epoch.is_some())
     }
 
     pub(super) fn check_alive(&self) -> Result<(), Refusal> {
@@ -34,13 +47,17 @@ impl ClassicGroup {
     pub(super) fn check_heartbeat(&self, request: &Heartbeat) -> Result<(), Refusal> {
         self.check_alive()?;
         self.check_member(&request.member, request.instance.as_deref())?;
-        self.check_generation(&request.member, request.generation)
+        self.check_current_generation(&request.member, request.generation)
     }
 
     pub(super) fn check_sync(&self, request: &SyncGroup) -> Result<(), Refusal> {
         self.check_alive()?;
         self.check_member(&request.member, request.instance.as_deref())?;
-        self.check_generation(&request.member, request.generation)?;
+        self.check_current_generation(&request.member, request.generation)?;
+        if self.is_from_modern(&request.member) {
+            // It was told the protocol that it would have, not one that was voted for; it is to join again.
+            return Ok(());
+        }
         let differs =
             |theirs: &Option<_>, ours: &Option<_>| theirs.is_some() && ours.is_some() && theirs != ours;
         if differs(&request.protocol_type, &self.protocol_type) || differs(&request.protocol, &self.protocol)

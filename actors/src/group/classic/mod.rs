@@ -68,6 +68,7 @@ pub use notice::{Cause, Leaving, Notice, Why};
 pub use record::{ClassicMember, ClassicMetadata, ClassicRecord, Token};
 pub use settings::ClassicSettings;
 pub use state::ClassicState;
+pub(in crate::group) use tally::Tally;
 
 use crate::error::Refusal;
 use crate::group::modern::Now;

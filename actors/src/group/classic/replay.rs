@@ -46,7 +46,8 @@ impl Turn<'_> {
         let machine = &mut *self.machine;
         let (protocol, is_assigned) = (written.protocol, written.leader.is_some());
         for member in written.members {
-            machine.members.insert(member_of(member, protocol.as_ref()));
+            let epoch = (!is_assigned).then_some(written.generation);
+            machine.members.insert(Member { epoch, ..member_of(member, protocol.as_ref()) });
         }
         machine.is_written = true;
         machine.state = if machine.members.is_empty() { ClassicState::Empty } else { ClassicState::Stable };

@@ -6,17 +6,17 @@ use std::sync::Arc;
 use super::message::Protocol;
 
 /// How many members speak a protocol.
-#[derive(Debug, Default)]
-pub(super) struct Tally(BTreeMap<Arc<str>, usize>);
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(in crate::group) struct Tally(BTreeMap<Arc<str>, usize>);
 
 impl Tally {
-    pub(super) fn add(&mut self, protocols: &[Protocol]) {
+    pub(in crate::group) fn add(&mut self, protocols: &[Protocol]) {
         for name in names(protocols) {
             *self.0.entry(Arc::clone(name)).or_default() += 1;
         }
     }
 
-    pub(super) fn remove(&mut self, protocols: &[Protocol]) {
+    pub(in crate::group) fn remove(&mut self, protocols: &[Protocol]) {
         for name in names(protocols) {
             let Some(count) = self.0.get_mut(name) else { continue };
             *count -= 1;
@@ -26,9 +26,14 @@ impl Tally {
         }
     }
 
+    /// How many members speak it.
+    pub(in crate::group) fn count(&self, name: &str) -> usize {
+        self.0.get(name).copied().unwrap_or_default()
+    }
+
     /// Whether all of so many members speak it.
     pub(super) fn is_common(&self, name: &str, members: usize) -> bool {
-        self.0.get(name).copied().unwrap_or_default() == members
+        self.count(name) == members
     }
 
     /// The protocol with most votes, of those that all speak: every member votes for the first in its list. Of as many

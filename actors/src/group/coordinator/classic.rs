@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use super::super::classic::{
-    Answer, ClassicGroup, ClassicMetadata, ClassicState, Committer, Decision, Leaving, Notice, Surroundings,
-    Ticket,
+    Answer, ClassicGroup, ClassicMetadata, ClassicState, Committer, Decision, KeptFrom, Leaving, Notice,
+    Surroundings, Ticket,
 };
 use super::super::classic_part::{ClassicPart, ClassicReply, within};
 use super::super::message::{GroupState, OffsetDelete};
@@ -17,9 +17,10 @@ use crate::events::{GroupRetargeted, MemberJoined, MemberLeft};
 use crate::ids::PartitionId;
 
 impl Coordinator {
-    pub(super) fn shown_group(&self) -> ShownGroup {
+    pub(super) fn shown_group(&mut self) -> ShownGroup {
         let Some(classic) = &self.classic else {
-            return ShownGroup { state: self.machine.state(), classic: None };
+            let state = *self.state.get_or_insert_with(|| self.machine.state());
+            return ShownGroup { state, classic: None };
         };
         let state = match classic.group.state() {
             ClassicState::Empty | ClassicState::Dead => GroupState::Empty,
@@ -28,9 +29,19 @@ impl Coordinator {
             ClassicState::Stable => GroupState::Stable,
         };
         let has_offsets = !self.machine.group().offsets.is_empty();
-        let described = classic.group.describe(has_offsets);
-        let protocol_type = described.map(|described| described.protocol_type).unwrap_or_default();
+        let listed = classic.group.listed(has_offsets);
+        let protocol_type = listed.map(|(protocol_type, _)| protocol_type).unwrap_or_default();
         ShownGroup { state, classic: Some(protocol_type) }
+    }
+
+    /// Time went by.
+    pub(super) fn tick(&mut self) {
+        let classic = self.classic.as_ref();
+        let kept_from = classic.map_or(KeptFrom::Commit, |classic| classic.group.offsets_kept_from());
+        self.decide(None, |machine, around| machine.tick(around, kept_from));
+        let has_offsets = !self.machine.group().offsets.is_empty();
+        self.decide_classic(ClassicGroup::tick);
+        self.decide_classic(|group, around| group.forget(around, has_offsets));
     }
 
     /// Why a group of the classic protocol must not be deleted now.
@@ -48,11 +59,23 @@ impl Coordinator {
         self.carry_out(decision);
     }
 
-    /// A group without members is one of whoever comes.
     fn ensure_classic(&mut self) {
         if self.classic.is_none() {
-            self.decide(None, ConsumerGroup::leave_modern);
             self.begin_classic(None);
+        }
+    }
+
+    /// A group without members is one of whoever comes. Who only knocks changes nothing: what it was as one of KIP-848 is
+    /// forgotten when somebody is let in, and not before.
+    pub(super) fn follow_classic(&mut self) {
+        let Some(classic) = &self.classic else { return };
+        if !self.machine.group().was_modern() {
+            return;
+        }
+        if classic.group.members() > 0 {
+            self.decide(None, ConsumerGroup::begin_classic);
+        } else if classic.is_nothing() {
+            self.classic = None;
         }
     }
 

@@ -52,7 +52,10 @@ impl Coordinator {
             }),
             // Who says nothing of a member is held against none (KIP-447).
             None if !committing.committer.is_named() => Ok(()),
-            None => self.machine.check_transactional_commit(&around, &committing.request),
+            None => {
+                self.machine.check_instance(&committing.committer)?;
+                self.machine.check_transactional_commit(&around, &committing.request)
+            }
         }
     }
 

@@ -1,12 +1,19 @@
 //! What a heartbeat has to look like, whoever it comes from.
 
+use std::sync::Arc;
+
 use super::{AWAY_EPOCH, Surroundings, pattern};
 use crate::error::{ErrorCode, Refusal};
 use crate::group::assignor::Assignor;
 use crate::group::message::GroupHeartbeat;
+use crate::group::records::{GroupRecord, MemberMetadata, encode};
 
 /// The longest member, instance and client id, in bytes.
 const MAX_ID_BYTES: usize = 255;
+
+/// The longest record of a member or of a group of the classic protocol that is written, in bytes: it is appended as a whole,
+/// to a log that takes batches of a MiB (`max.message.bytes`), and one that is refused ends the coordinator's work on the group.
+pub(super) const MAX_RECORD_BYTES: usize = 768 << 10;
 
 /// The longest name a topic may have.
 const MAX_TOPIC_BYTES: usize = 249;
@@ -56,8 +63,9 @@ pub(super) fn check_record_key(group: &str, member: &str) -> Result<(), Refusal>
 
 fn check_epoch(request: &GroupHeartbeat) -> Result<(), Refusal> {
     match request.member_epoch {
-        0 if request.owned.as_ref().is_some_and(|owned| !owned.is_empty()) => {
-            Err(invalid(request, "who joins (epoch 0) owns nothing; give the partitions up first"))
+        0 if request.owned.as_ref().is_none_or(|owned| !owned.is_empty()) => {
+            let why = "who joins (epoch 0) owns nothing and says so; give the partitions up, and send an empty list";
+            Err(invalid(request, why))
         }
         0 if has_no_subscription(request) => {
             Err(invalid(request, "who joins (epoch 0) subscribes to topics or to a pattern"))
@@ -75,6 +83,46 @@ fn check_epoch(request: &GroupHeartbeat) -> Result<(), Refusal> {
     }
 }
 
+/// What is wrong with the topics that a member names.
+fn check_topics<'t>(
+    around: &Surroundings<'_>,
+    topics: impl ExactSizeIterator<Item = &'t str>,
+) -> Result<(), String> {
+    let (named, most) = (topics.len(), around.settings.max_topics);
+    if named > most {
+        return Err(format!("it names {named} topics; at most {most}, or a pattern"));
+    }
+    for name in topics {
+        if name.is_empty() || name.len() > MAX_TOPIC_BYTES {
+            return Err("a name of a topic has between 1 and 249 bytes".to_owned());
+        }
+    }
+    Ok(())
+}
+
+/// Refuses a member of the classic protocol of which no record can be written: in that protocol nothing bounds what members
+/// say but the size of a request.
+pub(super) fn check_hosted(
+    around: &Surroundings<'_>,
+    group: &Arc<str>,
+    member: &Arc<str>,
+    metadata: &MemberMetadata,
+) -> Result<(), Refusal> {
+    let refused = |why: String| {
+        let text = format!("group {group}: what member {member:?} subscribes to cannot be kept: {why}");
+        Refusal::new(ErrorCode::InvalidRequest, text)
+    };
+    check_topics(around, metadata.topics.iter().map(|name| &**name)).map_err(refused)?;
+    let record = GroupRecord::Member { member: Arc::clone(member), value: Some(metadata.clone()) };
+    let bytes = encode(0, group, &record).value.map_or(0, |value| value.len());
+    if bytes <= MAX_RECORD_BYTES {
+        return Ok(());
+    }
+    Err(refused(format!(
+        "with its protocols it has {bytes} bytes, at most {MAX_RECORD_BYTES} fit into a record"
+    )))
+}
+
 fn has_no_subscription(request: &GroupHeartbeat) -> bool {
     request.topics.as_ref().is_none_or(Vec::is_empty)
         && request.topic_pattern.as_ref().is_none_or(String::is_empty)
@@ -82,16 +130,7 @@ fn has_no_subscription(request: &GroupHeartbeat) -> bool {
 
 fn check_subscription(around: &Surroundings<'_>, request: &GroupHeartbeat) -> Result<(), Refusal> {
     let topics = request.topics.as_deref().unwrap_or_default();
-    if topics.len() > around.settings.max_topics {
-        let most = around.settings.max_topics;
-        return Err(invalid(
-            request,
-            &format!("it names {} topics; at most {most}, or a pattern", topics.len()),
-        ));
-    }
-    if topics.iter().any(|name| name.is_empty() || name.len() > MAX_TOPIC_BYTES) {
-        return Err(invalid(request, "a name of a topic has between 1 and 249 bytes"));
-    }
+    check_topics(around, topics.iter().map(String::as_str)).map_err(|why| invalid(request, &why))?;
     if let Some(expression) = request.topic_pattern.as_ref().filter(|expression| !expression.is_empty()) {
         pattern::compile(expression)?;
     }

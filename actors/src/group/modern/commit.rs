@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::turn::Turn;
 use super::{Group, Notice};
 use crate::error::{ErrorCode, Refusal};
+use crate::group::classic::{CONSUMER, ClassicMetadata, KeptFrom};
 use crate::group::message::{CommittedOffset, DeleteGroup, OffsetCommit, OffsetDelete, OffsetFetch};
 use crate::group::pending::{OfProducer, Put};
 use crate::group::records::{GroupRecord, OffsetValue};
@@ -197,6 +198,23 @@ impl Turn<'_> {
         self.machine.sessions.clear();
     }
 
+    /// Written in this order the group is one of the classic protocol, however much of it lies in the log.
+    pub(super) fn begin_classic(&mut self) {
+        let group = self.group();
+        if !group.was_modern() {
+            return;
+        }
+        if group.classic.is_none() {
+            let empty = ClassicMetadata {
+                protocol_type: CONSUMER.into(),
+                state_since_ms: Some(group.epoch_since_ms).filter(|ms| *ms > 0),
+                ..ClassicMetadata::default()
+            };
+            self.write(GroupRecord::Classic(Some(empty)));
+        }
+        self.leave_modern();
+    }
+
     fn end(&mut self) {
         for record in self.group().tombstones() {
             self.write(record);
@@ -212,13 +230,17 @@ impl Turn<'_> {
     /// When it is time to look: forgets offsets that outlived their retention, and a group of which nothing is left.
     ///
     /// Offsets of topics that members subscribe to stay. Those of a group without members are kept for their
-    /// retention from when it lost its last one, so that a partition with few records is not forgotten sooner.
-    pub(super) fn forget_old_offsets(&mut self) {
+    /// retention from when it lost its last one, so that a partition with few records is not forgotten sooner. Those of a
+    /// group of the classic protocol stay while that says so: its members are in no record before they are assigned.
+    pub(super) fn forget_old_offsets(&mut self, kept_from: KeptFrom) {
         let (now, settings) = (self.around.now, self.around.settings);
         if now.monotonic_ms < self.machine.retention_check_ms {
             return;
         }
         self.machine.retention_check_ms = now.monotonic_ms + settings.offsets_retention_check_ms;
+        if kept_from == KeptFrom::Forever {
+            return;
+        }
         let retention_ms = i64::try_from(settings.offsets_retention_ms).unwrap_or(i64::MAX);
         self.forget(|group, topic, value| {
             let kept_from_ms = value.committed_ms.max(group.empty_since_ms());

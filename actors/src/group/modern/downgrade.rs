@@ -7,32 +7,33 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::turn::Turn;
-use super::{Leaving, Notice};
+use super::{Leaving, Notice, check};
 use crate::group::classic::{Moving, MovingMember};
 use crate::group::embedded;
 use crate::group::records::{GroupRecord, MemberMetadata, encode};
-
-/// The longest record of a group of the classic protocol that a group is made one by, in bytes: it is written as a whole,
-/// into a log that takes batches of a MiB (`max.message.bytes`).
-const MOST_BYTES: usize = 768 << 10;
 
 impl Turn<'_> {
     /// Makes the group without these members one of the classic protocol, if only members of that are left and it may be.
     /// True if it is.
     pub(super) fn downgrade_without(&mut self, leaving: &[(Arc<str>, Leaving)]) -> bool {
+        let group = self.group();
         let gone: BTreeSet<&Arc<str>> = leaving.iter().map(|(id, _)| id).collect();
-        let staying = || self.group().members.iter().filter(|(id, _)| !gone.contains(id));
-        if staying().next().is_none() || staying().any(|(_, metadata)| metadata.classic.is_none()) {
+        let loses = gone.iter().filter(|id| !group.is_classic(id)).count();
+        if group.modern_members() > loses || group.members.len() == gone.len() {
             return false;
         }
+        let staying = || group.members.iter().filter(|(id, _)| !gone.contains(id));
         let moving = Moving {
-            generation: self.group().epoch,
+            generation: group.epoch,
             is_stable: false,
             members: staying().filter_map(|(id, metadata)| self.moving_member(id, metadata)).collect(),
         };
         let written = GroupRecord::Classic(Some(moving.metadata(self.around.now.wall_ms)));
         if let Some(why) = self.kept_from_downgrade(moving.members.len(), &written) {
-            self.notices.push(Notice::NotDowngraded { why });
+            // Told once, and not again with each of the others that goes.
+            if loses > 0 || leaving.is_empty() {
+                self.notices.push(Notice::NotDowngraded { why });
+            }
             return false;
         }
         self.write(written);
@@ -53,7 +54,7 @@ impl Turn<'_> {
             return Some("it has more members than one of the classic protocol may have (group.max.size)");
         }
         let bytes = encode(0, &self.machine.id, written).value.map_or(0, |value| value.len());
-        (bytes > MOST_BYTES).then_some("what its members say does not fit into one record")
+        (bytes > check::MAX_RECORD_BYTES).then_some("what its members say does not fit into one record")
     }
 
     fn moving_member(&self, id: &Arc<str>, metadata: &MemberMetadata) -> Option<MovingMember> {

@@ -113,20 +113,22 @@ impl Turn<'_> {
         }
         match (joins, is_member) {
             (true, true) => Ok(Standing::Back),
-            (true, false) => self.check_room(&request.group).map(|()| Standing::New),
+            (true, false) => self.check_room(self.group().members.len()).map(|()| Standing::New),
             (false, true) if self.group().is_classic(&request.member) => Err(self.unknown_member(request)),
             (false, false) => Err(self.unknown_member(request)),
             (false, true) => self.check_member_epoch(request).map(|()| Standing::Known),
         }
     }
 
-    pub(super) fn check_room(&self, group: &str) -> Result<(), Refusal> {
-        let most = self.around.settings.max_members;
-        if self.group().members.len() < most {
+    /// Whether one more may be beside so many members.
+    pub(super) fn check_room(&self, members: usize) -> Result<(), Refusal> {
+        let (group, most) = (&self.machine.id, self.around.settings.max_members);
+        if members < most {
             return Ok(());
         }
-        let text =
-            format!("group {group} has {most} members, the most it may have (group.consumer.max.size)");
+        let text = format!(
+            "group {group} has {members} members, at most {most} it may have (group.consumer.max.size)"
+        );
         Err(Refusal::new(ErrorCode::GroupMaxSizeReached, text))
     }
 
@@ -199,11 +201,14 @@ impl Turn<'_> {
         if old.as_ref() == Some(&new) {
             return;
         }
-        let assignor = describe::assignor(self.group(), self.around.settings);
-        let subscription_changed =
-            old.is_none_or(|old| (&old.topics, &old.pattern) != (&new.topics, &new.pattern));
+        let changes = old.is_none_or(|old| (&old.topics, &old.pattern) != (&new.topics, &new.pattern));
+        let votes_anew = self.group().members.get(member).is_some_and(|old| old.assignor != new.assignor);
+        // Whose vote stays what it was changes nothing, and all votes are counted for that.
+        let elected =
+            |turn: &Self| votes_anew.then(|| describe::assignor(turn.group(), turn.around.settings));
+        let before = elected(self);
         self.write(GroupRecord::Member { member: Arc::clone(member), value: Some(new) });
-        if subscription_changed || describe::assignor(self.group(), self.around.settings) != assignor {
+        if changes || elected(self) != before {
             self.regroup();
         }
     }

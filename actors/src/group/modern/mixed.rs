@@ -2,10 +2,14 @@
 
 use std::collections::BTreeSet;
 
-use super::{ConsumerGroup, Decision, Surroundings, check};
+use super::{ConsumerGroup, Decision, Now, Surroundings, check};
 use crate::error::Refusal;
-use crate::group::classic::{EachLeft, Heartbeat, JoinGroup, Joined, LeaveGroup, Moving, SyncGroup, Synced};
+use crate::group::classic::{
+    ClassicMetadata, Committer, EachLeft, Heartbeat, JoinGroup, Joined, LeaveGroup, Moving, SyncGroup,
+    Synced, refusal,
+};
 use crate::group::message::{GroupHeartbeat, GroupHeartbeatAnswer};
+use crate::group::records::GroupRecord;
 
 impl ConsumerGroup {
     /// The group comes over from the classic protocol for a member of KIP-848 that joins. Refused, it stays what it was.
@@ -18,15 +22,44 @@ impl ConsumerGroup {
     ) -> Decision<GroupHeartbeatAnswer> {
         self.decide(around, |turn| {
             check::check(around, request)?;
-            let before = turn.group().clone();
-            let answer = turn.upgrade(host, request, moving);
-            if answer.is_err() {
-                (turn.records, turn.notices) = (Vec::new(), Vec::new());
-                turn.machine.group = before;
-                turn.machine.sessions.clear();
-                turn.machine.topics_seen = None;
+            turn.upgrade(host, request, moving)
+        })
+    }
+
+    /// Whether who commits still is the instance that it says it is: of two processes with one `group.instance.id` only the
+    /// one that joined last is (KIP-345).
+    pub fn check_instance(&self, committer: &Committer) -> Result<(), Refusal> {
+        let Some(instance) = &committer.instance else { return Ok(()) };
+        match self.group.instance(instance) {
+            Some(holder) if *holder != committer.member => {
+                Err(refusal::fenced(&self.id, instance, &committer.member))
             }
-            answer
+            // Whether there is such a member at all is said where its epoch is looked at.
+            Some(_) | None => Ok(()),
+        }
+    }
+
+    /// Takes in what was decided of it as a group of the classic protocol, to be appended by the caller.
+    pub fn note_classic(&mut self, now: Now, record: Option<ClassicMetadata>) -> GroupRecord {
+        let record = GroupRecord::Classic(record);
+        self.group.replay(now.wall_ms, record.clone());
+        record
+    }
+
+    /// Members of the classic protocol have come, and nobody else is in it: what it was is forgotten, but for its offsets and
+    /// since when it has been empty, from which these are kept.
+    pub fn begin_classic(&mut self, around: &Surroundings<'_>) -> Decision<()> {
+        self.decide(around, |turn| {
+            turn.begin_classic();
+            Ok(())
+        })
+    }
+
+    /// It goes over to the classic protocol: what it was without members is forgotten, but for its offsets.
+    pub fn leave_modern(&mut self, around: &Surroundings<'_>) -> Decision<()> {
+        self.decide(around, |turn| {
+            turn.leave_modern();
+            Ok(())
         })
     }
 

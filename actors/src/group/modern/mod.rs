@@ -29,7 +29,7 @@ use std::sync::Arc;
 
 pub use state::{AWAY_EPOCH, Group};
 
-use super::classic::{ClassicMetadata, Moving};
+use super::classic::{KeptFrom, Moving};
 use super::message::{
     CommittedOffset, DeleteGroup, GroupDescription, GroupHeartbeat, GroupHeartbeatAnswer, GroupState,
     OffsetCommit, OffsetDelete, OffsetFetch,
@@ -156,6 +156,8 @@ pub struct ConsumerGroup {
     sessions: BTreeMap<Arc<str>, Session>,
     patterns: Patterns,
     topics_seen: Option<u64>,
+    /// Since when it waits for topics, before it comes over from the classic protocol.
+    upgrade_waits_since_ms: Option<u64>,
     retention_check_ms: u64,
     /// The group as it went over to the classic protocol, until somebody takes it.
     downgraded: Option<Moving>,
@@ -174,6 +176,7 @@ impl ConsumerGroup {
             sessions: BTreeMap::new(),
             patterns: Patterns::default(),
             topics_seen: None,
+            upgrade_waits_since_ms: None,
             retention_check_ms,
             downgraded: None,
             wake_ms: retention_check_ms,
@@ -214,26 +217,21 @@ impl ConsumerGroup {
         })
     }
 
-    /// Takes in what was decided of it as a group of the classic protocol, to be appended by the caller.
-    pub fn note_classic(&mut self, now: Now, record: Option<ClassicMetadata>) -> GroupRecord {
-        let record = GroupRecord::Classic(record);
-        self.group.replay(now.wall_ms, record.clone());
-        record
-    }
-
-    /// It goes over to the classic protocol: what it was without members is forgotten, but for its offsets.
-    pub fn leave_modern(&mut self, around: &Surroundings<'_>) -> Decision<()> {
+    /// Makes up for a decision of which only a part was read back: one of many records is appended in several batches, and the
+    /// last of them may be lost with the coordinator.
+    pub fn make_whole(&mut self, around: &Surroundings<'_>) -> Decision<()> {
         self.decide(around, |turn| {
-            turn.leave_modern();
+            turn.make_whole();
             Ok(())
         })
     }
 
     /// Time went by: members that are overdue are out, offsets that are too old are forgotten.
-    pub fn tick(&mut self, around: &Surroundings<'_>) -> Decision<()> {
+    /// `kept_from` is what the group says as one of the classic protocol: it may have members of which no record tells yet.
+    pub fn tick(&mut self, around: &Surroundings<'_>, kept_from: KeptFrom) -> Decision<()> {
         let decision = self.decide(around, |turn| {
             turn.expire_members();
-            turn.forget_old_offsets();
+            turn.forget_old_offsets(kept_from);
             Ok(())
         });
         let deadlines = self.sessions.values().map(Session::earliest_ms);

@@ -70,6 +70,9 @@ impl ConsumerGroup {
     }
 
     /// A member of the classic protocol has joined, and is to ask for its assignment in as much time.
+    ///
+    /// Whoever takes over does not know whether it has asked, and lets it be: one that only lives may have asked long ago and
+    /// keep its offsets elsewhere. What it lacks it hears of with the next change, for which it has its time again.
     pub(super) fn expect_sync(&mut self, member: &Arc<str>, around: &Surroundings<'_>) {
         self.expect(member, Due::Sync, around);
     }

@@ -7,10 +7,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use crate::group::classic::ClassicMetadata;
+use crate::group::classic::{ClassicMetadata, Tally};
 use crate::group::offsets::Offsets;
 use crate::group::pending::{OfProducer, PendingOffsets, Put};
-use crate::group::records::{CurrentAssignment, GroupRecord, MemberMetadata};
+use crate::group::records::{ClassicTerms, CurrentAssignment, GroupRecord, MemberMetadata};
 use crate::group::topics::TopicShape;
 use crate::ids::PartitionId;
 use crate::record::EndMarker;
@@ -46,6 +46,10 @@ pub struct Group {
     owners: BTreeMap<PartitionId, Arc<str>>,
     /// Which member is which instance. From `members`.
     instances: BTreeMap<Arc<str>, Arc<str>>,
+    /// How many members speak the classic protocol. From `members`.
+    hosted: usize,
+    /// What these speak. From `members`.
+    spoken: Tally,
 }
 
 impl Group {
@@ -102,12 +106,20 @@ impl Group {
         {
             self.instances.remove(instance);
         }
+        if let Some(terms) = self.members.get(&member).and_then(|old| old.classic.as_ref()) {
+            self.spoken.remove(&terms.protocols);
+            self.hosted -= 1;
+        }
         let Some(value) = value else {
             self.members.remove(&member);
             return;
         };
         if let Some(instance) = &value.instance {
             self.instances.insert(Arc::clone(instance), Arc::clone(&member));
+        }
+        if let Some(terms) = &value.classic {
+            self.spoken.add(&terms.protocols);
+            self.hosted += 1;
         }
         self.members.insert(member, value);
     }
@@ -159,6 +171,36 @@ impl Group {
         self.members.get(member).is_some_and(|metadata| metadata.classic.is_some())
     }
 
+    /// How many of its members speak KIP-848.
+    #[must_use]
+    pub fn modern_members(&self) -> usize {
+        self.members.len() - self.hosted
+    }
+
+    /// Whether one of these protocols is spoken by all members of the classic protocol but `without`.
+    #[must_use]
+    pub fn speak_one_of<'a>(
+        &self,
+        names: impl IntoIterator<Item = &'a str>,
+        without: BTreeSet<&str>,
+    ) -> bool {
+        let apart = without.into_iter().filter_map(|id| self.members.get(id)?.classic.as_ref());
+        let apart: Vec<_> = apart.collect();
+        let others = self.hosted - apart.len();
+        names.into_iter().any(|name| {
+            let speaks = |terms: &&&ClassicTerms| terms.protocols.iter().any(|spoken| &*spoken.name == name);
+            self.spoken.count(name) - apart.iter().filter(speaks).count() == others
+        })
+    }
+
+    /// Whether every partition subscribed to is somebody's to own.
+    #[must_use]
+    pub fn is_all_targeted(&self) -> bool {
+        let targeted: usize = self.targets.values().map(BTreeSet::len).sum();
+        let all = self.topics.values().map(|shape| usize::try_from(shape.partitions).unwrap_or(0));
+        targeted == all.sum()
+    }
+
     /// What this member owns.
     #[must_use]
     pub fn current(&self, member: &str) -> &CurrentAssignment {
@@ -189,6 +231,14 @@ impl Group {
     #[must_use]
     pub fn has_classic_members(&self) -> bool {
         self.classic.as_ref().is_some_and(|classic| !classic.members.is_empty())
+    }
+
+    /// Whether it has a history as a group of KIP-848, or something of it is left.
+    #[must_use]
+    pub fn was_modern(&self) -> bool {
+        let is_counted = self.epoch != 0 || self.epoch_since_ms != 0 || self.target_epoch != 0;
+        let is_left = self.members.is_empty() && self.targets.is_empty() && self.currents.is_empty();
+        is_counted || !self.topics.is_empty() || !is_left
     }
 
     /// Since when it has no members, in milliseconds since 1970, as far as its records tell.

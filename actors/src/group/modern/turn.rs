@@ -61,16 +61,28 @@ impl Turn<'_> {
         self.put_out(&overdue);
     }
 
-    /// Puts members out, in one change. Where the last one of KIP-848 goes, the group may be one of the classic protocol.
+    /// Puts members out, in one change. Where none of KIP-848 is left, the group may be one of the classic protocol: when the
+    /// last one goes, or later, when what kept the group from it is gone with another.
     pub(super) fn put_out(&mut self, leaving: &[(Arc<str>, Leaving)]) {
-        let loses_modern = leaving.iter().any(|(member, _)| !self.group().is_classic(member));
-        if leaving.is_empty() || (loses_modern && self.downgrade_without(leaving)) {
+        if leaving.is_empty() || self.downgrade_without(leaving) {
             return;
         }
         for (member, reason) in leaving {
             self.remove_member(member, *reason);
         }
         self.regroup();
+    }
+
+    /// Goes on to a new epoch, where what is there is not all of a decision: members without a target, or partitions that are
+    /// nobody's to own.
+    pub(super) fn make_whole(&mut self) {
+        let group = self.group();
+        let is_whole = group.epoch == group.target_epoch
+            && group.members.keys().all(|member| group.targets.contains_key(member))
+            && group.is_all_targeted();
+        if !group.members.is_empty() && !is_whole {
+            self.regroup();
+        }
     }
 
     /// Takes a change of topics in, where it concerns the group.

@@ -15,6 +15,13 @@ use crate::group::message::{GroupHeartbeat, GroupHeartbeatAnswer};
 use crate::group::records::{ClassicTerms, CurrentAssignment, GroupRecord, MemberMetadata, MemberState};
 use crate::ids::PartitionId;
 
+/// How long a group waits for topics of which its coordinator has not heard, in milliseconds: news of them take less than one
+/// second unless the quorum is gone.
+const TOPICS_WAIT_MS: u64 = 5_000;
+
+/// After how long without being asked again a wait is forgotten, in milliseconds.
+const WAIT_FORGOTTEN_MS: u64 = 30_000;
+
 /// A member that comes over, as it is understood.
 struct Arrival<'a> {
     member: &'a MovingMember,
@@ -22,6 +29,8 @@ struct Arrival<'a> {
     assigned: BTreeSet<PartitionId>,
     /// What it may still read, though it was not given it last.
     leftover: BTreeSet<PartitionId>,
+    /// A partition that it reads, and that is not known here.
+    unknown: Option<String>,
 }
 
 impl Turn<'_> {
@@ -33,6 +42,9 @@ impl Turn<'_> {
         moving: &Moving,
     ) -> Result<GroupHeartbeatAnswer, Refusal> {
         let arrivals = self.arrivals(moving)?;
+        // All that may be refused is refused here, before anything is written.
+        self.check_joining(request, moving)?;
+        self.wait_for_topics(&arrivals)?;
         for arrival in &arrivals {
             let value = Some(metadata_of(arrival));
             self.write(GroupRecord::Member { member: Arc::clone(&arrival.member.member), value });
@@ -49,7 +61,7 @@ impl Turn<'_> {
         }
         // Who comes as a new member makes the group go on to a new epoch. Who takes a place does not: where members waited
         // for an assignment, or the last one left something out, that is made up for here.
-        if self.is_known(request) && !(moving.is_stable && self.is_all_targeted()) {
+        if self.is_known(request) && !(moving.is_stable && self.group().is_all_targeted()) {
             self.bump();
             self.retarget();
         }
@@ -67,18 +79,44 @@ impl Turn<'_> {
         self.machine.touch(&id, self.around);
     }
 
+    /// Whether there is room for who joins, unless it takes the place of one that comes over.
+    fn check_joining(&self, request: &GroupHeartbeat, moving: &Moving) -> Result<(), Refusal> {
+        let instance = request.instance.as_deref();
+        let is_its_place = |member: &MovingMember| {
+            *member.member == *request.member
+                || (instance.is_some() && member.instance.as_deref() == instance)
+        };
+        if moving.members.iter().any(is_its_place) {
+            return Ok(());
+        }
+        self.check_room(moving.members.len())
+    }
+
+    /// Members may own partitions that this node has not heard of yet: who came over without them would read them still when
+    /// they are another's. Those of topics that are no more it will never hear of, so that it waits only so long.
+    fn wait_for_topics(&mut self, arrivals: &[Arrival<'_>]) -> Result<(), Refusal> {
+        let now_ms = self.around.now.monotonic_ms;
+        let Some(unknown) = arrivals.iter().find_map(|arrival| arrival.unknown.as_deref()) else {
+            self.machine.upgrade_waits_since_ms = None;
+            return Ok(());
+        };
+        let since_ms = self.machine.upgrade_waits_since_ms;
+        let since_ms = since_ms.filter(|since_ms| now_ms < since_ms + WAIT_FORGOTTEN_MS).unwrap_or(now_ms);
+        self.machine.upgrade_waits_since_ms = Some(since_ms);
+        if now_ms >= since_ms + TOPICS_WAIT_MS {
+            return Ok(());
+        }
+        let text = format!(
+            "group {}: members read {unknown}, of which its coordinator has not heard yet; try again",
+            self.machine.id
+        );
+        Err(Refusal::new(ErrorCode::CoordinatorLoadInProgress, text))
+    }
+
     fn is_known(&self, request: &GroupHeartbeat) -> bool {
         let group = self.group();
         let holder = request.instance.as_ref().and_then(|instance| group.instance(instance));
         holder.is_some() || group.members.contains_key(request.member.as_str())
-    }
-
-    /// Whether every partition is somebody's to own.
-    fn is_all_targeted(&self) -> bool {
-        let group = self.group();
-        let targeted: usize = group.targets.values().map(BTreeSet::len).sum();
-        let all = group.topics.values().map(|shape| usize::try_from(shape.partitions).unwrap_or(0));
-        targeted == all.sum()
     }
 
     /// What the members said and own.
@@ -88,6 +126,11 @@ impl Turn<'_> {
     fn arrivals<'m>(&self, moving: &'m Moving) -> Result<Vec<Arrival<'m>>, Refusal> {
         let read = moving.members.iter().map(|member| read(member, self.around, &self.machine.id));
         let mut arrivals = read.collect::<Result<Vec<_>, _>>()?;
+        for arrival in &arrivals {
+            let (group, metadata) = (&self.machine.id, metadata_of(arrival));
+            check::check_hosted(self.around, group, &arrival.member.member, &metadata)
+                .map_err(|refusal| refused(group, &refusal.text))?;
+        }
         let mut owners: BTreeMap<PartitionId, &Arc<str>> = BTreeMap::new();
         for arrival in &mut arrivals {
             let member: &'m MovingMember = arrival.member;
@@ -99,7 +142,7 @@ impl Turn<'_> {
         for arrival in &mut arrivals {
             let member: &'m MovingMember = arrival.member;
             let id = &member.member;
-            let owned = embedded::identified(&arrival.said.owned, self.around.topics);
+            let owned = std::mem::take(&mut arrival.leftover);
             let leftover = owned.into_iter().filter(|partition| !arrival.assigned.contains(partition));
             arrival.leftover =
                 leftover.filter(|partition| *owners.entry(*partition).or_insert(id) == id).collect();
@@ -126,8 +169,13 @@ fn read<'m>(
         );
         return Err(refused(group, &why));
     }
-    let assigned = embedded::identified(&given.partitions, around.topics);
-    Ok(Arrival { member, said, assigned, leftover: BTreeSet::new() })
+    let topics = around.topics;
+    let mut all = given.partitions.iter().chain(&said.owned);
+    let unknown = all.find(|named| embedded::identified([*named], topics).is_empty());
+    let unknown = unknown.map(|(name, index)| format!("{name}-{index}"));
+    let assigned = embedded::identified(&given.partitions, topics);
+    let leftover = embedded::identified(&said.owned, topics);
+    Ok(Arrival { member, said, assigned, leftover, unknown })
 }
 
 fn metadata_of(arrival: &Arrival<'_>) -> MemberMetadata {

@@ -1,6 +1,5 @@
 //! A member of the classic protocol joins, or joins again.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::super::heartbeat::Standing;
@@ -23,6 +22,9 @@ impl Turn<'_> {
         let said = self.subscription(request)?;
         self.check_id(request)?;
         let (standing, member) = self.hosted_standing(request)?;
+        let owned = embedded::identified(&said.owned, self.around.topics);
+        let metadata = self.hosted_metadata(&member, request, said);
+        check::check_hosted(self.around, &self.machine.id, &member, &metadata)?;
         let replaced = match &standing {
             Standing::Replaces(old) => Some((Arc::clone(old), self.group().is_classic(old))),
             _ => None,
@@ -30,8 +32,6 @@ impl Turn<'_> {
         if let Some((old, _)) = &replaced {
             self.replace(old, &member);
         }
-        let owned = embedded::identified(&said.owned, self.around.topics);
-        let metadata = self.hosted_metadata(&member, request, said);
         self.describe_member(&member, metadata);
         self.follow_topics();
         self.reconcile_member(&member, &standing, Some(&owned));
@@ -51,7 +51,7 @@ impl Turn<'_> {
         Joined {
             generation: self.group().current(member).epoch,
             protocol_type: Some(CONSUMER.into()),
-            protocol: self.spoken(member).map(|spoken| Arc::clone(&spoken.name)),
+            protocol: self.spoken(member, None).map(|spoken| Arc::clone(&spoken.name)),
             // Nobody that could be asked: the coordinator assigns.
             leader: Arc::default(),
             skip_assignment: false,
@@ -63,21 +63,16 @@ impl Turn<'_> {
         let group = self.group();
         let has_place = group.members.contains_key(&request.member)
             || request.instance.as_ref().is_some_and(|instance| group.instance(instance).is_some());
-        if has_place { Ok(()) } else { self.check_room(&self.machine.id) }
+        if has_place { Ok(()) } else { self.check_room(group.members.len()) }
     }
 
     /// Whether it is a consumer, and speaks something that all others of the classic protocol speak: they may be among
     /// themselves again.
     fn check_protocols(&self, request: &JoinGroup) -> Result<(), Refusal> {
-        let mut names: BTreeSet<&str> = request.protocols.iter().map(|protocol| &*protocol.name).collect();
-        let instance = request.instance.as_ref().and_then(|instance| self.group().instance(instance));
-        let others =
-            self.group().members.iter().filter(|(id, _)| **id != request.member && Some(*id) != instance);
-        for terms in others.filter_map(|(_, other)| other.classic.as_ref()) {
-            let spoken: BTreeSet<&str> = terms.protocols.iter().map(|protocol| &*protocol.name).collect();
-            names.retain(|name| spoken.contains(name));
-        }
-        if &*request.protocol_type == CONSUMER && !names.is_empty() {
+        let names = request.protocols.iter().map(|protocol| &*protocol.name);
+        let holder = request.instance.as_ref().and_then(|instance| self.group().instance(instance));
+        let place = holder.into_iter().chain([&request.member]).map(|id| &**id).collect();
+        if &*request.protocol_type == CONSUMER && self.group().speak_one_of(names, place) {
             return Ok(());
         }
         let text = format!(

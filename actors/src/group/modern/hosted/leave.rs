@@ -1,5 +1,6 @@
 //! Members of the classic protocol leave, by themselves or by an administrator's hand.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::super::Leaving;
@@ -9,15 +10,22 @@ use crate::group::classic::{EachLeft, LeaveGroup, Leaver, refusal};
 
 impl Turn<'_> {
     pub(in super::super) fn leave_hosted(&mut self, request: &LeaveGroup) -> EachLeft {
-        let each: EachLeft =
-            request.members.iter().map(|leaver| (leaver.clone(), self.leave_one_hosted(leaver))).collect();
-        if each.iter().any(|(_, left)| left.is_ok()) {
-            self.regroup();
-        }
+        let mut gone = BTreeSet::new();
+        let each = request.members.iter().map(|leaver| {
+            let left = self.leaver(leaver).and_then(|member| {
+                let is_first = gone.insert(Arc::clone(&member));
+                if is_first { Ok(()) } else { Err(refusal::unknown_member(&self.machine.id, &member)) }
+            });
+            (leaver.clone(), left)
+        });
+        let each = each.collect();
+        let leaving: Vec<_> = gone.into_iter().map(|member| (member, Leaving::Left)).collect();
+        self.put_out(&leaving);
         each
     }
 
-    fn leave_one_hosted(&mut self, leaver: &Leaver) -> Result<(), Refusal> {
+    /// The member of the classic protocol that is to leave.
+    fn leaver(&self, leaver: &Leaver) -> Result<Arc<str>, Refusal> {
         let Leaver { member, instance, .. } = leaver;
         let group = &self.machine.id;
         let id = match instance {
@@ -27,8 +35,6 @@ impl Turn<'_> {
             },
             _ => Arc::clone(member),
         };
-        let member = self.hosted(&id, instance.as_deref())?;
-        self.remove_member(&member, Leaving::Left);
-        Ok(())
+        self.hosted(&id, instance.as_deref())
     }
 }

@@ -41,8 +41,12 @@ impl Turn<'_> {
         Err(refusal::generation(&self.machine.id, member, came_with, epoch))
     }
 
-    /// The protocol that the member is answered in: the one it would have.
-    fn spoken(&self, member: &str) -> Option<&Protocol> {
-        self.group().members.get(member)?.classic.as_ref()?.protocols.first()
+    /// The protocol that the member is answered in: this one, or the one it would have.
+    fn spoken(&self, member: &str, named: Option<&str>) -> Option<&Protocol> {
+        let mut protocols = self.group().members.get(member)?.classic.as_ref()?.protocols.iter();
+        match named {
+            Some(name) => protocols.find(|protocol| &*protocol.name == name),
+            None => protocols.next(),
+        }
     }
 }

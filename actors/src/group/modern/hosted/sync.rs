@@ -14,7 +14,8 @@ impl Turn<'_> {
         self.check_protocol(&member, request)?;
         self.machine.touch(&member, self.around);
         self.machine.has_synced(&member);
-        let (spoken, owned) = (self.spoken(&member), &self.group().current(&member).assigned);
+        let spoken = self.spoken(&member, request.protocol.as_deref());
+        let owned = &self.group().current(&member).assigned;
         let metadata = spoken.map(|spoken| &*spoken.metadata).unwrap_or_default();
         Ok(Synced {
             protocol_type: Some(CONSUMER.into()),
@@ -23,14 +24,15 @@ impl Turn<'_> {
         })
     }
 
+    /// Whether it is a consumer, and speaks the protocol that it syncs for. That need not be the one it would have: its join
+    /// may have been answered by the group of the classic protocol that this was, in the one its members voted for.
     fn check_protocol(&self, member: &str, request: &SyncGroup) -> Result<(), Refusal> {
-        let spoken = self.spoken(member).map(|spoken| &*spoken.name);
-        let is_other = |said: &Option<Arc<str>>, ours| said.as_deref().is_some_and(|said| Some(said) != ours);
-        if !is_other(&request.protocol_type, Some(CONSUMER)) && !is_other(&request.protocol, spoken) {
+        let is_consumer = request.protocol_type.as_deref().is_none_or(|kind| kind == CONSUMER);
+        if is_consumer && self.spoken(member, request.protocol.as_deref()).is_some() {
             return Ok(());
         }
         let text = format!(
-            "member {member} syncs for {:?} {:?}; group {} answered it in {spoken:?} of type {CONSUMER}",
+            "member {member} syncs for {:?} {:?}; it joined group {} without speaking that, or not as a {CONSUMER}",
             request.protocol_type, request.protocol, self.machine.id
         );
         Err(Refusal::new(ErrorCode::InconsistentGroupProtocol, text))

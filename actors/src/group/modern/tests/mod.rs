@@ -66,7 +66,7 @@ impl Bench {
 
     pub(super) fn wait(&mut self, ms: u64) {
         self.now_ms += ms;
-        self.decide(ConsumerGroup::tick).unwrap();
+        self.decide(|machine, around| machine.tick(around, KeptFrom::Commit)).unwrap();
     }
 
     pub(super) fn replayed(&self) -> Group {
@@ -378,4 +378,16 @@ fn a_hundred_members_that_come_and_go_leave_everybody_else_alone() {
     for (was, is) in before.iter().zip(bench.machine.group().targets.values()) {
         assert!(is.is_superset(was));
     }
+}
+
+#[test]
+fn who_joins_says_that_it_owns_nothing() {
+    let mut bench = Bench::new(&[("t", 2)]);
+    let silent = GroupHeartbeat { owned: None, ..joining("g", "a", &["t"]) };
+    assert_eq!(bench.beat(&silent).unwrap_err(), ErrorCode::InvalidRequest);
+    let one = bench.topics.partition("t", 0);
+    let owner = with_owned(joining("g", "a", &["t"]), vec![one]);
+    assert_eq!(bench.beat(&owner).unwrap_err(), ErrorCode::InvalidRequest);
+    assert_eq!(bench.written, 0);
+    assert!(bench.beat(&joining("g", "a", &["t"])).is_ok());
 }

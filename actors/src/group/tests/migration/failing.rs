@@ -98,3 +98,21 @@ async fn a_group_of_which_only_a_part_went_back_goes_on_all_the_same() {
     }
     assert_eq!(settle(&rig, &mut clients).await, rig.all());
 }
+
+#[tokio::test(start_paused = true)]
+async fn what_a_coordinator_decided_and_could_not_write_whole_is_made_up_for() {
+    let mut rig = Rig::new().await;
+    let modern = |name: &str| Some(Client::Modern(Modern::new(name)));
+    let mut clients = vec![modern("a"), modern("b"), modern("c")];
+    assert_eq!(settle(&rig, &mut clients).await, rig.all());
+    let from = written(&rig);
+    clients.pop().unwrap().unwrap().stop(&rig).await;
+    let whole = written(&rig);
+    assert!(whole > from + 4);
+    let log = rig.log.clone();
+    for records in from..=whole {
+        rig.log = cut(&Rig { log: log.clone(), ..Rig::new().await }, records);
+        rig.take_over().await;
+        assert_eq!(settle(&rig, &mut clients).await, rig.all(), "{records} of {from} to {whole}");
+    }
+}

@@ -6,14 +6,14 @@ use crate::group::classic::{Heartbeat, JoinGroup, Joined, LeaveGroup, Leaver, Sy
 use crate::group::embedded;
 use crate::group::fakes::{beating, joining};
 
-struct Hosted<'a> {
-    rig: &'a Rig,
-    id: Arc<str>,
+pub(super) struct Hosted<'a> {
+    pub(super) rig: &'a Rig,
+    pub(super) id: Arc<str>,
 }
 
 impl<'a> Hosted<'a> {
     /// Joins a group that a member of KIP-848 is in.
-    async fn join(rig: &'a Rig, owned: &BTreeSet<PartitionId>) -> (Self, Joined) {
+    pub(super) async fn join(rig: &'a Rig, owned: &BTreeSet<PartitionId>) -> (Self, Joined) {
         let (id, result) = rig.node.front.join("g", joining_as("", "consumer", said(rig, owned))).await;
         assert_eq!(result.unwrap_err().code, ErrorCode::MemberIdRequired);
         let hosted = Self { rig, id };
@@ -21,14 +21,14 @@ impl<'a> Hosted<'a> {
         (hosted, joined)
     }
 
-    async fn again(&self, owned: &BTreeSet<PartitionId>) -> Result<Joined, ErrorCode> {
+    pub(super) async fn again(&self, owned: &BTreeSet<PartitionId>) -> Result<Joined, ErrorCode> {
         let request = joining_as(&self.id, "consumer", said(self.rig, owned));
         let (id, result) = self.rig.node.front.join("g", request).await;
         assert_eq!(id, self.id);
         result.map_err(|refusal| refusal.code)
     }
 
-    async fn sync(&self, generation: i32) -> Result<BTreeSet<PartitionId>, ErrorCode> {
+    pub(super) async fn sync(&self, generation: i32) -> Result<BTreeSet<PartitionId>, ErrorCode> {
         self.sync_as(SyncGroup {
             member: Arc::clone(&self.id),
             generation,
@@ -40,29 +40,29 @@ impl<'a> Hosted<'a> {
         .await
     }
 
-    async fn sync_as(&self, request: SyncGroup) -> Result<BTreeSet<PartitionId>, ErrorCode> {
+    pub(super) async fn sync_as(&self, request: SyncGroup) -> Result<BTreeSet<PartitionId>, ErrorCode> {
         let synced: Result<Synced, Refusal> = self.rig.node.front.sync("g", request).await;
         let assigned = synced.map_err(|refusal| refusal.code)?.assignment;
         let assigned = embedded::assignment(&assigned).unwrap();
         Ok(embedded::identified(&assigned.partitions, &self.rig.topics))
     }
 
-    async fn beat(&self, generation: i32) -> Result<(), ErrorCode> {
+    pub(super) async fn beat(&self, generation: i32) -> Result<(), ErrorCode> {
         let request = Heartbeat { member: Arc::clone(&self.id), generation, instance: None };
         self.rig.node.front.classic_heartbeat("g", request).await.map_err(|refusal| refusal.code)
     }
 }
 
-fn said(rig: &Rig, owned: &BTreeSet<PartitionId>) -> Vec<Protocol> {
+pub(super) fn said(rig: &Rig, owned: &BTreeSet<PartitionId>) -> Vec<Protocol> {
     vec![speaks("shared", subscription(&["t"], owned, &rig.topics, -1))]
 }
 
-async fn refused(rig: &Rig, request: JoinGroup) -> ErrorCode {
+pub(super) async fn refused(rig: &Rig, request: JoinGroup) -> ErrorCode {
     rig.node.front.join("g", request).await.1.unwrap_err().code
 }
 
 /// A rig with a member of KIP-848 that owns everything.
-async fn modern(rig: &Rig) -> Modern {
+pub(super) async fn modern(rig: &Rig) -> Modern {
     let mut modern = Modern::new("m");
     modern.act(rig).await;
     assert_eq!(modern.reads, rig.all());

@@ -7,6 +7,9 @@ mod histories;
 mod hosted;
 mod modern;
 mod native;
+mod protocols;
+mod refused;
+mod retention;
 mod rolls;
 
 use std::collections::{BTreeMap, BTreeSet};
