@@ -9,10 +9,8 @@ use millstream_actors::cluster::quorum::Quorum;
 use millstream_actors::error::{ErrorCode, Refusal};
 use millstream_actors::events::kafka::AdmissionSeries;
 use millstream_actors::group::front::GroupFront;
-use millstream_actors::ids::{Member, NodeId, PartitionId};
-use millstream_actors::image::{Image, NodeState, Partition, RegisteredNode, Topic};
 use millstream_actors::ids::{Incarnation, Member, NodeId, PartitionId};
-use millstream_actors::image::{Features, Image, NodeState, Partition, Topic};
+use millstream_actors::image::{Features, Image, NodeState, Partition, RegisteredNode, Topic};
 use millstream_actors::log::LogDirectory;
 use millstream_actors::partition::front::Front;
 use millstream_actors::transaction::front::TransactionFront;
@@ -183,16 +181,21 @@ pub(super) fn brokers(image: &Image, entrance: &Entrance) -> impl Iterator<Item 
 }
 
 /// One node, if it is there and has a listener of the same name as this one.
+pub(super) fn broker_of(image: &Image, node: NodeId, entrance: &Entrance) -> Option<Broker> {
+    let known = image.nodes().get(node).filter(|known| known.state != NodeState::Fenced)?;
+    broker(image, node, known, entrance)
+}
+
+/// A node, whether it is there or not, if it has a listener of the same name as this one.
 ///
 /// A node that has not told its listeners, as those of earlier versions do not, serves Kafka's clients where it serves QUIC,
 /// and asks nobody who they are. From the level on that all nodes tell theirs, it is one that is about to.
-pub(super) fn broker_of(image: &Image, node: NodeId, entrance: &Entrance) -> Option<Broker> {
-    let known = image.nodes().get(node).filter(|known| known.state != NodeState::Fenced)?;
-    broker(image, node, known, listener)
-}
-
-/// A node, whether it is there or not, if it has a listener of this name.
-pub(super) fn broker(image: &Image, id: NodeId, known: &RegisteredNode, listener: &str) -> Option<Broker> {
+pub(super) fn broker(
+    image: &Image,
+    id: NodeId,
+    known: &RegisteredNode,
+    entrance: &Entrance,
+) -> Option<Broker> {
     let (host, port) = match image.listeners().of_node(id) {
         Some(told) => {
             let same = told.iter().find(|told| told.name == *entrance.name);

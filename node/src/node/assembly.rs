@@ -198,6 +198,7 @@ impl Running {
         let parts = KafkaParts {
             world: &world,
             config: &config,
+            incarnation,
             intake,
             tls,
             partitions: &partitions,
@@ -210,19 +211,6 @@ impl Running {
             directory: &disk.directory,
             quorum: &quorum,
         };
-        let parts = (
-            &world,
-            (&config, incarnation, intake, tls),
-            &partitions,
-            &front,
-            &groups,
-            &images,
-            &events,
-            &disk.directory,
-            &quorum,
-            &transactions,
-            &marks,
-        );
         let kafka = if kafka.is_empty() { None } else { Some(start_kafka(kafka, parts)?) };
         let state = Arc::new(NodeState::new(images, agent.health(), disk.directory.subscribe()));
         let directory = disk.directory;
@@ -318,76 +306,6 @@ fn identity(config: &NodeConfig, disk: &Disk, serves_kafka: bool) -> NodeIdentit
 
 fn upkeep(config: &NodeConfig) -> UpkeepSettings {
     UpkeepSettings { retention_check: config.retention_check_interval, ..UpkeepSettings::default() }
-type KafkaParts<'a> = (
-    &'a World,
-    (&'a NodeConfig, Incarnation, Intake, Option<Tls>),
-    &'a Front,
-    &'a ClusterFront<Endpoint>,
-    &'a GroupFront,
-    &'a watch::Receiver<Arc<Image>>,
-    &'a Events,
-    &'a Arc<LogDirectory>,
-    &'a Quorum,
-    &'a TransactionFront,
-    &'a Marks,
-);
-
-fn start_kafka(
-    sockets: Vec<std::net::TcpListener>,
-    parts: KafkaParts<'_>,
-) -> Result<KafkaListeners, StartError> {
-    let (
-        world,
-        (config, incarnation, intake, tls),
-        partitions,
-        cluster,
-        groups,
-        images,
-        events,
-        directory,
-        quorum,
-        transactions,
-        marks,
-    ) = parts;
-    let limits = ListenerLimits {
-        request_bytes: config.kafka.request_max_bytes,
-        idle: config.kafka.connections_idle_max,
-        connections: config.kafka.connections_max,
-        connections_per_address: config.kafka.connections_per_ip_max,
-    };
-    let series = FetchSessionSeries::of(events);
-    let sasl = Sasl::new(config.kafka.sasl.clone(), images.clone(), world.threads.clone());
-    let service = Service {
-        me: config.node_id,
-        incarnation,
-        settings: config.kafka.told.clone(),
-        world: world.clone(),
-        limits,
-        intake,
-        strangers: Intake::new(STRANGERS_BYTES),
-        partitions: partitions.clone(),
-        cluster: cluster.clone(),
-        groups: groups.clone(),
-        transactions: transactions.clone(),
-        marks: marks.clone(),
-        images: images.clone(),
-        topic_defaults: config.topic_defaults.clone(),
-        auto_create_topics: config.kafka.auto_create_topics,
-        quorum: quorum.clone(),
-        directory: Arc::clone(directory),
-        policy: Arc::new(config.kafka.authorizer.clone()),
-        sasl: sasl.map_err(|error| StartError::Security(error.to_string()))?,
-        tls,
-        fetch_sessions: FetchSessions::new(config.kafka.fetch_session_slots, series, world.clone()),
-    };
-    let entrances = config
-        .kafka
-        .listeners
-        .iter()
-        .map(|listener| Entrance { name: Arc::from(listener.name.as_str()), protocol: listener.protocol });
-    let address = config.kafka.listeners.first().map_or(config.quic_listen, |listener| listener.address);
-    KafkaListeners::start(sockets.into_iter().zip(entrances).collect(), service)
-        .map_err(|error| StartError::Kafka { address, error })
 }
 
 fn replica_settings(config: &NodeConfig) -> ReplicaSettings {

@@ -7,6 +7,7 @@ use millstream_actors::cluster::quorum::Quorum;
 use millstream_actors::events::Events;
 use millstream_actors::events::kafka::{AdmissionSeries, FetchSessionSeries};
 use millstream_actors::group::front::GroupFront;
+use millstream_actors::ids::Incarnation;
 use millstream_actors::image::Image;
 use millstream_actors::log::LogDirectory;
 use millstream_actors::partition::front::Front;
@@ -32,6 +33,7 @@ const STRANGERS_BYTES: u32 = 16 << 20;
 pub(super) struct KafkaParts<'a> {
     pub(super) world: &'a World,
     pub(super) config: &'a NodeConfig,
+    pub(super) incarnation: Incarnation,
     pub(super) intake: Intake,
     pub(super) tls: Option<Tls>,
     pub(super) partitions: &'a Front,
@@ -51,7 +53,7 @@ pub(super) fn start_kafka(
     parts: KafkaParts<'_>,
 ) -> Result<KafkaListeners, StartError> {
     let KafkaParts { world, config, partitions, cluster, groups, transactions, marks, images, .. } = parts;
-    let KafkaParts { intake, tls, events, directory, quorum, .. } = parts;
+    let KafkaParts { incarnation, intake, tls, events, directory, quorum, .. } = parts;
     let limits = ListenerLimits {
         request_bytes: config.kafka.request_max_bytes,
         idle: config.kafka.connections_idle_max,
@@ -62,6 +64,7 @@ pub(super) fn start_kafka(
     let sasl = Sasl::new(config.kafka.sasl.clone(), images.clone(), world.threads.clone());
     let service = Service {
         me: config.node_id,
+        incarnation,
         settings: config.kafka.told.clone(),
         world: world.clone(),
         limits,

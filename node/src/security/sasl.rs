@@ -1,7 +1,5 @@
 //! Logins: from the client's messages to who it is.
 //!
-//! A user that there is not is led through the same exchange as one whose password is wrong, with a salt as
-//! `millstream user` makes them and the fewest iterations: a wrong name and a wrong password are answered alike.
 //! A user that there is not is led through the same exchange as one whose password is wrong: no word says which users
 //! there are. It is no secret to who takes pains: each process makes salts of its own for users that there are not, and a
 //! credential with other iterations or another salt than `millstream user` gives can be told from those.

@@ -34,11 +34,11 @@ pub(in super::super) fn serve(service: &Arc<Service>, call: Call) {
         let may = rights.may_with_cluster(Operation::Describe);
         if may { rights.operations(ResourceType::Cluster, CLUSTER_NAME) } else { 0 }
     });
-    let listener = Arc::clone(call.listener());
+    let entrance = Arc::clone(call.entrance());
     let is_wanted = |is_fenced: bool| !is_fenced || request.include_fenced_brokers;
     let nodes = image.nodes().iter().filter_map(|(id, known)| {
         let is_fenced = known.state == NodeState::Fenced;
-        let broker = broker(&image, id, known, &listener)?;
+        let broker = broker(&image, id, known, &entrance)?;
         is_wanted(is_fenced).then(|| Broker {
             broker_id: broker.id,
             host: broker.host.into(),
@@ -46,13 +46,6 @@ pub(in super::super) fn serve(service: &Arc<Service>, call: Call) {
             rack: broker.rack.map(Into::into),
             is_fenced,
         })
-    let entrance = Arc::clone(call.entrance());
-    let nodes = brokers(&image, &entrance).map(|broker| Broker {
-        broker_id: broker.id,
-        host: broker.host.into(),
-        port: broker.port,
-        rack: None,
-        is_fenced: false,
     });
     let nodes: Vec<Broker<'_>> = nodes.collect();
     call.answer(&DescribeClusterResponse {

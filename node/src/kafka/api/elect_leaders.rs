@@ -49,9 +49,8 @@ pub(in super::super) fn serve(service: &Arc<Service>, call: Call) {
         }
         return tell(call, denied(&request, &refusal));
     }
-    let (service, timeout_ms) = (Arc::clone(service), request.timeout_ms);
     let asked = asked(&service.image(), &request);
-    let service = Arc::clone(service);
+    let (service, timeout_ms) = (Arc::clone(service), request.timeout_ms);
     actix_rt::spawn(async move {
         let Asked { partitions, results, is_all } = asked;
         match within(timeout_ms, service.cluster.elect_leaders(partitions.clone(), kind)).await {

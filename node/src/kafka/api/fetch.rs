@@ -19,9 +19,7 @@ use super::super::call::Call;
 use super::super::error::{NONE, of_records};
 use super::super::fetch_session::{Ask, Context, Key, TopicKey, Wanted};
 use super::super::service::{Service, broker_of, leader_elsewhere, partition, topic, wire_id};
-use super::super::service::{Service, broker_of, leader_elsewhere, partition, topic};
 use super::super::session::Entrance;
-use crate::security::authorize::Rights;
 
 /// The most that one answer holds, whatever is asked for: `fetch.max.bytes` as Kafka's brokers have it by default.
 const BYTES_MAX: u32 = 55 << 20;
@@ -129,7 +127,7 @@ fn split(
             max_bytes: u32::try_from(wanted.max_bytes).unwrap_or(0),
             stable_only,
             nearby: rack
-                .map(|rack| nearby((service.me, call.listener()), image, partition, rack))
+                .map(|rack| nearby((service.me, call.entrance()), image, partition, rack))
                 .unwrap_or_default(),
         });
         Ok(parts.len() - 1)
@@ -138,10 +136,10 @@ fn split(
 }
 
 /// From where else a reader in this rack may read, as the image has it; nobody has an empty rack.
-fn nearby((me, listener): (NodeId, &str), image: &Image, id: PartitionId, rack: &str) -> Nearby {
+fn nearby((me, entrance): (NodeId, &Entrance), image: &Image, id: PartitionId, rack: &str) -> Nearby {
     let rack_of = |node: NodeId| image.nodes().get(node).and_then(|known| known.rack.as_deref());
     let is_near = |node: NodeId| rack_of(node) == Some(rack);
-    let is_there = |node: NodeId| broker_of(image, node, listener).is_some();
+    let is_there = |node: NodeId| broker_of(image, node, entrance).is_some();
     let preferred = image.partition(id).filter(|_| !is_near(me)).and_then(|known| {
         let replicas = known.replicas.iter().copied();
         replicas.filter(|node| is_near(*node) && is_there(*node)).find(|node| known.member(*node).is_some())
