@@ -289,6 +289,7 @@ mod tests {
             name if name.ends_with("alter_configs") => read("configs.rs"),
             name if name.ends_with("_acls") => read("acls.rs"),
             name if name.ends_with("offset_commit") => read("commits.rs"),
+            name if name.ends_with("offset_commit") => read("commits.rs"),
             _ => String::new(),
         };
         read(&format!("api/{name}.rs")) + &shared
