@@ -373,7 +373,9 @@ impl Transaction {
         let other_id = self.previous_producer_id == Some(producer.id)
             && producer.epoch == LAST_EPOCH
             && self.producer_epoch == 0;
-        self.state != TransactionState::Ongoing
+        // In version 1 an end gives nothing: the epoch is the one in which a successor began, which fenced the one before.
+        self.client_version >= BUMPS_WITH_EVERY_END
+            && self.state != TransactionState::Ongoing
             && self.state != TransactionState::Empty
             && (same_id || other_id)
     }

@@ -43,7 +43,7 @@ impl TransactionError {
         matches!(self, Self::Fenced(_) | Self::Fatal(_))
     }
 
-    /// What an error of a transaction's coordinator, or of a group's, means.
+    /// What an error of a transaction's coordinator means.
     pub(super) fn of(error: ClientError) -> Self {
         match &error {
             ClientError::TimedOut { .. }
@@ -54,7 +54,7 @@ impl TransactionError {
                 | ErrorCode::InvalidProducerEpoch
                 | ErrorCode::InvalidProducerIdMapping => Self::Fenced(error),
                 code if code.is_retriable() => Self::Retriable(error),
-                code if is_abortable(code) => Self::Abortable(error.into()),
+                ErrorCode::TransactionAbortable => Self::Abortable(error.into()),
                 _ => Self::Fatal(error),
             },
             ClientError::Link(LinkError::Refused(_))
@@ -64,29 +64,17 @@ impl TransactionError {
         }
     }
 
-    /// The same of offsets: what is not known to be part of the transaction is not committed with it.
+    /// The same of offsets: what is not known to be part of the transaction is not committed with it, and what a group
+    /// refuses concerns the offsets, not the producer, unless that is fenced.
     pub(super) fn of_offsets(error: ClientError) -> Self {
         match Self::of(error) {
-            Self::Retriable(error) => Self::Abortable(error.into()),
+            Self::Retriable(error)
+            | Self::Fatal(error @ (ClientError::Refused(_) | ClientError::Link(LinkError::Refused(_)))) => {
+                Self::Abortable(error.into())
+            }
             other => other,
         }
     }
-}
-
-/// What a group refuses concerns the offsets, not the producer.
-const fn is_abortable(code: ErrorCode) -> bool {
-    matches!(
-        code,
-        ErrorCode::TransactionAbortable
-            | ErrorCode::IllegalGeneration
-            | ErrorCode::UnknownMemberId
-            | ErrorCode::FencedInstanceId
-            | ErrorCode::FencedMemberEpoch
-            | ErrorCode::StaleMemberEpoch
-            | ErrorCode::GroupIdNotFound
-            | ErrorCode::InvalidGroupId
-            | ErrorCode::OffsetMetadataTooLarge
-    )
 }
 
 #[cfg(test)]
@@ -103,11 +91,27 @@ mod tests {
         assert!(refused(ErrorCode::CoordinatorLoadInProgress).is_retriable());
         assert!(refused(ErrorCode::ConcurrentTransactions).is_retriable());
         assert!(refused(ErrorCode::TransactionAbortable).is_abortable());
-        assert!(refused(ErrorCode::IllegalGeneration).is_abortable());
         assert!(matches!(refused(ErrorCode::ProducerFenced), TransactionError::Fenced(_)));
         assert!(refused(ErrorCode::InvalidTransactionTimeout).is_fatal());
         assert!(refused(ErrorCode::InvalidTxnState).is_fatal());
-        let late = Refusal::new(ErrorCode::CoordinatorNotAvailable, "no").into();
-        assert!(TransactionError::of_offsets(late).is_abortable());
+    }
+
+    #[test]
+    fn what_a_group_refuses_costs_the_transaction_and_only_fencing_the_producer() {
+        let of_offsets = |code| TransactionError::of_offsets(Refusal::new(code, "no").into());
+        for code in [
+            ErrorCode::CoordinatorNotAvailable,
+            ErrorCode::IllegalGeneration,
+            ErrorCode::UnknownMemberId,
+            ErrorCode::InvalidGroupId,
+            ErrorCode::UnknownServerError,
+            ErrorCode::InvalidRequest,
+            ErrorCode::InvalidTxnState,
+            ErrorCode::GroupAuthorizationFailed,
+        ] {
+            assert!(of_offsets(code).is_abortable(), "{code:?}");
+        }
+        assert!(matches!(of_offsets(ErrorCode::InvalidProducerEpoch), TransactionError::Fenced(_)));
+        assert!(TransactionError::of_offsets(ClientError::Closed).is_fatal());
     }
 }

@@ -99,7 +99,7 @@ pub struct Transaction<'a> {
 
 impl Transaction<'_> {
     /// Sends a record as part of the transaction, as [`Producer::send`](super::Producer::send) does. A record that is not
-    /// taken or not delivered keeps the transaction from committing.
+    /// taken or not delivered keeps the transaction from committing, and so does a future dropped before it is ready.
     pub async fn send(&self, record: ProducerRecord<'_>) -> Result<Delivery, ProduceError> {
         self.of.session.send(record).await
     }
@@ -123,7 +123,8 @@ impl Transaction<'_> {
     /// After a [retriable](TransactionError::Retriable) error, or where the future is dropped, the transaction may have
     /// committed or not: ask again, or drop it, and it commits later if it can and its coordinator was asked; it is not
     /// aborted then any more. After an
-    /// [abortable](TransactionError::Abortable) one it has not committed, and will not.
+    /// [abortable](TransactionError::Abortable) one it has not committed, and will not. One whose abort was asked for
+    /// before, and is not known to be done, is aborted then.
     pub async fn commit(&mut self) -> Result<(), TransactionError> {
         self.of.session.commit().await
     }
@@ -131,8 +132,10 @@ impl Transaction<'_> {
     /// Aborts: no reader of committed records sees anything of it. After a [retriable](TransactionError::Retriable) error
     /// ask again, or drop the transaction.
     ///
-    /// A transaction whose commit was asked for is not aborted: that it may have committed is told as
-    /// [retriable](TransactionError::Retriable).
+    /// A transaction whose commit was asked for, and is not known to be done, is not aborted: its commit is asked for
+    /// again. While that stays unknown it is told as [retriable](TransactionError::Retriable); once the transaction has
+    /// committed, as [abortable](TransactionError::Abortable) with `INVALID_TXN_STATE`: there is nothing left to abort, and
+    /// the producer goes on with the next one.
     pub async fn abort(&mut self) -> Result<(), TransactionError> {
         self.of.session.abort().await
     }

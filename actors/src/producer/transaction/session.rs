@@ -106,10 +106,9 @@ impl Session {
     pub(super) async fn send(&self, record: ProducerRecord<'_>) -> Result<Delivery, ProduceError> {
         self.check_open()?;
         self.is_used.store(true, Ordering::Release);
+        let unheard = Unheard::new(self, "a record of the transaction was given up before it was taken");
         let sent = self.producer.send(record).await;
-        if let Err(error) = &sent {
-            self.failed(error);
-        }
+        unheard.hear(sent.as_ref().err());
         sent
     }
 
@@ -137,9 +136,14 @@ impl Session {
             return Ok(());
         }
         self.is_used.store(true, Ordering::Release);
-        let unheard = Unheard { session: self, is_heard: false };
+        let unheard = Unheard::new(self, "offsets of the transaction are not known to be committed");
         let committed = self.commit_offsets(producer, group, offsets).await;
-        unheard.hear(&committed);
+        match &committed {
+            Ok(()) => unheard.hear(None),
+            Err(TransactionError::Abortable(error)) => unheard.hear(Some(error)),
+            // What becomes of the transaction is not for this to say, but it does not commit.
+            Err(_) => drop(unheard),
+        }
         committed
     }
 
@@ -211,22 +215,28 @@ impl Session {
         self.end(&mut standing, false).await
     }
 
-    /// Ends the transaction, if there is one. An end that was asked for before is asked for again, and no other.
+    /// Ends the transaction, if there is one. An end that was asked for before is asked for again, and no other: once it
+    /// is known, who wanted the other one hears of it.
     async fn end(&self, standing: &mut Standing, commits: bool) -> Result<(), TransactionError> {
-        let is_used = self.is_used.load(Ordering::Acquire);
-        match &standing.phase {
-            Phase::None => return Ok(()),
-            Phase::Ended { commits: ended } if *ended == commits => return Ok(()),
-            Phase::Ended { commits: ended } => return Err(ended_before(*ended)),
-            Phase::Over(error) => return Err(error.clone()),
-            Phase::Ending { commits: asked } if *asked != commits => return Err(asked_before(*asked)),
-            Phase::Open | Phase::Ending { .. } => {}
+        match standing.phase {
+            Phase::Open => self.end_as(standing, commits).await?,
+            Phase::Ending { commits: asked } => self.end_as(standing, asked).await?,
+            Phase::None | Phase::Ended { .. } | Phase::Over(_) => {}
         }
+        match &standing.phase {
+            Phase::Ended { commits: ended } if *ended != commits => Err(ended_before(*ended)),
+            Phase::Over(error) => Err(error.clone()),
+            Phase::None | Phase::Open | Phase::Ending { .. } | Phase::Ended { .. } => Ok(()),
+        }
+    }
+
+    /// Ends the transaction so.
+    async fn end_as(&self, standing: &mut Standing, commits: bool) -> Result<(), TransactionError> {
         if !commits {
             // Nothing more is sent: what comes late is of an epoch that is over.
             self.adopt(None).await?;
         }
-        if !is_used {
+        if !self.is_used.load(Ordering::Acquire) {
             standing.phase = Phase::Ended { commits };
             return Ok(());
         }
@@ -290,16 +300,23 @@ impl Session {
     }
 }
 
-/// Offsets are being committed. Dropped before that is known, nobody can say whether they are part of the transaction.
+/// Something is to become part of the transaction. Dropped before that is known, as when its future is, nobody can say
+/// whether it is: then the transaction does not commit.
 struct Unheard<'a> {
     session: &'a Session,
+    what: &'static str,
     is_heard: bool,
 }
 
-impl Unheard<'_> {
-    fn hear(mut self, committed: &Result<(), TransactionError>) {
-        self.is_heard = committed.is_ok();
-        if let Err(TransactionError::Abortable(error)) = committed {
+impl<'a> Unheard<'a> {
+    const fn new(session: &'a Session, what: &'static str) -> Self {
+        Self { session, what, is_heard: false }
+    }
+
+    /// It is part of it, or has failed.
+    fn hear(mut self, failed: Option<&ProduceError>) {
+        self.is_heard = true;
+        if let Some(error) = failed {
             self.session.failed(error);
         }
     }
@@ -308,8 +325,7 @@ impl Unheard<'_> {
 impl Drop for Unheard<'_> {
     fn drop(&mut self) {
         if !self.is_heard {
-            let text = "offsets of the transaction are not known to be committed";
-            let refusal = Refusal::new(ErrorCode::TransactionAbortable, text);
+            let refusal = Refusal::new(ErrorCode::TransactionAbortable, self.what);
             self.session.failed(&ProduceError::Refused(refusal));
         }
     }
@@ -330,11 +346,4 @@ fn ended_before(commits: bool) -> TransactionError {
     }
     let refusal = Refusal::new(ErrorCode::InvalidTxnState, "the transaction has committed");
     TransactionError::Abortable(ProduceError::Refused(refusal))
-}
-
-fn asked_before(commits: bool) -> TransactionError {
-    let what = if commits { "commit" } else { "abort" };
-    let text =
-        format!("the transaction's {what} was asked for before, and is not known to be done: ask for that");
-    TransactionError::Retriable(Refusal::new(ErrorCode::ConcurrentTransactions, text).into())
 }

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use futures::FutureExt;
 use millstream_transport::world::simulation::{self, Simulation};
 
 use super::*;
@@ -120,7 +121,7 @@ fn an_end_that_is_not_known_to_be_done_is_asked_for_again_by_who_drops_it() {
         let mut producer = client.transactional_producer(settings).await.unwrap();
         let mut transaction = producer.begin().await.unwrap();
         send(&transaction, &["one"]).await;
-        cluster.change(|state| state.transactions.lost_ends = 1);
+        cluster.change(|state| state.transactions.lost_ends = 2);
         assert!(transaction.commit().await.unwrap_err().is_retriable());
         assert!(transaction.abort().await.unwrap_err().is_retriable(), "it may have committed");
         drop(transaction);
@@ -128,6 +129,52 @@ fn an_end_that_is_not_known_to_be_done_is_asked_for_again_by_who_drops_it() {
         send(&transaction, &["two"]).await;
         transaction.commit().await.unwrap();
         assert_eq!(committed(&client).await, ["one", "two"]);
+    });
+}
+
+#[test]
+fn who_asks_for_the_other_end_hears_which_one_it_was_once_that_is_known() {
+    run(14, |simulation| async move {
+        let (cluster, _) = started(1);
+        let client = cluster.client(&simulation);
+        let settings =
+            ProducerSettings { max_block: Duration::from_secs(10), ..ProducerSettings::transactional(ID) };
+        let mut producer = client.transactional_producer(settings).await.unwrap();
+        let mut transaction = producer.begin().await.unwrap();
+        send(&transaction, &["one"]).await;
+        cluster.change(|state| state.transactions.lost_ends = 2);
+        assert!(transaction.commit().await.unwrap_err().is_retriable());
+        assert!(transaction.abort().await.unwrap_err().is_retriable());
+        assert!(transaction.abort().await.unwrap_err().is_abortable(), "it has committed");
+        transaction.commit().await.unwrap();
+        drop(transaction);
+        let mut transaction = producer.begin().await.unwrap();
+        send(&transaction, &["two"]).await;
+        cluster.change(|state| state.transactions.lost_ends = 2);
+        assert!(transaction.abort().await.unwrap_err().is_retriable());
+        assert!(transaction.commit().await.unwrap_err().is_retriable());
+        assert!(transaction.commit().await.unwrap_err().is_abortable(), "it is aborted");
+        transaction.abort().await.unwrap();
+        assert_eq!(committed(&client).await, ["one"]);
+    });
+}
+
+#[test]
+fn a_record_given_up_before_it_is_taken_keeps_its_transaction_from_committing() {
+    run(15, |simulation| async move {
+        let (cluster, _) = started(1);
+        let client = cluster.client(&simulation);
+        let mut producer = begun(&client).await;
+        let mut transaction = producer.begin().await.unwrap();
+        let waits = transaction.send(ProducerRecord::to("nowhere").value("one"));
+        assert!(waits.now_or_never().is_none(), "the topic is not known");
+        assert!(transaction.commit().await.unwrap_err().is_abortable());
+        transaction.abort().await.unwrap();
+        drop(transaction);
+        let mut transaction = producer.begin().await.unwrap();
+        send(&transaction, &["two"]).await;
+        transaction.commit().await.unwrap();
+        assert_eq!(committed(&client).await, ["two"]);
     });
 }
 
@@ -336,6 +383,47 @@ fn offsets_are_the_groups_when_their_transaction_commits() {
         assert!(transaction.commit().await.unwrap_err().is_abortable());
         transaction.abort().await.unwrap();
         assert_eq!(consumer.committed(&all).await.unwrap(), [(all[0].clone(), offset)]);
+    });
+}
+
+#[test]
+fn what_a_lost_member_has_read_is_not_committed_by_the_one_that_joins_in_its_place() {
+    run(16, |simulation| async move {
+        let (cluster, _) = started(1);
+        let client = cluster.client(&simulation);
+        let mut source = begun(&client).await;
+        let mut transaction = source.begin().await.unwrap();
+        send(&transaction, &["one"]).await;
+        transaction.commit().await.unwrap();
+        let settings = ConsumerSettings {
+            auto_commit: None,
+            offset_reset: crate::consumer::OffsetReset::Earliest,
+            ..ConsumerSettings::group("g")
+        };
+        let mut consumer = Consumer::new(&client, settings).unwrap();
+        consumer.subscribe(["t"]).unwrap();
+        assert_eq!(values(&mut consumer, 0).await, ["one"]);
+        let settings = ProducerSettings::transactional("other");
+        let mut producer = client.transactional_producer(settings).await.unwrap();
+        let read = consumer.positions();
+        cluster.change(|state| state.group.members.clear());
+        tokio::time::sleep(Duration::from_secs(5)).await;
+        assert!(!cluster.lock().group.members.is_empty(), "it has joined anew");
+        for is_told in [false, true] {
+            if is_told {
+                assert!(matches!(consumer.next().await.unwrap(), ConsumerEvent::Lost(_)));
+            }
+            let mut transaction = producer.begin().await.unwrap();
+            let group = consumer.group_metadata().unwrap();
+            let error = transaction.send_offsets(&group, read.clone()).await.unwrap_err();
+            assert!(error.is_abortable(), "{error}");
+            transaction.abort().await.unwrap();
+        }
+        assert_eq!(values(&mut consumer, 0).await, ["one"], "it is read again");
+        let mut transaction = producer.begin().await.unwrap();
+        let group = consumer.group_metadata().unwrap();
+        transaction.send_offsets(&group, consumer.positions()).await.unwrap();
+        transaction.commit().await.unwrap();
     });
 }
 

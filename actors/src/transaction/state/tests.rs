@@ -166,6 +166,20 @@ fn a_fenced_producer_of_version_2_is_told_so_however_it_ends() {
 }
 
 #[test]
+fn a_fenced_producer_of_version_2_is_told_so_where_its_successor_keeps_its_epoch() {
+    let (complete, _) = written(open(2).end(&ending(0, true, 2), None, 200).unwrap());
+    let (begun_anew, answer) = written(complete.complete(300).begin(&BEGINS, None, 400).unwrap());
+    assert_eq!(answer, Ok(producer(2)));
+    let (open, _) = written(begun_anew.add(producer(2), &[partition(0)], 0, 500).unwrap());
+    for commits in [true, false] {
+        let (prepared, _) = written(open.end(&ending(2, commits, 0), None, 600).unwrap());
+        for ended in [prepared.complete(700), prepared] {
+            assert_eq!(code(ended.end(&ending(1, commits, 2), None, 800)), ErrorCode::ProducerFenced);
+        }
+    }
+}
+
+#[test]
 fn a_producer_is_known_by_its_used_up_id_until_the_next_one_is_used() {
     let used_up = Transaction { producer_epoch: LAST_EPOCH, ..begun() };
     let (next, _) = written(used_up.begin(&BEGINS, Some(ProducerId(8)), 0).unwrap());
