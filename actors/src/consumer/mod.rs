@@ -237,7 +237,8 @@ impl Consumer {
     }
 
     /// What a transactional producer says of this consumer when it commits offsets for it (KIP-447); `None` without a
-    /// group. It counts while the group does not rebalance: ask for it anew for each transaction.
+    /// group. It counts while the group does not rebalance: ask for it anew for each transaction. From when partitions are
+    /// lost until an event is asked for after [`ConsumerEvent::Lost`] the group refuses it.
     #[must_use]
     pub fn group_metadata(&self) -> Option<GroupMetadata> {
         self.shared.group_metadata(self.settings.instance.clone())

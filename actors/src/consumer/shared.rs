@@ -192,12 +192,15 @@ impl Shared {
     /// Who this is in its group; `None` without one.
     pub(super) fn group_metadata(&self, instance: Option<String>) -> Option<GroupMetadata> {
         let outside = GroupMetadata::without_member(self.group.clone()?);
+        // Held while the epoch is looked at: partitions are lost before there is another one.
+        let state = self.state();
         let rest = self.rest();
         if rest.epoch.is_none() && !rest.subscribes {
             return Some(outside);
         }
-        // One that is to be a member and is none at the moment is not taken for somebody from outside.
-        let member_epoch = rest.epoch.unwrap_or(0);
+        // One that is to be a member and is none at the moment is not taken for somebody from outside; nor is what was
+        // read by a member that was lost taken for what the one that joined in its place has read.
+        let member_epoch = rest.epoch.filter(|_| !state.is_losing()).unwrap_or(0);
         Some(GroupMetadata { member: self.member.clone(), member_epoch, instance, ..outside })
     }
 

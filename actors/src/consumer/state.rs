@@ -25,6 +25,16 @@ pub enum SeekTo {
     Committed,
 }
 
+impl SeekTo {
+    /// The offset, where it has not to be looked up.
+    const fn offset(self) -> Option<Offset> {
+        match self {
+            Self::Offset(offset) => Some(offset),
+            Self::Beginning | Self::End | Self::Timestamp(_) | Self::Committed => None,
+        }
+    }
+}
+
 /// One partition that is read.
 #[derive(Clone, Debug)]
 pub(super) struct Reading {
@@ -59,6 +69,8 @@ pub(super) struct State {
     revoking: BTreeSet<PartitionId>,
     /// Told, and asked for another event since: can be given up.
     revoked: BTreeMap<PartitionId, Reading>,
+    /// Partitions are lost, and the application has not asked for another event since it was told.
+    losing: bool,
 }
 
 impl State {
@@ -105,12 +117,25 @@ impl State {
         let mut lost = self.take(&all);
         lost.append(&mut self.revoked);
         self.revoking.clear();
-        self.waiting.clear();
+        let mut names: BTreeSet<_> = lost.into_values().map(|reading| reading.name).collect();
+        for waiting in self.waiting.drain(..) {
+            // Lost before, and not told yet.
+            if let Waiting::Rebalance(ConsumerEvent::Lost(before)) = waiting {
+                names.extend(before);
+            }
+        }
         self.buffered_bytes = 0;
-        if tell && !lost.is_empty() {
-            let names = lost.into_values().map(|reading| reading.name).collect();
+        if tell && !names.is_empty() {
+            self.losing = true;
+            let names = names.into_iter().collect();
             self.waiting.push_back(Waiting::Rebalance(ConsumerEvent::Lost(names)));
         }
+    }
+
+    /// Whether the application may still have what it read of partitions that are lost: it has not been told, or has not
+    /// asked for another event since.
+    pub(super) const fn is_losing(&self) -> bool {
+        self.losing
     }
 
     fn take(&mut self, partitions: &BTreeSet<PartitionId>) -> BTreeMap<PartitionId, Reading> {
@@ -127,6 +152,8 @@ impl State {
     /// The next event. Asking for it means that all before were processed.
     pub(super) fn next(&mut self) -> Option<ConsumerEvent> {
         self.processed_all();
+        let is_lost = |waiting: &Waiting| matches!(waiting, Waiting::Rebalance(ConsumerEvent::Lost(_)));
+        self.losing = self.losing && self.waiting.iter().any(is_lost);
         loop {
             match self.waiting.pop_front()? {
                 Waiting::Rebalance(event) => return Some(event),
@@ -137,7 +164,11 @@ impl State {
                     }
                     reading.buffered_bytes = reading.buffered_bytes.saturating_sub(bytes);
                     self.buffered_bytes = self.buffered_bytes.saturating_sub(bytes);
-                    reading.position = Some(fetched.next);
+                    reading.position = match reading.fetch_from {
+                        // Where reading goes on: elsewhere, if the offset behind these was not there.
+                        from if reading.buffered_bytes == 0 => from.offset(),
+                        _ => Some(fetched.next),
+                    };
                     return Some(ConsumerEvent::Records(fetched));
                 }
             }
@@ -183,10 +214,7 @@ impl State {
         reading.generation = generation;
         reading.fetch_from = to;
         reading.busy = false;
-        reading.position = match to {
-            SeekTo::Offset(offset) => Some(offset),
-            _ => None,
-        };
+        reading.position = to.offset();
         true
     }
 
@@ -195,7 +223,10 @@ impl State {
         if let Some(reading) = self.current(partition, generation) {
             reading.busy = false;
             reading.fetch_from = SeekTo::Offset(offset);
-            reading.position = reading.position.or(Some(offset));
+            // Else it is reached once what was read before is handed out.
+            if reading.buffered_bytes == 0 {
+                reading.position = Some(offset);
+            }
         }
     }
 
@@ -206,11 +237,15 @@ impl State {
         }
     }
 
-    /// The offset wanted is not there: it is to be looked up.
+    /// The offset wanted is not there: it is to be looked up. Until then nobody knows where reading goes on, once what was
+    /// read before is handed out.
     pub(super) fn reset(&mut self, partition: PartitionId, generation: u64, to: SeekTo) {
         if let Some(reading) = self.current(partition, generation) {
             reading.busy = false;
             reading.fetch_from = to;
+            if reading.buffered_bytes == 0 {
+                reading.position = to.offset();
+            }
         }
     }
 
@@ -402,6 +437,47 @@ mod tests {
         assert_eq!(state.due(10, 10), []);
         state.seek(partition(1), SeekTo::End);
         assert_eq!(state.due(10, 10).len(), 1);
+    }
+
+    #[test]
+    fn what_is_lost_is_told_once_and_is_past_when_the_next_event_is_asked_for() {
+        let mut state = reading(&[0]);
+        state.next();
+        state.lose_all(true);
+        let again = (partition(1), TopicPartition::new("t", 1), SeekTo::Committed);
+        state.add(vec![again], true);
+        state.lose_all(true);
+        assert!(state.is_losing());
+        let Some(ConsumerEvent::Lost(names)) = state.next() else { panic!("it is lost") };
+        assert_eq!(names, [TopicPartition::new("t", 0), TopicPartition::new("t", 1)]);
+        assert!(state.is_losing(), "the application may still be at it");
+        assert!(state.next().is_none());
+        assert!(!state.is_losing());
+        state.lose_all(true);
+        assert!(!state.is_losing(), "there was nothing to lose");
+    }
+
+    #[test]
+    fn a_position_that_is_not_there_is_none_until_another_is_found() {
+        let mut state = reading(&[0]);
+        state.next();
+        let generation = generation(&state, 0);
+        let position = |state: &State| state.reading(partition(0)).unwrap().position;
+        state.fetched(partition(0), generation, some_records(0, 0, 3));
+        state.reset(partition(0), generation, SeekTo::Beginning);
+        state.next();
+        assert_eq!(position(&state), None, "behind the records there is nothing to read");
+        state.found(partition(0), generation, Offset(10));
+        assert_eq!(position(&state), Some(Offset(10)));
+        state.reset(partition(0), generation, SeekTo::Beginning);
+        assert_eq!(position(&state), None);
+        state.found(partition(0), generation, Offset(20));
+        state.fetched(partition(0), generation, some_records(0, 20, 22));
+        state.reset(partition(0), generation, SeekTo::End);
+        state.found(partition(0), generation, Offset(50));
+        assert_eq!(position(&state), Some(Offset(20)), "they are not handed out yet");
+        state.next();
+        assert_eq!(position(&state), Some(Offset(50)));
     }
 
     fn no_records(from: i64, next: i64) -> Fetched {
