@@ -11,7 +11,7 @@ use millstream_transport::world::watch;
 use tokio::time::Instant;
 
 use super::modern::{Group, Now};
-use super::pending::OfProducer;
+use super::pending::{InTransactions, OfProducer};
 use super::records::{LogRecord, decode};
 use super::settings::GroupSettings;
 use super::topics::TopicsView;
@@ -247,6 +247,7 @@ impl Leadership {
 pub struct Replay {
     only: Option<BTreeSet<Arc<str>>>,
     groups: BTreeMap<Arc<str>, Group>,
+    in_transactions: InTransactions,
     records: u64,
     undecodable: u64,
 }
@@ -277,6 +278,7 @@ impl Replay {
         match key.map_or(Ok(None), |key| decode(key, value)) {
             Ok(Some((group, record))) => {
                 if self.only.as_ref().is_none_or(|only| only.contains(&group)) {
+                    self.in_transactions.put(Arc::clone(&group), of);
                     self.groups.entry(group).or_default().replay_pending(of, record);
                 }
             }
@@ -313,8 +315,10 @@ impl Replaying for Replay {
     }
 
     fn ended(&mut self, marker: &EndMarker) {
-        for group in self.groups.values_mut() {
-            group.end_transaction(marker);
+        for id in self.in_transactions.ended(marker) {
+            if let Some(group) = self.groups.get_mut(&id) {
+                group.end_transaction(marker);
+            }
         }
     }
 }

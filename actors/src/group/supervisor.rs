@@ -5,6 +5,7 @@
 //! read back and started again; one that panics twice in a row is left alone for a while (rule 10). There is one timer
 //! for each partition, whatever the number of groups and members.
 
+mod meanwhile;
 mod shard;
 
 use std::collections::BTreeMap;

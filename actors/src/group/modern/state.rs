@@ -95,7 +95,6 @@ impl Group {
             return;
         }
         for ((topic, partition), value) in ended {
-            self.pending.overtaken(&topic, partition);
             self.offsets.replay(&topic, partition, Some(value));
         }
     }

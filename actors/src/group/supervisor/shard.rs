@@ -19,6 +19,7 @@ use crate::group::modern::Group;
 use crate::group::pending::{InTransactions, OfProducer};
 use crate::group::request::GroupRequest;
 use crate::group::supervision::SupervisorMessage;
+use crate::group::supervisor::meanwhile::Meanwhile;
 use crate::ids::{LeaderEpoch, ProducerId};
 use crate::record::EndMarker;
 
@@ -36,8 +37,7 @@ pub(super) struct Shard {
     /// Groups whose state is only in the log, because their coordinator broke off: being read back or to be.
     unread: BTreeSet<Arc<str>>,
     load: Option<Load>,
-    /// Transactions that ended while groups were being read, in their order: their markers may lie behind what is read.
-    ended: Vec<EndMarker>,
+    meanwhile: Meanwhile,
     in_transactions: InTransactions,
     panics: BTreeMap<Arc<str>, Panics>,
     /// When which groups want to be woken; without a group, when the lag is to be computed.
@@ -82,7 +82,7 @@ impl Shard {
             groups: BTreeMap::new(),
             unread: BTreeSet::new(),
             load: None,
-            ended: Vec::new(),
+            meanwhile: Meanwhile::default(),
             in_transactions: InTransactions::default(),
             panics: BTreeMap::new(),
             deadlines: BTreeSet::new(),
@@ -176,6 +176,8 @@ impl Shard {
     fn start_load(&mut self, only: Option<BTreeSet<Arc<str>>>, failures: u32, loads: &mut u64) {
         *loads += 1;
         let number = *loads;
+        // What was heard before lies in what is read now.
+        self.meanwhile = Meanwhile::default();
         let Leadership { partition, epoch, doors, .. } = &*self.leadership;
         let (partition, replay) = (*partition, Replay::of(only.clone()));
         let reading = doors.log.load(partition, *epoch, replay);
@@ -207,9 +209,12 @@ impl Shard {
                 for id in load.only.into_iter().flatten() {
                     self.unread.remove(&id);
                 }
-                let ended = std::mem::take(&mut self.ended);
+                let meanwhile = std::mem::take(&mut self.meanwhile);
                 for (id, mut group) in groups {
-                    ended.iter().for_each(|marker| group.end_transaction(marker));
+                    if !meanwhile.tell(&mut group) {
+                        self.unread.insert(id);
+                        continue;
+                    }
                     for of in group.pending.producers() {
                         self.in_transactions.put(Arc::clone(&id), of);
                     }
@@ -298,7 +303,7 @@ impl Shard {
     /// A producer's transaction ended here.
     pub(super) fn transaction_ended(&mut self, marker: EndMarker) {
         if self.load.is_some() {
-            self.ended.push(marker);
+            self.meanwhile.ended(marker);
         }
         for group in self.in_transactions.ended(&marker) {
             if let Some(slot) = self.groups.get(&group) {
@@ -314,6 +319,9 @@ impl Shard {
 
     /// Nobody knows whether a producer's transaction ended: the log does, once all of it is committed.
     pub(super) fn transaction_unknown(&mut self, producer: ProducerId, loads: &mut u64) {
+        if self.load.is_some() {
+            self.meanwhile.unknown(producer);
+        }
         for group in self.in_transactions.of(producer) {
             if let Some(slot) = self.groups.remove(&group) {
                 slot.actor.stop(None);

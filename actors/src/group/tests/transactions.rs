@@ -211,3 +211,46 @@ async fn a_member_that_is_gone_when_the_transactions_coordinator_agrees_commits_
     assert_eq!(refused, Err(ErrorCode::UnknownMemberId));
     assert!(unstable(&node).await.is_empty());
 }
+
+/// A coordinator that is reading its log, in which the offset 20 is part of a transaction.
+async fn reading(topics: &FakeTopics, log: &FakeLog) -> Node {
+    let node = Node::leading(log, topics).await;
+    node.ask_patiently(committing("", -1, &[(topics.partition("t", 0), 3)])).await.unwrap();
+    commit_in(&node, "", -1, &[(topics.partition("t", 1), 20)]).await.unwrap();
+    drop(node);
+    log.slow(1_000);
+    let node = Node::leading(log, topics).await;
+    pass(10).await;
+    log.with(|shelf| shelf.ended = Some(marker(0, true)));
+    node
+}
+
+async fn is_committed(node: &Node, topics: &FakeTopics) {
+    node.ask_patiently(committing("", -1, &[(topics.partition("t", 0), 4)])).await.unwrap();
+    assert_eq!((committed(node).await, unstable(node).await.len()), (vec![4, 20], 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_group_that_was_being_read_when_nobody_knew_of_the_marker_is_read_again() {
+    let topics = FakeTopics::of(&[("t", 4)]);
+    let node = reading(&topics, &FakeLog::default()).await;
+    node.front.transaction_unknown(0, PRODUCER);
+    is_committed(&node, &topics).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_transaction_that_ended_while_its_group_was_being_read_has_ended() {
+    let topics = FakeTopics::of(&[("t", 4)]);
+    let node = reading(&topics, &FakeLog::default()).await;
+    node.front.transaction_ended(0, marker(0, true));
+    is_committed(&node, &topics).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn of_several_transactions_that_ended_while_their_group_was_being_read_each_has_its_own_outcome() {
+    let topics = FakeTopics::of(&[("t", 4)]);
+    let node = reading(&topics, &FakeLog::default()).await;
+    node.front.transaction_ended(0, marker(0, true));
+    node.front.transaction_ended(0, marker(1, false));
+    is_committed(&node, &topics).await;
+}
