@@ -116,7 +116,11 @@ async fn what_coordinators_write_is_not_written_by_a_native_producer() {
             true,
         )?;
         transaction.abort().await?;
-        Ok(())
+        let plain = client.producer(ProducerSettings::default()).await?;
+        let refused = plain.send(record).await?.await;
+        let is_told = matches!(&refused, Err(ProduceError::Refused(refusal))
+            if refusal.code == ErrorCode::InvalidTopic);
+        expect("nor outside of transactions", is_told, true)
     })
     .await;
 }

@@ -187,7 +187,7 @@ impl Running {
             images: images.clone(),
             endpoint: endpoint.clone(),
         }));
-        let handlers = native::all(&front, &config, &partitions, &groups)
+        let handlers = native::all(&front, &config, &images, &partitions, &groups)
             .and(transaction_handlers(&transactions, &marks))
             .and(native_transactions::handlers(&images, &partitions, &groups, &transactions))
             .and(confirming(&images))

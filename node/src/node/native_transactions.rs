@@ -8,7 +8,7 @@ use millstream_actors::group::message::transactional::{CommitInTransaction, Stab
 use millstream_actors::image::Image;
 use millstream_actors::partition::front::Front;
 use millstream_actors::partition::message::transactional::{FetchStable, ProduceInTransaction};
-use millstream_actors::partition::message::{Acks, Produce, ProduceAnswer, ProducePart};
+use millstream_actors::partition::message::{Acks, Produce, ProduceAnswer};
 use millstream_actors::partition::verify::InTransaction;
 use millstream_actors::transaction::front::TransactionFront;
 use millstream_actors::transaction::message::{
@@ -18,7 +18,7 @@ use millstream_actors::transaction::state::{BUMPS_WITH_EVERY_END, Beginning, End
 use millstream_transport::peer::{Answering, Handlers};
 use millstream_transport::world::watch;
 
-use super::native::group;
+use super::native::{group, internal};
 
 /// All that they ask.
 pub(super) fn handlers(
@@ -50,16 +50,10 @@ fn of_partitions(images: watch::Receiver<Arc<Image>>, front: &Front) -> Handlers
 /// Topics of coordinators hold what these write in transactions of clients, and nothing else.
 fn part_of_transaction(image: &Image, asked: ProduceInTransaction) -> Result<Produce, ProduceAnswer> {
     let ProduceInTransaction { id, mut produce } = asked;
-    let is_internal =
-        |part: &ProducePart| image.topics().get(part.partition.topic).is_some_and(|topic| topic.internal);
     let refusal = if produce.acks != Acks::All {
         Some(Refusal::new(ErrorCode::InvalidRequiredAcks, "a transaction needs acks=all"))
     } else {
-        let internal = produce.parts.iter().find(|part| is_internal(part));
-        internal.map(|part| {
-            let text = format!("{} is written by coordinators only", part.partition);
-            Refusal::new(ErrorCode::InvalidTopic, text)
-        })
+        produce.parts.iter().find_map(|part| internal(image, part))
     };
     if let Some(refusal) = refusal {
         let parts = produce.parts.iter().map(|part| (part.partition, Err(refusal.clone())));
