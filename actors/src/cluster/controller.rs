@@ -8,6 +8,7 @@
 mod desk;
 mod handle;
 mod health;
+mod raising;
 mod settings;
 
 use std::sync::Arc;

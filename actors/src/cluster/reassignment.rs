@@ -45,8 +45,8 @@ pub(super) fn asked(
     Ok((target != present).then(|| alteration(id, partition, begin)))
 }
 
-/// Who leads when a reassignment is given up: the leader, if it had a replica before, else the first of those in sync
-/// that may.
+/// Who leads when a reassignment is given up: the leader, if it had a replica before and is there and beyond doubt, else
+/// the first of those in sync that may. Where nobody can, those that would go may have the only whole logs.
 fn cancelled(
     image: &Image,
     id: PartitionId,
@@ -62,20 +62,20 @@ fn cancelled(
         );
         return Err(Refusal::new(ErrorCode::InvalidReplicaAssignment, text));
     }
-    match partition.leader {
-        Some(leader) if !before.contains(&leader.node) => {
-            let next = before.iter().copied().find(|node| is_ready(image, partition, *node));
-            let nobody = || {
-                let text = format!(
-                    "partition {}: none of the replicas that it had before can lead it now; try again",
-                    id.index
-                );
-                Refusal::new(ErrorCode::EligibleLeadersNotAvailable, text)
-            };
-            next.map(Some).ok_or_else(nobody)
-        }
-        Some(_) | None => Ok(None),
+    let stays = partition.leader.is_some_and(|leader| before.contains(&leader.node));
+    if stays && partition.is_led(image.nodes()) {
+        return Ok(None);
     }
+    let next = before.iter().copied().find(|node| is_ready(image, partition, *node));
+    let nobody = || {
+        let text = format!(
+            "partition {}: none of the replicas that it had before ({before:?}) is there, in sync and beyond doubt, so going \
+             back to them might lose records; try again when one is, or ask for other replicas",
+            id.index
+        );
+        Refusal::new(ErrorCode::EligibleLeadersNotAvailable, text)
+    };
+    next.map(Some).ok_or_else(nobody)
 }
 
 /// Reassignments that have reached their end, of topics that have changed `since` an image looked at before, unless nodes
@@ -101,6 +101,11 @@ fn completed(image: &Image, id: PartitionId, partition: &Partition) -> Option<Al
     // Without a leader nobody knows what is committed beyond what an election may still find out.
     let leader = partition.leader.filter(|_| target.iter().all(|node| partition.member(*node).is_some()))?;
     let leader = if target.contains(&leader.node) {
+        // One that stays is to be there and beyond doubt: after a power cut it is only named by the image. If another is
+        // to lead instead, an election says so first.
+        if !partition.is_led(image.nodes()) || !is_ready(image, partition, leader.node) {
+            return None;
+        }
         None
     } else {
         Some(target.iter().copied().find(|node| is_ready(image, partition, *node))?)
@@ -108,27 +113,52 @@ fn completed(image: &Image, id: PartitionId, partition: &Partition) -> Option<Al
     Some(alteration(id, partition, ReassignmentStep::Complete { leader }))
 }
 
-/// Partitions of the system's own topics that have fewer than `factor` replicas, though there are nodes for more: they get
-/// some on those that `settled` says have been up long enough, those with the least on them first.
-pub(super) fn raises(image: &Image, factor: usize, settled: impl Fn(NodeId) -> bool) -> Vec<Alteration> {
+/// Partitions of the system's own topics that have fewer than `factor` replicas on nodes that are not `gone` for good, though
+/// there are nodes for more: they get some on those that `settled` says have been up long enough, those with the least
+/// on them first. A raise under way gets another target where a node that it adds is gone.
+pub(super) fn raises(
+    image: &Image,
+    factor: usize,
+    settled: impl Fn(NodeId) -> bool,
+    gone: impl Fn(NodeId) -> bool,
+) -> Vec<Alteration> {
     let nodes: Vec<NodeId> =
         image.nodes().live().map(|(node, _)| node).filter(|node| settled(*node)).collect();
+    if nodes.is_empty() {
+        return Vec::new();
+    }
     let wanted = factor.min(nodes.len());
-    let lacks = |partition: &Partition| partition.reassignment.is_none() && partition.replicas.len() < wanted;
     let mut raises = Vec::new();
     for topic in image.topics().iter().filter(|topic| topic.internal) {
-        let lacking = topic.ids().filter(|(_, partition)| lacks(partition));
-        let lacking: Vec<_> = lacking.collect();
-        let present: Vec<&[NodeId]> =
-            lacking.iter().map(|(_, partition)| partition.replicas.as_slice()).collect();
+        let lacking: Vec<(PartitionId, &Partition, Vec<NodeId>)> = topic
+            .ids()
+            .filter_map(|(id, partition)| Some((id, &**partition, lacking(partition, wanted, &gone)?)))
+            .collect();
+        let present: Vec<&[NodeId]> = lacking.iter().map(|(_, _, present)| present.as_slice()).collect();
         let targets = placement::raised(image, topic, &nodes, &present, wanted);
-        let alterations = lacking
-            .iter()
-            .zip(targets)
-            .map(|((id, partition), target)| alteration(*id, partition, ReassignmentStep::Begin { target }));
+        let alterations = lacking.iter().zip(targets).map(|((id, partition, _), target)| {
+            alteration(*id, partition, ReassignmentStep::Begin { target })
+        });
         raises.extend(alterations);
     }
     raises
+}
+
+/// The replicas that a partition is to keep when it gets more, if it needs them.
+fn lacking(partition: &Partition, wanted: usize, gone: impl Fn(NodeId) -> bool) -> Option<Vec<NodeId>> {
+    // What takes a replica from a node that is not gone is no raise, but what somebody asked for.
+    let is_raise = |under_way: &Reassignment| {
+        under_way.before.iter().all(|node| under_way.target.contains(node) || gone(*node))
+    };
+    if partition.reassignment.as_ref().is_some_and(|under_way| !is_raise(under_way)) {
+        return None;
+    }
+    let there: Vec<NodeId> =
+        partition.settled_replicas().iter().copied().filter(|node| !gone(*node)).collect();
+    let hangs =
+        partition.adding().into_iter().any(|node| gone(node) && partition.settled_replicas().contains(&node));
+    let is_lacking = hangs || there.len() < wanted;
+    (is_lacking && !there.is_empty()).then_some(there)
 }
 
 fn alteration(partition: PartitionId, state: &Partition, step: ReassignmentStep) -> Alteration {

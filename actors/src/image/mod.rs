@@ -290,7 +290,9 @@ impl Image {
             let text = format!("node {node} has replicas of {count} partitions; reassign them first");
             return Err(Refusal::new(ErrorCode::InvalidRequest, text));
         }
-        self.move_node(|nodes| nodes.forget(node).map(|()| true))
+        self.move_node(|nodes| nodes.forget(node).map(|()| true))?;
+        self.forget_listeners(node);
+        Ok(())
     }
 
     fn alter_quotas(&mut self, alterations: &[QuotaAlteration]) -> Result<(), Refusal> {

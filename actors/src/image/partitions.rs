@@ -255,6 +255,18 @@ impl Partition {
         }
     }
 
+    /// Whether its leader is there, in the life in which it was elected, and beyond doubt. Only then what is committed is
+    /// known to be kept without those that may be taken out: after a power cut the image names a leader whose node has not
+    /// come back, or has come back with less than it had.
+    #[must_use]
+    pub fn is_led(&self, nodes: &Nodes) -> bool {
+        self.leader.is_some_and(|leader| {
+            self.in_sync.contains(&leader)
+                && self.doubt(leader.node).is_none()
+                && self.may_lead(leader, nodes)
+        })
+    }
+
     /// In the life that the set names, and not on the way out unless it leads already.
     pub(super) fn may_lead(&self, member: Member, nodes: &Nodes) -> bool {
         let present = |known: &&RegisteredNode| {

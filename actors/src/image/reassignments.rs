@@ -2,7 +2,7 @@
 //!
 //! While one is under way [`Partition::replicas`] holds those that it had and those that it is to have. It ends when all
 //! of the latter are in sync: then the others leave set and list in one step, with the leadership where one of them
-//! had it. Since a record is committed only once every member of the set has it, nothing that was is lost by that, as
+//! had it, and a new epoch begins. Since a record is committed only once every member of the set has it, nothing that was is lost by that, as
 //! little as by giving it up again, which takes those out that it had not before.
 
 use serde::{Deserialize, Serialize};
@@ -44,12 +44,13 @@ pub enum ReassignmentStep {
     },
     /// It ends: all of its target are in sync.
     Complete {
-        /// Who of them leads in the next epoch; `None` where the leader stays, in its epoch.
+        /// Who of them leads in the next epoch; `None` where the leader stays: in a new epoch if a replica goes.
         leader: Option<NodeId>,
     },
     /// It is given up.
     Cancel {
-        /// Who of the replicas before leads in the next epoch; `None` where the leader, or nobody, stays.
+        /// Who of the replicas before leads in the next epoch; `None` where the leader stays: in a new epoch if a
+        /// replica goes.
         leader: Option<NodeId>,
     },
 }
@@ -123,7 +124,11 @@ impl Partition {
         Self { replicas, reassignment, ..self.clone() }
     }
 
-    /// The state with these of the replicas, of whom at least one is in sync.
+    /// The state with these of the replicas, led by one of them that is there and beyond doubt: those that go may have
+    /// the only whole logs of a partition that nobody leads, or whose leader came back in doubt (rules 4 and 5).
+    ///
+    /// Once a replica has gone, a new epoch begins: one that is assigned there again, in the same life and on the same
+    /// disk, begins with an empty log, and nothing that was said of the log before counts for it.
     fn ended(
         &self,
         id: PartitionId,
@@ -136,23 +141,43 @@ impl Partition {
         if in_sync.is_empty() {
             return Err(ineligible(format!("none of {replicas:?} is in sync in partition {id}")));
         }
+        let leads = match leader {
+            Some(node) => self.next_leader(id, node, &in_sync, nodes)?,
+            None => self.present_leader(id, &in_sync, nodes)?,
+        };
+        let drops = self.replicas.iter().any(|node| !replicas.contains(node));
         let next = Self { replicas, reassignment: None, ..self.clone() };
-        match leader {
-            Some(node) => {
-                let leads = |member: &Member| {
-                    member.node == node && self.doubt(node).is_none() && self.may_lead(*member, nodes)
-                };
-                let leader = in_sync.iter().copied().find(leads);
-                let leader = leader.ok_or_else(|| {
-                    ineligible(format!("node {node} cannot lead partition {id} after its reassignment"))
-                })?;
-                next.in_next_epoch(Some(leader), in_sync)
-            }
-            None if self.leader.is_some_and(|leader| !in_sync.contains(&leader)) => {
-                Err(ineligible(format!("the in-sync set of partition {id} would lack its leader")))
-            }
-            None => Ok(Self { in_sync, ..next }.settled()),
+        if leader.is_some() || drops {
+            return next.in_next_epoch(Some(leads), in_sync);
         }
+        Ok(Self { in_sync, ..next }.settled())
+    }
+
+    fn next_leader(
+        &self,
+        id: PartitionId,
+        node: NodeId,
+        in_sync: &[Member],
+        nodes: &Nodes,
+    ) -> Result<Member, Refusal> {
+        let may = |member: &Member| self.doubt(node).is_none() && self.may_lead(*member, nodes);
+        let named = in_sync.iter().copied().find(|member| member.node == node);
+        named.filter(may).ok_or_else(|| {
+            ineligible(format!("node {node} cannot lead partition {id} after its reassignment"))
+        })
+    }
+
+    fn present_leader(&self, id: PartitionId, in_sync: &[Member], nodes: &Nodes) -> Result<Member, Refusal> {
+        let Some(leader) = self.leader.filter(|_| self.is_led(nodes)) else {
+            let text = format!(
+                "partition {id} has no leader that is there and beyond doubt, so taking replicas out might lose records"
+            );
+            return Err(Refusal::new(ErrorCode::EligibleLeadersNotAvailable, text));
+        };
+        if !in_sync.contains(&leader) {
+            return Err(ineligible(format!("the in-sync set of partition {id} would lack its leader")));
+        }
+        Ok(leader)
     }
 }
 

@@ -102,13 +102,13 @@ pub struct Fetch {
 }
 
 /// Which replicas a reader may read from beside the leader (KIP-392).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Nearby {
     /// A follower that is asked may answer.
     pub from_follower: bool,
-    /// A node of the reader's own rack with a replica in sync: the leader names it instead of reading, where that replica
-    /// has what is wanted.
-    pub preferred: Option<NodeId>,
+    /// Nodes of the reader's own rack with a replica in sync: the leader names the first whose replica has what is wanted,
+    /// instead of reading. No more than the partition has replicas.
+    pub preferred: Vec<NodeId>,
 }
 
 /// What to read of one partition.

@@ -12,6 +12,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::ControllerSettings;
+use super::raising::Raising;
 use crate::cluster::election;
 use crate::cluster::liveness::Liveness;
 use crate::cluster::plan::{Settle, plan};
@@ -34,9 +35,6 @@ const ELECTIONS_PER_ENTRY_MAX: usize = 10_000;
 /// The most ends of reassignments of one entry, and about as many beginnings, of about 50 bytes each.
 const ALTERATIONS_PER_ENTRY_MAX: usize = 1_000;
 
-/// Replicas of topics of the system, as far as there are nodes.
-const INTERNAL_FACTOR: usize = 3;
-
 /// Requests and observations on their way into the quorum's log.
 #[derive(Debug)]
 pub(super) struct Desk {
@@ -50,6 +48,7 @@ pub(super) struct Desk {
     waiting: BTreeMap<PartitionId, Instant>,
     /// Since when each node has been live in its life, as seen here.
     live_since: BTreeMap<NodeId, (Incarnation, Instant)>,
+    raising: Raising,
     rebalance_at: Instant,
 }
 
@@ -87,6 +86,7 @@ impl Desk {
             scanned_for_ends: None,
             waiting: BTreeMap::new(),
             live_since: BTreeMap::new(),
+            raising: Raising::default(),
             rebalance_at: now + settings.rebalance_interval,
         }
     }
@@ -102,6 +102,7 @@ impl Desk {
         }
         self.forget();
         self.live_since.clear();
+        self.raising = Raising::default();
     }
 
     /// What was proposed did not come to be, as far as is known: everything is looked at again.
@@ -158,6 +159,7 @@ impl Desk {
         for (node, known) in nodes.live() {
             self.live_since.entry(node).or_insert((known.incarnation, now));
         }
+        self.raising.note(now, image);
     }
 
     /// All elections that `scratch` asks for, the state after the commands so far.
@@ -202,11 +204,13 @@ impl Desk {
     }
 
     /// Topics of the system get replicas on nodes that have joined, as often as leaderships are given back.
-    fn raises(&self, now: Instant, image: &Image) -> Vec<Alteration> {
+    fn raises(&mut self, now: Instant, image: &Image) -> Vec<Alteration> {
         if now < self.rebalance_at || image.features().require(Features::ADMINISTRATION).is_err() {
             return Vec::new();
         }
-        let mut raises = reassignment::raises(image, INTERNAL_FACTOR, |node| self.is_settled(now, node));
+        let settled = self.live_since.iter().filter(|(node, _)| self.is_settled(now, **node));
+        let settled = settled.map(|(node, (incarnation, _))| (*node, *incarnation)).collect();
+        let mut raises = self.raising.due(now, image, settled);
         raises.truncate(ALTERATIONS_PER_ENTRY_MAX);
         raises
     }

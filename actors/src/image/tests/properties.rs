@@ -166,6 +166,10 @@ fn check(before: &Image, after: &Image) {
             let Some(then) = before.partition(id) else { continue };
             let stood = then.leader == now.leader && then.in_sync == now.in_sync;
             assert!(now.leader_epoch >= then.leader_epoch, "{id}: the epoch went back");
+            if then.replicas.iter().any(|node| !now.replicas.contains(node)) {
+                assert!(now.leader_epoch > then.leader_epoch, "{id}: a replica went and no epoch began");
+                assert!(now.is_led(after.nodes()), "{id}: a replica went while nobody led");
+            }
             assert!(stood || now.set_version > then.set_version, "{id}: changed without a new set version");
             if now.leader != then.leader {
                 assert!(now.leader_epoch > then.leader_epoch, "{id}: two leaders in one epoch");

@@ -162,17 +162,28 @@ impl Shared {
         }
         // Before its names go, so that a sync under way knows why they are gone.
         ends.remove();
-        lock(&self.replicas).remove(&partition);
-        lock(&self.removed).insert(partition);
-        self.want_table();
         let path = ends.path();
-        let removed = self.remove_log_directory(path);
-        removed.map_err(|error| self.fail("remove the log", path, &error))
+        let failed = |error| self.fail("remove the log", path, &error);
+        // While it is still known here, and taken: who opens the partition's log anew meanwhile is refused, and never has
+        // the files that go.
+        let renamed = self.rename_removed(path).map_err(failed)?;
+        {
+            let mut replicas = lock(&self.replicas);
+            replicas.remove(&partition);
+            // Before one that comes anew could miss it.
+            lock(&self.removed).insert(partition);
+        }
+        self.want_table();
+        match renamed {
+            Some(renamed) => self.disk.remove_directory(&renamed).map_err(failed),
+            None => Ok(()),
+        }
     }
 
-    fn remove_log_directory(&self, path: &Path) -> io::Result<()> {
+    /// Gives a log that goes the name of one that is removed; `None` where there is none.
+    fn rename_removed(&self, path: &Path) -> io::Result<Option<PathBuf>> {
         if !self.disk.exists(path)? {
-            return Ok(());
+            return Ok(None);
         }
         for file in self.disk.list(path)? {
             if let Some(name) = Name::of(&file) {
@@ -183,7 +194,7 @@ impl Shared {
         // Under another name first: half a log must not be taken for one.
         let removed = removed_name(path, self.next_file_id.fetch_add(1, Ordering::SeqCst));
         self.disk.rename(path, &removed)?;
-        self.disk.remove_directory(&removed)
+        Ok(Some(removed))
     }
 
     /// An id for a new file, never used before.

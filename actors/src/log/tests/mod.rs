@@ -6,6 +6,7 @@ mod disturbed;
 mod faults;
 mod life;
 mod power;
+mod removed;
 
 use std::path::Path;
 use std::sync::{Arc, mpsc};

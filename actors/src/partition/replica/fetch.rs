@@ -75,6 +75,7 @@ impl Replica {
                     return place.refuse(Refusal::new(ErrorCode::ThrottlingQuotaExceeded, text));
                 };
                 let (epoch, forgotten) = (self.state.epoch(), self.upkeep.aborted_forgotten);
+                let cuts = self.upkeep.cuts;
                 let threads = self.shared.threads.clone();
                 actix_rt::spawn(async move {
                     let read = threads.run_blocking(move || cold.run()).await;
@@ -87,6 +88,7 @@ impl Replica {
                         grant,
                         epoch,
                         forgotten,
+                        cuts,
                         read,
                         permit,
                     });
@@ -279,6 +281,8 @@ pub(super) struct ColdReadDone {
     epoch: LeaderEpoch,
     /// How often aborted transactions had been forgotten when it began.
     forgotten: u64,
+    /// How often the log had been cut when it began.
+    cuts: u64,
     read: Result<Bytes, LogError>,
     permit: Permit,
 }
@@ -287,10 +291,12 @@ impl Handler<ColdReadDone> for Replica {
     type Result = ();
 
     fn handle(&mut self, done: ColdReadDone, _: &mut Self::Context) {
-        let ColdReadDone { part, place, deadline, may_wait, grant, epoch, forgotten, read, permit } = done;
-        if part.stable_only && forgotten != self.upkeep.aborted_forgotten {
-            // What was read may hold records of aborted transactions that nobody knows any more: it is read again, as it
-            // lies there now.
+        let ColdReadDone { part, place, deadline, may_wait, grant, epoch, forgotten, cuts, read, permit } =
+            done;
+        let is_forgotten = part.stable_only && forgotten != self.upkeep.aborted_forgotten;
+        if is_forgotten || cuts != self.upkeep.cuts {
+            // What was read may hold records of aborted transactions that nobody knows any more, or what a follower has cut
+            // since, as may its high watermark have been: it is read again, as it lies there now.
             place.join().settle(grant.bytes, 0);
             drop(permit);
             self.look(part, place, deadline, may_wait);

@@ -8,7 +8,7 @@ use bytes::Bytes;
 
 use super::super::join::{FetchPlace, Visit};
 use super::super::message::{FetchPart, Fetched};
-use super::super::state::{Phase, Role};
+use super::super::state::{Leader, Phase, Role};
 use super::Replica;
 use super::fetch::Looked;
 use crate::error::{ErrorCode, Refusal};
@@ -17,14 +17,21 @@ use crate::ids::{LeaderEpoch, NodeId};
 impl Replica {
     /// The node that a reader is to ask instead of this leader: one of its rack, in sync, that has what is wanted.
     pub(super) fn nearer(&self, part: &FetchPart) -> Option<NodeId> {
-        let node = part.nearby.preferred.filter(|_| !part.stable_only)?;
         let Role::Leader(leader) = self.state.role() else { return None };
-        let member = leader.in_sync().committed().iter().find(|member| member.node == node)?;
-        let known = leader.follower(node).filter(|known| known.member == *member)?;
+        let mut preferred = part.nearby.preferred.iter().copied().filter(|_| !part.stable_only);
+        preferred.find(|node| self.has_nearby(leader, *node, part))
+    }
+
+    /// Whether the follower on a node may serve a part.
+    fn has_nearby(&self, leader: &Leader, node: NodeId, part: &FetchPart) -> bool {
+        let member = leader.in_sync().committed().iter().find(|member| member.node == node);
+        // One that does not speak may not stream: it would send the reader back.
+        let known = leader.follower(node).filter(|known| Some(&known.member) == member && known.speaks);
         let mark = self.state.high_watermark();
         // Beyond the high watermark the reader has to hear from the leader what is wrong.
-        let has_it = known.log_start <= part.offset && part.offset <= known.durable_end;
-        (mark.is_confirmed() && part.offset <= mark.value() && has_it).then_some(node)
+        let has_it =
+            known.is_some_and(|known| known.log_start <= part.offset && part.offset <= known.durable_end);
+        mark.is_confirmed() && part.offset <= mark.value() && has_it
     }
 
     /// Whether this replica follows, and may serve this part.
@@ -46,6 +53,11 @@ impl Replica {
             return refuse(Refusal::new(ErrorCode::OffsetOutOfRange, text), false);
         }
         if part.offset > mark {
+            // Who catches up, with a log that was lost, say, is not about to have it: the leader does.
+            let is_in_sync = self.state.assignment().is_some_and(|known| known.in_sync.contains(&self.me));
+            if !is_in_sync || part.offset > self.state.log().end {
+                return refuse(self.not_leader(), false);
+            }
             return refuse(not_heard_yet(part), true);
         }
         match self.divergence(part) {

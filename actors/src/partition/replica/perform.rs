@@ -113,6 +113,7 @@ impl Replica {
     /// Cuts the log to what it shares with the leader's, and the producers with it.
     fn cut(&mut self, to: Offset, whole: bool) {
         let (from, high_watermark) = (self.log.end(), self.state.high_watermark().value());
+        self.upkeep.cuts += 1;
         let cut = if whole { self.log.reset_to(to) } else { self.log.truncate_to(to).map(drop) };
         if let Err(error) = cut {
             self.log_failed(&error);

@@ -26,6 +26,8 @@ pub(super) struct Upkeep {
     pub(super) confirmed: bool,
     /// How often aborted transactions were forgotten.
     pub(super) aborted_forgotten: u64,
+    /// How often the log was cut, and the high watermark may have gone back with it.
+    pub(super) cuts: u64,
     /// The log is being cleaned, or waits for its turn.
     pub(super) is_cleaning: bool,
 }
@@ -42,6 +44,7 @@ impl Upkeep {
             confirmed: false,
             is_cleaning: false,
             aborted_forgotten: 0,
+            cuts: 0,
         }
     }
 

@@ -278,6 +278,23 @@ fn a_member_taken_out_by_the_controller_comes_back_only_after_it_has_spoken() {
 }
 
 #[test]
+fn what_a_replica_that_went_had_reported_does_not_count_for_the_one_that_comes_to_its_place() {
+    let mut state = leader_of_three(4, 4);
+    state.step(ms(1), joined(member(2), 4));
+    state.step(ms(1), joined(member(3), 4));
+    let two = [member(1), member(2)];
+    let gone = Assignment { replicas: vec![NodeId(1), NodeId(2)], ..assignment(3, Some(member(1)), &two, 2) };
+    let effects = state.step(ms(2), Input::Assigned(gone));
+    assert!(effects.contains(&Effect::Opened(LeaderEpoch(3), Offset(4))), "the same leader opens anew");
+    state.step(ms(3), Input::Assigned(assignment(3, Some(member(1)), &two, 3)));
+    let effects = state.step(ms(4), Input::Reported(LeaderEpoch(2), member(3), Offset(4)));
+    assert_eq!(proposal(&effects), None);
+    let end = Joined { member: member(3), end: Offset::ZERO, durable_end: Offset::ZERO };
+    let effects = state.step(ms(5), Input::Joined(LeaderEpoch(3), end));
+    assert_eq!(proposal(&effects), None, "its log is empty");
+}
+
+#[test]
 fn a_follower_taken_out_by_the_controller_speaks_up() {
     let mut state = replica(6, 6);
     state.step(ms(0), Input::Assigned(assignment(3, Some(member(2)), &[member(1), member(2)], 1)));

@@ -1,7 +1,7 @@
 //! The supervisor as others see it.
 
-use std::collections::BTreeMap;
 use std::collections::VecDeque;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, OnceLock};
 
 use millstream_transport::world::World;
@@ -151,6 +151,7 @@ impl ReplicaSupervisor {
             slots: BTreeMap::new(),
             recovered,
             to_open: VecDeque::new(),
+            kept: BTreeSet::new(),
             opening: 0,
             lives: 0,
             said: Arc::clone(&speaker.said),

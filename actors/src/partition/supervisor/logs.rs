@@ -135,8 +135,8 @@ fn open(
 
 impl State {
     /// Removes logs that were found on the disk of partitions that have no replica here any more: they went while this
-    /// node was away. Only where the image is as new as this node's registration and the partition is led: what is
-    /// here may be all that there is of one that is not.
+    /// node was away. Only where the image is as new as this node's registration and the partition is led by one that is
+    /// there and beyond doubt: what is here may be all that there is of one that is not.
     pub(super) fn drop_strays(&mut self) {
         let registered = self.seen.nodes().get(self.parts.node);
         if self.recovered.is_empty()
@@ -146,7 +146,7 @@ impl State {
         }
         let (image, me, slots) = (&self.seen, self.parts.node, &self.slots);
         let is_stray = |partition: PartitionId| {
-            let known = image.partition(partition).filter(|known| known.leader.is_some());
+            let known = image.partition(partition).filter(|known| known.is_led(image.nodes()));
             known.is_some_and(|known| !known.replicas.contains(&me)) && !slots.contains_key(&partition)
         };
         for (partition, opened) in self.recovered.take_if(is_stray) {
@@ -154,7 +154,8 @@ impl State {
             tokio::spawn(async move {
                 let OpenedLog { directory, log, producers, .. } = opened;
                 drop((log, producers));
-                // Once: should the partition come back meanwhile, its replica has the log open or opens a new one.
+                // Once: should the partition come back meanwhile, its replica has the log open, opens a new one, or is
+                // refused the one that goes and tries again.
                 let removed = threads.run_blocking(move || directory.delete_log(partition)).await;
                 if let Err(error) = removed {
                     tracing::warn!(%partition, %error, "a log that is not needed any more could not be removed");

@@ -14,7 +14,7 @@ mod slots;
 #[cfg(test)]
 mod tests;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -82,6 +82,8 @@ struct State {
     /// Partitions whose log waits to be opened, and how many are being opened.
     to_open: VecDeque<PartitionId>,
     opening: usize,
+    /// Partitions in [`Stage::Kept`](slots::Stage::Kept).
+    kept: BTreeSet<PartitionId>,
     lives: u64,
     said: Arc<Said>,
     proposals: Proposals,
@@ -158,6 +160,7 @@ impl State {
         for assignment in delta.changed {
             self.assign(assignment);
         }
+        self.drop_kept(myself);
         self.drop_strays();
     }
 }

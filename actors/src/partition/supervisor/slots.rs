@@ -51,8 +51,11 @@ pub(super) enum Stage {
     Beginning,
     /// It works. Leads to `Ending`, or by a death to `Resting`.
     Running(Addr<Replica>),
-    /// It was told to stop. Leads to `Deleting`, or to `Opening` where the image has it here again.
+    /// It was told to stop. Leads to `Deleting` or `Kept`, or to `Opening` where the image has it here again.
     Ending,
+    /// It is gone, and its log stays as long as nobody leads the partition. Leads to `Deleting`, or to `Opening` where the
+    /// image has it here again.
+    Kept,
     /// It is gone, and its log is being removed. Leads out of the slots, or to `Opening` where the image has it here
     /// again.
     Deleting,
@@ -70,6 +73,9 @@ impl State {
             slot.removed = false;
             let assignment = slot.assignment.clone();
             slot.inbox.put(|completions| completions.assignment = Some(assignment));
+            if self.kept.remove(&partition) {
+                self.open_again(partition);
+            }
             return;
         }
         let core = self.emptiest_core();
@@ -112,14 +118,21 @@ impl State {
             }
             Stage::Resting => self.forget(myself, partition),
             // It is ended when it has begun.
-            Stage::Opening | Stage::Beginning | Stage::Ending | Stage::Deleting => {}
+            Stage::Opening | Stage::Beginning | Stage::Ending | Stage::Kept | Stage::Deleting => {}
         }
     }
 
-    /// The replica is gone, and its log goes. Its place stays until then: a log that comes back is not to be removed.
+    /// The replica is gone, and its log goes, now or once the partition is led. Its place stays until then: a log that
+    /// comes back is not to be removed.
     fn forget(&mut self, myself: &ActorRef<SupervisorMessage>, partition: PartitionId) {
         self.to_open.retain(|waiting| *waiting != partition);
+        let may_go = self.may_go(partition);
         let Some(slot) = self.slots.get_mut(&partition) else { return };
+        if !may_go && slot.directory.is_some() {
+            slot.stage = Stage::Kept;
+            self.kept.insert(partition);
+            return;
+        }
         slot.stage = Stage::Deleting;
         if let Some(directory) = slot.directory.take() {
             // Off this thread: removing large files may take a while.
@@ -145,6 +158,22 @@ impl State {
             });
         } else {
             self.slots.remove(&partition);
+        }
+    }
+
+    /// Whether a log that the image has here no more may go: its topic is gone, or the partition is led by one that is
+    /// there and beyond doubt. Else it may be all that there is.
+    fn may_go(&self, partition: PartitionId) -> bool {
+        self.seen.partition(partition).is_none_or(|known| known.is_led(self.seen.nodes()))
+    }
+
+    /// Removes logs that were kept until their partitions are led.
+    pub(super) fn drop_kept(&mut self, myself: &ActorRef<SupervisorMessage>) {
+        let kept: Vec<PartitionId> =
+            self.kept.iter().copied().filter(|partition| self.may_go(*partition)).collect();
+        for partition in kept {
+            self.kept.remove(&partition);
+            self.forget(myself, partition);
         }
     }
 

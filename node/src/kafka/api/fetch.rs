@@ -41,7 +41,7 @@ pub(in super::super) fn serve(service: &Arc<Service>, call: Call) {
         Err(error) => return refuse(call, error),
     };
     let committed_only = request.isolation_level == READ_COMMITTED;
-    let rack = (service.reads_nearby && call.version >= NEARBY_FROM).then_some(&*request.rack_id);
+    let rack = (call.version >= NEARBY_FROM).then_some(&*request.rack_id);
     let (places, parts) = split((service, &call), &context.parts, committed_only, rack);
     // What is wrong is told at once.
     let is_prompt = places.iter().any(Result::is_err);
@@ -127,7 +127,7 @@ fn split(
             max_bytes: u32::try_from(wanted.max_bytes).unwrap_or(0),
             stable_only,
             nearby: rack
-                .map(|rack| nearby((service.me, call.entrance()), image, partition, rack))
+                .map(|rack| nearby((service, call.entrance()), image, partition, rack))
                 .unwrap_or_default(),
         });
         Ok(parts.len() - 1)
@@ -136,15 +136,19 @@ fn split(
 }
 
 /// From where else a reader in this rack may read, as the image has it; nobody has an empty rack.
-fn nearby((me, entrance): (NodeId, &Entrance), image: &Image, id: PartitionId, rack: &str) -> Nearby {
+///
+/// Whether a leader names others is its node's setting. A follower that is asked serves whatever that says, as Kafka's
+/// does: else a reader would be sent to and fro while the setting goes from node to node.
+fn nearby((service, entrance): (&Service, &Entrance), image: &Image, id: PartitionId, rack: &str) -> Nearby {
     let rack_of = |node: NodeId| image.nodes().get(node).and_then(|known| known.rack.as_deref());
     let is_near = |node: NodeId| rack_of(node) == Some(rack);
     let is_there = |node: NodeId| broker_of(image, node, entrance).is_some();
-    let preferred = image.partition(id).filter(|_| !is_near(me)).and_then(|known| {
-        let replicas = known.replicas.iter().copied();
-        replicas.filter(|node| is_near(*node) && is_there(*node)).find(|node| known.member(*node).is_some())
+    let names = service.reads_nearby && !is_near(service.me);
+    let preferred = image.partition(id).filter(|_| names).map(|known| {
+        let near = known.replicas.iter().copied().filter(|node| is_near(*node) && is_there(*node));
+        near.filter(|node| known.member(*node).is_some()).collect()
     });
-    Nearby { from_follower: true, preferred }
+    Nearby { from_follower: true, preferred: preferred.unwrap_or_default() }
 }
 
 fn respond(

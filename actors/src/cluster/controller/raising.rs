@@ -1,0 +1,149 @@
+//! When topics of the system get more replicas: once a node has newly joined and settled, or has been away for long.
+//!
+//! Not whenever they have fewer than there could be: an operator who takes replicas away, or gives a raise up, means it. A
+//! controller that begins looks once at all; what an operator chose is not kept beyond that.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use crate::cluster::reassignment;
+use crate::ids::{Incarnation, NodeId};
+use crate::image::{Alteration, Image};
+
+/// Replicas of topics of the system, as far as there are nodes.
+const INTERNAL_FACTOR: usize = 3;
+
+/// How long a node is away before its replicas of topics of the system are given to others: longer than a restart of a
+/// machine or an upgrade takes.
+const GONE_AFTER: Duration = Duration::from_mins(10);
+
+/// The nodes that a look at the topics rested on: lives that had settled, and nodes that were gone.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+struct Looked {
+    settled: BTreeSet<(NodeId, Incarnation)>,
+    gone: BTreeSet<NodeId>,
+}
+
+/// What a controller remembers of its raises.
+#[derive(Debug, Default)]
+pub(super) struct Raising {
+    /// Since when each registered node has been away, as seen here.
+    away_since: BTreeMap<NodeId, Instant>,
+    /// The last look at which there was nothing to raise.
+    looked: Option<Looked>,
+}
+
+impl Raising {
+    /// Notes who is away.
+    pub(super) fn note(&mut self, now: Instant, image: &Image) {
+        let nodes = image.nodes();
+        let live: BTreeSet<NodeId> = nodes.live().map(|(node, _)| node).collect();
+        self.away_since.retain(|node, _| nodes.get(*node).is_some() && !live.contains(node));
+        for (node, _) in nodes.iter().filter(|(node, _)| !live.contains(node)) {
+            self.away_since.entry(node).or_insert(now);
+        }
+    }
+
+    /// The raises that are due now that these lives have settled. What does not come to be is due again at the next call.
+    pub(super) fn due(
+        &mut self,
+        now: Instant,
+        image: &Image,
+        settled: BTreeSet<(NodeId, Incarnation)>,
+    ) -> Vec<Alteration> {
+        let gone =
+            self.away_since.iter().filter(|(_, since)| now.saturating_duration_since(**since) >= GONE_AFTER);
+        let gone: BTreeSet<NodeId> = gone.map(|(node, _)| *node).collect();
+        let present = Looked { settled, gone };
+        let is_news = self.looked.as_ref().is_none_or(|before| {
+            !present.settled.is_subset(&before.settled) || !present.gone.is_subset(&before.gone)
+        });
+        let raises = if is_news { raises(image, &present) } else { Vec::new() };
+        if raises.is_empty() {
+            self.looked = Some(present);
+        }
+        raises
+    }
+}
+
+fn raises(image: &Image, present: &Looked) -> Vec<Alteration> {
+    let is_settled = |node: NodeId| present.settled.iter().any(|(settled, _)| *settled == node);
+    let is_gone = |node: NodeId| present.gone.contains(&node) || image.nodes().get(node).is_none();
+    reassignment::raises(image, INTERNAL_FACTOR, is_settled, is_gone)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::image::Command;
+    use crate::image::fixture::{done, fence, live_nodes, registration, topic, unfence};
+
+    fn join(image: &mut Image, node: u32, life: u64) {
+        done(image, Command::RegisterNode(registration(node, life)));
+        done(image, unfence(node, life));
+    }
+
+    /// One node with a topic of the system; then two more.
+    fn three() -> Image {
+        let mut image = live_nodes(&[1]);
+        let (config, replicas) = (BTreeMap::new(), vec![vec![NodeId(1)]]);
+        let name = "__consumer_offsets".to_owned();
+        done(&mut image, Command::CreateTopic { id: topic(1), name, config, internal: true, replicas });
+        join(&mut image, 2, 1);
+        join(&mut image, 3, 1);
+        image
+    }
+
+    fn settled(lives: &[(u32, u64)]) -> BTreeSet<(NodeId, Incarnation)> {
+        lives.iter().map(|(node, life)| (NodeId(*node), Incarnation(*life))).collect()
+    }
+
+    #[test]
+    fn what_an_operator_took_away_comes_again_only_when_a_node_has_newly_settled() {
+        let (now, image, mut raising) = (Instant::now(), three(), Raising::default());
+        raising.note(now, &image);
+        assert_eq!(raising.due(now, &image, settled(&[(1, 1)])), []);
+        let all = [(1, 1), (2, 1), (3, 1)];
+        assert_eq!(raising.due(now, &image, settled(&all)).len(), 1);
+        assert_eq!(raising.due(now, &image, settled(&all)).len(), 1, "it did not come to be");
+        let mut raised = image.clone();
+        let alterations = raising.due(now, &image, settled(&all));
+        done(&mut raised, Command::AlterReassignments { alterations });
+        assert_eq!(raising.due(now, &raised, settled(&all)), []);
+        assert_eq!(raising.due(now, &image, settled(&all)), [], "an operator gave it up");
+        assert_eq!(raising.due(now, &image, settled(&[(1, 1), (2, 1)])), []);
+        assert_eq!(raising.due(now, &image, settled(&[(1, 1), (2, 1), (3, 2)])).len(), 1);
+    }
+
+    #[test]
+    fn replicas_of_a_node_that_is_away_for_long_are_given_to_another() {
+        let (now, mut image, mut raising) = (Instant::now(), three(), Raising::default());
+        raising.note(now, &image);
+        let alterations = raising.due(now, &image, settled(&[(1, 1), (2, 1)]));
+        done(&mut image, Command::AlterReassignments { alterations });
+        done(&mut image, fence(2, 1));
+        raising.note(now, &image);
+        let there = settled(&[(1, 1)]);
+        assert_eq!(raising.due(now + GONE_AFTER / 2, &image, there), []);
+        let alterations = raising.due(now + GONE_AFTER, &image, settled(&[(1, 1), (3, 1)]));
+        done(&mut image, Command::AlterReassignments { alterations });
+        let target = image.topics().get(topic(1)).unwrap().partitions[0].settled_replicas().to_vec();
+        assert_eq!(target.into_iter().collect::<BTreeSet<_>>(), BTreeSet::from([NodeId(1), NodeId(3)]));
+    }
+
+    #[test]
+    fn a_raise_whose_node_is_gone_ends_where_there_is_no_other() {
+        let (now, mut image, mut raising) = (Instant::now(), three(), Raising::default());
+        raising.note(now, &image);
+        let alterations = raising.due(now, &image, settled(&[(1, 1), (2, 1)]));
+        done(&mut image, Command::AlterReassignments { alterations });
+        done(&mut image, fence(2, 1));
+        raising.note(now, &image);
+        let alterations = raising.due(now + GONE_AFTER, &image, settled(&[(1, 1)]));
+        done(&mut image, Command::AlterReassignments { alterations });
+        let target = image.topics().get(topic(1)).unwrap().partitions[0].settled_replicas().to_vec();
+        assert_eq!(target, [NodeId(1)]);
+    }
+}
