@@ -147,7 +147,7 @@ async fn a_reader_is_served_by_the_replica_in_its_rack() {
         expect("who waits there is woken", (read.0, read.3), (0, records.len()))?;
 
         let beyond = at_once.read(&mut follow, 99).await?;
-        expect("beyond what it heard", beyond.0, ErrorCode::OffsetNotAvailable.code())?;
+        expect("beyond its log", beyond.0, ErrorCode::NotLeaderOrFollower.code())?;
         let beyond = patient.read(&mut lead, 99).await?;
         expect("beyond the end", (beyond.0, beyond.1), (ErrorCode::OffsetOutOfRange.code(), -1))?;
         let committed = Reader { rack: &rack, isolation_level: 1, ..AT_ONCE };

@@ -190,7 +190,7 @@ pub const SETTINGS: &[Setting] = &[
         "",
         AtRestart,
         "From which replica Kafka's clients read: the leader, or, by the name of Kafka's RackAwareReplicaSelector, one in \
-         sync in the client.rack that they say. It says whom a leader names; a follower that is asked serves.",
+         sync in the client.rack that they say. It says whom a leader names; followers serve readers of their rack.",
     ),
     setting(
         "allow.unauthenticated",

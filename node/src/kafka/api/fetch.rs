@@ -137,8 +137,8 @@ fn split(
 
 /// From where else a reader in this rack may read, as the image has it; nobody has an empty rack.
 ///
-/// Whether a leader names others is its node's setting. A follower that is asked serves whatever that says, as Kafka's
-/// does: else a reader would be sent to and fro while the setting goes from node to node.
+/// Whether a leader names others is its node's setting. A follower serves readers of its rack whatever that says: else one
+/// would be sent to and fro while the setting goes from node to node.
 fn nearby((service, entrance): (&Service, &Entrance), image: &Image, id: PartitionId, rack: &str) -> Nearby {
     let rack_of = |node: NodeId| image.nodes().get(node).and_then(|known| known.rack.as_deref());
     let is_near = |node: NodeId| rack_of(node) == Some(rack);
@@ -148,7 +148,7 @@ fn nearby((service, entrance): (&Service, &Entrance), image: &Image, id: Partiti
         let near = known.replicas.iter().copied().filter(|node| is_near(*node) && is_there(*node));
         near.filter(|node| known.member(*node).is_some()).collect()
     });
-    Nearby { from_follower: true, preferred: preferred.unwrap_or_default() }
+    Nearby { from_follower: is_near(service.me), preferred: preferred.unwrap_or_default() }
 }
 
 fn respond(
