@@ -3,6 +3,8 @@
 use std::time::Duration;
 
 use millstream_tests::Outcome;
+use millstream_transport::kafka::messages::elect_leaders::ElectLeadersRequest;
+use millstream_transport::kafka::messages::elect_leaders::request::TopicPartition;
 use millstream_transport::kafka::messages::metadata::MetadataResponse;
 use millstream_transport::kafka::open_response;
 use tokio::time::timeout;
@@ -36,6 +38,23 @@ async fn garbage_ends_its_connection_and_harms_nobody_else() {
             }
             make_topic(&mut bystander, "flights").await?;
         }
+        Ok(())
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_list_of_operators_that_is_longer_than_any_has_reason_to_be_ends_its_connection() {
+    with_node(async |cluster| {
+        let mut connection = connect(cluster).await?;
+        let partitions: Vec<i32> = (0..300_000).collect();
+        let topic = TopicPartition { topic: "none".into(), partitions: partitions.into() };
+        let request = ElectLeadersRequest { topic_partitions: Some(vec![topic].into()), ..Default::default() };
+        match timeout(Duration::from_secs(10), connection.ask(2, &request)).await {
+            Ok(Err(_)) => {}
+            other => return Err(format!("{other:?} instead of an end").into()),
+        }
+        make_topic(&mut connect(cluster).await?, "flights").await?;
         Ok(())
     })
     .await;

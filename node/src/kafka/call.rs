@@ -12,6 +12,9 @@ use super::connection::{Answered, Connection, Outcome};
 use super::session::{Entrance, Session};
 use crate::security::authorize::Rights;
 
+/// The longest message of operators' APIs whose work is many times as long: some 30,000 partitions, or quotas.
+const OPERATOR_BYTES_MAX: usize = 1 << 20;
+
 /// A request: who sent it, what it says, where its answer goes.
 #[derive(Debug)]
 pub(super) struct Call {
@@ -119,6 +122,19 @@ impl Call {
                 None
             }
         }
+    }
+
+    /// Reads the message of an operator, which is worked on and answered with many times its own length, or ends the
+    /// connection where it is longer than any has a reason to be.
+    pub(super) fn read_of_operator<'a, R: Request<'a>>(self, body: &'a [u8]) -> Option<(R, Self)> {
+        if body.len() > OPERATOR_BYTES_MAX {
+            let (name, bytes) = (self.key.api().name, body.len());
+            self.end(format!(
+                "{name} of {bytes} bytes; {OPERATOR_BYTES_MAX} are the most, ask in several parts"
+            ));
+            return None;
+        }
+        self.read(body)
     }
 
     /// Answers.

@@ -21,7 +21,7 @@ type Parts = Vec<(String, Option<String>)>;
 
 pub(in super::super) fn serve(service: &Arc<Service>, call: Call) {
     let body = call.body();
-    let Some((request, call)) = call.read::<AlterClientQuotasRequest<'_>>(&body) else { return };
+    let Some((request, call)) = call.read_of_operator::<AlterClientQuotasRequest<'_>>(&body) else { return };
     let allowed = call.rights().demand_of_cluster(Operation::AlterConfigs);
     let (mut told, mut alterations) = (Vec::new(), Vec::new());
     for wanted in &request.entries {

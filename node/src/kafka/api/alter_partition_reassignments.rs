@@ -31,7 +31,9 @@ struct Asked {
 
 pub(in super::super) fn serve(service: &Arc<Service>, call: Call) {
     let body = call.body();
-    let Some((request, call)) = call.read::<AlterPartitionReassignmentsRequest<'_>>(&body) else { return };
+    let Some((request, call)) = call.read_of_operator::<AlterPartitionReassignmentsRequest<'_>>(&body) else {
+        return;
+    };
     if let Err(refusal) = call.rights().demand_of_cluster(Operation::Alter) {
         return call.answer(&AlterPartitionReassignmentsResponse {
             error_code: number(refusal.code),

@@ -36,7 +36,7 @@ struct Asked {
 
 pub(in super::super) fn serve(service: &Arc<Service>, call: Call) {
     let body = call.body();
-    let Some((request, call)) = call.read::<ElectLeadersRequest<'_>>(&body) else { return };
+    let Some((request, call)) = call.read_of_operator::<ElectLeadersRequest<'_>>(&body) else { return };
     let kind = match request.election_type {
         PREFERRED => ElectionKind::Preferred,
         UNCLEAN => ElectionKind::Unclean,
