@@ -49,7 +49,8 @@ async fn a_list_of_operators_that_is_longer_than_any_has_reason_to_be_ends_its_c
         let mut connection = connect(cluster).await?;
         let partitions: Vec<i32> = (0..300_000).collect();
         let topic = TopicPartition { topic: "none".into(), partitions: partitions.into() };
-        let request = ElectLeadersRequest { topic_partitions: Some(vec![topic].into()), ..Default::default() };
+        let request =
+            ElectLeadersRequest { topic_partitions: Some(vec![topic].into()), ..Default::default() };
         match timeout(Duration::from_secs(10), connection.ask(2, &request)).await {
             Ok(Err(_)) => {}
             other => return Err(format!("{other:?} instead of an end").into()),

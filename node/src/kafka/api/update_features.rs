@@ -26,10 +26,16 @@ const UNSAFE_DOWNGRADE: i8 = 3;
 pub(in super::super) fn serve(_: &Arc<Service>, call: Call) {
     let body = call.body();
     let Some((request, call)) = call.read::<UpdateFeaturesRequest<'_>>(&body) else { return };
-    let allowed = call.rights().demand_of_cluster(Operation::Alter);
+    if let Err(refusal) = call.rights().demand_of_cluster(Operation::Alter) {
+        return call.answer(&UpdateFeaturesResponse {
+            error_code: number(refusal.code),
+            error_message: Some(refusal.text.into()),
+            ..Default::default()
+        });
+    }
     let has_types = call.version > 0;
     let results = request.feature_updates.iter().map(|update| {
-        let outcome = allowed.clone().and_then(|()| check(&update, has_types));
+        let outcome = check(&update, has_types);
         (update.feature.into_owned(), outcome)
     });
     let results: Vec<(String, Result<(), Refusal>)> = results.collect();
