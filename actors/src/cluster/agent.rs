@@ -80,6 +80,8 @@ pub struct NodeHealth {
     pub standing: NodeStanding,
     /// A controller has answered since the node's start: it has followed the quorum once.
     pub quorum_seen: bool,
+    /// A controller has counted the node among the live ones since its start: it has been given replicas, or could be.
+    pub was_live: bool,
     /// A controller has answered once, and for too long none has.
     pub quorum_lost: bool,
 }
@@ -127,8 +129,12 @@ impl AgentHandle {
         supervisor: Option<ActorCell>,
     ) -> Result<Self, SpawnErr> {
         let lease = Lease::new(parts.clock.now());
-        let health =
-            NodeHealth { standing: NodeStanding::NotController, quorum_seen: false, quorum_lost: false };
+        let health = NodeHealth {
+            standing: NodeStanding::NotController,
+            quorum_seen: false,
+            was_live: false,
+            quorum_lost: false,
+        };
         let (told, health) = watch::channel(health);
         let directories = Latest::default();
         let arguments = (parts, lease.clone(), told, directories.clone());

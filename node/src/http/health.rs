@@ -9,6 +9,8 @@ pub struct HealthReport {
     pub recovered: bool,
     /// The node has followed the quorum at least once since its start.
     pub followed_quorum: bool,
+    /// The controller has counted the node among the live ones at least once since its start.
+    pub joined: bool,
     /// The quorum answers now. Its loss is an alert, never unreadiness: the data path works on.
     pub quorum: bool,
     /// Version of the cluster's metadata known here.
@@ -27,7 +29,7 @@ impl HealthReport {
     /// Whether clients may be sent here.
     #[must_use]
     pub fn is_ready(&self) -> bool {
-        self.recovered && self.followed_quorum
+        self.recovered && self.followed_quorum && self.joined
     }
 }
 

@@ -134,7 +134,7 @@ mod tests {
     impl Health for Switch {
         fn report(&self) -> HealthReport {
             let on = self.0.load(Ordering::Relaxed);
-            HealthReport { recovered: on, followed_quorum: on, ..HealthReport::default() }
+            HealthReport { recovered: on, followed_quorum: on, joined: on, ..HealthReport::default() }
         }
     }
 

@@ -38,6 +38,7 @@ impl Health for NodeState {
             // Logs are recovered before a node listens at all.
             recovered: true,
             followed_quorum: agent.quorum_seen,
+            joined: agent.was_live,
             quorum: agent.quorum_seen && !agent.quorum_lost,
             image_version: self.images.borrow().version(),
             failed_directory,

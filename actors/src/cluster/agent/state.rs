@@ -179,7 +179,8 @@ impl<P: Peers> State<P> {
         if health.quorum_lost || !health.quorum_seen {
             self.parts.events.emit(QuorumSeen { seen: true });
         }
-        let next = NodeHealth { standing: answer.standing, quorum_seen: true, quorum_lost: false };
+        let was_live = health.was_live || answer.standing == NodeStanding::Live;
+        let next = NodeHealth { standing: answer.standing, quorum_seen: true, was_live, quorum_lost: false };
         self.health.send_if_modified(|health| {
             let changes = *health != next;
             *health = next;

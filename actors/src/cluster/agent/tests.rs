@@ -33,7 +33,8 @@ async fn a_node_is_live_with_a_lease_a_few_milliseconds_after_its_start() {
     assert_eq!(cluster.peers.address(2), None, "it needs no address of itself");
     pass(110).await;
     assert!(agent.lease().holds(Instant::now()));
-    let expected = NodeHealth { standing: NodeStanding::Live, quorum_seen: true, quorum_lost: false };
+    let expected =
+        NodeHealth { standing: NodeStanding::Live, quorum_seen: true, was_live: true, quorum_lost: false };
     assert_eq!(health(&agent), expected);
     let _other = cluster.agent(3, 1).await;
     pass(40).await;
