@@ -92,6 +92,20 @@ verifiable() {
     [ "$(wc -l <"$directory/values")" = 500 ] || fails "$(wc -l <"$directory/values") of 500 values were read"
 }
 
+# Replicas go to other nodes, and the tool sees it.
+reassigned() {
+    local tries
+    reassign() { tool org.apache.kafka.tools.reassign.ReassignPartitionsCommand --bootstrap-server "$BOOTSTRAP" "$@"; }
+    topics --create --topic tools-moved --partitions 1 --replication-factor 2 || fails "no topic" || return
+    echo '{"version":1,"partitions":[{"topic":"tools-moved","partition":0,"replicas":[3,2,1]}]}' >"$directory/plan"
+    reassign --reassignment-json-file "$directory/plan" --execute >"$directory/told" || fails "execute" || return
+    for ((tries = 0; tries < 10; tries++)); do
+        reassign --reassignment-json-file "$directory/plan" --verify >"$directory/told" || fails "verify" || return
+        grep -q 'tools-moved-0 is completed' "$directory/told" && break
+    done
+    topics --describe --topic tools-moved | grep -q 'Replicas: 3,2,1' || fails "the replicas are others"
+}
+
 # A copy in transactions of 20, read by one who waits for their ends.
 copier() {
     topics --create --topic tools-copied --partitions 1 --replication-factor 3 || fails "no topic" || return
@@ -115,6 +129,7 @@ told console console
 told groups consumer_groups
 told reset-offsets reset_offsets
 told get-offsets get_offsets
+told reassign reassigned
 told producer-perf producer_perf
 told consumer-perf consumer_perf
 told verifiable verifiable

@@ -104,7 +104,11 @@ impl Shortage {
     /// them at the least rate at which requests must come; until then a slow reader slows only itself. `None` if it did
     /// not.
     pub async fn bounds<T>(&self, bytes: usize, writing: impl Future<Output = T>) -> Option<T> {
-        let least = Instant::now() + patience(bytes);
+        self.bounds_from(Instant::now() + patience(bytes), writing).await
+    }
+
+    /// The same for who must have taken it by then.
+    pub async fn bounds_from<T>(&self, least: Instant, writing: impl Future<Output = T>) -> Option<T> {
         let mut writing = std::pin::pin!(writing);
         loop {
             let look_again = least.max(Instant::now() + LOOK_EVERY);

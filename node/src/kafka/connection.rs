@@ -13,8 +13,7 @@ use std::time::Duration;
 
 use actix::{Actor, ActorContext, AsyncContext, Context, Handler, Message, StreamHandler};
 use bytes::{Buf, Bytes};
-use millstream_actors::partition::front::Front;
-use millstream_transport::intake::{Held, patience};
+use millstream_transport::intake::{Held, Shortage, patience};
 use millstream_transport::kafka::Encoded;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio::sync::{Notify, mpsc, watch};
@@ -34,9 +33,6 @@ const UNDER_WAY_BYTES: usize = 8 << 20;
 
 /// A client that takes no byte of an answer for so long is disconnected.
 const WRITE_WITHIN: Duration = Duration::from_secs(60);
-
-/// How often it is looked whether the node is short of memory, while a client takes nothing.
-const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 /// Slices of one vectored write.
 const SLICES_MAX: usize = 64;
@@ -125,7 +121,7 @@ pub(super) fn serve<R, W>(
     let (to_writer, written) = mpsc::unbounded_channel();
     let room = Rc::new(Room::default());
     let frames = frames(&service, reader, Rc::clone(&room));
-    let partitions = service.partitions.clone();
+    let shortage = service.shortage.clone();
     let connection = Connection::create(|context| {
         context.add_stream(frames);
         Connection {
@@ -144,7 +140,7 @@ pub(super) fn serve<R, W>(
             biased;
             // It never changes: this is the listener's end.
             _ = closing.changed() => {}
-            written = write_answers(write, written, &room, &partitions) => {
+            written = write_answers(write, written, &room, &shortage) => {
                 if let Err(error) = written {
                     tracing::debug!(%peer, %error, "a client took no more answers");
                 }
@@ -288,7 +284,7 @@ async fn write_answers<W: AsyncWrite + Unpin>(
     mut write: W,
     mut answers: mpsc::UnboundedReceiver<Encoded>,
     room: &Room,
-    partitions: &Front,
+    shortage: &Shortage,
 ) -> io::Result<()> {
     let mut chunks: VecDeque<Bytes> = VecDeque::new();
     while let Some(answer) = answers.recv().await {
@@ -298,47 +294,30 @@ async fn write_answers<W: AsyncWrite + Unpin>(
             bytes += more.bytes;
             chunks.extend(more.chunks);
         }
-        write_chunks(&mut write, &mut chunks, partitions).await?;
+        write_chunks(&mut write, &mut chunks, shortage).await?;
         room.give_back(0, bytes);
     }
     write.shutdown().await
-}
-
-/// One write. While the node is short of memory a client must take its answer at the least rate at which requests must
-/// come: until then a slow reader slows only itself.
-async fn write_vectored<W: AsyncWrite + Unpin>(
-    write: &mut W,
-    slices: &[IoSlice<'_>],
-    partitions: &Front,
-    least: Instant,
-) -> io::Result<usize> {
-    let mut writing = std::pin::pin!(write.write_vectored(slices));
-    loop {
-        let look_again = least.max(Instant::now() + LOOK_EVERY);
-        match tokio::time::timeout_at(look_again, &mut writing).await {
-            Ok(written) => return written,
-            Err(_) if partitions.is_short_of_memory() => return Err(timed_out()),
-            Err(_) => {}
-        }
-    }
 }
 
 fn timed_out() -> io::Error {
     io::ErrorKind::TimedOut.into()
 }
 
+/// While the node is short of memory a client must take its answers at the least rate at which requests must come.
 async fn write_chunks<W: AsyncWrite + Unpin>(
     write: &mut W,
     chunks: &mut VecDeque<Bytes>,
-    partitions: &Front,
+    shortage: &Shortage,
 ) -> io::Result<()> {
     let (began, mut all) = (Instant::now(), 0);
     while !chunks.is_empty() {
         let slices: Vec<IoSlice<'_>> =
             chunks.iter().take(SLICES_MAX).map(|chunk| IoSlice::new(chunk)).collect();
         // One that takes nothing for so long is gone, or might as well be.
-        let writing = write_vectored(write, &slices, partitions, began + patience(all));
-        let mut written = tokio::time::timeout(WRITE_WITHIN, writing).await.map_err(|_| timed_out())??;
+        let writing = shortage.bounds_from(began + patience(all), write.write_vectored(&slices));
+        let written = tokio::time::timeout(WRITE_WITHIN, writing).await.ok().flatten();
+        let mut written = written.ok_or_else(timed_out)??;
         all += written;
         if written == 0 {
             return Err(io::ErrorKind::WriteZero.into());

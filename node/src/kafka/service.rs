@@ -14,7 +14,7 @@ use millstream_actors::image::{Features, Image, NodeState, Partition, Registered
 use millstream_actors::log::LogDirectory;
 use millstream_actors::partition::front::Front;
 use millstream_actors::transaction::front::TransactionFront;
-use millstream_transport::intake::Intake;
+use millstream_transport::intake::{Intake, Shortage};
 use millstream_transport::peer::Endpoint;
 use millstream_transport::world::{World, watch};
 
@@ -54,6 +54,8 @@ pub(crate) struct Service {
     /// What requests of clients that have not logged in yet may: they take no place from those that have.
     pub(crate) strangers: Intake,
     pub(crate) partitions: Front,
+    /// When clients that do not take their answers are let go.
+    pub(crate) shortage: Shortage,
     pub(crate) cluster: ClusterFront<Endpoint>,
     pub(crate) groups: GroupFront,
     pub(crate) transactions: TransactionFront,

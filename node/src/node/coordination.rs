@@ -50,19 +50,7 @@ pub(super) async fn start_groups(
     parts: &CoordinatorParts<'_>,
     tasks: &mut Vec<JoinHandle<()>>,
 ) -> Result<GroupFront, StartError> {
-    let CoordinatorParts {
-        world,
-        config,
-        incarnation,
-        endpoint,
-        front,
-        partitions,
-        images,
-        events,
-        tree,
-        ..
-    } = *parts;
-    let core = world.threads.cores().first().cloned().ok_or(StartError::NoCores)?;
+    let CoordinatorParts { world, config, incarnation, endpoint, images, events, tree, .. } = *parts;
     let view: Arc<dyn TopicsView> = Arc::new(ImageTopics::of(&images.borrow()));
     let (topics, seen) = watch::channel(view);
     let settings = GroupSettings {
@@ -73,16 +61,10 @@ pub(super) async fn start_groups(
         ..GroupSettings::default()
     };
     let count = config.offsets_partitions;
-    let create = creating(front, move || offsets_topic(count));
     let groups = GroupFront::start(
         GroupDoors {
-            log: Arc::new(ReplicaLog {
-                front: partitions.clone(),
-                images: images.clone(),
-                topic: OFFSETS_TOPIC,
-                core,
-            }),
-            coordinators: Arc::new(ImageCoordinators::new(images.clone(), OFFSETS_TOPIC, create)),
+            log: Arc::new(parts.log(OFFSETS_TOPIC)?),
+            coordinators: parts.coordinators(OFFSETS_TOPIC, move || offsets_topic(count)),
             ends: Arc::new(LeaderEnds { images: images.clone(), endpoint: endpoint.clone() }),
             topics: seen,
             settings: watch::channel(Arc::new(settings)).1,
@@ -103,35 +85,17 @@ pub(super) async fn start_transactions(
     marks: &Marks,
     tasks: &mut Vec<JoinHandle<()>>,
 ) -> Result<TransactionFront, StartError> {
-    let CoordinatorParts {
-        world,
-        config,
-        incarnation,
-        endpoint,
-        front,
-        partitions,
-        images,
-        events,
-        tree,
-        ..
-    } = *parts;
-    let core = world.threads.cores().first().cloned().ok_or(StartError::NoCores)?;
+    let CoordinatorParts { world, config, incarnation, endpoint, front, images, events, tree, .. } = *parts;
     let settings = TransactionSettings {
         timeout_max_ms: i32::try_from(config.transaction_timeout_max.as_millis()).unwrap_or(i32::MAX),
         id_expiration_ms: i64::try_from(config.transactional_id_expiration.as_millis()).unwrap_or(i64::MAX),
         ..TransactionSettings::default()
     };
     let count = config.transactions_partitions;
-    let create = creating(front, move || transactions_topic(count));
     let transactions = TransactionFront::start(
         TransactionDoors {
-            log: Arc::new(ReplicaLog {
-                front: partitions.clone(),
-                images: images.clone(),
-                topic: TRANSACTIONS_TOPIC,
-                core,
-            }),
-            coordinators: Arc::new(ImageCoordinators::new(images.clone(), TRANSACTIONS_TOPIC, create)),
+            log: Arc::new(parts.log(TRANSACTIONS_TOPIC)?),
+            coordinators: parts.coordinators(TRANSACTIONS_TOPIC, move || transactions_topic(count)),
             producer_ids: Arc::new(ClusterIds(front.clone())),
             markers: Arc::new(LeaderMarks {
                 me: config.node_id,
@@ -169,6 +133,21 @@ fn creating(
 }
 
 impl CoordinatorParts<'_> {
+    /// The logs of a coordinators' topic, read and written on the first core.
+    fn log(&self, topic: &'static str) -> Result<ReplicaLog, StartError> {
+        let core = self.world.threads.cores().first().cloned().ok_or(StartError::NoCores)?;
+        Ok(ReplicaLog { front: self.partitions.clone(), images: self.images.clone(), topic, core })
+    }
+
+    /// Who coordinates by a topic, which is made when somebody first asks.
+    fn coordinators(
+        &self,
+        topic: &'static str,
+        made: impl Fn() -> CreateTopic + Send + Sync + 'static,
+    ) -> Arc<ImageCoordinators> {
+        Arc::new(ImageCoordinators::new(self.images.clone(), topic, creating(self.front, made)))
+    }
+
     /// Gives the leases on partitions that are led here.
     fn leases(&self) -> impl Fn(PartitionId, LeaderEpoch) -> Arc<dyn OwnershipLease> + Send + 'static {
         let (me, lease, clock) = (self.config.node_id, self.agent.lease().clone(), self.world.clock.clone());

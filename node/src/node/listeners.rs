@@ -12,7 +12,7 @@ use millstream_actors::image::Image;
 use millstream_actors::log::LogDirectory;
 use millstream_actors::partition::front::Front;
 use millstream_actors::transaction::front::TransactionFront;
-use millstream_transport::intake::Intake;
+use millstream_transport::intake::{Intake, Shortage};
 use millstream_transport::peer::Endpoint;
 use millstream_transport::world::{World, watch};
 
@@ -60,6 +60,8 @@ pub(super) fn start_kafka(
         connections: config.kafka.connections_max,
         connections_per_address: config.kafka.connections_per_ip_max,
     };
+    let answering = partitions.clone();
+    let shortage = Shortage::when(move || answering.is_short_of_memory());
     let series = FetchSessionSeries::of(events);
     let sasl = Sasl::new(config.kafka.sasl.clone(), images.clone(), world.threads.clone());
     let service = Service {
@@ -71,6 +73,7 @@ pub(super) fn start_kafka(
         intake,
         strangers: Intake::new(STRANGERS_BYTES),
         partitions: partitions.clone(),
+        shortage,
         cluster: cluster.clone(),
         groups: groups.clone(),
         transactions: transactions.clone(),

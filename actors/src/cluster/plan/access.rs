@@ -1,5 +1,5 @@
-//! Listeners, users and access control lists: the commands that grant a request. The first of them raises the feature
-//! level where the cluster has not reached [`Features::ACCESS`] yet, which fails while a node does not understand it.
+//! Listeners, users and access control lists: the commands that grant a request. They take [`Features::ACCESS`], which a
+//! cluster reaches by itself once all of its nodes understand it.
 
 use std::collections::BTreeSet;
 
@@ -10,11 +10,6 @@ use crate::cluster::message::access::RegisterListeners;
 use crate::cluster::message::nodes::ClientAnswer;
 use crate::cluster::request::Reply;
 use crate::image::{Command, Features, Image, Outcome};
-
-fn raised(image: &Image) -> Vec<Command> {
-    let is_needed = image.features().level < Features::ACCESS;
-    is_needed.then_some(Command::SetFeatureLevel { level: Features::ACCESS }).into_iter().collect()
-}
 
 /// A registration, and the listeners if all nodes understand them: a cluster that is being upgraded goes on without, and
 /// the node asks again once it is.
@@ -33,7 +28,10 @@ pub(super) fn register(request: RegisterListeners, reply: Reply<()>, image: &Ima
         .iter()
         .all(|(id, known)| (id == node && registers) || known.feature_level >= Features::ACCESS);
     if all_understand {
-        commands.extend(raised(image));
+        // With the first node of a cluster, all do from this very entry on.
+        if image.features().level < Features::ACCESS {
+            commands.push(Command::SetFeatureLevel { level: Features::ACCESS });
+        }
         commands.push(Command::SetListeners { node, incarnation, listeners });
     }
     Planned::of(commands, reply, move |outcomes| {
@@ -44,20 +42,19 @@ pub(super) fn register(request: RegisterListeners, reply: Reply<()>, image: &Ima
 
 /// Changes of credentials, each for itself.
 pub(super) fn alter_scram(changes: Vec<ScramChange>, reply: Reply<ClientAnswer>, image: &Image) -> Planned {
-    let mut commands = raised(image);
-    let before = commands.len();
-    commands.extend(changes.into_iter().map(Command::AlterScram));
-    Planned::of(commands, reply, move |outcomes| {
-        outcomes.iter().take(before).try_for_each(done)?;
-        Ok(ClientAnswer::Each(outcomes.iter().skip(before).map(done).collect()))
-    })
+    if let Err(refusal) = image.features().require(Features::ACCESS) {
+        return Planned::answered(Err(refusal), reply);
+    }
+    let commands = changes.into_iter().map(Command::AlterScram).collect();
+    Planned::of(commands, reply, |outcomes| Ok(ClientAnswer::Each(outcomes.iter().map(done).collect())))
 }
 
 /// All entries or none.
 pub(super) fn create_acls(acls: Vec<Acl>, reply: Reply<ClientAnswer>, image: &Image) -> Planned {
-    let mut commands = raised(image);
-    commands.push(Command::CreateAcls { acls });
-    Planned::of(commands, reply, |outcomes| outcomes.iter().try_for_each(done).map(|()| ClientAnswer::Done))
+    if let Err(refusal) = image.features().require(Features::ACCESS) {
+        return Planned::answered(Err(refusal), reply);
+    }
+    Planned::one(Command::CreateAcls { acls }, reply, |outcome| done(outcome).map(|()| ClientAnswer::Done))
 }
 
 /// What the filters find now, as far as it is less than [`REMOVED_BYTES_MAX`]; an entry that several find is told by the
