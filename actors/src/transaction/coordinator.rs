@@ -7,6 +7,7 @@
 mod known;
 mod marking;
 mod overdue;
+mod waiting;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -19,6 +20,7 @@ use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 use self::known::Known;
+use self::waiting::Waiting;
 use super::doors::TransactionDoors;
 use super::records::{TransactionReplay, encode};
 use super::request::{ListedTransaction, TransactionRequest};
@@ -47,6 +49,8 @@ pub(super) enum CoordinatorMessage {
     Settled { life: u64, number: u64, result: Result<(), Refusal> },
     /// All markers of a transaction are written.
     Marked { life: u64, id: Arc<str>, producer: ProducerEpoch },
+    /// What waits for the end of a transaction has waited for long enough.
+    WaitedLong { id: Arc<str>, number: u64 },
     /// Deadlines may have come.
     Tick,
 }
@@ -92,6 +96,9 @@ pub(super) struct Coordinator {
     /// Since when markers are written, and by which task.
     marking: BTreeMap<Arc<str>, (Instant, JoinHandle<()>)>,
     marking_places: Arc<Semaphore>,
+    /// Requests that wait for the end of a transaction, and how often one began to wait.
+    waiting: BTreeMap<Arc<str>, Waiting>,
+    waits: u64,
     metrics: TransactionMetrics,
     /// Open transactions, as they were told last.
     told_open: usize,
@@ -126,6 +133,8 @@ impl Actor for TransactionCoordinator {
             preparing: BTreeMap::new(),
             marking: BTreeMap::new(),
             marking_places: Arc::new(Semaphore::new(places)),
+            waiting: BTreeMap::new(),
+            waits: 0,
             metrics,
             told_open: 0,
             expired_at: None,
@@ -181,6 +190,7 @@ impl Coordinator {
             CoordinatorMessage::Loaded { .. }
             | CoordinatorMessage::Settled { .. }
             | CoordinatorMessage::Marked { .. } => {}
+            CoordinatorMessage::WaitedLong { id, number } => self.waited_long(&id, number),
             CoordinatorMessage::Tick => {
                 self.timer = None;
                 self.tick();
@@ -211,6 +221,7 @@ impl Coordinator {
         self.tell_open();
         self.answers = Answers::default();
         self.preparing.clear();
+        self.refuse_waiting();
         let marking = std::mem::take(&mut self.marking);
         let marking = marking.into_values().map(|(_, task)| task);
         let tasks = marking.chain(self.load.take()).chain(self.timer.take().map(|(_, task)| task));
@@ -281,7 +292,10 @@ impl Coordinator {
                     .ok_or_else(|| not_mapped(id))
                     .and_then(|known| known.add(producer, &partitions, client_version, now_ms));
                 let again = |reply| TransactionRequest::Add { producer, partitions, client_version, reply };
-                self.carry_out(id, decided, reply, again);
+                match &decided {
+                    Err(refusal) if self.may_wait(id, refusal) => self.wait_for_end(id, again(reply)),
+                    _ => self.carry_out(id, decided, reply, again),
+                }
             }
             TransactionRequest::Verify { producer, partitions, reply } => {
                 let known = known.ok_or_else(|| not_mapped(id));

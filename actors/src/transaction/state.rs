@@ -156,7 +156,7 @@ fn refuse<T>(code: ErrorCode, text: String) -> Result<T, Refusal> {
     Err(Refusal::new(code, text))
 }
 
-fn still_ending() -> Refusal {
+pub(super) fn still_ending() -> Refusal {
     Refusal::new(ErrorCode::ConcurrentTransactions, "the transaction before is being ended; try again")
 }
 

@@ -20,6 +20,8 @@ use crate::group::records::LogRecord;
 use crate::ids::{LeaderEpoch, NodeId, ProducerId};
 use crate::record::EndMarker;
 
+mod waiting;
+
 const ID: &str = "copy";
 
 /// `__transaction_state` in memory, producer ids, and partitions that take markers.

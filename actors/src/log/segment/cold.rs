@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use millstream_transport::world::DiskFile;
 
 use super::super::batches::{self, Step, Walk};
@@ -47,10 +47,8 @@ impl ColdRead {
         let is_beyond = first.next_offset() > self.upto;
         let wanted = if is_beyond { first.total_bytes() } else { self.max_bytes.max(first.total_bytes()) };
         let left = usize::try_from(self.segment.length - position).unwrap_or(usize::MAX);
-        let mut buffer = BytesMut::zeroed(wanted.min(left));
-        let read =
-            file.read_at(&mut buffer, position).map_err(LogError::io("read", &self.segment.file.path))?;
-        buffer.truncate(read);
+        let read = file.read_long(wanted.min(left), position);
+        let mut buffer = Bytes::from(read.map_err(LogError::io("read", &self.segment.file.path))?);
         if is_beyond {
             // Unless its offsets are what is wrong with it.
             self.verify(&buffer, position)?;
@@ -62,7 +60,7 @@ impl ColdRead {
         self.verify(&buffer, position)?;
         self.segment.file.remember(next, position + length);
         self.shared.metrics.cold_read_bytes.increment(length);
-        Ok(buffer.freeze())
+        Ok(buffer)
     }
 
     /// The batch that holds the first offset wanted.

@@ -55,6 +55,7 @@ impl Coordinator {
         }
         let complete = known.complete(now_ms);
         self.write(id, Some(complete), Box::new(|_| ()));
+        self.serve_waiting(id);
     }
 
     /// The markers of a transaction are written, and that could not be: it is written later, for nobody asks for it.

@@ -35,6 +35,10 @@ fn check_files(disk: &dyn Disk, root: &Path) {
     let mut past = [9; 8];
     assert_eq!(file.read_at(&mut past, file.length().unwrap() - 3).unwrap(), 3);
     assert_eq!(file.read_at(&mut past, file.length().unwrap() + 3).unwrap(), 0);
+    let end = file.length().unwrap();
+    assert_eq!(file.read_long(9, 5).unwrap(), written[5..14]);
+    assert_eq!(file.read_long(1 << 20, 2).unwrap(), written[2..]);
+    assert_eq!(file.read_long(9, end + 3).unwrap(), [0; 0]);
     file.set_length(7).unwrap();
     file.set_length(9).unwrap();
     assert_eq!(read(&*disk.open(&path, OpenMode::Read).unwrap())[7..], [0; 2]);

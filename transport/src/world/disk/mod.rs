@@ -69,6 +69,14 @@ pub trait DiskFile: Debug + Send + Sync {
     fn length(&self) -> io::Result<u64>;
     /// Fills `buffer` from `position`; returns how much there was (less only at the end of the file).
     fn read_at(&self, buffer: &mut [u8], position: u64) -> io::Result<usize>;
+    /// The next `length` bytes from `position`, fewer only at the end of the file. For long reads: where the system allows
+    /// it, their memory is not filled with zeroes first.
+    fn read_long(&self, length: usize, position: u64) -> io::Result<Vec<u8>> {
+        let mut bytes = vec![0; length];
+        let read = self.read_at(&mut bytes, position)?;
+        bytes.truncate(read);
+        Ok(bytes)
+    }
     /// Writes all slices at `position`. `StorageFull` means that no byte was written, and space may come back; after any
     /// other error a prefix may have been written (a disk that fills up in the middle is `WriteZero`).
     fn write_at(&self, slices: &[IoSlice<'_>], position: u64) -> io::Result<()>;

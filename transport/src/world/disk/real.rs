@@ -199,6 +199,21 @@ impl DiskFile for RealFile {
         Ok(filled)
     }
 
+    fn read_long(&self, length: usize, position: u64) -> io::Result<Vec<u8>> {
+        let mut bytes: Vec<u8> = Vec::with_capacity(length);
+        while bytes.len() < length {
+            let at = position + offset(bytes.len());
+            match rustix::io::pread(&self.file, rustix::buffer::spare_capacity(&mut bytes), at) {
+                Ok(0) => break,
+                Ok(_) | Err(Errno::INTR) => {}
+                Err(error) => return Err(self.failed("read", error)),
+            }
+        }
+        // The memory may have had more room than was asked for.
+        bytes.truncate(length);
+        Ok(bytes)
+    }
+
     fn write_at(&self, slices: &[IoSlice<'_>], position: u64) -> io::Result<()> {
         let bytes: usize = slices.iter().map(|slice| slice.len()).sum();
         if bytes == 0 {
