@@ -1,7 +1,8 @@
-# The cluster of three nodes: sourced by `run`.
+# A cluster of three nodes: sourced by `run`, and by `secured.sh` for one of its own.
 
 export CLUSTER=$work/cluster # where `node.sh` finds each node's process id and command
 export NODE=$here/node.sh
+built=${CARGO_TARGET_DIR:-$root/target}/release
 cluster_pid=
 
 build_cluster() {
@@ -15,13 +16,13 @@ is_free() {
     ! grep -qi "^ *[0-9]*: [0-9A-F]*$hex" /proc/net/tcp /proc/net/tcp6 /proc/net/udp /proc/net/udp6
 }
 
-# A base port whose nodes find all of theirs free. Below the ports that a system gives by itself to clients.
+# A base port whose nodes find all of theirs free, and one more each. Below the ports that a system gives by itself to clients.
 free_base_port() {
     local base port
     for _ in {1..50}; do
         base=$((20000 + RANDOM % 12000))
-        for port in "$base" $((base + 1)) $((base + 10)) $((base + 11)) $((base + 20)) $((base + 21)); do
-            is_free "$port" || continue 2
+        for port in $base $((base + 10)) $((base + 20)); do
+            is_free "$port" && is_free $((port + 1)) && is_free $((port + 2)) || continue 2
         done
         echo "$base"
         return
@@ -30,12 +31,13 @@ free_base_port() {
     return 1
 }
 
+# start_cluster [ARGUMENT...]: with more arguments of the example, if any.
 start_cluster() {
     local base node
     base=$(free_base_port)
     mkdir -p "$CLUSTER"
-    "${CARGO_TARGET_DIR:-$root/target}/release/examples/cluster" --nodes 3 --base-port "$base" \
-        --data-dir "$CLUSTER/data" >"$CLUSTER/out" 2>&1 </dev/null &
+    "$built/examples/cluster" --nodes 3 --base-port "$base" \
+        --data-dir "$CLUSTER/data" "$@" >"$CLUSTER/out" 2>&1 </dev/null &
     cluster_pid=$!
     for ((tries = 0; ; tries++)); do
         grep -q '^clients: ' "$CLUSTER/out" && break
