@@ -15,6 +15,7 @@ import org.apache.kafka.clients.consumer.ConsumerRecord;
 import org.apache.kafka.clients.consumer.KafkaConsumer;
 import org.apache.kafka.clients.producer.KafkaProducer;
 import org.apache.kafka.clients.producer.ProducerRecord;
+import org.apache.kafka.common.TopicPartition;
 import org.apache.kafka.common.errors.TopicExistsException;
 import org.apache.kafka.common.serialization.LongDeserializer;
 import org.apache.kafka.common.serialization.Serdes;
@@ -99,9 +100,7 @@ public final class WordCount {
                 begin();
             }
             case "killed" -> {
-                write();
-                // In the midst of its work.
-                Thread.sleep(1500);
+                writeAndSeeCounted();
                 application.destroyForcibly().waitFor();
                 begin();
             }
@@ -169,17 +168,33 @@ public final class WordCount {
         }
     }
 
+    private static KafkaConsumer<String, Long> reader(String isolation) {
+        Map<String, Object> settings = Map.of("bootstrap.servers", BOOTSTRAP, "isolation.level", isolation);
+        var reader = new KafkaConsumer<>(settings, new StringDeserializer(), new LongDeserializer());
+        reader.assign(IntStream.range(0, PARTITIONS).mapToObj(index -> new TopicPartition(COUNTS, index)).toList());
+        return reader;
+    }
+
+    /** Returns in the midst of the application's work on these lines: once it has written of them, committed or not. */
+    private static void writeAndSeeCounted() {
+        try (var reader = reader("read_uncommitted")) {
+            reader.seekToEnd(reader.assignment());
+            // Where that is must be known before there is more.
+            reader.assignment().forEach(reader::position);
+            write();
+            long end = System.nanoTime() + TimeUnit.SECONDS.toNanos(60);
+            while (reader.poll(Duration.ofMillis(50)).isEmpty()) {
+                must(System.nanoTime() < end, "nothing was counted within 60 s");
+            }
+        }
+    }
+
     /** Each word's count goes from one to the number of lines, each once and in order. */
     private static void counted() {
-        Map<String, Object> settings = Map.of("bootstrap.servers", BOOTSTRAP, "isolation.level", "read_committed");
         var last = new HashMap<String, Long>();
         var wrong = new ArrayList<ConsumerRecord<String, Long>>();
-        try (var reader = new KafkaConsumer<>(settings, new StringDeserializer(), new LongDeserializer())) {
-            var places = IntStream.range(0, PARTITIONS)
-                    .mapToObj(index -> new org.apache.kafka.common.TopicPartition(COUNTS, index))
-                    .toList();
-            reader.assign(places);
-            reader.seekToBeginning(places);
+        try (var reader = reader("read_committed")) {
+            reader.seekToBeginning(reader.assignment());
             long end = System.nanoTime() + TimeUnit.SECONDS.toNanos(60);
             int quiet = 0;
             while (quiet < 5) {
