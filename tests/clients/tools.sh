@@ -18,7 +18,13 @@ kafka_topics() {
     grep -q 'PartitionCount: 2.*ReplicationFactor: 3' "$directory/told" || fails "--describe tells else" || return
     topics --alter --topic tools-topics --partitions 4 || fails "--alter" || return
     topics --delete --topic tools-topics || fails "--delete" || return
-    ! topics --list | grep -qx tools-topics || fails "deleted, still listed"
+    ! topics --list | grep -qx tools-topics || fails "deleted, still listed" || return
+    topics --create --topic tools-placed --replica-assignment 3:1,2:3 || fails "--replica-assignment" || return
+    topics --alter --topic tools-placed --partitions 3 --replica-assignment 3:1,2:3,1:2 ||
+        fails "--alter with --replica-assignment" || return
+    topics --describe --topic tools-placed >"$directory/told" || fails "--describe of what was placed" || return
+    [ "$(grep -o 'Replicas: [0-9,]*' "$directory/told" | tr '\n' ' ')" = 'Replicas: 3,1 Replicas: 2,3 Replicas: 1,2 ' ] ||
+        fails "replicas are not where they were placed: $(cat "$directory/told")"
 }
 
 kafka_configs() {

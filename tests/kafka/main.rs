@@ -9,6 +9,7 @@ mod native;
 mod nodes;
 mod offsets;
 mod operators;
+mod placed;
 mod quotas;
 mod reassignments;
 mod records;

@@ -30,9 +30,12 @@ use crate::image::Image;
 
 mod access;
 mod hand_over;
+mod placed;
 mod quotas;
 mod reassignment;
 mod served;
+
+pub use placed::{check_partitions_placed, check_topic_placed};
 
 /// Elections asked for at a time: together with what else a controller has to do, they fit into one entry.
 const ELECTIONS_A_REQUEST: usize = 4000;
@@ -187,10 +190,7 @@ impl<P: Peers> ClusterFront<P> {
     /// Makes a topic; its id.
     pub async fn create_topic(&self, request: CreateTopic) -> Result<TopicId, Refusal> {
         let id = TopicId(self.parts().random.uuid());
-        match self.client(ClientRequest::CreateTopic(id, request)).await.answer? {
-            ClientAnswer::Topic(id) => Ok(id),
-            other => Err(unexpected(&other)),
-        }
+        self.make(ClientRequest::CreateTopic(id, request)).await
     }
 
     /// Removes a topic.
@@ -201,11 +201,8 @@ impl<P: Peers> ClusterFront<P> {
 
     /// Adds partitions.
     pub async fn create_partitions(&self, request: CreatePartitions) -> Result<(), Refusal> {
-        let (name, total) = (request.name.clone(), usize::try_from(request.total).unwrap_or(0));
-        let answered = self.client(ClientRequest::CreatePartitions(request)).await;
-        let image = self.image();
-        let there = image.topics().named(&name).is_some_and(|topic| topic.partitions.len() == total);
-        done(answered, |refusal| refusal.code == ErrorCode::InvalidPartitions && there)
+        let (name, total) = (request.name.clone(), request.total);
+        self.grow((&name, total), ClientRequest::CreatePartitions(request)).await
     }
 
     /// Changes settings.

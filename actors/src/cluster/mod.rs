@@ -16,6 +16,7 @@ pub mod machine;
 pub mod message;
 mod metadata;
 pub mod peers;
+mod placed;
 pub mod placement;
 mod plan;
 pub mod proposer;

@@ -2,16 +2,17 @@
 
 mod access;
 mod reassign;
+mod topics;
 
 use std::collections::BTreeMap;
 
+use super::election;
 use super::message::nodes::{ClientAnswer, ClientRequest, NodeRack, RegisterNode, Resign};
-use super::message::{AlterTopicConfig, CreatePartitions, CreateTopic, ElectReplica, ElectionKind};
+use super::message::{AlterTopicConfig, ElectReplica, ElectionKind};
 use super::request::{Reply, Request};
-use super::{election, placement};
 use crate::error::{ErrorCode, Refusal};
-use crate::ids::{PartitionId, TopicId};
-use crate::image::{Command, Features, Image, Outcome, PARTITIONS_MAX, Registration, Topic, check_name};
+use crate::ids::PartitionId;
+use crate::image::{Command, Features, Image, Outcome, Registration, Topic};
 use crate::topic_config::{TopicConfig, UNCLEAN_LEADER_ELECTION};
 
 /// What a topic gets where its maker does not say.
@@ -215,14 +216,9 @@ fn client(
     defaults: TopicDefaults,
 ) -> Result<(Command, ClientAnswer), Result<ClientAnswer, Refusal>> {
     match request {
-        ClientRequest::CreateTopic(id, request) => {
-            // Repeated because its first answer was lost.
-            if image.topics().named(&request.name).is_some_and(|topic| topic.id == id) {
-                return Err(Ok(ClientAnswer::Topic(id)));
-            }
-            create_topic(id, request, image, defaults)
-                .map(|command| (command, ClientAnswer::Topic(id)))
-                .map_err(Err)
+        ClientRequest::CreateTopic(id, request) => topics::create(id, request, None, image, defaults),
+        ClientRequest::CreateTopicPlaced(id, request, given) => {
+            topics::create(id, request, Some(&given), image, defaults)
         }
         ClientRequest::DeleteTopic(request) => {
             let topic = named(image, &request.name).map_err(Err)?;
@@ -233,8 +229,11 @@ fn client(
             Ok((Command::DeleteTopic { id: topic.id }, ClientAnswer::Done))
         }
         ClientRequest::CreatePartitions(request) => {
-            create_partitions(&request, image).map(|command| (command, ClientAnswer::Done)).map_err(Err)
+            topics::grow(&request, None, image).map(|command| (command, ClientAnswer::Done)).map_err(Err)
         }
+        ClientRequest::CreatePartitionsPlaced(request, given) => topics::grow(&request, Some(given), image)
+            .map(|command| (command, ClientAnswer::Done))
+            .map_err(Err),
         ClientRequest::AlterTopicConfig(request) => {
             alter(request, image).map(|command| (command, ClientAnswer::Done)).map_err(Err)
         }
@@ -309,57 +308,6 @@ fn named<'a>(image: &'a Image, name: &str) -> Result<&'a Topic, Refusal> {
         Refusal::new(ErrorCode::UnknownTopicOrPartition, format!("there is no topic named {shown:?}"))
     };
     image.topics().named(name).map(AsRef::as_ref).ok_or_else(unknown)
-}
-
-fn create_topic(
-    id: TopicId,
-    request: CreateTopic,
-    image: &Image,
-    defaults: TopicDefaults,
-) -> Result<Command, Refusal> {
-    check_name(&request.name)?;
-    if image.topics().named(&request.name).is_some() {
-        let text = format!("a topic named {} exists", request.name);
-        return Err(Refusal::new(ErrorCode::TopicAlreadyExists, text));
-    }
-    check_config(&request.config)?;
-    // Kafka's tools say -1 for the default.
-    let count = request.partitions.filter(|count| *count != -1).unwrap_or(defaults.partitions);
-    let count = usize::try_from(count).ok().filter(|count| (1..=PARTITIONS_MAX).contains(count)).ok_or_else(
-        || {
-            let text = format!(
-                "topic {} cannot have {count} partitions, only from 1 to {PARTITIONS_MAX}",
-                request.name
-            );
-            Refusal::new(ErrorCode::InvalidPartitions, text)
-        },
-    )?;
-    let factor = match request.replication_factor.filter(|factor| *factor != -1) {
-        Some(factor) => usize::try_from(factor).unwrap_or(0),
-        None => {
-            let wanted = usize::try_from(defaults.replication_factor).unwrap_or(1);
-            wanted.min(image.nodes().live().count()).max(1)
-        }
-    };
-    let replicas = placement::place(image, None, count, factor)?;
-    let internal = Topic::is_internal_name(&request.name);
-    Ok(Command::CreateTopic { id, name: request.name, config: request.config, internal, replicas })
-}
-
-fn create_partitions(request: &CreatePartitions, image: &Image) -> Result<Command, Refusal> {
-    let topic = named(image, &request.name)?;
-    let from = topic.partitions.len();
-    let total = usize::try_from(request.total).unwrap_or(0);
-    if total <= from || total > PARTITIONS_MAX {
-        let text = format!(
-            "topic {} has {from} partitions; it can be raised to at most {PARTITIONS_MAX}, not to {}",
-            topic.name, request.total
-        );
-        return Err(Refusal::new(ErrorCode::InvalidPartitions, text));
-    }
-    let factor = topic.partitions.first().map_or(1, |partition| partition.settled_replicas().len());
-    let replicas = placement::place(image, Some(topic), total - from, factor)?;
-    Ok(Command::CreatePartitions { id: topic.id, from, replicas })
 }
 
 fn alter(request: AlterTopicConfig, image: &Image) -> Result<Command, Refusal> {

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use millstream_transport::message::{Answer, Message};
 use tokio::sync::oneshot;
 
+use super::message::CreateTopic;
 use super::message::access::RegisterListeners;
 use super::message::nodes::{
     AlterInSync, ClientAnswer, ClientRequest, HandOver, HeartbeatAnswer, NodeHeartbeat, NodeRack,
@@ -143,9 +144,16 @@ impl Request {
             Self::Resign(request, _) => request.partitions.len() / 2,
             // The bytes of names and settings, and of the replicas of up to 10,000 partitions.
             Self::Client(ClientRequest::CreateTopic(_, request), _) => {
-                let settings: usize =
-                    request.config.iter().map(|(name, value)| name.len() + value.len()).sum();
-                request.partitions.map_or(0, |count| usize::try_from(count / 4).unwrap_or(0)) + settings / 100
+                let partitions =
+                    request.partitions.map_or(0, |count| usize::try_from(count / 4).unwrap_or(0));
+                partitions + settings(request) / 100
+            }
+            Self::Client(ClientRequest::CreateTopicPlaced(_, request, given), _) => {
+                let named: usize = given.iter().map(|(_, nodes)| nodes.len()).sum();
+                given.len() / 8 + named / 20 + settings(request) / 100
+            }
+            Self::Client(ClientRequest::CreatePartitionsPlaced(_, given), _) => {
+                given.len() / 8 + given.iter().map(Vec::len).sum::<usize>() / 20
             }
             Self::Client(ClientRequest::CreatePartitions(request), _) => {
                 usize::try_from(request.total / 4).unwrap_or(0)
@@ -203,6 +211,11 @@ impl Request {
             Self::Client(_, reply) => reply.send(Err(refusal)),
         }
     }
+}
+
+/// The bytes of a new topic's settings.
+fn settings(request: &CreateTopic) -> usize {
+    request.config.iter().map(|(name, value)| name.len() + value.len()).sum()
 }
 
 /// A message that the controller answers.

@@ -19,6 +19,7 @@ mod gate;
 pub(crate) mod listener;
 mod places;
 mod quotas;
+mod replicas;
 pub(crate) mod service;
 pub(crate) mod session;
 mod table;

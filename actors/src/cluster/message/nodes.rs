@@ -199,6 +199,11 @@ pub enum ClientRequest {
     AlterQuotas(Vec<QuotaAlteration>),
     /// This node does not come back.
     ForgetNode(NodeId),
+    /// The same as `CreateTopic`, with the replicas of each partition as its maker places them: partition and nodes, in
+    /// the order in which they were named.
+    CreateTopicPlaced(TopicId, CreateTopic, Vec<(i32, Vec<NodeId>)>),
+    /// The same as `CreatePartitions`, with the replicas of each new partition.
+    CreatePartitionsPlaced(CreatePartitions, Vec<Vec<NodeId>>),
 }
 
 /// What became of a [`ClientRequest`].
@@ -260,6 +265,7 @@ mod tests {
             replication_factor: None,
             config: BTreeMap::from([("flush.policy".to_owned(), "os".to_owned())]),
         };
+        let placed = CreateTopic { partitions: None, ..create.clone() };
         let register = RegisterNode {
             node,
             incarnation,
@@ -271,6 +277,7 @@ mod tests {
         let resignation = Resignation { partition: partition(1, 0), epoch: LeaderEpoch(2), again: true };
         let delete = DeleteTopic { name: "a".to_owned() };
         let grow = CreatePartitions { name: "a".to_owned(), total: 9 };
+        let grow_placed = grow.clone();
         let alter =
             AlterTopicConfig { name: "a".to_owned(), changes: BTreeMap::from([("b".to_owned(), None)]) };
         let entity = [(QuotaKind::User, Some("a".to_owned())), (QuotaKind::ClientId, None)].into();
@@ -297,6 +304,8 @@ mod tests {
             hex(&ClientRequest::Reassign(reassign, false)),
             hex(&ClientRequest::AlterQuotas(vec![quota])),
             hex(&ClientRequest::ForgetNode(NodeId(3))),
+            hex(&ClientRequest::CreateTopicPlaced(topic(1), placed, vec![(0, vec![NodeId(3), NodeId(300)])])),
+            hex(&ClientRequest::CreatePartitionsPlaced(grow_placed, vec![vec![NodeId(3)], vec![NodeId(1)]])),
         ]
     }
 

@@ -1,5 +1,5 @@
 use super::*;
-use crate::cluster::message::DeleteTopic;
+use crate::cluster::message::{CreatePartitions, CreateTopic, DeleteTopic};
 use crate::image::fixture::{
     apply, directory, done, live_nodes, registration, settings, state, three, topic, unfence,
 };

@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use millstream_actors::access::Operation;
 use millstream_actors::cluster::message::reassignment::Wish;
-use millstream_actors::error::{ErrorCode, Refusal};
-use millstream_actors::ids::{NodeId, PartitionId};
+use millstream_actors::error::Refusal;
+use millstream_actors::ids::PartitionId;
 use millstream_actors::image::Image;
 use millstream_transport::kafka::messages::alter_partition_reassignments::AlterPartitionReassignmentsRequest;
 use millstream_transport::kafka::messages::alter_partition_reassignments::request::Partition as Wanted;
@@ -16,6 +16,7 @@ use millstream_transport::kafka::messages::alter_partition_reassignments::respon
 
 use super::super::call::Call;
 use super::super::error::{NONE, number};
+use super::super::replicas::named_nodes;
 use super::super::service::{Service, partition, topic, within};
 
 /// What became of each partition asked for, by topic.
@@ -97,15 +98,7 @@ fn asked(image: &Image, request: &AlterPartitionReassignmentsRequest<'_>) -> Ask
 
 fn wish(partition: PartitionId, wanted: &Wanted<'_>) -> Result<Wish, Refusal> {
     let Some(replicas) = &wanted.replicas else { return Ok(Wish { partition, replicas: None }) };
-    let node = |id: i32| {
-        u32::try_from(id).map(NodeId).map_err(|_| {
-            let text =
-                format!("partition {} would have a replica on node {id}, which no node is", partition.index);
-            Refusal::new(ErrorCode::InvalidReplicaAssignment, text)
-        })
-    };
-    let replicas = replicas.iter().map(node).collect::<Result<_, _>>()?;
-    Ok(Wish { partition, replicas: Some(replicas) })
+    Ok(Wish { partition, replicas: Some(named_nodes(replicas)?) })
 }
 
 fn told(

@@ -3,35 +3,41 @@
 use std::sync::Arc;
 
 use millstream_actors::access::{Operation, ResourceType};
+use millstream_actors::cluster::front::check_partitions_placed;
 use millstream_actors::cluster::message::CreatePartitions;
 use millstream_actors::error::{ErrorCode, Refusal};
+use millstream_actors::ids::NodeId;
 use millstream_actors::image::{Image, Topic};
 use millstream_transport::kafka::messages::create_partitions::CreatePartitionsRequest;
+use millstream_transport::kafka::messages::create_partitions::request::Topic as Wanted;
 use millstream_transport::kafka::messages::create_partitions::response::{
     CreatePartitionsResponse, CreatePartitionsTopicResult,
 };
 
 use super::super::call::Call;
 use super::super::error::number_of;
+use super::super::replicas::named_nodes;
 use super::super::service::Service;
 
 pub(in super::super) fn serve(service: &Arc<Service>, call: Call) {
     let body = call.body();
     let Some((request, call)) = call.read::<CreatePartitionsRequest<'_>>(&body) else { return };
-    let wishes = request.topics.iter().map(|topic| {
-        let is_placed = topic.assignments.is_some();
-        (CreatePartitions { name: topic.name.into_owned(), total: topic.count }, is_placed)
-    });
-    let wishes: Vec<(CreatePartitions, bool)> = wishes.collect();
+    let wishes: Vec<Wish> = request.topics.iter().map(|topic| wish(&topic)).collect();
     let (service, validate_only) = (Arc::clone(service), request.validate_only);
     actix_rt::spawn(async move {
         let mut results = Vec::with_capacity(wishes.len());
-        for (wish, is_placed) in wishes {
-            let name = wish.name.clone();
+        for Wish { grown, placed } in wishes {
+            let name = grown.name.clone();
             let allowed = call.rights().demand(Operation::Alter, ResourceType::Topic, &name);
-            let done = match allowed.and_then(|()| validate(&service.image(), &wish, is_placed)) {
-                Ok(()) if !validate_only => service.cluster.create_partitions(wish).await,
-                validated => validated,
+            let checked = allowed.and_then(|()| placed).and_then(|placed| {
+                validate(&service.image(), &grown, placed.as_deref())?;
+                Ok(placed)
+            });
+            let done = match checked {
+                Ok(_) if validate_only => Ok(()),
+                Ok(None) => service.cluster.create_partitions(grown).await,
+                Ok(Some(placed)) => service.cluster.create_partitions_placed(grown, placed).await,
+                Err(refusal) => Err(refusal),
             };
             results.push(CreatePartitionsTopicResult {
                 name: name.into(),
@@ -43,12 +49,22 @@ pub(in super::super) fn serve(service: &Arc<Service>, call: Call) {
     });
 }
 
+/// A topic to be given more partitions, and their replicas where the request places them.
+struct Wish {
+    grown: CreatePartitions,
+    placed: Result<Option<Vec<Vec<NodeId>>>, Refusal>,
+}
+
+fn wish(wanted: &Wanted<'_>) -> Wish {
+    let placed: Option<Result<Vec<_>, _>> = wanted.assignments.as_ref().map(|assignments| {
+        assignments.iter().map(|assignment| named_nodes(&assignment.broker_ids)).collect()
+    });
+    let grown = CreatePartitions { name: wanted.name.to_string(), total: wanted.count };
+    Wish { grown, placed: placed.transpose() }
+}
+
 /// What would be refused at once.
-fn validate(image: &Image, wish: &CreatePartitions, is_placed: bool) -> Result<(), Refusal> {
-    if is_placed {
-        let text = "replicas are placed by the cluster; ask for a number of partitions only";
-        return Err(Refusal::new(ErrorCode::InvalidReplicaAssignment, text));
-    }
+fn validate(image: &Image, wish: &CreatePartitions, placed: Option<&[Vec<NodeId>]>) -> Result<(), Refusal> {
     if Topic::is_internal_name(&wish.name) {
         let text = format!("{} is the cluster's own: its partitions say who coordinates what", wish.name);
         return Err(Refusal::new(ErrorCode::InvalidTopic, text));
@@ -59,7 +75,7 @@ fn validate(image: &Image, wish: &CreatePartitions, is_placed: bool) -> Result<(
     };
     let present = topic.partitions.len();
     if usize::try_from(wish.total).is_ok_and(|total| total > present) {
-        return Ok(());
+        return placed.map_or(Ok(()), |placed| check_partitions_placed(image, wish, placed));
     }
     let text = format!("topic {} has {present} partitions, and can only be given more", wish.name);
     Err(Refusal::new(ErrorCode::InvalidPartitions, text))

@@ -4,8 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use millstream_actors::access::{Operation, ResourceType};
+use millstream_actors::cluster::front::check_topic_placed;
 use millstream_actors::cluster::message::CreateTopic;
 use millstream_actors::error::{ErrorCode, Refusal};
+use millstream_actors::ids::NodeId;
 use millstream_actors::image::{self, Image};
 use millstream_actors::topic_config::TopicConfig;
 use millstream_transport::kafka::messages::create_topics::CreateTopicsRequest;
@@ -16,6 +18,7 @@ use millstream_transport::kafka::{Array, Uuid};
 use super::super::call::Call;
 use super::super::configs::{OF_TOPIC, invalid_setting};
 use super::super::error::{NONE, number};
+use super::super::replicas::named_nodes;
 use super::super::service::Service;
 use crate::security::authorize::Rights;
 
@@ -28,7 +31,7 @@ pub(in super::super) fn serve(service: &Arc<Service>, call: Call) {
     let mut seen = BTreeSet::new();
     let names = request.topics.iter().map(|topic| topic.name.into_owned());
     let twice: BTreeSet<String> = names.filter(|name| !seen.insert(name.clone())).collect();
-    let wishes: Vec<(String, Result<CreateTopic, Refusal>)> = request
+    let wishes: Vec<(String, Result<Wish, Refusal>)> = request
         .topics
         .iter()
         .map(|topic| {
@@ -42,7 +45,10 @@ pub(in super::super) fn serve(service: &Arc<Service>, call: Call) {
         for (name, wish) in wishes {
             let made = match wish {
                 Ok(wish) if validate_only => validate(&service.image(), &wish),
-                Ok(wish) => service.cluster.create_topic(wish).await.map(|id| id.0),
+                Ok(Wish { topic, placed: None }) => service.cluster.create_topic(topic).await.map(|id| id.0),
+                Ok(Wish { topic, placed: Some(placed) }) => {
+                    service.cluster.create_topic_placed(topic, placed).await.map(|id| id.0)
+                }
                 Err(refusal) => Err(refusal),
             };
             topics.push(told((&service.image(), call.rights()), name, made));
@@ -58,7 +64,13 @@ fn may_create(rights: &Rights, name: &str) -> Result<(), Refusal> {
     rights.demand(Operation::Create, ResourceType::Topic, name)
 }
 
-fn wish(service: &Service, topic: &Wanted<'_>, twice: &BTreeSet<String>) -> Result<CreateTopic, Refusal> {
+/// A topic to be made, and its partitions' replicas where the request places them.
+struct Wish {
+    topic: CreateTopic,
+    placed: Option<Vec<(i32, Vec<NodeId>)>>,
+}
+
+fn wish(service: &Service, topic: &Wanted<'_>, twice: &BTreeSet<String>) -> Result<Wish, Refusal> {
     if twice.contains(&*topic.name) {
         let text = format!("topic {} stands twice in the request", topic.name);
         return Err(Refusal::new(ErrorCode::InvalidRequest, text));
@@ -67,11 +79,10 @@ fn wish(service: &Service, topic: &Wanted<'_>, twice: &BTreeSet<String>) -> Resu
         let text = format!("{} is made by the cluster when it is needed", topic.name);
         return Err(Refusal::new(ErrorCode::InvalidTopic, text));
     }
-    if !topic.assignments.is_empty() {
-        let text =
-            "replicas are placed by the cluster; ask for a number of partitions and a replication factor";
-        return Err(Refusal::new(ErrorCode::InvalidReplicaAssignment, text));
-    }
+    let named = topic.assignments.iter().map(|assignment| {
+        named_nodes(&assignment.broker_ids).map(|nodes| (assignment.partition_index, nodes))
+    });
+    let named: Vec<_> = named.collect::<Result<_, _>>()?;
     let mut config = service.topic_defaults.clone();
     for given in topic.configs.iter() {
         let Some(value) = given.value else {
@@ -88,17 +99,21 @@ fn wish(service: &Service, topic: &Wanted<'_>, twice: &BTreeSet<String>) -> Resu
         DEFAULT => None,
         _ => Some(topic.replication_factor),
     };
-    Ok(CreateTopic { name: topic.name.to_string(), partitions, replication_factor, config })
+    let topic = CreateTopic { name: topic.name.to_string(), partitions, replication_factor, config };
+    Ok(Wish { topic, placed: Some(named).filter(|named| !named.is_empty()) })
 }
 
 /// What would be refused at once.
-fn validate(image: &Image, wish: &CreateTopic) -> Result<uuid::Uuid, Refusal> {
+fn validate(image: &Image, Wish { topic: wish, placed }: &Wish) -> Result<uuid::Uuid, Refusal> {
     image::check_name(&wish.name)?;
     if image.topics().named(&wish.name).is_some() {
         let text = format!("topic {} exists", wish.name);
         return Err(Refusal::new(ErrorCode::TopicAlreadyExists, text));
     }
     TopicConfig::parse(&wish.config).map_err(invalid_setting)?;
+    if let Some(placed) = placed {
+        check_topic_placed(image, wish, placed)?;
+    }
     Ok(uuid::Uuid::nil())
 }
 
