@@ -234,7 +234,9 @@ impl Coordinator {
 
     fn serve(&mut self, request: GroupRequest) {
         match request {
-            GroupRequest::Heartbeat { request, host, reply } => self.heartbeat(&request, &host, reply),
+            GroupRequest::Heartbeat { request, host, rights, reply } => {
+                self.heartbeat(&request, (&host, rights), reply);
+            }
             GroupRequest::Commit { request, committer, reply } => {
                 if self.classic.is_none() {
                     let fenced =

@@ -1,12 +1,13 @@
 //! What tests of groups share.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use uuid::Uuid;
 
 use super::message::GroupHeartbeat;
-use super::topics::{TopicShape, TopicsView};
+use super::topics::{TopicRights, TopicShape, TopicsView};
+use crate::access::Acls;
 use crate::ids::{PartitionId, TopicId};
 
 /// A topic that kills who looks at it.
@@ -62,6 +63,40 @@ impl TopicsView for FakeTopics {
 
     fn names(&self) -> Vec<Arc<str>> {
         self.topics.keys().cloned().collect()
+    }
+}
+
+/// Rights to topics of these names, under lists that change with them.
+#[derive(Debug)]
+pub(crate) struct FakeRights {
+    name: Arc<str>,
+    shown: Mutex<(Arc<Acls>, Vec<&'static str>)>,
+}
+
+impl FakeRights {
+    pub(crate) fn of(name: &str, shown: &[&'static str]) -> Arc<Self> {
+        Arc::new(Self { name: name.into(), shown: Mutex::new((Arc::default(), shown.to_vec())) })
+    }
+
+    /// From now on it may know of these.
+    pub(crate) fn set(&self, shown: &[&'static str]) {
+        *self.shown.lock().unwrap() = (Arc::default(), shown.to_vec());
+    }
+}
+
+impl TopicRights for FakeRights {
+    fn name(&self) -> &Arc<str> {
+        &self.name
+    }
+
+    fn lists(&self) -> Arc<Acls> {
+        Arc::clone(&self.shown.lock().unwrap().0)
+    }
+
+    fn may_describe(&self, lists: &Acls, topic: &str) -> bool {
+        let (now, shown) = &*self.shown.lock().unwrap();
+        assert!(std::ptr::eq(&**now, lists), "by the lists that it was asked for");
+        shown.contains(&topic)
     }
 }
 

@@ -27,6 +27,7 @@ pub use super::request::Described;
 use super::request::{ClassicRequest, GroupRequest, Reply};
 use super::supervision::SupervisorMessage;
 use super::supervisor::{GroupSupervisor, not_coordinator};
+use super::topics::TopicRights;
 use crate::error::{ErrorCode, Refusal};
 use crate::ids::{LeaderEpoch, NodeId, PartitionId, ProducerId};
 use crate::record::EndMarker;
@@ -221,6 +222,17 @@ impl GroupFront {
         })
     }
 
+    /// A heartbeat of a member of KIP-848 from `host` which may know of the topics that `rights` show; of all without.
+    pub fn heartbeat(
+        &self,
+        host: &str,
+        request: GroupHeartbeat,
+        rights: Option<Arc<dyn TopicRights>>,
+    ) -> BoxFuture<'static, <GroupHeartbeat as Message>::Answer> {
+        let (group, host) = (request.group.clone(), host.to_owned());
+        self.ask_group(&group, |reply| GroupRequest::Heartbeat { request, host, rights, reply })
+    }
+
     /// The partitions for which a group has offsets in transactions that are open.
     pub fn unstable(&self, group: &str) -> BoxFuture<'static, Result<BTreeSet<PartitionId>, Refusal>> {
         self.ask_group(group, |reply| GroupRequest::Unstable { group: group.to_owned(), reply })
@@ -286,8 +298,7 @@ impl GroupMessage for FindCoordinator {
 
 impl GroupMessage for GroupHeartbeat {
     fn ask(self, front: &GroupFront, host: &str) -> BoxFuture<'static, Self::Answer> {
-        let (group, host) = (self.group.clone(), host.to_owned());
-        front.ask_group(&group, |reply| GroupRequest::Heartbeat { request: self, host, reply })
+        front.heartbeat(host, self, None)
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::fmt;
+use std::sync::Arc;
 
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
@@ -12,6 +13,7 @@ use super::message::{
     CommittedOffset, DeleteGroup, DescribeGroup, GroupDescription, GroupHeartbeat, GroupHeartbeatAnswer,
     OffsetCommit, OffsetDelete, OffsetFetch,
 };
+use super::topics::TopicRights;
 use crate::error::Refusal;
 use crate::ids::PartitionId;
 
@@ -50,6 +52,8 @@ pub(super) enum GroupRequest {
     Heartbeat {
         request: GroupHeartbeat,
         host: String,
+        /// What the member may know of; everything without.
+        rights: Option<Arc<dyn TopicRights>>,
         reply: Reply<Result<GroupHeartbeatAnswer, Refusal>>,
     },
     Commit {

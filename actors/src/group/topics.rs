@@ -3,6 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
+use crate::access::Acls;
 use crate::ids::TopicId;
 
 /// A topic as a group sees it.
@@ -27,4 +28,14 @@ pub trait TopicsView: fmt::Debug + Send + Sync {
     fn identified(&self, id: TopicId) -> Option<(Arc<str>, i32)>;
     /// All names, in order.
     fn names(&self) -> Vec<Arc<str>>;
+}
+
+/// Which topics a member may know of: a regular expression finds it no others (KIP-848).
+pub trait TopicRights: fmt::Debug + Send + Sync {
+    /// Whose they are: who has the same name has the same rights.
+    fn name(&self) -> &Arc<str>;
+    /// The access control lists as they are now.
+    fn lists(&self) -> Arc<Acls>;
+    /// Whether these lists let it describe this topic.
+    fn may_describe(&self, lists: &Acls, topic: &str) -> bool;
 }

@@ -3,9 +3,11 @@
 use std::sync::Arc;
 
 use millstream_actors::access::acl::CLUSTER_NAME;
-use millstream_actors::access::{Operation, Question, ResourceType, Ruling};
+use millstream_actors::access::{Acls, Operation, Question, ResourceType, Ruling};
 use millstream_actors::error::{ErrorCode, Refusal};
+use millstream_actors::group::topics::TopicRights;
 use millstream_actors::image::Image;
+use millstream_transport::world::watch;
 
 use super::principal::Principal;
 use crate::config::AuthorizerConfig;
@@ -37,14 +39,28 @@ impl Rule {
     }
 }
 
+/// Who asks, and how lists are read here.
+#[derive(Clone, Debug)]
+struct Sender {
+    policy: Arc<AuthorizerConfig>,
+    principal: Principal,
+    host: Arc<str>,
+}
+
 /// What the sender of one request may do, as the lists were when it came.
 #[derive(Clone, Debug)]
 pub(crate) struct Rights {
     rule: Rule,
-    policy: Arc<AuthorizerConfig>,
     image: Arc<Image>,
-    principal: Principal,
-    host: Arc<str>,
+    sender: Sender,
+}
+
+/// The topics that somebody may describe, as the lists are whenever that is asked.
+#[derive(Debug)]
+pub(crate) struct Describer {
+    name: Arc<str>,
+    sender: Sender,
+    images: watch::Receiver<Arc<Image>>,
 }
 
 impl Rights {
@@ -56,12 +72,12 @@ impl Rights {
         principal: Principal,
         host: Arc<str>,
     ) -> Self {
-        Self { rule, policy, image, principal, host }
+        Self { rule, image, sender: Sender { policy, principal, host } }
     }
 
     /// Whether anything is asked at all.
     pub(crate) fn are_asked(&self) -> bool {
-        self.policy.is_on
+        self.sender.policy.is_on
     }
 
     /// Whether the sender may do this to that.
@@ -69,7 +85,7 @@ impl Rights {
     /// What the API's row does not name is not granted: a handler and its row say the same.
     #[must_use = "a handler that asks is to do as it is told"]
     pub(crate) fn may(&self, operation: Operation, resource: ResourceType, name: &str) -> bool {
-        if !self.policy.is_on {
+        if !self.are_asked() {
             return true;
         }
         let is_named = self.rule.names((operation, resource));
@@ -86,16 +102,16 @@ impl Rights {
     /// Whether there may be a resource of this type to which the sender may do this (KIP-679).
     #[must_use = "a handler that asks is to do as it is told"]
     pub(crate) fn may_with_any(&self, operation: Operation, resource: ResourceType) -> bool {
-        let is_named = !self.policy.is_on || self.rule.names((operation, resource));
-        if !self.policy.is_on || (is_named && self.is_super()) {
+        let is_named = !self.are_asked() || self.rule.names((operation, resource));
+        if !self.are_asked() || (is_named && self.sender.is_super()) {
             return true;
         }
-        let (principal, host) = (self.principal.as_str(), &self.host);
+        let (principal, host) = (self.sender.principal.as_str(), &self.sender.host);
         let ruling = self.image.acls().ruling_on_any(principal, host, operation, resource);
         is_named
             && match ruling {
                 Ruling::Allowed => true,
-                Ruling::NothingSaid => self.policy.everyone_if_none,
+                Ruling::NothingSaid => self.sender.policy.everyone_if_none,
                 Ruling::Denied => false,
             }
     }
@@ -111,9 +127,9 @@ impl Rights {
         if self.may(operation, resource, name) {
             return Ok(());
         }
-        let (who, shown) = (self.principal.as_str().escape_debug(), name.chars().take(SHOWN_LETTERS));
+        let (who, shown) = (self.sender.principal.as_str().escape_debug(), name.chars().take(SHOWN_LETTERS));
         let text = format!("{who} may not {operation:?} {resource:?} {:?}", shown.collect::<String>());
-        tracing::info!(host = %self.host, "denied: {text}");
+        tracing::info!(host = %self.sender.host, "denied: {text}");
         Err(Refusal::new(
             code_of(resource),
             format!("no list allows the sender to {operation:?} this {resource:?}"),
@@ -129,24 +145,56 @@ impl Rights {
     pub(crate) fn operations(&self, resource: ResourceType, name: &str) -> i32 {
         let granted = operations_of(resource)
             .iter()
-            .filter(|operation| !self.policy.is_on || self.is_granted(**operation, resource, name));
+            .filter(|operation| !self.are_asked() || self.is_granted(**operation, resource, name));
         granted.fold(0, |bits, operation| bits | (1_i32 << operation.code()))
     }
 
+    /// The topics that the sender may describe; `None` where nobody is asked, and it may describe all of them.
+    pub(crate) fn to_describe(&self, images: &watch::Receiver<Arc<Image>>) -> Option<Arc<Describer>> {
+        let need = (Operation::Describe, ResourceType::Topic);
+        debug_assert!(!self.are_asked() || self.rule.names(need), "{need:?} is not in the row of this API");
+        self.are_asked().then(|| {
+            let sender = self.sender.clone();
+            // An address has no blanks.
+            let name = format!("{} {}", sender.host, sender.principal.as_str());
+            Arc::new(Describer { name: name.into(), sender, images: images.clone() })
+        })
+    }
+
+    fn is_granted(&self, operation: Operation, resource: ResourceType, name: &str) -> bool {
+        self.sender.is_granted(self.image.acls(), operation, resource, name)
+    }
+}
+
+impl Sender {
     fn is_super(&self) -> bool {
         self.policy.super_users.contains(self.principal.as_str())
     }
 
-    fn is_granted(&self, operation: Operation, resource: ResourceType, name: &str) -> bool {
+    fn is_granted(&self, acls: &Acls, operation: Operation, resource: ResourceType, name: &str) -> bool {
         if self.is_super() {
             return true;
         }
         let principal = self.principal.as_str();
-        match self.image.acls().ruling(Question { principal, host: &self.host, operation, resource, name }) {
+        match acls.ruling(Question { principal, host: &self.host, operation, resource, name }) {
             Ruling::Allowed => true,
             Ruling::Denied => false,
             Ruling::NothingSaid => self.policy.everyone_if_none,
         }
+    }
+}
+
+impl TopicRights for Describer {
+    fn name(&self) -> &Arc<str> {
+        &self.name
+    }
+
+    fn lists(&self) -> Arc<Acls> {
+        Arc::clone(self.images.borrow().acls())
+    }
+
+    fn may_describe(&self, lists: &Acls, topic: &str) -> bool {
+        self.sender.is_granted(lists, Operation::Describe, ResourceType::Topic, topic)
     }
 }
 

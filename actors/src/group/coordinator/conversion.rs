@@ -7,6 +7,7 @@ use super::super::classic_part::ClassicPart;
 use super::super::message::{GroupHeartbeat, GroupHeartbeatAnswer};
 use super::super::modern::upgrade::refused;
 use super::super::request::{ClassicRequest, Reply};
+use super::super::topics::TopicRights;
 use super::Coordinator;
 use crate::error::{ErrorCode, Refusal};
 use crate::events::GroupConverted;
@@ -14,6 +15,17 @@ use crate::events::GroupConverted;
 impl Coordinator {
     /// A heartbeat of a member of KIP-848. One that joins a group of the classic protocol takes it along, if it may.
     pub(super) fn heartbeat(
+        &mut self,
+        request: &GroupHeartbeat,
+        (host, rights): (&str, Option<Arc<dyn TopicRights>>),
+        reply: Reply<Result<GroupHeartbeatAnswer, Refusal>>,
+    ) {
+        self.machine.hear(&request.member, rights);
+        self.beat(request, host, reply);
+        self.machine.forget_stranger(&request.member);
+    }
+
+    fn beat(
         &mut self,
         request: &GroupHeartbeat,
         host: &str,

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::pattern::Patterns;
 use super::turn::Turn;
 use super::{Group, Notice};
 use crate::error::{ErrorCode, Refusal};
@@ -196,6 +197,7 @@ impl Turn<'_> {
             self.write(record);
         }
         self.machine.sessions.clear();
+        self.machine.patterns = Patterns::default();
     }
 
     /// Written in this order the group is one of the classic protocol, however much of it lies in the log.

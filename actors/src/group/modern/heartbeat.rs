@@ -46,6 +46,7 @@ impl Turn<'_> {
         }
         self.update_member(&member, host, request);
         self.follow_topics();
+        self.follow_rights(&member);
 
         let joins = !matches!(standing, Standing::Known);
         let owned = owned(request);

@@ -37,7 +37,7 @@ use super::message::{
 use super::pending::{OfProducer, Put};
 use super::records::GroupRecord;
 use super::settings::GroupSettings;
-use super::topics::TopicsView;
+use super::topics::{TopicRights, TopicsView};
 use crate::error::Refusal;
 use crate::ids::PartitionId;
 use crate::invariant::Broken;
@@ -198,6 +198,19 @@ impl ConsumerGroup {
     #[must_use]
     pub fn group(&self) -> &Group {
         &self.group
+    }
+
+    /// A heartbeat comes, of a member with these rights; without, it may know of all topics. To be told before the heartbeat
+    /// itself, and [`Self::forget_stranger`] after it.
+    pub fn hear(&mut self, member: &str, rights: Option<Arc<dyn TopicRights>>) {
+        self.patterns.hear(member, rights);
+    }
+
+    /// Forgets who was heard of and was not let in.
+    pub fn forget_stranger(&mut self, member: &str) {
+        if !self.group.members.contains_key(member) {
+            self.patterns.forget(member);
+        }
     }
 
     /// A member's heartbeat from `host`: joining, leaving, or going on.

@@ -93,12 +93,23 @@ impl Turn<'_> {
         }
     }
 
+    /// Takes in that a member may know of other topics than before, where it subscribes by a regular expression.
+    pub(super) fn follow_rights(&mut self, member: &Arc<str>) {
+        let ConsumerGroup { group, patterns, .. } = &mut *self.machine;
+        let pattern = group.members.get(member).and_then(|metadata| metadata.pattern.as_ref());
+        if pattern.is_some_and(|pattern| patterns.finds_others(group, (member, pattern), self.around.topics))
+        {
+            self.regroup();
+        }
+    }
+
     /// Ends a member: all that is known of it.
     pub(super) fn remove_member(&mut self, member: &Arc<str>, reason: Leaving) {
         self.write(GroupRecord::Current { member: Arc::clone(member), value: None });
         self.write(GroupRecord::Target { member: Arc::clone(member), value: None });
         self.write(GroupRecord::Member { member: Arc::clone(member), value: None });
         self.machine.sessions.remove(member);
+        self.machine.patterns.forget(member);
         self.notices.push(Notice::Left { member: Arc::clone(member), reason });
     }
 
@@ -137,10 +148,10 @@ impl Turn<'_> {
         patterns.keep_only(|pattern| {
             group.members.values().any(|member| member.pattern.as_ref() == Some(pattern))
         });
-        for member in group.members.values() {
+        for (id, member) in &group.members {
             member.topics.iter().for_each(&mut want);
             if let Some(pattern) = &member.pattern {
-                patterns.matches(pattern, self.around.topics).iter().for_each(&mut want);
+                patterns.find(group, (id, pattern), self.around.topics).iter().for_each(&mut want);
             }
         }
         wanted
@@ -195,16 +206,19 @@ impl Turn<'_> {
     fn subscriptions(&mut self) -> Subscriptions {
         let ConsumerGroup { group, patterns, .. } = &mut *self.machine;
         let id_of = |name: &Arc<str>| group.topics.get(name).map(|shape| shape.id);
-        let mut members = BTreeMap::new();
+        let (mut members, mut found) = (BTreeMap::new(), BTreeMap::new());
         for (id, metadata) in &group.members {
             let mut topics: BTreeSet<_> = metadata.topics.iter().filter_map(id_of).collect();
             if let Some(pattern) = &metadata.pattern {
-                topics.extend(patterns.matches(pattern, self.around.topics).iter().filter_map(id_of));
+                let names = patterns.find(group, (id, pattern), self.around.topics);
+                topics.extend(names.iter().filter_map(id_of));
+                found.insert(Arc::clone(id), names);
             }
             let subscriber =
                 Subscriber { instance: metadata.instance.clone(), topics, owned: group.target(id).clone() };
             members.insert(Arc::clone(id), subscriber);
         }
+        patterns.tell(found);
         let topics = group.topics.values().map(|shape| (shape.id, shape.partitions)).collect();
         Subscriptions { topics, members }
     }

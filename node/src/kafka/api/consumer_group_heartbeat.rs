@@ -6,8 +6,8 @@ use std::sync::Arc;
 use millstream_actors::access::{Operation, ResourceType};
 use millstream_actors::error::Refusal;
 use millstream_actors::group::message::{GroupHeartbeat, GroupHeartbeatAnswer};
+use millstream_actors::group::topics::TopicRights;
 use millstream_actors::ids::{PartitionId, TopicId};
-use millstream_actors::image::Image;
 use millstream_transport::kafka::messages::consumer_group_heartbeat::ConsumerGroupHeartbeatRequest;
 use millstream_transport::kafka::messages::consumer_group_heartbeat::request::TopicPartition as Owned;
 use millstream_transport::kafka::messages::consumer_group_heartbeat::response::{
@@ -18,7 +18,6 @@ use millstream_transport::kafka::{Array, Uuid};
 use super::super::call::Call;
 use super::super::error::of_groups;
 use super::super::service::Service;
-use crate::security::authorize::Rights;
 
 /// The epoch of a member that joins.
 const JOINING: i32 = 0;
@@ -53,28 +52,9 @@ pub(in super::super) fn serve(service: &Arc<Service>, call: Call) {
         assignor: request.server_assignor.map(Into::into),
         owned: request.topic_partitions.as_ref().map(owned),
     };
-    let beating = service.groups.handle(&call.peer.to_string(), heartbeat);
-    let service = Arc::clone(service);
-    actix_rt::spawn(async move {
-        let mut answer = beating.await;
-        if let Ok(GroupHeartbeatAnswer { assigned: Some(assigned), .. }) = &mut answer {
-            keep_describable(&service.image(), call.rights(), assigned);
-        }
-        respond(call, member, answer);
-    });
-}
-
-/// Without the topics that the member may not know of. A regular expression is matched against all of them, whoever
-/// subscribes by it; who names one has shown above that it may.
-fn keep_describable(image: &Image, rights: &Rights, assigned: &mut Vec<PartitionId>) {
-    let mut known: BTreeMap<TopicId, bool> = BTreeMap::new();
-    assigned.retain(|partition| {
-        let may = || {
-            let topic = image.topics().get(partition.topic);
-            topic.is_none_or(|topic| rights.may(Operation::Describe, ResourceType::Topic, &topic.name))
-        };
-        *known.entry(partition.topic).or_insert_with(may)
-    });
+    let rights = call.rights().to_describe(&service.images).map(|rights| rights as Arc<dyn TopicRights>);
+    let beating = service.groups.heartbeat(&call.peer.to_string(), heartbeat, rights);
+    actix_rt::spawn(async move { respond(call, member, beating.await) });
 }
 
 fn owned(topics: &Array<'_, Owned<'_>>) -> Vec<PartitionId> {

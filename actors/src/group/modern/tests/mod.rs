@@ -1,12 +1,13 @@
 mod compaction;
 mod histories;
 mod offsets;
+mod rights;
 
 use std::collections::BTreeSet;
 
 use super::*;
 use crate::error::ErrorCode;
-use crate::group::fakes::{FakeTopics, beating, joining};
+use crate::group::fakes::{FakeRights, FakeTopics, beating, joining};
 use crate::group::records::{CurrentAssignment, LogRecord, decode, encode};
 use crate::ids::PartitionId;
 
@@ -61,7 +62,20 @@ impl Bench {
     }
 
     pub(super) fn beat(&mut self, request: &GroupHeartbeat) -> Result<GroupHeartbeatAnswer, ErrorCode> {
-        self.decide(|machine, around| machine.heartbeat(around, "127.0.0.1", request))
+        self.beat_with(request, None)
+    }
+
+    /// The same, of a member that may know only of what these rights show.
+    fn beat_with(
+        &mut self,
+        request: &GroupHeartbeat,
+        rights: Option<&Arc<FakeRights>>,
+    ) -> Result<GroupHeartbeatAnswer, ErrorCode> {
+        let rights = rights.map(|rights| Arc::clone(rights) as Arc<dyn TopicRights>);
+        self.machine.hear(&request.member, rights);
+        let answer = self.decide(|machine, around| machine.heartbeat(around, "127.0.0.1", request));
+        self.machine.forget_stranger(&request.member);
+        answer
     }
 
     pub(super) fn wait(&mut self, ms: u64) {

@@ -1,0 +1,101 @@
+//! Regular expressions find what their subscribers may know of.
+
+use super::*;
+
+fn by_pattern(member: &str) -> GroupHeartbeat {
+    GroupHeartbeat { topics: None, topic_pattern: Some("t.*".to_owned()), ..joining("g", member, &[]) }
+}
+
+/// The topics of which this member is to own something.
+fn targets(bench: &Bench, member: &str) -> BTreeSet<Arc<str>> {
+    let topics = bench.machine.group().target(member).iter().map(|partition| partition.topic);
+    topics.filter_map(|id| Some(bench.topics.identified(id)?.0)).collect()
+}
+
+fn names(names: &[&str]) -> BTreeSet<Arc<str>> {
+    names.iter().map(|name| Arc::from(*name)).collect()
+}
+
+#[test]
+fn a_pattern_finds_only_topics_that_its_subscriber_may_describe_and_leaves_the_others_to_whoever_may() {
+    let mut bench = Bench::new(&[("t1", 2), ("t2", 2), ("t3", 2)]);
+    let (alice, bob) = (FakeRights::of("alice", &["t1"]), FakeRights::of("bob", &["t1", "t2"]));
+    bench.beat_with(&by_pattern("a"), Some(&alice)).unwrap();
+    assert_eq!(targets(&bench, "a"), names(&["t1"]));
+    assert_eq!(
+        bench.machine.group().topics.len(),
+        1,
+        "the group reads no topic that nobody of it may know of"
+    );
+    bench.beat_with(&by_pattern("b"), Some(&bob)).unwrap();
+    assert_eq!(bench.machine.group().targets.values().map(BTreeSet::len).sum::<usize>(), 4);
+    assert!(targets(&bench, "b").contains("t2"));
+    assert_eq!(targets(&bench, "a"), names(&["t1"]));
+    bench.beat(&by_pattern("c")).unwrap();
+    assert!(targets(&bench, "c").contains("t3"), "where nobody is asked it finds all");
+}
+
+#[test]
+fn lists_that_change_are_followed_with_the_next_heartbeat_of_whom_they_are_about() {
+    let mut bench = Bench::new(&[("t1", 1), ("t2", 1)]);
+    let alice = FakeRights::of("alice", &["t1"]);
+    bench.beat_with(&by_pattern("a"), Some(&alice)).unwrap();
+    let written = bench.written;
+    bench.beat_with(&beating("g", "a", 1), Some(&alice)).unwrap();
+    alice.set(&["t1"]);
+    bench.beat_with(&beating("g", "a", 1), Some(&alice)).unwrap();
+    assert_eq!(bench.written, written, "others that say the same of it change nothing");
+    alice.set(&["t1", "t2"]);
+    let told = bench.beat_with(&beating("g", "a", 1), Some(&alice)).unwrap();
+    assert_eq!((told.member_epoch, told.assigned.unwrap().len()), (2, 2));
+    alice.set(&["t2"]);
+    let told = bench.beat_with(&beating("g", "a", 2), Some(&alice)).unwrap();
+    assert_eq!(told.assigned, Some(vec![bench.topics.partition("t2", 0)]), "it is to give the other up");
+}
+
+#[test]
+fn one_whose_list_changed_is_followed_although_the_topics_of_the_group_stay_the_same() {
+    let mut bench = Bench::new(&[("t1", 2), ("t2", 2)]);
+    let (alice, bob) = (FakeRights::of("alice", &["t1", "t2"]), FakeRights::of("bob", &["t1", "t2"]));
+    bench.beat_with(&by_pattern("a"), Some(&alice)).unwrap();
+    bench.beat_with(&by_pattern("b"), Some(&bob)).unwrap();
+    bob.set(&["t1"]);
+    // A change of topics has the lists looked at, of all members.
+    bench.topics.set("other", 1);
+    bench.decide(ConsumerGroup::topics_changed).unwrap();
+    let epoch = bench.machine.group().currents["b"].epoch;
+    bench.beat_with(&beating("g", "b", epoch), Some(&bob)).unwrap();
+    assert_eq!(targets(&bench, "b"), names(&["t1"]));
+}
+
+#[test]
+fn members_that_a_new_coordinator_has_not_heard_of_keep_what_they_have_and_find_nothing_new() {
+    let mut bench = Bench::new(&[("t1", 1), ("t2", 1), ("t3", 1)]);
+    let alice = FakeRights::of("alice", &["t1", "t2"]);
+    bench.beat_with(&by_pattern("a"), Some(&alice)).unwrap();
+    bench.take_over();
+    let written = bench.written;
+    bench.decide(ConsumerGroup::make_whole).unwrap();
+    bench.topics.set("t4", 1);
+    bench.decide(ConsumerGroup::topics_changed).unwrap();
+    assert_eq!(bench.written, written);
+    bench.beat_with(&beating("g", "a", 1), Some(&alice)).unwrap();
+    assert_eq!(bench.written, written, "it may know of what it has, and of nothing else");
+    alice.set(&["t1", "t4"]);
+    bench.beat_with(&beating("g", "a", 1), Some(&alice)).unwrap();
+    assert_eq!(targets(&bench, "a"), names(&["t1", "t4"]));
+}
+
+#[test]
+fn whoever_is_not_let_in_is_not_remembered() {
+    let mut bench = Bench::new(&[("t1", 1)]);
+    let alice = FakeRights::of("alice", &["t1"]);
+    for number in 0..100 {
+        let stranger = beating("g", &format!("stranger {number}"), 7);
+        assert_eq!(bench.beat_with(&stranger, Some(&alice)), Err(ErrorCode::UnknownMemberId));
+    }
+    assert_eq!(Arc::strong_count(&alice), 1);
+    bench.beat_with(&by_pattern("a"), Some(&alice)).unwrap();
+    bench.beat_with(&GroupHeartbeat { member_epoch: -1, ..beating("g", "a", -1) }, Some(&alice)).unwrap();
+    assert_eq!(Arc::strong_count(&alice), 1);
+}
