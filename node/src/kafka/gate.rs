@@ -19,12 +19,12 @@ use millstream_transport::kafka::{
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::watch;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, timeout, timeout_at};
 
 use super::api::{api_versions, sasl_authenticate, sasl_handshake};
 use super::connection;
 use super::frames::{FrameFailure, FrameReader};
-use super::places::Place;
+use super::places::{NoPlace, Place, Waiting};
 use super::service::Service;
 use super::session::{Entrance, Session, ends, lifetime_ms};
 use super::table;
@@ -35,6 +35,10 @@ use crate::security::sasl::{Exchange, LoginFailed, Step};
 
 /// The first version of SaslHandshake whose client wraps its messages in requests.
 const WRAPS_FROM: i16 = 1;
+
+/// How long the handshake of TLS may take, if not less is left of `connections.authentication.timeout.ms`: some round trips and
+/// a signature on each side.
+const HANDSHAKE_WITHIN: Duration = Duration::from_secs(5);
 
 /// What a client has to take the answer that says that its login failed, beyond the time that it had.
 const TELLING: Duration = Duration::from_secs(1);
@@ -48,6 +52,10 @@ enum Refused {
     Late(u128),
     #[error("TLS: {0}")]
     Tls(io::Error),
+    #[error("its TLS handshake was not over within {0} ms")]
+    Handshake(u128),
+    #[error("{0}")]
+    Full(#[from] NoPlace),
     #[error("TLS is not set up")]
     NoTls,
     #[error("{0}")]
@@ -69,12 +77,13 @@ enum Refused {
 
 type Closing = watch::Receiver<()>;
 
-/// Lets a client in, or not; serves it then. `place` is given back when it is gone, `_stranger` when it is in or gone.
+/// Lets a client in, or not; serves it then. `place` is given back when it is gone, what it has as one that waits when it is in
+/// or gone.
 pub(super) async fn enter(
     service: Arc<Service>,
     entrance: Arc<Entrance>,
     (stream, peer): (TcpStream, SocketAddr),
-    (place, _stranger, mut closing): (Place, Option<Place>, Closing),
+    (place, mut waiting, mut closing): (Place, Waiting, Closing),
 ) {
     let deadline = service.world.clock.now() + service.sasl.config.within;
     let (name, refusals) = (Arc::clone(&entrance.name), service.admissions.refused.clone());
@@ -87,8 +96,10 @@ pub(super) async fn enter(
         let Some(tls) = &service.tls else { return Err(Refused::NoTls) };
         let logs_in = entrance.protocol.has_sasl();
         let accepting = tls.acceptor(logs_in).accept(stream);
-        let stream =
-            timeout_at(deadline, accepting).await.map_err(|_| late(&service))?.map_err(Refused::Tls)?;
+        let within = HANDSHAKE_WITHIN.min(service.sasl.config.within);
+        let slow = |_| Refused::Handshake(within.as_millis());
+        let stream = timeout(within, accepting).await.map_err(slow)?.map_err(Refused::Tls)?;
+        waiting.shaken(peer.ip(), logs_in)?;
         let shown = stream.get_ref().1.peer_certificates();
         let principal =
             if logs_in { anonymous } else { tls.principal(shown).map_err(Refused::Certificate)? };

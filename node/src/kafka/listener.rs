@@ -12,16 +12,12 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 
 use super::gate;
-use super::places::{Bounds, NoPlace, Place, Places};
+use super::places::{Antechamber, Bounds, NoPlace, Place, Places, Waiting};
 use super::service::Service;
 use super::session::Entrance;
 
 /// The pause after a failed accept: it fails again at once where the process has no descriptors left.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
-
-/// Clients at a time that are not in yet, on all listeners where they have to show who they are: each may hold a TLS
-/// handshake or a login for as long as `connections.authentication.timeout.ms`. More are refused, and come again.
-const STRANGERS: Bounds = Bounds { what: "clients that are not in yet", most: 1_000, most_per_address: 100 };
 
 /// The listeners of a node, which accept. Dropped, they accept no more, and their connections end.
 #[derive(Debug)]
@@ -44,17 +40,17 @@ impl KafkaListeners {
             most: service.limits.connections,
             most_per_address: service.limits.connections_per_address,
         });
-        let strangers = Places::new(STRANGERS);
+        let antechamber = Antechamber::new();
         let service = Arc::new(service);
         for (socket, entrance) in sockets {
             socket.set_nonblocking(true)?;
             let (service, places, entrance) = (Arc::clone(&service), places.clone(), Arc::new(entrance));
-            let (closing, closed, strangers) = (closing.clone(), closed.clone(), strangers.clone());
+            let (closing, closed, antechamber) = (closing.clone(), closed.clone(), antechamber.clone());
             if let Some(core) = service.world.threads.cores().first().cloned() {
                 core.spawn(move || async move {
                     match TcpListener::from_std(socket) {
                         Ok(listener) => {
-                            let (shared, ends) = ((service, places, strangers), (closing, closed));
+                            let (shared, ends) = ((service, places, antechamber), (closing, closed));
                             Accepting::new(listener, entrance, shared, ends).run().await;
                         }
                         Err(error) => tracing::error!(%error, "clients of Kafka's protocol are not served"),
@@ -76,22 +72,22 @@ struct Accepting {
     entrance: Arc<Entrance>,
     service: Arc<Service>,
     places: Places,
-    strangers: Places,
+    antechamber: Antechamber,
     closing: watch::Receiver<()>,
     closed: watch::Receiver<bool>,
 }
 
-type Shared = (Arc<Service>, Places, Places);
+type Shared = (Arc<Service>, Places, Antechamber);
 type Ends = (watch::Receiver<()>, watch::Receiver<bool>);
 
 impl Accepting {
     fn new(
         listener: TcpListener,
         entrance: Arc<Entrance>,
-        (service, places, strangers): Shared,
+        (service, places, antechamber): Shared,
         (closing, closed): Ends,
     ) -> Self {
-        Self { listener, entrance, service, places, strangers, closing, closed }
+        Self { listener, entrance, service, places, antechamber, closing, closed }
     }
 
     async fn run(self) {
@@ -116,11 +112,10 @@ impl Accepting {
     }
 
     /// A place for a connection, and one among those that are not in yet where clients show who they are.
-    fn places(&self, peer: IpAddr) -> Result<(Place, Option<Place>), NoPlace> {
+    fn places(&self, peer: IpAddr) -> Result<(Place, Waiting), NoPlace> {
         let protocol = self.entrance.protocol;
-        let is_strange = protocol.has_sasl() || protocol.has_tls();
-        let stranger = if is_strange { Some(self.strangers.take(peer)?) } else { None };
-        Ok((self.places.take(peer)?, stranger))
+        let waiting = self.antechamber.enter(peer, (protocol.has_tls(), protocol.has_sasl()))?;
+        Ok((self.places.take(peer)?, waiting))
     }
 
     async fn accept(&self) {
@@ -154,7 +149,7 @@ impl Accepting {
         &self,
         stream: TcpStream,
         peer: SocketAddr,
-        (place, stranger): (Place, Option<Place>),
+        (place, waiting): (Place, Waiting),
         turn: usize,
     ) -> io::Result<()> {
         // An answer is written at once and whole; nothing is won by waiting for more.
@@ -168,9 +163,7 @@ impl Accepting {
         let closing = self.closing.clone();
         core.spawn(move || async move {
             match TcpStream::from_std(stream) {
-                Ok(stream) => {
-                    gate::enter(service, entrance, (stream, peer), (place, stranger, closing)).await
-                }
+                Ok(stream) => gate::enter(service, entrance, (stream, peer), (place, waiting, closing)).await,
                 Err(error) => tracing::warn!(%peer, %error, "a connection of a client was lost"),
             }
         });

@@ -1,4 +1,6 @@
-//! How many connections there may be: in all, and from one address. Of clients that are not in yet there may be fewer.
+//! How many connections there may be: in all, and from one address. Of clients that are not in yet there may be fewer, and
+//! they are counted apart while they are in the handshake of TLS and while they log in: those in the one take no place of
+//! those in the other.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -30,6 +32,58 @@ pub(super) struct Bounds {
 pub(super) struct Place {
     counted: Arc<Counted>,
     address: IpAddr,
+}
+
+/// The places of clients that are not in yet.
+#[derive(Clone, Debug)]
+pub(super) struct Antechamber {
+    handshakes: Places,
+    logins: Places,
+}
+
+/// What a client that is not in yet has of them: it gives one up before it takes another.
+#[derive(Debug)]
+pub(super) struct Waiting {
+    place: Option<Place>,
+    logins: Places,
+}
+
+/// TLS handshakes under way, on all listeners.
+const HANDSHAKES: Bounds = Bounds { what: "TLS handshakes under way", most: 1_000, most_per_address: 100 };
+
+/// Clients that log in, on all listeners: each may take as long as `connections.authentication.timeout.ms`.
+const LOGINS: Bounds = Bounds { what: "clients that log in", most: 1_000, most_per_address: 100 };
+
+impl Antechamber {
+    pub(super) fn new() -> Self {
+        Self { handshakes: Places::new(HANDSHAKES), logins: Places::new(LOGINS) }
+    }
+
+    /// A place for what a client has to do first.
+    pub(super) fn enter(
+        &self,
+        address: IpAddr,
+        (has_tls, logs_in): (bool, bool),
+    ) -> Result<Waiting, NoPlace> {
+        let first = match (has_tls, logs_in) {
+            (true, _) => Some(&self.handshakes),
+            (false, true) => Some(&self.logins),
+            (false, false) => None,
+        };
+        let place = first.map(|places| places.take(address)).transpose()?;
+        Ok(Waiting { place, logins: self.logins.clone() })
+    }
+}
+
+impl Waiting {
+    /// Its handshake is over, and it has to log in or not.
+    pub(super) fn shaken(&mut self, address: IpAddr, logs_in: bool) -> Result<(), NoPlace> {
+        self.place = None;
+        if logs_in {
+            self.place = Some(self.logins.take(address)?);
+        }
+        Ok(())
+    }
 }
 
 /// Why there is no place.
@@ -81,6 +135,23 @@ impl Drop for Place {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn handshakes_that_do_not_end_take_no_place_of_those_who_log_in() {
+        let (antechamber, address) = (Antechamber::new(), IpAddr::from([10, 0, 0, 1]));
+        let enter = |has_tls, logs_in| antechamber.enter(address, (has_tls, logs_in));
+        let mut half_open: Vec<_> = (0..100).map(|_| enter(true, true).unwrap()).collect();
+        assert!(matches!(enter(true, false), Err(NoPlace::OfAddress(what, 100)) if what == HANDSHAKES.what));
+        let plain = enter(false, true).unwrap();
+        assert!(enter(false, false).is_ok(), "who has nothing to show waits for nothing");
+        for waiting in half_open.iter_mut().take(99) {
+            waiting.shaken(address, true).unwrap();
+        }
+        assert!(half_open[99].shaken(address, true).is_err(), "there is one by another listener");
+        assert!(enter(true, true).is_ok(), "it has given its place among the handshakes up");
+        drop(plain);
+        assert!(half_open[99].shaken(address, true).is_ok());
+    }
 
     #[test]
     fn places_are_bounded_in_all_and_per_address_and_free_again_when_left() {

@@ -12,7 +12,8 @@ use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::{ClientConfig, RootCertStore};
-use tokio::net::TcpStream;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpSocket, TcpStream};
 use tokio_rustls::TlsConnector;
 
 use super::lists::{TOPIC, create, entry};
@@ -76,6 +77,11 @@ impl Files {
         number: u32,
         shown: Option<&str>,
     ) -> Outcome<KafkaConnection> {
+        self.shake(TcpStream::connect(cluster.extra(1, number)).await?, shown).await
+    }
+
+    /// The same over a stream that is there.
+    async fn shake(&self, stream: TcpStream, shown: Option<&str>) -> Outcome<KafkaConnection> {
         let mut roots = RootCertStore::empty();
         roots.add(certificate(&self.path("authority.pem"))?)?;
         let provider = Arc::new(rustls::crypto::ring::default_provider());
@@ -90,7 +96,6 @@ impl Files {
                 builder.with_client_auth_cert(vec![certificate(&path)?], key)?
             }
         };
-        let stream = TcpStream::connect(cluster.extra(1, number)).await?;
         let name = ServerName::try_from(NAME)?;
         let stream = TlsConnector::from(Arc::new(config)).connect(name, stream).await?;
         Ok(KafkaConnection::over(stream))
@@ -163,6 +168,54 @@ async fn who_shows_no_certificate_where_one_is_only_requested_is_anonymous() {
         make_topic(&mut alice, "flights").await?;
         let mut anonymous = files.connect(cluster, 0, None).await?;
         expect("anonymous", topics(&mut anonymous).await?, vec![])
+    })
+    .await;
+}
+
+/// A stream on which the handshake begins and does not go on.
+async fn half_open(cluster: &ProcessCluster) -> Outcome<TcpStream> {
+    let mut stream = TcpStream::connect(cluster.extra(1, 0)).await?;
+    // The first byte of a record of TLS, which may be missing where the node has refused it already.
+    let _ = stream.write_all(&[0x16]).await;
+    Ok(stream)
+}
+
+#[tokio::test]
+async fn handshakes_that_are_left_half_open_harm_nobody_and_end_by_themselves() {
+    let files = Files::make().unwrap();
+    let node = files.text("node.pem");
+    let settings = [
+        ("listeners", "SSL://{extra0},USERS://{extra1}"),
+        ("listener.security.protocol.map", "SSL:SSL,USERS:SASL_PLAINTEXT"),
+        ("ssl.keystore.location", node.as_str()),
+        ("sasl.enabled.mechanisms", "SCRAM-SHA-512"),
+        // Handshakes have less.
+        ("connections.authentication.timeout.ms", "600000"),
+    ];
+    ProcessCluster::run(PROGRAM, 1, &settings, async |cluster| {
+        make_user(cluster, "alice").await?;
+        let mut inside = files.connect(cluster, 0, None).await?;
+        let mut left = Vec::new();
+        // More than there may be from one address.
+        for _ in 0..150 {
+            left.push(half_open(cluster).await?);
+        }
+        expect("who is in", topics(&mut inside).await?, vec![])?;
+        let mut user = KafkaConnection::open(cluster.extra(1, 1)).await?;
+        let told = log_in(&mut user, "SCRAM-SHA-512", ("alice", PASSWORD)).await?;
+        expect("who logs in from the same address", told.error_code, 0)?;
+        let socket = TcpSocket::new_v4()?;
+        socket.bind("127.0.0.2:0".parse()?)?;
+        let stream = socket.connect(cluster.extra(1, 0)).await?;
+        let mut other = files.shake(stream, None).await?;
+        expect("who comes from another address", topics(&mut other).await?, vec![])?;
+        for stream in &mut left {
+            // The node ends it, in whatever way.
+            while stream.read(&mut [0; 64]).await.is_ok_and(|bytes| bytes > 0) {}
+        }
+        until("a place from the same address", async || Ok(files.connect(cluster, 0, None).await.ok()))
+            .await?;
+        expect("who was in", topics(&mut inside).await?, vec![])
     })
     .await;
 }
