@@ -42,6 +42,7 @@ impl Turn<'_> {
         }
         self.machine.check_alive().map_err(echo)?;
         self.machine.check_protocols(request).map_err(echo)?;
+        self.machine.check_size(request).map_err(echo)?;
         if request.member.is_empty() {
             self.join_new(ticket, request)
         } else if self.machine.promised.contains_key(&request.member) {

@@ -17,6 +17,8 @@ pub(super) struct Members {
     tally: Tally,
     /// Members whose join waits.
     joining: usize,
+    /// What they add to the group's record at most, without assignments.
+    bytes: usize,
 }
 
 impl Members {
@@ -38,6 +40,11 @@ impl Members {
 
     pub(super) fn is_empty(&self) -> bool {
         self.by_id.is_empty()
+    }
+
+    /// What they add to the group's record at most, without assignments.
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes
     }
 
     /// Members whose join waits.
@@ -73,6 +80,7 @@ impl Members {
         }
         self.tally.add(&member.terms.protocols);
         self.joining += usize::from(member.joining.is_some());
+        self.bytes += member.bytes();
         self.by_id.insert(Arc::clone(&member.id), member);
     }
 
@@ -83,6 +91,7 @@ impl Members {
         }
         self.tally.remove(&member.terms.protocols);
         self.joining -= usize::from(member.joining.is_some());
+        self.bytes -= member.bytes();
         Some(member)
     }
 
@@ -105,7 +114,9 @@ impl Members {
         if let Some(member) = self.by_id.get_mut(id) {
             self.tally.remove(&member.terms.protocols);
             self.tally.add(&terms.protocols);
+            self.bytes -= member.bytes();
             member.terms = terms;
+            self.bytes += member.bytes();
         }
     }
 
@@ -128,7 +139,9 @@ impl Members {
         if let Some(member) = self.by_id.get_mut(id) {
             self.tally.remove(&member.terms.protocols);
             self.tally.add(&protocols);
+            self.bytes -= member.bytes();
             member.terms.protocols = protocols;
+            self.bytes += member.bytes();
             member.epoch = Some(epoch);
         }
     }

@@ -45,6 +45,7 @@ mod replace;
 mod replay;
 mod round;
 mod settings;
+mod size;
 mod state;
 mod sync;
 mod tally;

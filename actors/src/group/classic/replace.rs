@@ -52,8 +52,11 @@ impl Turn<'_> {
         let instance = request.instance.clone().unwrap_or_default();
         self.tell(Notice::Replaced { instance, old: Arc::clone(&old.id), new: Arc::clone(new) });
         let why = Why::member(Cause::Replaced, new, request.reason.as_deref());
+        let is_kept = self.machine.state == ClassicState::Stable
+            && self.machine.members.vote() == self.machine.protocol
+            && self.machine.metadata(None).fits();
         match self.machine.state {
-            ClassicState::Stable if self.machine.members.vote() == self.machine.protocol => {
+            ClassicState::Stable if is_kept => {
                 let generation = self.machine.generation;
                 let skips_assignment = request.version >= SKIPS_ASSIGNMENT;
                 let new = Arc::clone(new);

@@ -6,11 +6,11 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::message::{Answer, SyncGroup, Synced, Ticket};
-use super::notice::Notice;
+use super::notice::{Cause, Notice, Why};
 use super::turn::Turn;
 use super::write::Writing;
 use super::{ClassicState, refusal};
-use crate::error::Refusal;
+use crate::error::{ErrorCode, Refusal};
 
 /// A generation's assignment under way to the log.
 #[derive(Debug)]
@@ -76,6 +76,12 @@ impl Turn<'_> {
             self.tell(Notice::Unassigned { generation, members: unassigned });
         }
         let value = self.machine.metadata(Some(&by_member));
+        if !value.fits() {
+            let refusal = self.machine.too_long(&value);
+            self.tell(Notice::WriteFailed { code: ErrorCode::MessageTooLarge });
+            self.drop_assignments(&refusal);
+            return self.rebalance(Why::of(Cause::WriteFailed));
+        }
         self.write(Writing::Assigned(Assignment { generation, by_member }), Some(value));
     }
 

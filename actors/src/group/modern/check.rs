@@ -6,14 +6,10 @@ use super::{AWAY_EPOCH, Surroundings, pattern};
 use crate::error::{ErrorCode, Refusal};
 use crate::group::assignor::Assignor;
 use crate::group::message::GroupHeartbeat;
-use crate::group::records::{GroupRecord, MemberMetadata, encode};
+use crate::group::records::{GroupRecord, MAX_RECORD_BYTES, MemberMetadata, encode};
 
 /// The longest member, instance and client id, in bytes.
 const MAX_ID_BYTES: usize = 255;
-
-/// The longest record of a member or of a group of the classic protocol that is written, in bytes: it is appended as a whole,
-/// to a log that takes batches of a MiB (`max.message.bytes`), and one that is refused ends the coordinator's work on the group.
-pub(super) const MAX_RECORD_BYTES: usize = 768 << 10;
 
 /// The longest name a topic may have.
 const MAX_TOPIC_BYTES: usize = 249;

@@ -7,10 +7,10 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::turn::Turn;
-use super::{Leaving, Notice, check};
+use super::{Leaving, Notice};
 use crate::group::classic::{Moving, MovingMember};
 use crate::group::embedded;
-use crate::group::records::{GroupRecord, MemberMetadata, encode};
+use crate::group::records::{GroupRecord, MAX_RECORD_BYTES, MemberMetadata, encode};
 
 impl Turn<'_> {
     /// Makes the group without these members one of the classic protocol, if only members of that are left and it may be.
@@ -54,7 +54,7 @@ impl Turn<'_> {
             return Some("it has more members than one of the classic protocol may have (group.max.size)");
         }
         let bytes = encode(0, &self.machine.id, written).value.map_or(0, |value| value.len());
-        (bytes > check::MAX_RECORD_BYTES).then_some("what its members say does not fit into one record")
+        (bytes > MAX_RECORD_BYTES).then_some("what its members say does not fit into one record")
     }
 
     fn moving_member(&self, id: &Arc<str>, metadata: &MemberMetadata) -> Option<MovingMember> {

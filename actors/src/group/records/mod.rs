@@ -20,6 +20,10 @@ use super::classic::{ClassicMetadata, Protocol};
 use super::topics::TopicShape;
 use crate::ids::{LeaderEpoch, Offset, PartitionId, TopicId};
 
+/// The longest record of a member or of a group of the classic protocol that is written, in bytes: it is appended as a whole,
+/// to a log that takes batches of a MiB (`max.message.bytes`), and one that is refused ends the coordinator's work on the group.
+pub(super) const MAX_RECORD_BYTES: usize = 768 << 10;
+
 /// One record of a group; the group's id is beside it. `None` is a tombstone.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum GroupRecord {

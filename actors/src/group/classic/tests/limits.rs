@@ -1,4 +1,5 @@
 use super::*;
+use crate::group::records::{GroupRecord, MAX_RECORD_BYTES, encode};
 
 fn small(members: usize) -> Bench {
     Bench::with(ClassicSettings { max_members: members, ..ClassicSettings::default() })
@@ -84,4 +85,95 @@ fn while_the_log_does_not_keep_up_nothing_new_is_begun() {
     let taken = bench.join(joining_as("i1"));
     bench.commit();
     assert_eq!(bench.joined(taken).1.generation, 1);
+}
+
+/// A join of a member that says so much in each of its protocols.
+fn saying(bytes: usize) -> JoinGroup {
+    let said = Protocol { name: "range".into(), metadata: vec![b't'; bytes].into() };
+    JoinGroup { protocols: vec![said.clone(), Protocol { name: "sticky".into(), ..said }], ..joining() }
+}
+
+#[test]
+fn the_length_of_a_record_is_known_before_it_is_written() {
+    let mut bench = Bench::new();
+    bench.stable_statics(3);
+    for written in [bench.log.clone().unwrap(), ClassicMetadata::default()] {
+        let bytes = encode(0, "g", &GroupRecord::Classic(Some(written.clone()))).value.unwrap().len();
+        assert_eq!(written.bytes(), bytes);
+    }
+}
+
+#[test]
+fn who_says_more_than_fits_into_a_record_is_refused_and_the_others_go_on() {
+    let mut bench = Bench::new();
+    let ids = bench.stable(2);
+    let refused = bench.join(saying(MAX_RECORD_BYTES));
+    assert_eq!(bench.join_error(refused).1, ErrorCode::InvalidRequest);
+    let long: Arc<str> = "c".repeat(40_000).into();
+    let named = [
+        JoinGroup { client_id: Arc::clone(&long), ..joining() },
+        JoinGroup { instance: Some(Arc::clone(&long)), ..joining() },
+        JoinGroup {
+            protocols: vec![Protocol { name: long, metadata: "t".into() }, speaks("range", "t")],
+            ..joining()
+        },
+    ];
+    for request in named {
+        let refused = bench.join(request);
+        assert_eq!(bench.join_error(refused).1, ErrorCode::InvalidRequest);
+    }
+    assert_eq!(bench.state(), ClassicState::Stable);
+    assert_eq!(bench.beat(&ids[0], 1), Ok(()));
+}
+
+#[test]
+fn a_group_takes_no_member_for_whose_subscription_its_record_has_no_room_until_another_leaves() {
+    let mut bench = Bench::new();
+    let half = MAX_RECORD_BYTES / 2 - 1_000;
+    let first = bench.join_with_id(saying(half)).0;
+    let (second, _) = bench.join_with_id(saying(half));
+    let refused = bench.join(saying(3_000));
+    assert_eq!(bench.join_error(refused).1, ErrorCode::GroupMaxSizeReached);
+    let again = bench.join(JoinGroup { member: Arc::clone(&second), ..saying(half) });
+    assert!(bench.waits(again), "who has a place keeps it");
+    let more = bench.join(JoinGroup { member: Arc::clone(&second), ..saying(half + 3_000) });
+    assert_eq!(bench.join_error(more).1, ErrorCode::GroupMaxSizeReached);
+    bench.leave(&[(&first, None)]);
+    let taken = bench.join(saying(3_000));
+    assert_eq!(bench.join_error(taken).1, ErrorCode::MemberIdRequired);
+}
+
+#[test]
+fn an_assignment_that_does_not_fit_into_the_record_is_refused_to_all_as_by_kafka_and_nothing_is_written() {
+    let mut bench = Bench::new();
+    let joins = [bench.join_with_id(joining()), bench.join_with_id(joining())];
+    bench.wait(6_000);
+    let [(leader, _), (follower, _)] = joins;
+    let waiting = bench.sync(syncing(&follower, 1));
+    let long = Bytes::from(vec![0; MAX_RECORD_BYTES]);
+    let assigned =
+        bench.sync(SyncGroup { assignments: vec![(Arc::clone(&leader), long)], ..syncing(&leader, 1) });
+    for ticket in [waiting, assigned] {
+        assert_eq!(bench.synced(ticket), Err(ErrorCode::UnknownServerError));
+    }
+    assert!(bench.under_way.is_empty());
+    assert_eq!(bench.state(), ClassicState::PreparingRebalance);
+    assert!(bench.rebalanced_for(Cause::WriteFailed));
+}
+
+#[test]
+fn a_static_member_whose_place_is_written_anew_begins_a_rebalance_where_that_does_not_fit() {
+    let mut bench = Bench::new();
+    let joins: Vec<_> = ["i0", "i1"].map(|instance| bench.join(joining_as(instance))).into();
+    bench.wait(6_000);
+    let ids: Vec<_> = joins.into_iter().map(|ticket| bench.joined(ticket).0).collect();
+    let share = Bytes::from(vec![0; MAX_RECORD_BYTES / 2]);
+    let assignments = vec![(Arc::clone(&ids[0]), share)];
+    bench.sync(SyncGroup { assignments, ..syncing(&ids[0], 1) });
+    bench.sync(syncing(&ids[1], 1));
+    bench.commit();
+    assert_eq!(bench.state(), ClassicState::Stable);
+    bench.join(JoinGroup { instance: Some("i1".into()), ..saying(MAX_RECORD_BYTES / 2) });
+    assert!(bench.under_way.is_empty());
+    assert_eq!(bench.state(), ClassicState::PreparingRebalance);
 }

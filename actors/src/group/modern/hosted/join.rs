@@ -1,5 +1,6 @@
 //! A member of the classic protocol joins, or joins again.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::super::heartbeat::Standing;
@@ -9,6 +10,7 @@ use crate::error::{ErrorCode, Refusal};
 use crate::group::classic::{CONSUMER, JoinGroup, Joined, refusal};
 use crate::group::embedded::{self, Subscription};
 use crate::group::records::{ClassicTerms, MemberMetadata};
+use crate::ids::PartitionId;
 
 /// From this version of JoinGroup, a dynamic member joins with an id that it was given before (KIP-394).
 const ID_FIRST: i16 = 4;
@@ -22,7 +24,7 @@ impl Turn<'_> {
         let said = self.subscription(request)?;
         self.check_id(request)?;
         let (standing, member) = self.hosted_standing(request)?;
-        let owned = embedded::identified(&said.owned, self.around.topics);
+        let owned = self.still_owned(&member, &said);
         let metadata = self.hosted_metadata(&member, request, said);
         check::check_hosted(self.around, &self.machine.id, &member, &metadata)?;
         let replaced = match &standing {
@@ -45,6 +47,19 @@ impl Turn<'_> {
             self.downgrade_without(&[]);
         }
         Ok(joined)
+    }
+
+    /// What a member says that it owns. Of a topic of which this node has not heard, or not yet, it cannot be told which
+    /// partitions are meant: while it speaks of such a topic, it has all that it was given and that lies in one.
+    fn still_owned(&self, member: &str, said: &Subscription) -> BTreeSet<PartitionId> {
+        let topics = self.around.topics;
+        let mut owned = embedded::identified(&said.owned, topics);
+        if said.owned.iter().any(|(name, _)| topics.named(name).is_none()) {
+            let current = self.group().current(member);
+            let given = current.assigned.iter().chain(&current.revoking);
+            owned.extend(given.filter(|partition| topics.identified(partition.topic).is_none()));
+        }
+        owned
     }
 
     fn joined(&self, member: &str) -> Joined {

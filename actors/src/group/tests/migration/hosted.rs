@@ -268,3 +268,42 @@ async fn who_takes_over_knows_the_members_of_both_protocols() {
     }
     assert_eq!(hosted.beat(generation).await, Ok(()), "its session is still its own");
 }
+
+#[tokio::test(start_paused = true)]
+async fn what_a_member_says_that_it_owns_is_its_own_although_its_coordinator_has_not_heard_of_the_topic() {
+    let rig = Rig::new().await;
+    let mut others = vec![modern(&rig).await];
+    let (hosted, _) = Hosted::join(&rig, &BTreeSet::new()).await;
+    for _ in 0..2 {
+        others[0].act(&rig).await;
+    }
+    hosted.again(&BTreeSet::new()).await.unwrap();
+    let share = hosted.sync(2).await.unwrap();
+    assert_eq!(share.len(), 2);
+    let mut lagging = rig.topics.clone();
+    lagging.set("t", 0);
+    rig.node.set_topics(&lagging);
+    pass(1).await;
+    assert_eq!(hosted.beat(2).await, Err(ErrorCode::RebalanceInProgress));
+    hosted.again(&share).await.unwrap();
+    let mut later = rig.topics.clone();
+    later.set("v", 1);
+    later.set("w", 1);
+    rig.node.set_topics(&later);
+    pass(1).await;
+    // So many that what it owns would be others' if it were free.
+    others.extend([Modern::new("m2"), Modern::new("m3")]);
+    let act = async |others: &mut Vec<Modern>| {
+        for _ in 0..4 {
+            for other in others.iter_mut() {
+                other.act(&rig).await;
+            }
+        }
+        others.iter().flat_map(|other| other.reads.clone()).collect::<BTreeSet<_>>()
+    };
+    let read = act(&mut others).await;
+    assert!(read.is_disjoint(&share), "{read:?} while the member reads {share:?}");
+    hosted.again(&BTreeSet::new()).await.unwrap();
+    let read = act(&mut others).await;
+    assert!(!read.is_disjoint(&share), "it has given them up");
+}
