@@ -12,7 +12,8 @@ use super::placement;
 use crate::error::{ErrorCode, Refusal};
 use crate::ids::{NodeId, PartitionId};
 use crate::image::{
-    Alteration, Image, Partition, Reassignment, ReassignmentStep, Topic, check_replicas, none_in_progress,
+    Alteration, Features, Image, Partition, Reassignment, ReassignmentStep, Topic, check_replicas,
+    none_in_progress,
 };
 
 /// What a client's wish for one partition comes to; `None` where it is so already.
@@ -115,7 +116,8 @@ fn completed(image: &Image, id: PartitionId, partition: &Partition) -> Option<Al
 
 /// Partitions of the system's own topics that have fewer than `factor` replicas on nodes that are not `gone` for good, though
 /// there are nodes for more: they get some on those that `settled` says have been up long enough, those with the least
-/// on them first. A raise under way gets another target where a node that it adds is gone.
+/// on them first. A raise under way gets another target where a node that it adds is gone. What somebody chose stays as it
+/// is until a node has joined since, or one that it names is gone.
 pub(super) fn raises(
     image: &Image,
     factor: usize,
@@ -128,16 +130,28 @@ pub(super) fn raises(
         return Vec::new();
     }
     let wanted = factor.min(nodes.len());
+    let joined = nodes.iter().filter_map(|node| Some(image.nodes().get(*node)?.registered_version)).max();
+    let is_kept = |partition: &Partition| {
+        partition.chosen_version.is_some_and(|chosen| joined.is_none_or(|joined| joined <= chosen))
+            && !partition.settled_replicas().iter().any(|node| gone(*node))
+    };
+    let remembers = image.features().level >= Features::CHOSEN_REPLICAS;
     let mut raises = Vec::new();
     for topic in image.topics().iter().filter(|topic| topic.internal) {
         let lacking: Vec<(PartitionId, &Partition, Vec<NodeId>)> = topic
             .ids()
+            .filter(|(_, partition)| !is_kept(partition))
             .filter_map(|(id, partition)| Some((id, &**partition, lacking(partition, wanted, &gone)?)))
             .collect();
         let present: Vec<&[NodeId]> = lacking.iter().map(|(_, _, present)| present.as_slice()).collect();
         let targets = placement::raised(image, topic, &nodes, &present, wanted);
         let alterations = lacking.iter().zip(targets).map(|((id, partition, _), target)| {
-            alteration(*id, partition, ReassignmentStep::Begin { target })
+            let step = if remembers {
+                ReassignmentStep::Raise { target }
+            } else {
+                ReassignmentStep::Begin { target }
+            };
+            alteration(*id, partition, step)
         });
         raises.extend(alterations);
     }

@@ -27,8 +27,10 @@ impl Features {
     pub const ADMINISTRATION: u16 = 2;
     /// From this level on images are written with sections.
     pub const SECTIONED: u16 = 2;
+    /// From this level on the image knows which replicas of the system's topics are somebody's choice.
+    pub const CHOSEN_REPLICAS: u16 = 3;
     /// The highest level that this program understands.
-    pub const HIGHEST: u16 = 2;
+    pub const HIGHEST: u16 = 3;
 
     /// A refusal while the level does not allow what came with `level`.
     pub fn require(self, level: u16) -> Result<(), Refusal> {

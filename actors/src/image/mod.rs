@@ -306,8 +306,16 @@ impl Image {
         let mut topics = Topics::clone(&self.topics);
         let mut refused = Vec::new();
         for alteration in alterations {
-            let result = topics
-                .change(alteration.partition, |partition, _| partition.reassigned(alteration, &self.nodes));
+            let id = alteration.partition;
+            let remembers = self.features.level >= Features::CHOSEN_REPLICAS
+                && topics.get(id.topic).is_some_and(|topic| topic.internal);
+            let result = topics.change(id, |partition, _| {
+                if remembers {
+                    partition.reassigned_in(alteration, &self.nodes, self.version)
+                } else {
+                    partition.reassigned(alteration, &self.nodes)
+                }
+            });
             if let Err(refusal) = result {
                 refused.push((alteration.partition, refusal));
             }

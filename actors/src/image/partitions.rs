@@ -62,6 +62,10 @@ pub struct Partition {
     /// The reassignment of its replicas under way, if there is one. Stored beside the partitions.
     #[serde(skip)]
     pub reassignment: Option<Reassignment>,
+    /// Of a topic of the system: the version of the image in which somebody chose its replicas, or gave up those that the
+    /// cluster was giving it; `None` where they are as the cluster has them. Stored beside the partitions.
+    #[serde(skip)]
+    pub chosen_version: Option<u64>,
 }
 
 impl Partition {
@@ -90,6 +94,7 @@ impl Partition {
             set_version: 0,
             doubts: Vec::new(),
             reassignment: None,
+            chosen_version: None,
         })
     }
 

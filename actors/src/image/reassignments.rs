@@ -53,6 +53,23 @@ pub enum ReassignmentStep {
         /// replica goes.
         leader: Option<NodeId>,
     },
+    /// The cluster itself gives a topic of its own more replicas, or a raise under way another target. Like `Begin`, but
+    /// nobody's choice. From [`Features::CHOSEN_REPLICAS`](super::Features::CHOSEN_REPLICAS) on.
+    Raise {
+        /// The replicas that the partition is to have, the preferred leader first.
+        target: Vec<NodeId>,
+    },
+}
+
+impl ReassignmentStep {
+    /// The version of the image in which somebody chose the replicas, after this step of version `version`.
+    fn chosen_version(&self, before: Option<u64>, version: u64) -> Option<u64> {
+        match self {
+            Self::Begin { .. } | Self::Cancel { .. } => Some(version),
+            Self::Raise { .. } => None,
+            Self::Complete { .. } => before,
+        }
+    }
 }
 
 impl Partition {
@@ -87,7 +104,7 @@ impl Partition {
         let id = alteration.partition;
         self.check_base(id, alteration.epoch, alteration.set_version)?;
         match &alteration.step {
-            ReassignmentStep::Begin { target } => {
+            ReassignmentStep::Begin { target } | ReassignmentStep::Raise { target } => {
                 check_replicas(id, target, nodes)?;
                 Ok(self.begun(target).counted())
             }
@@ -103,6 +120,17 @@ impl Partition {
                 self.ended(id, before, *leader, nodes)
             }
         }
+    }
+
+    /// The state after a step of a reassignment of a partition of the system's, in this version of the image.
+    pub(super) fn reassigned_in(
+        &self,
+        alteration: &Alteration,
+        nodes: &Nodes,
+        version: u64,
+    ) -> Result<Self, Refusal> {
+        let chosen_version = alteration.step.chosen_version(self.chosen_version, version);
+        Ok(Self { chosen_version, ..self.reassigned(alteration, nodes)? })
     }
 
     fn under_way(&self, id: PartitionId) -> Result<&Reassignment, Refusal> {

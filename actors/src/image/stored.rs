@@ -65,6 +65,9 @@ const ACCESS: (u16, u8) = (1, 1);
 /// The kind and version of [`StoredAdministration`].
 const ADMINISTRATION: (u16, u8) = (2, 1);
 
+/// The kind and version of partitions with the version of the image in which their replicas were chosen.
+const CHOSEN: (u16, u8) = (3, 1);
+
 #[derive(Serialize, Deserialize)]
 struct StoredAccess {
     listeners: Listeners,
@@ -107,8 +110,12 @@ impl Image {
         if self.features.level < Features::SECTIONED && administration == StoredAdministration::default() {
             return bytes(&self.stored(), vec![FIRST]);
         }
-        let sections =
+        let mut sections =
             vec![Section::of(ACCESS, &self.stored_access()), Section::of(ADMINISTRATION, &administration)];
+        let chosen = self.stored_chosen();
+        if !chosen.is_empty() {
+            sections.push(Section::of(CHOSEN, &chosen));
+        }
         bytes(&sections, bytes(&self.stored(), vec![SECTIONED]))
     }
 
@@ -151,6 +158,10 @@ impl Image {
             ADMINISTRATION => {
                 let stored = postcard::from_bytes(&section.bytes).map_err(malformed)?;
                 self.restore_administration(stored).map_err(malformed)
+            }
+            CHOSEN => {
+                let stored = postcard::from_bytes(&section.bytes).map_err(malformed)?;
+                self.restore_chosen(stored).map_err(malformed)
             }
             (kind, version) => Err(malformed(format!(
                 "it has a section of kind {kind} and version {version}; upgrade this program"
@@ -207,6 +218,21 @@ impl Image {
         }
         Arc::make_mut(&mut self.nodes).restore_racks(stored.racks);
         self.quotas = Arc::new(stored.quotas);
+        Ok(())
+    }
+
+    fn stored_chosen(&self) -> Vec<(PartitionId, u64)> {
+        let partitions = self.topics.iter().flat_map(|topic| topic.ids());
+        partitions.filter_map(|(id, partition)| Some((id, partition.chosen_version?))).collect()
+    }
+
+    fn restore_chosen(&mut self, stored: Vec<(PartitionId, u64)>) -> Result<(), Refusal> {
+        let topics = Arc::make_mut(&mut self.topics);
+        for (id, version) in stored {
+            topics.change(id, |partition, _| {
+                Ok(Partition { chosen_version: Some(version), ..partition.clone() })
+            })?;
+        }
         Ok(())
     }
 

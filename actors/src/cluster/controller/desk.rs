@@ -328,7 +328,7 @@ fn reassigned(alterations: &[Alteration], stale: usize) -> ReplicasReassigned {
     let mut told = ReplicasReassigned { stale, ..ReplicasReassigned::default() };
     for alteration in alterations {
         match alteration.step {
-            ReassignmentStep::Begin { .. } => told.begun += 1,
+            ReassignmentStep::Begin { .. } | ReassignmentStep::Raise { .. } => told.begun += 1,
             ReassignmentStep::Complete { .. } => told.completed += 1,
             ReassignmentStep::Cancel { .. } => told.cancelled += 1,
         }

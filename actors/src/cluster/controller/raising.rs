@@ -1,7 +1,7 @@
 //! When topics of the system get more replicas: once a node has newly joined and settled, or has been away for long.
 //!
 //! Not whenever they have fewer than there could be: an operator who takes replicas away, or gives a raise up, means it. A
-//! controller that begins looks once at all; what an operator chose is not kept beyond that.
+//! controller that begins looks once at all; the image knows what an operator chose, and since when.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -77,20 +77,25 @@ fn raises(image: &Image, present: &Looked) -> Vec<Alteration> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::image::Command;
     use crate::image::fixture::{done, fence, live_nodes, registration, topic, unfence};
+    use crate::image::{Command, Features, ReassignmentStep, Registration};
 
     fn join(image: &mut Image, node: u32, life: u64) {
         done(image, Command::RegisterNode(registration(node, life)));
         done(image, unfence(node, life));
     }
 
+    /// Makes a topic of the system with one replica.
+    fn of_the_system() -> Command {
+        let (config, replicas) = (BTreeMap::new(), vec![vec![NodeId(1)]]);
+        let name = "__consumer_offsets".to_owned();
+        Command::CreateTopic { id: topic(1), name, config, internal: true, replicas }
+    }
+
     /// One node with a topic of the system; then two more.
     fn three() -> Image {
         let mut image = live_nodes(&[1]);
-        let (config, replicas) = (BTreeMap::new(), vec![vec![NodeId(1)]]);
-        let name = "__consumer_offsets".to_owned();
-        done(&mut image, Command::CreateTopic { id: topic(1), name, config, internal: true, replicas });
+        done(&mut image, of_the_system());
         join(&mut image, 2, 1);
         join(&mut image, 3, 1);
         image
@@ -145,5 +150,53 @@ mod tests {
         done(&mut image, Command::AlterReassignments { alterations });
         let target = image.topics().get(topic(1)).unwrap().partitions[0].settled_replicas().to_vec();
         assert_eq!(target, [NodeId(1)]);
+    }
+
+    /// The topic's replicas when nothing of it is under way any more.
+    fn replicas(image: &Image) -> Vec<NodeId> {
+        image.topics().get(topic(1)).unwrap().partitions[0].settled_replicas().to_vec()
+    }
+
+    fn by_hand(image: &mut Image, step: ReassignmentStep) {
+        let partition = crate::image::fixture::partition(1, 0);
+        let now = image.partition(partition).unwrap().clone();
+        let (epoch, set_version) = (now.leader_epoch, now.set_version);
+        let alterations = vec![Alteration { partition, epoch, set_version, step }];
+        done(image, Command::AlterReassignments { alterations });
+    }
+
+    #[test]
+    fn what_an_operator_chose_outlives_the_controller_and_its_image_until_a_node_joins() {
+        let (now, mut image, level) = (Instant::now(), Image::default(), Features::CHOSEN_REPLICAS);
+        let joins = |image: &mut Image, node: u32| {
+            done(
+                image,
+                Command::RegisterNode(Registration { feature_level: level, ..registration(node, 1) }),
+            );
+            done(image, unfence(node, 1));
+        };
+        joins(&mut image, 1);
+        done(&mut image, of_the_system());
+        joins(&mut image, 2);
+        joins(&mut image, 3);
+        done(&mut image, Command::SetFeatureLevel { level });
+        let all = [(1, 1), (2, 1), (3, 1)];
+        let alterations = Raising::default().due(now, &image, settled(&all));
+        done(&mut image, Command::AlterReassignments { alterations });
+        assert_eq!(replicas(&image).len(), 3);
+        assert_eq!(Raising::default().due(now, &image, settled(&all)), []);
+        by_hand(&mut image, ReassignmentStep::Cancel { leader: None });
+        assert_eq!(Raising::default().due(now, &image, settled(&all)), [], "a raise that was given up");
+        let mut read_back = Image::decode(&image.encode()).unwrap();
+        assert_eq!(read_back, image);
+        assert_eq!(Raising::default().due(now, &read_back, settled(&all)), []);
+        by_hand(&mut read_back, ReassignmentStep::Begin { target: vec![NodeId(1), NodeId(2)] });
+        assert_eq!(Raising::default().due(now, &read_back, settled(&all)), [], "two of three");
+        joins(&mut read_back, 4);
+        assert_eq!(Raising::default().due(now, &read_back, settled(&all)), [], "it has not settled");
+        let with_it = settled(&[(1, 1), (2, 1), (3, 1), (4, 1)]);
+        let alterations = Raising::default().due(now, &read_back, with_it);
+        done(&mut read_back, Command::AlterReassignments { alterations });
+        assert_eq!(replicas(&read_back).len(), 3);
     }
 }

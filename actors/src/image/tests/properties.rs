@@ -64,6 +64,7 @@ fn steps() -> impl Strategy<Value = ReassignmentStep> {
     let leaders = || prop::option::of(nodes().prop_map(NodeId));
     prop_oneof![
         3 => lists().prop_map(|target| ReassignmentStep::Begin { target }),
+        1 => lists().prop_map(|target| ReassignmentStep::Raise { target }),
         2 => leaders().prop_map(|leader| ReassignmentStep::Complete { leader }),
         1 => leaders().prop_map(|leader| ReassignmentStep::Cancel { leader }),
     ]

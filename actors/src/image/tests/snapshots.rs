@@ -1,8 +1,9 @@
 use super::fixture::*;
 use crate::ids::{Incarnation, LeaderEpoch, NodeId, ProducerId};
 use crate::image::{
-    Alteration, Choice, Command, DoubtCause, Image, ImageError, Outcome, QuotaAlteration, QuotaKind,
-    QuotaValue, ReassignmentStep, decode_entry, decode_outcomes, encode_entry, encode_outcomes,
+    Alteration, Choice, Command, DoubtCause, Features, Image, ImageError, Outcome, QuotaAlteration,
+    QuotaKind, QuotaValue, ReassignmentStep, Registration, decode_entry, decode_outcomes, encode_entry,
+    encode_outcomes,
 };
 
 fn hex(bytes: &[u8]) -> String {
@@ -74,6 +75,7 @@ fn commands() -> Vec<Command> {
         reassign(ReassignmentStep::Begin { target: vec![NodeId(2), NodeId(1)] }),
         reassign(ReassignmentStep::Complete { leader: Some(NodeId(2)) }),
         reassign(ReassignmentStep::Cancel { leader: None }),
+        reassign(ReassignmentStep::Raise { target: vec![NodeId(2), NodeId(1)] }),
         rack(Some("east")),
         rack(None),
         quota(Some(1024.5)),
@@ -97,6 +99,27 @@ fn the_bytes_of_a_snapshot_of_version_1_stay() {
 #[test]
 fn the_bytes_of_a_snapshot_of_version_2_stay() {
     assert_eq!(hex(&everything_since().encode()), include_str!("golden/image-v2-administration.hex").trim());
+}
+
+#[test]
+fn the_bytes_of_what_somebody_chose_stay_and_are_read_back() {
+    let level = Features::CHOSEN_REPLICAS;
+    let mut image = Image::default();
+    done(&mut image, Command::RegisterNode(Registration { feature_level: level, ..registration(1, 1) }));
+    done(&mut image, unfence(1, 1));
+    done(&mut image, Command::SetFeatureLevel { level });
+    let (config, replicas) = (std::collections::BTreeMap::new(), vec![vec![NodeId(1)]]);
+    let name = "__consumer_offsets".to_owned();
+    done(&mut image, Command::CreateTopic { id: topic(1), name, config, internal: true, replicas });
+    let before = image.encode();
+    let step = ReassignmentStep::Begin { target: vec![NodeId(1)] };
+    let alteration = Alteration { partition: partition(1, 0), epoch: LeaderEpoch(0), set_version: 0, step };
+    done(&mut image, Command::AlterReassignments { alterations: vec![alteration] });
+    let bytes = image.encode();
+    // Kind, version and length; one partition of topic 1, its number, and the fifth version of the image.
+    assert!(hex(&bytes).ends_with("03011401100000000000000000000000000000a0010005"), "{}", hex(&bytes));
+    assert!(!hex(&before).contains("03011401"));
+    assert_eq!(Image::decode(&bytes).unwrap(), image);
 }
 
 #[test]
