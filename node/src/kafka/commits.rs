@@ -1,10 +1,12 @@
 //! What OffsetCommit and TxnOffsetCommit ask and tell of each partition.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use millstream_actors::access::{Operation, ResourceType};
 use millstream_actors::error::{ErrorCode, Refusal};
-use millstream_actors::group::message::CommittedOffset;
+use millstream_actors::group::classic::Committer;
+use millstream_actors::group::message::{CommittedOffset, OffsetCommit};
 use millstream_actors::ids::{LeaderEpoch, Offset, PartitionId};
 use millstream_actors::image::Image;
 use millstream_transport::kafka::Uuid;
@@ -12,6 +14,36 @@ use millstream_transport::kafka::Uuid;
 use super::error::{NONE, of_groups};
 use super::service::topic;
 use crate::security::authorize::Rights;
+
+/// Who commits, as both requests have it.
+pub(super) struct Sender<'a> {
+    /// Of the request.
+    pub(super) version: i16,
+    pub(super) group: &'a str,
+    pub(super) member: &'a str,
+    /// Its generation, or its epoch.
+    pub(super) generation: i32,
+    pub(super) instance: Option<&'a str>,
+}
+
+impl Sender<'_> {
+    /// What its group's coordinator is asked.
+    pub(super) fn commit(&self, offsets: Vec<(PartitionId, CommittedOffset)>) -> (OffsetCommit, Committer) {
+        let committer = Committer {
+            version: self.version,
+            member: Arc::from(self.member),
+            generation: self.generation,
+            instance: self.instance.map(Arc::from),
+        };
+        let commit = OffsetCommit {
+            group: self.group.to_owned(),
+            member: self.member.to_owned(),
+            member_epoch: self.generation,
+            offsets,
+        };
+        (commit, committer)
+    }
+}
 
 /// The offset of one partition, as both requests have it.
 pub(super) struct AskedOffset {
@@ -71,6 +103,30 @@ impl<'a> Split<'a> {
     }
 }
 
+/// The answers for topics of a request whose sender is refused as a whole.
+pub(super) fn denied(mut asked: Vec<AskedTopic>, code: ErrorCode) -> Vec<AskedTopic> {
+    for topic in &mut asked {
+        topic.unknown = code;
+        topic.partitions.iter_mut().for_each(|(_, id)| *id = None);
+    }
+    asked
+}
+
+/// The topics of an answer: `topic` makes one of its name, its id, and what `partition` makes of indexes and error codes.
+pub(super) fn told<T, P>(
+    asked: Vec<AskedTopic>,
+    codes: &Codes,
+    partition: impl Fn(i32, i16) -> P,
+    topic: impl Fn(String, Uuid, Vec<P>) -> T,
+) -> Vec<T> {
+    let told = asked.into_iter().map(|asked| {
+        let code = |id: &Option<PartitionId>| codes.of_partition(*id, asked.unknown);
+        let partitions = asked.partitions.iter().map(|(index, id)| partition(*index, code(id))).collect();
+        topic(asked.name, asked.id, partitions)
+    });
+    told.collect()
+}
+
 /// A topic of a request; partitions are without an id where there is no such topic.
 pub(super) struct AskedTopic {
     pub(super) name: String,
@@ -90,6 +146,11 @@ pub(super) struct Codes {
 }
 
 impl Codes {
+    /// Of a request that was not passed on.
+    pub(super) fn none() -> Self {
+        Self { each: BTreeMap::new(), all: None }
+    }
+
     /// Of a coordinator's answer.
     pub(super) fn of(committed: Committed) -> Self {
         match committed {

@@ -3,10 +3,7 @@
 use std::sync::Arc;
 
 use millstream_actors::access::{Operation, ResourceType};
-use millstream_actors::error::ErrorCode;
-use millstream_actors::group::classic::Committer;
 use millstream_actors::group::doors::PartOfTransaction;
-use millstream_actors::group::message::OffsetCommit;
 use millstream_actors::ids::ProducerId;
 use millstream_transport::kafka::Uuid;
 use millstream_transport::kafka::messages::txn_offset_commit::TxnOffsetCommitRequest;
@@ -15,7 +12,7 @@ use millstream_transport::kafka::messages::txn_offset_commit::response::{
 };
 
 use super::super::call::Call;
-use super::super::commits::{AskedOffset, AskedTopic, Codes, Split};
+use super::super::commits::{AskedOffset, AskedTopic, Codes, Sender, Split, denied, told};
 use super::super::service::Service;
 
 /// The first version whose clients leave it to the broker to add the offsets to the transaction.
@@ -27,15 +24,6 @@ const KNOWS_ABORTABLE_FROM: i16 = 4;
 pub(in super::super) fn serve(service: &Arc<Service>, call: Call) {
     let body = call.body();
     let Some((request, call)) = call.read::<TxnOffsetCommitRequest<'_>>(&body) else { return };
-    let rights = call.rights();
-    let id = &request.transactional_id;
-    let allowed = rights
-        .demand(Operation::Write, ResourceType::TransactionalId, id)
-        .and_then(|()| rights.demand(Operation::Read, ResourceType::Group, &request.group_id));
-    if let Err(refusal) = allowed {
-        let asked = refused(&request, refusal.code);
-        return respond(call, asked, &Codes::of(Ok(Vec::new())));
-    }
     let image = service.image();
     let mut split = Split::new(&image, call.rights());
     for wanted in &request.topics {
@@ -48,52 +36,38 @@ pub(in super::super) fn serve(service: &Arc<Service>, call: Call) {
         split.take(wanted.name.into_owned(), (Uuid::ZERO, false), partitions);
     }
     let Split { offsets, asked, .. } = split;
-    let committer = Committer {
+    let (rights, id) = (call.rights(), &request.transactional_id);
+    let allowed = rights
+        .demand(Operation::Write, ResourceType::TransactionalId, id)
+        .and_then(|()| rights.demand(Operation::Read, ResourceType::Group, &request.group_id));
+    if let Err(refusal) = allowed {
+        return respond(call, denied(asked, refusal.code), &Codes::none());
+    }
+    let sender = Sender {
         version: call.version,
-        member: Arc::from(&*request.member_id),
+        group: &request.group_id,
+        member: &request.member_id,
         generation: request.generation_id_or_member_epoch,
-        instance: request.group_instance_id.as_deref().map(Arc::from),
-    };
-    let commit = OffsetCommit {
-        group: request.group_id.into_owned(),
-        member: request.member_id.into_owned(),
-        member_epoch: request.generation_id_or_member_epoch,
-        offsets,
+        instance: request.group_instance_id.as_deref(),
     };
     let transaction = PartOfTransaction {
-        id: Arc::from(&*request.transactional_id),
+        id: Arc::from(&**id),
         producer_id: ProducerId(request.producer_id),
         producer_epoch: request.producer_epoch,
         adds: call.version >= ADDS_FROM,
         knows_abortable: call.version >= KNOWS_ABORTABLE_FROM,
     };
+    let (commit, committer) = sender.commit(offsets);
     let committing = service.groups.commit_in_transaction(commit, committer, transaction);
     actix_rt::spawn(async move { respond(call, asked, &Codes::of(committing.await)) });
 }
 
-/// All partitions of the request, with what is said of each.
-fn refused(request: &TxnOffsetCommitRequest<'_>, code: ErrorCode) -> Vec<AskedTopic> {
-    let topics = request.topics.iter().map(|topic| AskedTopic {
-        partitions: topic.partitions.iter().map(|partition| (partition.partition_index, None)).collect(),
-        name: topic.name.into_owned(),
-        id: Uuid::ZERO,
-        unknown: code,
-    });
-    topics.collect()
-}
-
 fn respond(call: Call, asked: Vec<AskedTopic>, codes: &Codes) {
-    let topics = asked.into_iter().map(|topic| Topic {
-        partitions: topic
-            .partitions
-            .iter()
-            .map(|(index, id)| Partition {
-                partition_index: *index,
-                error_code: codes.of_partition(*id, topic.unknown),
-            })
-            .collect(),
-        name: topic.name.into(),
-        ..Default::default()
+    let partition = |partition_index, error_code| Partition { partition_index, error_code };
+    let topics = told(asked, codes, partition, |name, topic_id, partitions| Topic {
+        name: name.into(),
+        topic_id,
+        partitions: partitions.into(),
     });
-    call.answer(&TxnOffsetCommitResponse { topics: topics.collect(), ..Default::default() });
+    call.answer(&TxnOffsetCommitResponse { topics: topics.into(), ..Default::default() });
 }
