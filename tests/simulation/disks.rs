@@ -1,8 +1,11 @@
 //! Disks fail, fill up, grow slow, rot, and are replaced.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
-use millstream::{Client, Consumer, ConsumerEvent, ConsumerSettings, NodeId, SeekTo, TopicPartition};
+use millstream::{
+    Client, Consumer, ConsumerEvent, ConsumerSettings, CreateTopic, NodeId, SeekTo, TopicPartition,
+};
 use millstream_tests::simulated::{Load, LoadSettings, Role, SimulatedCluster, TOPIC, over_seeds};
 use millstream_transport::world::simulation::Simulation;
 use tokio::time::Instant;
@@ -92,6 +95,39 @@ fn a_leader_with_a_slow_disk_hands_its_partitions_on() {
         load.flows().await;
         cluster.finish(load).await;
     });
+}
+
+/// A controller whose disk takes about a second a call is not stuck, and yet everything that the quorum decides waits for it.
+#[test]
+fn a_controller_with_a_very_slow_disk_makes_way_and_is_not_back_soon() {
+    over_seeds("a_controller_with_a_very_slow_disk", 0..1, |simulation| async move {
+        let (cluster, load) = start(&simulation).await;
+        let client = load.client().clone();
+        let slow = cluster.controller(&client).await;
+        cluster.disk(slow).slow(Duration::from_millis(900)..=Duration::from_millis(1000));
+        let mut made = 0;
+        while cluster.controller(&client).await == slow {
+            assert!(made < 20, "node {slow} leads the quorum on a very slow disk");
+            made += 1;
+            let _made_or_not = client.admin().create_topic(small_topic(made)).await;
+            load.run(Duration::from_millis(500)).await;
+            client.metadata().refresh();
+        }
+        for _ in 0..10 {
+            load.run(Duration::from_secs(1)).await;
+            client.metadata().refresh();
+            assert_ne!(cluster.controller(&client).await, slow);
+        }
+        cluster.disk(slow).slow(Duration::from_millis(1)..=Duration::from_millis(2));
+        load.flows().await;
+        cluster.finish(load).await;
+    });
+}
+
+/// Something for the quorum to write.
+fn small_topic(number: u32) -> CreateTopic {
+    let name = format!("small-{number}");
+    CreateTopic { name, partitions: Some(1), replication_factor: Some(1), config: BTreeMap::new() }
 }
 
 /// Reads partition 0 from its first record up to what was written when the reading began.

@@ -179,6 +179,10 @@ const CLUSTER: &[Series] = &[
 /// The metadata quorum.
 const QUORUM: &[Series] = &[
     counter("millstream_quorum_leader_changes_total", "Times this node saw the quorum's leader change."),
+    counter(
+        "millstream_quorum_slow_leaders_total",
+        "Times this node let go of the quorum because its disk was much slower than the other voters'.",
+    ),
     histogram(
         "millstream_quorum_commit_seconds",
         "Time until an entry proposed here was committed and applied.",

@@ -33,7 +33,7 @@ pub use invariants::InvariantBroken;
 pub use log::{
     CleaningFailed, CorruptionFound, DirectoryFailed, LogCleaned, LogMetrics, LogRecovered, LogTruncated,
 };
-pub use quorum::{QuorumFailed, QuorumLeaderChanged, QuorumMetrics};
+pub use quorum::{QuorumFailed, QuorumLeaderChanged, QuorumLeaderSlow, QuorumMetrics};
 pub use replication::{ReplicationMetrics, SessionLost, SessionNotOpened, SessionSide};
 pub use transaction::{
     MarkersDelayed, TransactionMetrics, TransactionTimedOut, TransactionsBroken, TransactionsLoaded,

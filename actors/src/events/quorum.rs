@@ -30,6 +30,23 @@ impl Event for QuorumLeaderChanged {
     }
 }
 
+/// This node leads the quorum, its disk is much slower than those of the other voters, and it lets one of them lead.
+#[derive(Debug)]
+pub struct QuorumLeaderSlow {
+    /// What a write usually took.
+    pub usual: Duration,
+    /// The term that ends.
+    pub term: u64,
+}
+
+impl Event for QuorumLeaderSlow {
+    fn tell(&self, events: &Events) {
+        events.counter("millstream_quorum_slow_leaders_total", Vec::new()).increment(1);
+        tracing::warn!(node = %events.node(), usual_ms = self.usual.as_millis(), term = self.term,
+            "the quorum's directory is much slower here than at the other voters: one of them is to lead");
+    }
+}
+
 /// The quorum's directory has failed: this node takes no part in the quorum until its process is started again.
 #[derive(Debug)]
 pub struct QuorumFailed<'a> {

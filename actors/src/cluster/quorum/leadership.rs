@@ -14,7 +14,7 @@ use super::storage::lock;
 use super::types::{LogId, Metrics, Vote, VoterId};
 use super::wire::{Reply, Request};
 use super::{Shared, came};
-use crate::events::{QuorumFailed, QuorumLeaderChanged};
+use crate::events::{QuorumFailed, QuorumLeaderChanged, QuorumLeaderSlow};
 use crate::ids::NodeId;
 
 /// How often the log is looked after.
@@ -150,7 +150,7 @@ fn is_outvoted(metrics: &Metrics, me: VoterId) -> bool {
     membership.membership().voter_ids().all(|id| id != me) && metrics.last_applied >= *membership.log_id()
 }
 
-/// Ends a leadership that no majority confirms: openraft's leader would go on for ever, and while its heartbeats reach
+/// Ends a leadership that no majority confirms, or is to confirm: openraft's leader would go on for ever, and while its heartbeats reach
 /// others whose answers do not reach it, nobody else would be elected. It is shown a vote of its own term for nobody,
 /// which is greater than its own and less than any other's.
 async fn let_go(shared: Arc<Shared>, vote: Vote) {
@@ -208,7 +208,7 @@ async fn ask(shared: Arc<Shared>, round: u64, voter: VoterId) {
 }
 
 /// Runs until the quorum is stopped: while this node leads, it says so to the other voters beside openraft, whose heartbeats
-/// wait for every sync of the log. A disk that takes too long ends it, so that another can lead.
+/// wait for every sync of the log. One write that takes too long ends it, or many that take long, so that another can lead.
 pub(super) async fn stay(shared: Arc<Shared>) {
     let mut stop = shared.stop.subscribe();
     let every = Duration::from_millis(shared.settings.timings.heartbeat_ms * 3 / 2);
@@ -224,6 +224,9 @@ pub(super) async fn stay(shared: Arc<Shared>) {
             let voters: BTreeSet<VoterId> = metrics.membership_config.membership().voter_ids().collect();
             (metrics.state == ServerState::Leader, metrics.vote, voters)
         };
+        if leads {
+            make_way(&shared, vote);
+        }
         if leads && !stuck && voters.contains(&shared.me) && shared.check_running().is_ok() {
             for voter in voters.into_iter().filter(|voter| *voter != shared.me) {
                 let network = shared.network.clone();
@@ -231,6 +234,21 @@ pub(super) async fn stay(shared: Arc<Shared>) {
             }
         }
     }
+}
+
+/// Lets go of a leadership whose disk is much slower than the others'. Its openraft may be told of that only after many slow
+/// writes; so nobody hears of it from now on, and the lease runs out.
+fn make_way(shared: &Arc<Shared>, vote: Vote) {
+    let now = shared.world.clock.now();
+    let usual = {
+        let metrics = shared.metrics.borrow();
+        let sets = metrics.membership_config.membership().get_joint_config();
+        lock(&shared.pace).lets_go(now, shared.me, vote, sets)
+    };
+    let Some(usual) = usual else { return };
+    shared.events.emit(QuorumLeaderSlow { usual, term: vote.leader_id.term });
+    shared.step(Input::LetGo);
+    tokio::spawn(let_go(shared.clone(), vote));
 }
 
 fn is_single(shared: &Shared) -> bool {

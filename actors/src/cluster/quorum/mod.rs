@@ -1,7 +1,8 @@
 //! The metadata quorum: openraft on our own disk and wire, with a pre-vote of our own.
 //!
 //! `storage` keeps log, vote and snapshot in a directory of its own; `network` carries openraft's questions over a
-//! [`QuorumWire`]; `prevote` decides when to stand for election, `leadership` does it and says who leads; `membership`
+//! [`QuorumWire`]; `prevote` decides when to stand for election, `pace` when a slow disk is reason not to lead, `leadership`
+//! does both and says who leads; `membership`
 //! bears the cluster, takes in learners and puts a member with a new directory into its old place; `recovery` makes one
 //! survivor's directory the whole quorum, when an operator says that the other voters are lost.
 
@@ -11,6 +12,7 @@ mod golden;
 mod leadership;
 mod membership;
 mod network;
+mod pace;
 mod peers;
 mod prevote;
 mod recovery;
@@ -34,6 +36,7 @@ use tokio::time::Instant;
 use self::answer::Promises;
 use self::membership::Newcomer;
 use self::network::Network;
+use self::pace::Pace;
 use self::prevote::Prevote;
 use self::storage::{Latch, LogStore, Storage, lock};
 use self::types::{Metrics, Raft};
@@ -66,6 +69,7 @@ struct Shared {
     metrics: tokio::sync::watch::Receiver<Metrics>,
     network: Network,
     log: LogStore,
+    pace: Arc<Mutex<Pace>>,
     latch: Latch,
     /// The directory was new when this life began.
     new: bool,
@@ -153,7 +157,7 @@ impl Quorum {
             wire.learn(*node, address);
         }
         let me = storage.me;
-        let network = Network::new(me, wire.clone());
+        let network = Network::new(me, wire.clone(), storage.log.pace());
         let raft =
             Raft::new(me, Arc::new(config), network.clone(), storage.log.clone(), storage.machine).await;
         let raft = raft.map_err(|error| StartError::Raft(error.to_string()))?;
@@ -166,6 +170,7 @@ impl Quorum {
             raft,
             network,
             wire,
+            pace: storage.log.pace(),
             log: storage.log,
             latch: storage.latch,
             new: storage.unborn,

@@ -17,6 +17,7 @@ use openraft::{EntryPayload, SnapshotSegmentId};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
+use super::pace::Pace;
 use super::storage::lock;
 use super::types::{Entry, LogId, Seat, TypeConfig, Vote, VoterId};
 use super::wire::{Question, QuorumWire, Reply, Request, Unanswered};
@@ -34,6 +35,7 @@ pub(crate) struct Network {
     me: VoterId,
     wire: Arc<dyn QuorumWire>,
     acknowledged: Arc<Mutex<BTreeMap<VoterId, Acknowledged>>>,
+    pace: Arc<Mutex<Pace>>,
 }
 
 /// The latest acknowledgement of one member, dated by the moment its request was sent.
@@ -44,8 +46,15 @@ struct Acknowledged {
 }
 
 impl Network {
-    pub(crate) fn new(me: VoterId, wire: Arc<dyn QuorumWire>) -> Self {
-        Self { me, wire, acknowledged: Arc::default() }
+    pub(crate) fn new(me: VoterId, wire: Arc<dyn QuorumWire>, pace: Arc<Mutex<Pace>>) -> Self {
+        Self { me, wire, acknowledged: Arc::default(), pace }
+    }
+
+    /// An error where the leadership by this vote was let go: nobody hears of it any more, whatever openraft has still to
+    /// write, so that another is elected.
+    fn check_held(&self, vote: Vote) -> Result<(), Unanswered> {
+        let let_go = lock(&self.pace).has_let_go(vote);
+        if let_go { Err(Unanswered("this leadership was let go".into())) } else { Ok(()) }
     }
 
     /// Asks the member; an answer of another one is none.
@@ -65,6 +74,9 @@ impl Network {
 
     /// Says to a voter that this member still leads; notes it if the voter agrees.
     pub(crate) async fn say_alive(&self, to: VoterId, vote: Vote, deadline: Duration) {
+        if self.check_held(vote).is_err() {
+            return;
+        }
         let sent = Instant::now();
         let asked = self.ask(to, Request::Alive(vote), deadline);
         if let Ok(Ok(Reply::Alive(true))) = tokio::time::timeout(deadline, asked).await {
@@ -110,6 +122,16 @@ pub(crate) struct Client {
     network: Network,
     to: VoterId,
     large: Option<Large>,
+    small: Option<Small>,
+}
+
+/// Few entries that were sent, perhaps several times, and not accepted yet.
+#[derive(Debug)]
+struct Small {
+    vote: Vote,
+    previous: Option<LogId>,
+    /// For the first time.
+    sent: Instant,
 }
 
 /// Many bytes on their way. openraft gives up after a heartbeat's time and asks the same again; they are not sent again
@@ -128,7 +150,7 @@ impl RaftNetworkFactory<TypeConfig> for Network {
 
     async fn new_client(&mut self, target: VoterId, seat: &Seat) -> Client {
         self.wire.learn(target.node, &seat.address);
-        Client { network: self.clone(), to: target, large: None }
+        Client { network: self.clone(), to: target, large: None, small: None }
     }
 }
 
@@ -139,9 +161,11 @@ impl RaftNetwork<TypeConfig> for Client {
         option: RPCOption,
     ) -> Result<AppendEntriesResponse<VoterId>, Failure> {
         let (vote, wanted) = (request.vote, request.entries.last().map(|entry| entry.log_id));
+        self.network.check_held(vote).map_err(|why| unreachable(Err(why)))?;
         let bytes = payload_bytes(&request);
         let (reply, sent, last) = if bytes <= SMALL_BYTES {
             let sent = Instant::now();
+            self.begin_small(&request, sent);
             (self.network.ask(self.to, Request::Append(request), option.hard_ttl()).await, sent, wanted)
         } else {
             self.append_large(request, bytes).await
@@ -149,12 +173,14 @@ impl RaftNetwork<TypeConfig> for Client {
         match reply {
             Ok(Reply::Append(AppendEntriesResponse::Success)) if last < wanted => {
                 self.network.note(self.to, vote, sent);
+                self.small = None;
                 Ok(AppendEntriesResponse::PartialSuccess(last))
             }
             Ok(Reply::Append(response)) => {
                 if !matches!(response, AppendEntriesResponse::HigherVote(_)) {
                     self.network.note(self.to, vote, sent);
                 }
+                self.end_small(matches!(response, AppendEntriesResponse::Success));
                 Ok(response)
             }
             other => Err(unreachable(other)),
@@ -178,6 +204,7 @@ impl RaftNetwork<TypeConfig> for Client {
         option: RPCOption,
     ) -> Result<InstallSnapshotResponse<VoterId>, Failure<RaftError<VoterId, InstallSnapshotError>>> {
         let (sent, vote) = (Instant::now(), request.vote);
+        self.network.check_held(vote).map_err(|why| unreachable(Err(why)))?;
         let got = SnapshotSegmentId { id: request.meta.snapshot_id.clone(), offset: request.offset };
         match self.network.ask(self.to, Request::Snapshot(request), option.hard_ttl()).await {
             Ok(Reply::Snapshot(response)) => {
@@ -201,6 +228,23 @@ impl RaftNetwork<TypeConfig> for Client {
 }
 
 impl Client {
+    /// Notes when these entries are sent, unless they were before: openraft asks again after a heartbeat's time.
+    fn begin_small(&mut self, request: &AppendEntriesRequest<TypeConfig>, now: Instant) {
+        let (vote, previous) = (request.vote, request.prev_log_id);
+        let same = |small: &Small| small.vote == vote && small.previous == previous;
+        if !request.entries.is_empty() && !self.small.as_ref().is_some_and(same) {
+            self.small = Some(Small { vote, previous, sent: now });
+        }
+    }
+
+    /// They were answered.
+    fn end_small(&mut self, accepted: bool) {
+        let Some(small) = self.small.take().filter(|_| accepted) else { return };
+        let now = Instant::now();
+        let took = now.duration_since(small.sent);
+        lock(&self.network.pace).took(now, self.to, small.vote, took);
+    }
+
     /// Sends the entries, or waits for those from the same place that are under way; also says when they were sent, and
     /// where they end.
     async fn append_large(
@@ -266,7 +310,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_majority_of_every_set_has_to_acknowledge_the_vote() {
-        let network = Network::new(1.into(), Arc::new(NoWire));
+        let network = Network::new(1.into(), Arc::new(NoWire), Arc::default());
         let vote = Vote::new_committed(2, 1.into());
         let set = |ids: &[u64]| ids.iter().map(|id| VoterId::from(*id)).collect::<BTreeSet<_>>();
         let start = Instant::now();

@@ -12,6 +12,9 @@ use tokio::time::Instant;
 
 use super::types::{LogId, VoterId};
 
+/// Who let a leadership go stands again when no other was elected for so long: time for some rounds of theirs.
+const OTHERS_FIRST: Duration = Duration::from_millis(1500);
+
 /// The times of elections.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Timings {
@@ -75,6 +78,8 @@ pub(crate) enum Input {
     Tick,
     /// A leader was heard and accepted.
     Heard,
+    /// This one lets its leadership go to another.
+    LetGo,
     /// Another would stand.
     Asked { by: VoterId, last_log: Option<LogId> },
     /// An answer to the question of this round; `None` where it did not come in time.
@@ -110,6 +115,8 @@ pub(crate) struct Prevote {
     heard: Option<Instant>,
     given: Option<(VoterId, Instant)>,
     stand_at: Instant,
+    /// It let a leadership go: others stand before it, until then.
+    others_until: Option<Instant>,
     round_number: u64,
     round: Option<Round>,
     /// Rounds in a row that nobody answered. Who is deaf asks ever less often: its questions bind those who hear them.
@@ -128,6 +135,7 @@ impl Prevote {
             heard: None,
             given: None,
             stand_at: now,
+            others_until: None,
             round_number: 0,
             round: None,
             unanswered: 0,
@@ -160,6 +168,10 @@ impl Prevote {
                 self.round = None;
                 self.unanswered = 0;
                 self.wait_silent(now);
+                None
+            }
+            Input::LetGo => {
+                self.others_until = Some(now + OTHERS_FIRST);
                 None
             }
             Input::Asked { by, last_log } => {
@@ -195,7 +207,8 @@ impl Prevote {
             self.wait(now, 100, 200);
             return Some(Effect::Elect);
         }
-        if self.is_muted(now) || !self.may_give(now, self.me) {
+        let others_first = self.others_until.is_some_and(|until| now < until);
+        if others_first || self.is_muted(now) || !self.may_give(now, self.me) {
             self.wait(now, 10, 20);
             return None;
         }
@@ -397,6 +410,18 @@ mod tests {
         }
         let gaps: Vec<u128> = asked_at.windows(2).map(|two| (two[1] - two[0]).as_millis()).collect();
         assert!(gaps[0] < 100 && gaps[4..].iter().all(|gap| *gap >= 320), "{gaps:?}");
+    }
+
+    #[tokio::test]
+    async fn who_let_go_gives_the_others_time_and_then_stands() {
+        let mut voter = Voter::new(&[&[1, 2, 3]], true);
+        assert_eq!(voter.after(0, Input::LetGo), None);
+        for _ in 0..29 {
+            assert_eq!(voter.after(50, Input::Tick), None);
+        }
+        assert!(voter.asked(2, log(3, 7)), "another has its yes meanwhile");
+        voter.now += Duration::from_millis(200);
+        assert!(matches!(voter.after(0, Input::Tick), Some(Effect::Ask { round: 1, .. })));
     }
 
     #[tokio::test]

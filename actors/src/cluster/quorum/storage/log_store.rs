@@ -15,6 +15,7 @@ use tokio::time::Instant;
 use super::failure::{WriteError, refused};
 use super::log_file::{Found, LogFile, encode_entries};
 use super::vote_file::VoteFile;
+use crate::cluster::quorum::pace::Pace;
 use crate::cluster::quorum::types::{Entry, LogId, StorageError, TypeConfig, Vote};
 
 /// How long to wait for space before the next try.
@@ -31,6 +32,7 @@ pub(crate) struct LogStore {
     memory: Arc<Mutex<Memory>>,
     log: Arc<Mutex<LogFile>>,
     vote: Arc<Mutex<VoteFile>>,
+    pace: Arc<Mutex<Pace>>,
     threads: Threads,
 }
 
@@ -68,6 +70,7 @@ impl LogStore {
             memory: Arc::new(Mutex::new(memory)),
             log: Arc::new(Mutex::new(log)),
             vote: Arc::new(Mutex::new(vote)),
+            pace: Arc::default(),
             threads,
         }
     }
@@ -86,6 +89,11 @@ impl LogStore {
     /// Since when a write is under way, if one is.
     pub(crate) fn writing_since(&self) -> Option<Instant> {
         lock(&self.memory).writing
+    }
+
+    /// How long entries take to be written, here and elsewhere.
+    pub(crate) fn pace(&self) -> Arc<Mutex<Pace>> {
+        self.pace.clone()
     }
 
     /// The last entry, purged or not.
@@ -232,8 +240,11 @@ impl RaftLogStorage<TypeConfig> for LogStore {
         let payloads =
             encode_entries(&entries).map_err(|e| refused(ErrorSubject::Logs, ErrorVerb::Write, e))?;
         let committed = lock(&self.memory).committed;
+        let begun = Instant::now();
         let written = self.write_log(move |log| log.append(&payloads, committed)).await;
         written.map_err(|error| storage_error(ErrorSubject::Logs, ErrorVerb::Write, error))?;
+        let now = Instant::now();
+        lock(&self.pace).wrote(now, now.duration_since(begun));
         {
             let mut memory = lock(&self.memory);
             memory.marked = committed;

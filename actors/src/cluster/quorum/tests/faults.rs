@@ -188,3 +188,45 @@ fn a_leader_whose_disk_hangs_makes_way() {
         assert_eq!(proposed.await.unwrap(), Err(ProposeError::Uncertain));
     });
 }
+
+#[test]
+fn a_leader_whose_disk_is_slow_for_a_while_makes_way_once() {
+    for seed in 0..3 {
+        with(seed, &ALL, |mut cluster| async move {
+            let leader = cluster.write(&ALL, "0").await;
+            cluster.disk(leader).slow(Duration::from_millis(400)..=Duration::from_millis(700));
+            let mut written = 1;
+            let next = loop {
+                let by = cluster.write(&ALL, &written.to_string()).await;
+                written += 1;
+                if by != leader {
+                    break by;
+                }
+                assert!(written < 20, "it leads on");
+            };
+            let term = cluster.quorums[&next].health().term;
+            for number in written..40 {
+                assert_eq!(cluster.write(&ALL, &number.to_string()).await, next);
+            }
+            assert_eq!(cluster.quorums[&next].health().term, term);
+            let mut seen = cluster.agreed(&ALL).await;
+            // One whose outcome was not known is written again.
+            seen.dedup();
+            assert_eq!(seen, numbers(40));
+        });
+    }
+}
+
+#[test]
+fn a_leader_that_is_slow_beside_one_slow_and_one_quick_voter_stays() {
+    with(2, &ALL, |mut cluster| async move {
+        let leader = cluster.write(&ALL, "0").await;
+        for node in [leader, others(leader)[0]] {
+            cluster.disk(node).slow(Duration::from_millis(400)..=Duration::from_millis(700));
+        }
+        for number in 1..20 {
+            assert_eq!(cluster.write(&ALL, &number.to_string()).await, leader);
+        }
+        assert_eq!(cluster.quorums[&leader].health().term, 1);
+    });
+}
