@@ -24,6 +24,7 @@ mod read;
 mod recover;
 mod retain;
 mod segment;
+mod since;
 mod sync;
 mod tail;
 mod truncate;
@@ -41,6 +42,7 @@ pub use producers::ProducerSnapshot;
 pub use read::{Batches, TimedOffset};
 pub use recover::{Doubt, Recovery};
 pub use segment::ColdRead;
+pub use since::SinceRead;
 pub use sync::{SyncDone, Syncer};
 pub use tail::TailBudget;
 

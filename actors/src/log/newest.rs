@@ -5,6 +5,7 @@
 
 use std::cmp::Reverse;
 use std::fmt;
+use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use super::directory::Shared;
@@ -12,9 +13,10 @@ use super::epochs::EpochCache;
 use super::error::LogError;
 use super::partition_log::Log;
 use super::read::TimedOffset;
-use super::segment::{ColdRead, IndexEntry, NO_TIMESTAMP, Segment, Start};
+use super::segment::{IndexEntry, NO_TIMESTAMP, Segment};
+use super::since::batch_at;
 use crate::ids::Offset;
-use crate::record::{self, Batch, BatchHeader};
+use crate::record::{BatchHeader, MAX_UNPACKED_BYTES, walk};
 
 /// A look for the newest record. It stands by itself, so that it can be done off the thread that owns the log.
 pub struct NewestRead {
@@ -162,24 +164,21 @@ impl NewestRead {
     fn record_of(&self, candidate: &Candidate, found: Found) -> Result<TimedOffset, LogError> {
         let Found { position, header, .. } = found;
         let from = header.base_offset.max(self.start);
-        let entry = IndexEntry { offset: header.base_offset, position, max_timestamp: NO_TIMESTAMP };
-        let read = ColdRead {
-            shared: Arc::clone(&self.shared),
-            segment: candidate.segment.clone(),
-            epochs: Arc::clone(&self.epochs),
-            start: Start::At(entry),
-            from,
-            upto: self.upto,
-            max_bytes: header.total_bytes(),
-        };
-        let batch = Batch::parse(read.run()?).ok();
-        let records = batch.and_then(|batch| record::records(&batch, record::MAX_UNPACKED_BYTES).ok());
-        let in_log =
-            records.into_iter().flatten().map_while(Result::ok).filter(|record| record.offset >= from);
-        let newest = in_log.max_by_key(|record| (record.timestamp_ms, Reverse(record.offset)));
-        Ok(newest.map_or(TimedOffset { offset: from, timestamp_ms: header.max_timestamp_ms }, |record| {
-            TimedOffset { offset: record.offset, timestamp_ms: record.timestamp_ms }
-        }))
+        let batch = batch_at(&self.shared, &self.epochs, &candidate.segment, position, &header, from)?;
+        let mut newest = None::<TimedOffset>;
+        if let Some(batch) = batch {
+            let _as_far_as_it_went = walk(&batch, MAX_UNPACKED_BYTES, |passed| {
+                let is_newer = newest.is_none_or(|newest| {
+                    (passed.timestamp_ms, Reverse(passed.offset))
+                        > (newest.timestamp_ms, Reverse(newest.offset))
+                });
+                if passed.offset >= from && is_newer {
+                    newest = Some(TimedOffset { offset: passed.offset, timestamp_ms: passed.timestamp_ms });
+                }
+                ControlFlow::Continue(())
+            });
+        }
+        Ok(newest.unwrap_or(TimedOffset { offset: from, timestamp_ms: header.max_timestamp_ms }))
     }
 }
 

@@ -7,9 +7,9 @@ use millstream_transport::world::DiskFile;
 
 use super::error::LogError;
 use super::partition_log::Log;
-use super::segment::{ColdRead, NO_TIMESTAMP, Segment, Start, start_of};
+use super::segment::{ColdRead, Segment, Start, start_of};
 use crate::ids::Offset;
-use crate::record::{self, Batch, BatchHeader, EndMarker};
+use crate::record::{Batch, BatchHeader, EndMarker};
 
 /// What a read found.
 #[derive(Debug)]
@@ -73,21 +73,6 @@ impl Log {
         Ok(Batches::Cold(ColdRead { shared, segment, epochs, start, from, upto, max_bytes }))
     }
 
-    /// The first record, by offset, with this timestamp or a later one; `None` if there is none. May block.
-    ///
-    /// Only batches below `upto` are looked at.
-    pub fn offset_for_time(&self, timestamp_ms: i64, upto: Offset) -> Result<Option<TimedOffset>, LogError> {
-        for segment in &self.segments {
-            if segment.file.base >= upto {
-                break;
-            }
-            if let Some(header) = self.first_batch_since(segment, timestamp_ms, upto)? {
-                return self.first_record_since(&header, timestamp_ms).map(Some);
-            }
-        }
-        Ok(None)
-    }
-
     /// Shows the headers of all batches from `from` on, and of markers what they say: whoever keeps a state made of them
     /// rebuilds it so. Blocks.
     pub fn replay_headers(
@@ -137,57 +122,6 @@ impl Log {
         let place = behind.saturating_sub(1);
         let found = self.segments.get(place).map(|segment| (segment, self.segments.get(place + 1)));
         found.ok_or(LogError::OutOfRange { asked: offset, start: self.start, end: self.end })
-    }
-
-    fn first_batch_since(
-        &self,
-        segment: &Segment,
-        timestamp_ms: i64,
-        upto: Offset,
-    ) -> Result<Option<BatchHeader>, LogError> {
-        let shared = self.shared();
-        let is_active = self.segments.last().is_some_and(|last| last.file.file_id == segment.file.file_id);
-        let entry = if is_active {
-            if self.active.max_timestamp() < timestamp_ms || segment.length == 0 {
-                return Ok(None);
-            }
-            self.active.index().before_time(timestamp_ms, segment.file.base)
-        } else {
-            let index = segment.index(shared)?;
-            if index.footer.map_or(NO_TIMESTAMP, |footer| footer.max_timestamp) < timestamp_ms {
-                return Ok(None);
-            }
-            index.before_time(timestamp_ms, segment.file.base)
-        };
-        let mut found = None;
-        segment.each_header(shared, &*segment.open(shared)?, entry, false, |_, header| {
-            if header.next_offset() > upto {
-                return false;
-            }
-            // What lies below the log's start is no longer part of it.
-            let has_records = header.count > 0 && header.next_offset() > self.start;
-            if header.max_timestamp_ms >= timestamp_ms && has_records {
-                found = Some(*header);
-            }
-            found.is_none()
-        })?;
-        Ok(found)
-    }
-
-    /// The first record of a batch that is not older; the batch's beginning if its records cannot be read.
-    fn first_record_since(&self, header: &BatchHeader, timestamp_ms: i64) -> Result<TimedOffset, LogError> {
-        let from = header.base_offset.max(self.start);
-        let bytes = self.read(from, header.next_offset(), header.total_bytes())?;
-        let whole = TimedOffset { offset: from, timestamp_ms: header.max_timestamp_ms };
-        let batch = Batch::parse(bytes).ok();
-        let records = batch.and_then(|batch| record::records(&batch, record::MAX_UNPACKED_BYTES).ok());
-        let found = records
-            .into_iter()
-            .flatten()
-            .map_while(Result::ok)
-            .find(|record| record.timestamp_ms >= timestamp_ms && record.offset >= self.start);
-        Ok(found
-            .map_or(whole, |record| TimedOffset { offset: record.offset, timestamp_ms: record.timestamp_ms }))
     }
 }
 

@@ -18,6 +18,7 @@ mod problem;
 mod read;
 mod retain;
 mod varint;
+mod walk;
 
 pub use assign::{assign, assign_producer, make_transactional, set_append_time};
 pub use batches::{Batch, Batches, batches, whole_batches};
@@ -30,6 +31,7 @@ pub use header::{Attributes, BatchHeader, HEADER_BYTES, NO_TIMESTAMP, verify_che
 pub use problem::{BatchError, BatchProblem};
 pub use read::{Header, MAX_UNPACKED_BYTES, Record, Records, records};
 pub(crate) use retain::{empty, hole, retain};
+pub use walk::{Passed, walk};
 
 #[cfg(test)]
 mod golden;

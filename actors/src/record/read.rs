@@ -14,7 +14,7 @@ use crate::topic_config::TimestampType;
 pub const MAX_UNPACKED_BYTES: usize = 128 << 20;
 
 /// The least bytes of a header: two lengths.
-const LEAST_HEADER_BYTES: usize = 2;
+pub(super) const LEAST_HEADER_BYTES: usize = 2;
 
 /// A header of a record. Names may stand more than once.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -21,17 +21,39 @@ pub(super) const fn length(value: i64) -> usize {
 /// Reads a number from the start of `bytes`; returns it and the bytes it took. `None` if it is cut off or longer than
 /// 64 bits.
 pub(super) fn read(bytes: &[u8]) -> Option<(i64, usize)> {
-    let mut value: u64 = 0;
-    for (index, byte) in bytes.iter().take(10).enumerate() {
-        if index == 9 && *byte > 1 {
-            return None;
-        }
-        value |= u64::from(byte & 0x7f) << (7 * index);
-        if byte & 0x80 == 0 {
-            return Some((unzigzag(value), index.saturating_add(1)));
+    let mut digits = Digits::default();
+    for (index, byte) in bytes.iter().take(MAX_BYTES).enumerate() {
+        if let Some(number) = digits.push(*byte).ok()? {
+            return Some((number, index.saturating_add(1)));
         }
     }
     None
+}
+
+/// Bytes of a number, at most.
+pub(super) const MAX_BYTES: usize = 10;
+
+/// A number that comes byte by byte.
+#[derive(Debug, Default)]
+pub(super) struct Digits {
+    value: u64,
+    count: usize,
+}
+
+/// The number is longer than 64 bits.
+#[derive(Debug)]
+pub(super) struct TooLong;
+
+impl Digits {
+    /// The next byte; the number, if it was the last.
+    pub(super) fn push(&mut self, byte: u8) -> Result<Option<i64>, TooLong> {
+        if self.count >= MAX_BYTES || (self.count == MAX_BYTES - 1 && byte > 1) {
+            return Err(TooLong);
+        }
+        self.value |= u64::from(byte & 0x7f) << (7 * self.count);
+        self.count += 1;
+        Ok((byte & 0x80 == 0).then(|| unzigzag(self.value)))
+    }
 }
 
 const fn zigzag(value: i64) -> u64 {

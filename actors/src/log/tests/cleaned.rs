@@ -212,7 +212,7 @@ fn a_read_within_a_hole_gets_the_hole_and_what_follows() {
         assert_eq!(BatchHeader::parse(&rest).unwrap().base_offset, Offset(56));
         assert_eq!(keys_in(&log), keys(&[(57, "b"), (58, "a"), (59, "c")]));
         // Record 57 is of 1000 + 560 + 1 ms, the last one of 1581; older ones there are no more.
-        let at = |ms| log.offset_for_time(ms, end).unwrap().map(|found| found.offset.0);
+        let at = |ms| log.since(ms, end).run().unwrap().map(|found| found.offset.0);
         assert_eq!(
             [at(0), at(1300), at(1561), at(1562), at(1581), at(1582)],
             [Some(57), Some(57), Some(57), Some(58), Some(59), None]

@@ -234,17 +234,16 @@ fn a_record_is_found_by_its_time() {
         crate::record::assign(&mut bytes, log.end(), LeaderEpoch(0)).unwrap();
         log.append(vec![bytes.freeze()]).unwrap();
     }
-    let at = |time| {
-        log.offset_for_time(time, log.end()).unwrap().map(|found| (found.offset.0, found.timestamp_ms))
-    };
+    let at =
+        |time| log.since(time, log.end()).run().unwrap().map(|found| (found.offset.0, found.timestamp_ms));
     assert_eq!(at(0), Some((0, 1000)));
     assert_eq!(at(1010), Some((1, 1010)));
     assert_eq!(at(1011), Some((2, 1020)));
     assert_eq!(at(2990), Some((199, 2990)));
     assert_eq!(at(2991), None);
-    assert_eq!(log.offset_for_time(2990, Offset(195)).unwrap(), None, "nothing at or above the bound");
+    assert_eq!(log.since(2990, Offset(195)).run().unwrap(), None, "nothing at or above the bound");
     log.advance_start(Offset(3)).unwrap();
-    let first = log.offset_for_time(0, log.end()).unwrap().unwrap();
+    let first = log.since(0, log.end()).run().unwrap().unwrap();
     assert_eq!((first.offset, first.timestamp_ms), (Offset(3), 1030), "nothing below the start");
 }
 

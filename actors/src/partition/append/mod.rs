@@ -13,4 +13,4 @@ pub use producers::{ActiveProducer, Check, ProducerLimits, ProducerTable};
 pub use sequence::{Sequenced, Sequencer};
 pub use snapshot::SnapshotError;
 pub use transactions::AbortedTransaction;
-pub use validate::{TIMESTAMP_AFTER_MAX_MS, Validated, validate};
+pub use validate::{TIMESTAMP_AFTER_MAX_MS, Validated, keyed, validate};

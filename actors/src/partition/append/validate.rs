@@ -1,13 +1,15 @@
 //! Whether a client's batches may be appended.
 //!
-//! The records themselves are looked at only where the topic is compacted (each must have a key): to unpack every batch
-//! would cost more than all else a broker does with it, and only the consumers of the same topic would meet a lie.
+//! The records themselves are looked at only where the topic is compacted (each must have a [key](keyed)): to unpack every
+//! batch would cost more than all else a broker does with it, and only the consumers of the same topic would meet a lie.
+
+use std::ops::ControlFlow;
 
 use bytes::Bytes;
 
 use super::super::verify::InTransaction;
 use crate::error::{ErrorCode, Refusal};
-use crate::record::{Batch, BatchError, BatchHeader, BatchProblem, MAX_UNPACKED_BYTES, batches, records};
+use crate::record::{Batch, BatchError, BatchHeader, BatchProblem, MAX_UNPACKED_BYTES, batches, walk};
 use crate::topic_config::{TimestampType, TopicConfig};
 
 /// How far ahead of the broker's clock a producer's timestamp may be (Kafka's default of
@@ -37,7 +39,8 @@ impl Validated {
 
 /// Checks the batches that a client sent for one partition. All are taken, or none.
 ///
-/// `transaction` is the one that the request is part of: only its batches may be transactional.
+/// `transaction` is the one that the request is part of: only its batches may be transactional. That records have keys is not
+/// looked at: see [`keyed`].
 pub fn validate(
     bytes: Bytes,
     transaction: Option<&InTransaction>,
@@ -85,8 +88,7 @@ fn check(
     count(header)?;
     origin(header, transaction)?;
     producer(header, transaction)?;
-    timestamps(header, config, now_ms)?;
-    if config.compact { keys(batch) } else { Ok(()) }
+    timestamps(header, config, now_ms)
 }
 
 fn size(header: &BatchHeader, config: &TopicConfig) -> Result<(), Fault> {
@@ -166,16 +168,41 @@ fn timestamps(header: &BatchHeader, config: &TopicConfig, now_ms: i64) -> Result
     Ok(())
 }
 
-fn keys(batch: &Batch) -> Result<(), Fault> {
-    for record in records(batch, MAX_UNPACKED_BYTES)? {
-        let record = record?;
-        if record.key.is_none() {
-            let index = record.offset.0.saturating_sub(batch.header.base_offset.0);
-            let text = format!("record {index} has no key, which a compacted topic needs");
-            return Err(Fault::Told(ErrorCode::InvalidRecord, text));
+/// Checks that each record of these batches, which are [valid](validate), has a key, as a compacted topic needs. Gives the
+/// bytes that were unpacked for it, or `None` where they would be more than `most_bytes`.
+pub fn keyed(bytes: &Bytes, most_bytes: usize) -> Result<Option<usize>, Refusal> {
+    let mut unpacked: usize = 0;
+    let mut position: usize = 0;
+    for batch in batches(bytes) {
+        let batch = batch.map_err(|error| refuse(&error))?;
+        let left = most_bytes.saturating_sub(unpacked);
+        let mut keyless = None;
+        let walked = walk(&batch, left.min(MAX_UNPACKED_BYTES), |passed| {
+            if passed.has_key {
+                return ControlFlow::Continue(());
+            }
+            keyless = Some(passed.index);
+            ControlFlow::Break(())
+        });
+        let here = match walked {
+            Ok(here) => here,
+            Err(BatchError { problem: BatchProblem::UnpacksTooLarge { .. }, .. })
+                if left < MAX_UNPACKED_BYTES =>
+            {
+                return Ok(None);
+            }
+            Err(error) => return Err(refuse(&BatchError::at(position, error.problem))),
+        };
+        if let Some(index) = keyless {
+            let text = format!(
+                "record batch at byte {position}: record {index} has no key, which a compacted topic needs"
+            );
+            return Err(Refusal::new(ErrorCode::InvalidRecord, text));
         }
+        unpacked = unpacked.saturating_add(here);
+        position = position.saturating_add(batch.bytes.len());
     }
-    Ok(())
+    Ok(Some(unpacked))
 }
 
 fn refuse(error: &BatchError) -> Refusal {
@@ -199,7 +226,7 @@ mod tests {
 
     use super::*;
     use crate::ids::ProducerId;
-    use crate::record::{BatchBuilder, Codec, Compression, ProducerStamp, set_append_time};
+    use crate::record::{BatchBuilder, Codec, Compression, ProducerStamp, records, set_append_time};
 
     const NOW_MS: i64 = 1_700_000_000_000;
 
@@ -290,14 +317,26 @@ mod tests {
     #[test]
     fn a_compacted_topic_takes_no_record_without_a_key_and_no_batch_as_compaction_leaves_them() {
         let config = TopicConfig { compact: true, ..TopicConfig::default() };
-        assert_eq!(code(batch(None, NOW_MS), &config), Some(ErrorCode::InvalidRecord));
-        assert_eq!(code(batch(Some(b"k"), NOW_MS), &config), None);
+        let good = batch(Some(b"k"), NOW_MS);
+        let refusal = keyed(&[good.clone(), batch(None, NOW_MS)].concat().into(), 10_000).unwrap_err();
+        assert_eq!(refusal.code, ErrorCode::InvalidRecord);
+        assert!(refusal.text.contains(&format!("at byte {}: record 0", good.len())), "{refusal}");
+        assert_eq!(code(good, &config), None);
         let whole = Batch::parse(batch(Some(b"k"), NOW_MS).into()).unwrap();
         let kept: Vec<_> = records(&whole, 10_000).unwrap().map(Result::unwrap).take(2).collect();
         let fewer = crate::record::retain(&whole, &kept, None).unwrap();
         assert_eq!(code(fewer.to_vec(), &config), Some(ErrorCode::InvalidRecord));
         let none = crate::record::empty(&whole.header);
         assert_eq!(code(none.to_vec(), &config), Some(ErrorCode::InvalidRecord));
+    }
+
+    #[test]
+    fn keys_are_looked_for_in_so_many_bytes_of_all_batches_together() {
+        let two = Bytes::from([batch(Some(b"k"), NOW_MS), batch(Some(b"k"), NOW_MS)].concat());
+        let unpacked = keyed(&two, 10_000).unwrap().unwrap();
+        assert!((600..700).contains(&unpacked), "{unpacked}");
+        assert_eq!(keyed(&two, unpacked), Ok(Some(unpacked)));
+        assert_eq!(keyed(&two, unpacked - 1), Ok(None));
     }
 
     #[test]

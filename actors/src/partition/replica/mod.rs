@@ -7,6 +7,7 @@
 mod clean;
 mod fetch;
 mod follow;
+mod keyed;
 mod lead;
 mod mark;
 mod nearby;
@@ -31,6 +32,7 @@ use actix::{Actor, ActorContext, Addr, AsyncContext, Context, Handler, Message};
 use millstream_transport::world::Threads;
 
 pub use fetch::{EndOne, FetchOne};
+pub use keyed::Unpackings;
 pub use mark::{MarkOne, ProducersOne};
 pub use offsets::{EpochOne, ListOne};
 pub use produce::ProduceOne;
@@ -39,6 +41,7 @@ pub use trim::DeleteOne;
 pub use upkeep::producers_of;
 pub use verify::AdmitOne;
 
+use self::keyed::Unlooked;
 use self::lead::Fed;
 use self::produce::Gathered;
 use self::upkeep::{Uncommitted, Upkeep};
@@ -87,6 +90,8 @@ pub struct ReplicaShared {
     pub threads: Threads,
     /// Memory for such reads under way; one more is refused.
     pub cold_reads: Budget,
+    /// Turns at unpacking what is sent to compacted topics.
+    pub unpackings: Unpackings,
 }
 
 /// When a replica looks after its log.
@@ -142,6 +147,7 @@ pub struct Replica {
     policy: FlushPolicy,
     producers: ProducerTable,
     gathered: Gathered,
+    unlooked: Unlooked,
     unverified: Unverified,
     acks: Acknowledgements,
     deliveries: Deliveries,
@@ -197,6 +203,7 @@ impl Replica {
             trims: Trims::new(facts.start),
             producers,
             gathered: Gathered::default(),
+            unlooked: Unlooked::default(),
             unverified: Unverified::default(),
             acks: Acknowledgements::default(),
             deliveries: Deliveries::default(),
@@ -460,6 +467,7 @@ impl Handler<Stop> for Replica {
             + self.deliveries.len()
             + self.gathered.len()
             + self.trims.len()
+            + self.unlooked.len()
             + self.unverified.len();
         if unanswered > 0 {
             let found = format!("{unanswered} requests were left without an answer at the end");

@@ -41,8 +41,12 @@ impl Handler<ListOne> for Replica {
     fn handle(&mut self, message: ListOne, _: &mut Self::Context) {
         let ListOne { leader_epoch, spec, reply } = message;
         match spec {
-            OffsetSpec::MaxTimestamp => self.list_newest(leader_epoch, reply),
-            _ => reply.send(self.list(leader_epoch, spec)),
+            OffsetSpec::MaxTimestamp | OffsetSpec::Timestamp(_) | OffsetSpec::StableTimestamp(_) => {
+                self.list_timed(leader_epoch, spec, false, reply);
+            }
+            OffsetSpec::Earliest | OffsetSpec::Latest | OffsetSpec::LastStable | OffsetSpec::Tiered => {
+                reply.send(self.list(leader_epoch, spec));
+            }
         }
         self.settle();
     }
@@ -73,36 +77,51 @@ impl Replica {
             OffsetSpec::Latest | OffsetSpec::LastStable if !mark.is_confirmed() => Err(not_known_yet()),
             OffsetSpec::Latest => Ok(end(mark.value())),
             OffsetSpec::LastStable => Ok(end(self.last_stable())),
-            OffsetSpec::Timestamp(timestamp_ms) => {
-                let found = self.log.offset_for_time(timestamp_ms, mark.value());
-                self.timed(found)
-            }
-            OffsetSpec::StableTimestamp(timestamp_ms) => {
-                let found = self.log.offset_for_time(timestamp_ms, self.last_stable());
-                self.timed(found)
-            }
-            // The newest record is looked for off this thread.
-            OffsetSpec::MaxTimestamp | OffsetSpec::Tiered => Ok(NOTHING),
+            // Records are looked for off this thread.
+            OffsetSpec::Timestamp(_)
+            | OffsetSpec::StableTimestamp(_)
+            | OffsetSpec::MaxTimestamp
+            | OffsetSpec::Tiered => Ok(NOTHING),
         }
     }
 
-    /// Looks for the newest record, off this thread: it may take the indexes of all segments.
-    fn list_newest(&mut self, epoch: Option<LeaderEpoch>, reply: Reply<ListedOffset>) {
+    /// Looks for a record by its time, off this thread: it may take the indexes of all segments, and a batch is unpacked.
+    fn list_timed(
+        &mut self,
+        epoch: Option<LeaderEpoch>,
+        spec: OffsetSpec,
+        again: bool,
+        reply: Reply<ListedOffset>,
+    ) {
         let epoch = match self.check_leads(epoch) {
             Ok(epoch) => epoch,
             Err(refusal) => return reply.send(Err(refusal)),
         };
         let Some(myself) = self.myself.clone() else { return };
-        let Some(permit) = self.shared.cold_reads.take(NEWEST_BYTES) else {
+        let Some(permit) = self.shared.cold_reads.take(TIMED_BYTES) else {
             let text = "too many reads of the disk are under way on this node; try again";
             return reply.refuse(ErrorCode::ThrottlingQuotaExceeded, text);
         };
-        let newest = self.log.newest(self.state.high_watermark().value());
+        let committed = self.state.high_watermark().value();
+        let look: Box<dyn FnOnce() -> Result<Option<TimedOffset>, LogError> + Send> = match spec {
+            OffsetSpec::Timestamp(timestamp_ms) => {
+                let since = self.log.since(timestamp_ms, committed);
+                Box::new(|| since.run())
+            }
+            OffsetSpec::StableTimestamp(timestamp_ms) => {
+                let since = self.log.since(timestamp_ms, self.last_stable());
+                Box::new(|| since.run())
+            }
+            _ => {
+                let newest = self.log.newest(committed);
+                Box::new(|| newest.run())
+            }
+        };
         let threads = self.shared.threads.clone();
         actix_rt::spawn(async move {
-            let found = threads.run_blocking(move || newest.run()).await;
+            let found = threads.run_blocking(look).await;
             // A completion: as many as were asked for.
-            myself.do_send(NewestDone { epoch, found, reply, permit });
+            myself.do_send(TimedDone { epoch, spec, again, found, reply, permit });
         });
     }
 
@@ -123,29 +142,36 @@ impl Replica {
     }
 }
 
-/// The newest record was looked for.
+/// A record was looked for by its time.
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
-pub(super) struct NewestDone {
+pub(super) struct TimedDone {
     epoch: LeaderEpoch,
+    spec: OffsetSpec,
+    /// For the second time.
+    again: bool,
     found: Result<Option<TimedOffset>, LogError>,
     reply: Reply<ListedOffset>,
     permit: Permit,
 }
 
-impl Handler<NewestDone> for Replica {
+impl Handler<TimedDone> for Replica {
     type Result = ();
 
-    fn handle(&mut self, done: NewestDone, _: &mut Self::Context) {
-        let NewestDone { epoch, found, reply, permit } = done;
+    fn handle(&mut self, done: TimedDone, _: &mut Self::Context) {
+        let TimedDone { epoch, spec, again, found, reply, permit } = done;
         drop(permit);
         match self.check_leads(Some(epoch)) {
             Err(refusal) => reply.send(Err(refusal)),
-            // It was removed meanwhile: another is the newest now.
+            // It was removed meanwhile: another is the one now.
             Ok(_)
                 if found.as_ref().is_ok_and(|found| found.is_some_and(|it| it.offset < self.log.start())) =>
             {
-                self.list_newest(Some(epoch), reply);
+                self.list_timed(Some(epoch), spec, again, reply);
+            }
+            // A segment may have been removed under its hands.
+            Ok(_) if !again && matches!(found, Err(LogError::Io { .. })) => {
+                self.list_timed(Some(epoch), spec, true, reply);
             }
             Ok(_) => reply.send(self.timed(found)),
         }
@@ -153,8 +179,9 @@ impl Handler<NewestDone> for Replica {
     }
 }
 
-/// What a look for the newest record counts for among reads of the disk: the batches that it unpacks.
-const NEWEST_BYTES: usize = 1 << 20;
+/// What a look for a record by its time counts for among reads of the disk: what is unpacked of a batch at a time, and
+/// headers. So a thousand partitions may be asked about at once.
+const TIMED_BYTES: usize = 64 << 10;
 
 /// No offset is what was asked for.
 const NOTHING: ListedOffset = ListedOffset { offset: None, timestamp_ms: None, leader_epoch: None };

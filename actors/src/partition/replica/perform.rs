@@ -150,6 +150,7 @@ impl Replica {
     /// Everybody who waits for this leader is told that it is none.
     pub(super) fn refuse_waiting(&mut self, refusal: &Refusal) {
         self.gathered.refuse_all(refusal);
+        self.unlooked.refuse_all(refusal);
         self.unverified.refuse_all(refusal);
         self.uncommitted.forget();
         self.acks.refuse_all(refusal);

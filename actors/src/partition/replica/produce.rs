@@ -93,8 +93,8 @@ impl Handler<ProduceOne> for Replica {
     type Result = ();
 
     fn handle(&mut self, message: ProduceOne, context: &mut Self::Context) {
-        if let Some(one) = self.waits_to_be_verified(message) {
-            self.take(one, None);
+        if let Some(one) = self.waits_to_be_looked_at(message) {
+            self.begin(one);
         }
         self.plan_write(|message| context.notify(message));
     }
@@ -118,6 +118,13 @@ struct Taken {
 }
 
 impl Replica {
+    /// Takes a request in whose records need no look any more, now or when its transaction is verified.
+    pub(super) fn begin(&mut self, one: ProduceOne) {
+        if let Some(one) = self.waits_to_be_verified(one) {
+            self.take(one, None);
+        }
+    }
+
     /// Takes a request in; `verified` is the producer and epoch of which their coordinator has said that the partition is
     /// part of their transaction.
     pub(super) fn take(&mut self, one: ProduceOne, verified: Option<(ProducerId, i16)>) {
@@ -230,7 +237,7 @@ impl Replica {
             let text = "fewer replicas are in sync than min.insync.replicas; nothing was appended; try again";
             return Err(Refusal::new(ErrorCode::NotEnoughReplicas, text));
         }
-        if !self.acks.has_room_beside(self.gathered.len() + self.unverified.len()) {
+        if !self.acks.has_room_beside(self.gathered.len() + self.unverified.len() + self.unlooked.len()) {
             self.shared.series.throttled.increment(1);
             let text = "too many requests wait for this partition's acknowledgements; try again";
             return Err(Refusal::new(ErrorCode::ThrottlingQuotaExceeded, text));
@@ -358,7 +365,7 @@ fn append_refusal(error: &LogError) -> Refusal {
 }
 
 /// Tells a request from others: the header of its first batch as the client sent it, which holds the checksum.
-fn fingerprint(batches: &[u8]) -> u64 {
+pub(super) fn fingerprint(batches: &[u8]) -> u64 {
     let head = batches.get(..HEADER_BYTES).unwrap_or(batches);
     let mut digest = crc_fast::Digest::new(crc_fast::CrcAlgorithm::Crc64Nvme);
     digest.update(head);

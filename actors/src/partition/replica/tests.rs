@@ -94,6 +94,7 @@ impl Node {
             verifier: verifier.clone(),
             threads: world.threads.clone(),
             cold_reads: Budget::new(64 << 20),
+            unpackings: Unpackings::default(),
         };
         let parts = ReplicaParts {
             partition: partition(),

@@ -16,7 +16,7 @@ use super::super::controller_link::ControllerLink;
 use super::super::directory::ReplicaDirectory;
 use super::super::host::{CoreHost, LinkMaker};
 use super::super::memory::Budget;
-use super::super::replica::{ReplicaShared, UpkeepSettings};
+use super::super::replica::{ReplicaShared, Unpackings, UpkeepSettings};
 use super::super::state::{InSyncChange, ResignReason, Settings};
 use super::super::verify::VerifierDoor;
 use super::super::warden::{Quarantine, Warden, Warnings};
@@ -136,6 +136,7 @@ impl ReplicaSupervisor {
             verifier: parts.verifier.clone(),
             threads: world.threads.clone(),
             cold_reads: Budget::new(COLD_READ_BYTES),
+            unpackings: Unpackings::default(),
         });
         let mut hosts = Vec::new();
         for core in world.threads.cores() {

@@ -17,5 +17,9 @@ pub(super) fn pack(records: &[u8], level: Option<i32>, out: &mut Vec<u8>) -> io:
 }
 
 pub(super) fn unpack(packed: &[u8], limit: usize) -> io::Result<Vec<u8>> {
-    read_bounded(MultiGzDecoder::new(packed), packed.len(), limit)
+    read_bounded(reader(packed), packed.len(), limit)
+}
+
+pub(super) fn reader(packed: &[u8]) -> MultiGzDecoder<&[u8]> {
+    MultiGzDecoder::new(packed)
 }

@@ -15,5 +15,9 @@ pub(super) fn pack(records: &[u8], out: &mut Vec<u8>) -> io::Result<()> {
 }
 
 pub(super) fn unpack(packed: &[u8], limit: usize) -> io::Result<Vec<u8>> {
-    read_bounded(FrameDecoder::new(packed), packed.len(), limit)
+    read_bounded(reader(packed), packed.len(), limit)
+}
+
+pub(super) fn reader(packed: &[u8]) -> FrameDecoder<&[u8]> {
+    FrameDecoder::new(packed)
 }

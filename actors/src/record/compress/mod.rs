@@ -30,6 +30,18 @@ impl Codec {
     }
 }
 
+/// Unpacks `packed` as it is read; one block of it that says it is larger than `limit` is not unpacked. Whoever reads bounds
+/// how much.
+pub(super) fn unpacking(codec: Codec, packed: &[u8], limit: usize) -> io::Result<Box<dyn Read + '_>> {
+    Ok(match codec {
+        Codec::None => Box::new(packed),
+        Codec::Gzip => Box::new(gzip::reader(packed)),
+        Codec::Snappy => Box::new(snappy::reader(packed, limit)),
+        Codec::Lz4 => Box::new(lz4::reader(packed)),
+        Codec::Zstd => Box::new(zstd::reader(packed)?),
+    })
+}
+
 /// A codec and how hard it tries.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Compression {

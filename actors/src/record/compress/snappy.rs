@@ -2,7 +2,7 @@
 //!
 //! Other clients (librdkafka among them) write one bare block; it is read, too.
 
-use std::io;
+use std::io::{self, Read};
 
 use snap::raw::{Decoder, Encoder, decompress_len, max_compress_len};
 
@@ -29,20 +29,72 @@ pub(super) fn pack(records: &[u8], out: &mut Vec<u8>) -> io::Result<()> {
 
 pub(super) fn unpack(packed: &[u8], limit: usize) -> io::Result<Vec<u8>> {
     let mut out = Vec::new();
-    if !packed.starts_with(&MAGIC) {
-        block(packed, limit, &mut out)?;
-        return Ok(out);
-    }
-    let mut rest = packed.get(HEADER_BYTES..).unwrap_or_default();
+    let mut blocks = Blocks::of(packed);
     // One byte past the limit tells the caller that there is too much.
-    while !rest.is_empty() && out.len() <= limit {
-        let (length, behind) = rest.split_first_chunk::<4>().ok_or_else(|| broken("a block's length"))?;
-        let length = usize::try_from(u32::from_be_bytes(*length)).unwrap_or(usize::MAX);
-        let (packed, behind) = behind.split_at_checked(length).ok_or_else(|| broken("a block"))?;
+    while out.len() <= limit
+        && let Some(packed) = blocks.next_block()?
+    {
         block(packed, limit, &mut out)?;
-        rest = behind;
     }
     Ok(out)
+}
+
+/// Unpacks block by block; one over the limit is an error of kind `FileTooLarge`.
+pub(super) fn reader(packed: &[u8], limit: usize) -> Unpacking<'_> {
+    Unpacking { blocks: Blocks::of(packed), limit, block: Vec::new(), read: 0 }
+}
+
+pub(super) struct Unpacking<'a> {
+    blocks: Blocks<'a>,
+    limit: usize,
+    block: Vec<u8>,
+    read: usize,
+}
+
+impl Read for Unpacking<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        while self.read >= self.block.len() {
+            let Some(packed) = self.blocks.next_block()? else { return Ok(0) };
+            self.block.clear();
+            self.read = 0;
+            block(packed, self.limit, &mut self.block)?;
+            if self.block.len() > self.limit {
+                return Err(io::ErrorKind::FileTooLarge.into());
+            }
+        }
+        let taken = self.block.get(self.read..).unwrap_or_default().read(buffer)?;
+        self.read = self.read.saturating_add(taken);
+        Ok(taken)
+    }
+}
+
+/// The blocks of a frame, or the one bare block.
+struct Blocks<'a> {
+    rest: &'a [u8],
+    is_bare: bool,
+}
+
+impl<'a> Blocks<'a> {
+    fn of(packed: &'a [u8]) -> Self {
+        let is_bare = !packed.starts_with(&MAGIC);
+        let rest = if is_bare { packed } else { packed.get(HEADER_BYTES..).unwrap_or_default() };
+        Self { rest, is_bare }
+    }
+
+    fn next_block(&mut self) -> io::Result<Option<&'a [u8]>> {
+        if std::mem::take(&mut self.is_bare) {
+            return Ok(Some(std::mem::take(&mut self.rest)));
+        }
+        if self.rest.is_empty() {
+            return Ok(None);
+        }
+        let (length, behind) =
+            self.rest.split_first_chunk::<4>().ok_or_else(|| broken("a block's length"))?;
+        let length = usize::try_from(u32::from_be_bytes(*length)).unwrap_or(usize::MAX);
+        let (packed, behind) = behind.split_at_checked(length).ok_or_else(|| broken("a block"))?;
+        self.rest = behind;
+        Ok(Some(packed))
+    }
 }
 
 /// Unpacks one block behind what is in `out`, or leaves `out` larger than `limit`.

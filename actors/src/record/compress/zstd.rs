@@ -16,8 +16,12 @@ pub(super) fn pack(records: &[u8], level: Option<i32>, out: &mut Vec<u8>) -> io:
     Ok(())
 }
 
+pub(super) fn unpack(packed: &[u8], limit: usize) -> io::Result<Vec<u8>> {
+    read_bounded(reader(packed)?, packed.len(), limit)
+}
+
 /// The decoder refuses windows over 128 MiB, its default; a window is memory only as far as it is filled, and that the
 /// limit bounds. Lower would refuse what Java clients write at level 22.
-pub(super) fn unpack(packed: &[u8], limit: usize) -> io::Result<Vec<u8>> {
-    read_bounded(Decoder::with_buffer(packed)?, packed.len(), limit)
+pub(super) fn reader(packed: &[u8]) -> io::Result<Decoder<'static, &[u8]>> {
+    Decoder::with_buffer(packed)
 }

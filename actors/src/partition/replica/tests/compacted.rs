@@ -1,7 +1,9 @@
 //! A compacted partition: cleaned while it is written to and read.
 
+use futures::future::{join, join_all};
+
 use super::*;
-use crate::record::{MAX_UNPACKED_BYTES, records};
+use crate::record::{Codec, MAX_UNPACKED_BYTES, records};
 
 /// Segments are closed after a second, and cleaned at the next look.
 fn compacted() -> TopicConfig {
@@ -123,5 +125,70 @@ fn a_partition_that_is_stopped_under_a_cleaning_is_whole_when_it_comes_again() {
         let last =
             last.map(|(key, value)| (Bytes::from(format!("key {key}")), Bytes::from(format!("{value}"))));
         assert_eq!(values, BTreeMap::from(last));
+    });
+}
+
+/// A batch of `megabytes` that packs to next to nothing.
+fn packed(key: Option<&[u8]>, megabytes: usize, stamp: Option<ProducerStamp>) -> Bytes {
+    let mut builder = BatchBuilder::new(256 << 20, Compression::of(Codec::Zstd));
+    for _ in 0..megabytes {
+        builder.push(NOW_MS, key, Some(&vec![0; 1 << 20]), &[]).unwrap();
+    }
+    builder.finish(stamp)
+}
+
+#[test]
+fn what_follows_a_batch_that_unpacks_to_much_is_appended_behind_it() {
+    simulate(|simulation, disk| async move {
+        let node = Node::start(&simulation, &disk, 1);
+        node.lead_with(1, compacted()).await;
+        let stamp = |base_sequence| Some(ProducerStamp { id: ProducerId(7), epoch: 0, base_sequence });
+        let sent = [
+            packed(Some(b"a"), 8, stamp(0)),
+            keyed(1, 1, stamp(8)),
+            packed(Some(b"b"), 2, stamp(9)),
+            packed(Some(b"c"), 1, stamp(11)),
+            keyed(2, 2, stamp(12)),
+        ];
+        let answers = join_all(sent.map(|batches| node.produce(Acks::All, batches))).await;
+        let bases: Vec<i64> = answers.into_iter().map(|answer| answer.unwrap().base_offset.0).collect();
+        assert_eq!(bases, [0, 8, 9, 11, 12]);
+    });
+}
+
+#[test]
+fn a_record_without_a_key_is_refused_wherever_it_stands_in_a_batch_however_large() {
+    simulate(|simulation, disk| async move {
+        let node = Node::start(&simulation, &disk, 1);
+        node.lead_with(1, compacted()).await;
+        for megabytes in [1, 8] {
+            let refusal = node.produce(Acks::All, packed(None, megabytes, None)).await.unwrap_err();
+            assert_eq!(refusal.code, ErrorCode::InvalidRecord);
+            assert!(refusal.text.contains("record 0 has no key"), "{refusal}");
+        }
+        let refusal = node.produce(Acks::All, packed(Some(b"a"), 129, None)).await.unwrap_err();
+        assert_eq!(refusal.code, ErrorCode::MessageTooLarge);
+        let answer = node.produce(Acks::All, keyed(1, 1, None)).await.unwrap();
+        assert_eq!(answer.base_offset.0, 0);
+    });
+}
+
+#[test]
+fn requests_whose_records_are_being_looked_at_are_answered_when_the_replica_leads_no_more() {
+    simulate(|simulation, disk| async move {
+        let node = Node::start(&simulation, &disk, 1);
+        node.lead_with(1, compacted()).await;
+        disk.slow(Duration::from_millis(500)..=Duration::from_millis(500));
+        let sent = [packed(Some(b"a"), 8, None), keyed(1, 1, None)];
+        let answers = join_all(sent.map(|batches| node.produce(Acks::All, batches)));
+        let ended = async {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+            let other = life(2, 1);
+            node.assign(assignment(2, Some(other), &[node.me, other], 2)).await;
+        };
+        let (answers, ()) = join(answers, ended).await;
+        for answer in answers {
+            assert_eq!(answer.unwrap_err().code, ErrorCode::NotLeaderOrFollower);
+        }
     });
 }

@@ -1,0 +1,149 @@
+//! The first record of a log that is not older than a time.
+
+use std::fmt;
+use std::ops::ControlFlow;
+use std::sync::Arc;
+
+use super::directory::Shared;
+use super::epochs::EpochCache;
+use super::error::LogError;
+use super::partition_log::Log;
+use super::read::TimedOffset;
+use super::segment::{ColdRead, IndexEntry, NO_TIMESTAMP, Segment, Start};
+use crate::ids::Offset;
+use crate::record::{Batch, BatchHeader, MAX_UNPACKED_BYTES, walk};
+
+/// A look for the first record since a time. It stands by itself, so that it can be done off the thread that owns the log.
+pub struct SinceRead {
+    shared: Arc<Shared>,
+    epochs: Arc<EpochCache>,
+    /// By offset.
+    segments: Vec<Candidate>,
+    start: Offset,
+    upto: Offset,
+    timestamp_ms: i64,
+}
+
+/// A segment that may hold it.
+struct Candidate {
+    segment: Segment,
+    /// Of the active segment, whose index is its owner's: its greatest timestamp, and before which entry no batch is so new.
+    active: Option<(i64, IndexEntry)>,
+}
+
+impl Log {
+    /// The first record, by offset, with this timestamp or a later one, of those below `upto`.
+    pub fn since(&self, timestamp_ms: i64, upto: Offset) -> SinceRead {
+        let upto = upto.min(self.end);
+        let next_bases = self.segments.iter().skip(1).map(|next| Some(next.file.base)).chain([None]);
+        let in_log = self.segments.iter().zip(next_bases).filter(|(segment, next)| {
+            segment.length > 0 && segment.file.base < upto && next.is_none_or(|next| next > self.start)
+        });
+        let candidates = in_log.map(|(segment, next)| {
+            let active = next.is_none().then(|| {
+                let entry = self.active.index().before_time(timestamp_ms, segment.file.base);
+                (self.active.max_timestamp(), entry)
+            });
+            Candidate { segment: segment.clone(), active }
+        });
+        SinceRead {
+            shared: Arc::clone(self.shared()),
+            epochs: Arc::clone(&self.epochs),
+            segments: candidates.collect(),
+            start: self.start,
+            upto,
+            timestamp_ms,
+        }
+    }
+}
+
+impl SinceRead {
+    /// Looks; `None` if there is none. Blocks.
+    pub fn run(self) -> Result<Option<TimedOffset>, LogError> {
+        for candidate in &self.segments {
+            if let Some((position, header)) = self.first_batch(candidate)? {
+                return self.first_record(&candidate.segment, position, &header).map(Some);
+            }
+        }
+        Ok(None)
+    }
+
+    /// The first batch of a segment that has a record so new, as far as its header says.
+    fn first_batch(&self, candidate: &Candidate) -> Result<Option<(u64, BatchHeader)>, LogError> {
+        let (segment, shared) = (&candidate.segment, &self.shared);
+        let (newest, entry) = match candidate.active {
+            Some(hints) => hints,
+            None => {
+                let index = segment.index(shared)?;
+                let newest = index.footer.map_or(NO_TIMESTAMP, |footer| footer.max_timestamp);
+                (newest, index.before_time(self.timestamp_ms, segment.file.base))
+            }
+        };
+        if newest < self.timestamp_ms {
+            return Ok(None);
+        }
+        let mut found = None;
+        segment.each_header(shared, &*segment.open(shared)?, entry, false, |position, header| {
+            if header.next_offset() > self.upto {
+                return false;
+            }
+            // What lies below the log's start is no longer part of it.
+            let has_records = header.count > 0 && header.next_offset() > self.start;
+            if header.max_timestamp_ms >= self.timestamp_ms && has_records {
+                found = Some((position, *header));
+            }
+            found.is_none()
+        })?;
+        Ok(found)
+    }
+
+    /// The first record of a batch that is so new; the batch's beginning if its records cannot be read.
+    fn first_record(
+        &self,
+        segment: &Segment,
+        position: u64,
+        header: &BatchHeader,
+    ) -> Result<TimedOffset, LogError> {
+        let from = header.base_offset.max(self.start);
+        let batch = batch_at(&self.shared, &self.epochs, segment, position, header, from)?;
+        let mut found = None;
+        if let Some(batch) = batch {
+            let _as_far_as_it_went = walk(&batch, MAX_UNPACKED_BYTES, |passed| {
+                if passed.timestamp_ms < self.timestamp_ms || passed.offset < self.start {
+                    return ControlFlow::Continue(());
+                }
+                found = Some(TimedOffset { offset: passed.offset, timestamp_ms: passed.timestamp_ms });
+                ControlFlow::Break(())
+            });
+        }
+        Ok(found.unwrap_or(TimedOffset { offset: from, timestamp_ms: header.max_timestamp_ms }))
+    }
+}
+
+/// The batch with this header, for its records from `from` on. Checked as whenever a batch is read; `None` if it is not whole.
+pub(super) fn batch_at(
+    shared: &Arc<Shared>,
+    epochs: &Arc<EpochCache>,
+    segment: &Segment,
+    position: u64,
+    header: &BatchHeader,
+    from: Offset,
+) -> Result<Option<Batch>, LogError> {
+    let entry = IndexEntry { offset: header.base_offset, position, max_timestamp: NO_TIMESTAMP };
+    let read = ColdRead {
+        shared: Arc::clone(shared),
+        segment: segment.clone(),
+        epochs: Arc::clone(epochs),
+        start: Start::At(entry),
+        from,
+        upto: header.next_offset(),
+        max_bytes: header.total_bytes(),
+    };
+    Ok(Batch::parse(read.run()?).ok())
+}
+
+impl fmt::Debug for SinceRead {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("SinceRead").field("timestamp_ms", &self.timestamp_ms).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,222 @@
+//! Requests to a compacted topic, each record of which needs a key: they have to be unpacked to see it.
+//!
+//! What is soon done is done here. The rest is done off the core's thread, one request of a partition at a time, and what
+//! comes behind it waits, so that appends keep the order in which they came. A request that was looked at is then held
+//! against leadership, room and transactions as they are then.
+
+use std::collections::VecDeque;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+
+use actix::{AsyncContext, Handler, Message};
+use bytes::Bytes;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use super::super::append::{keyed, validate};
+use super::super::verify::InTransaction;
+use super::super::warden::ReplicaKilled;
+use super::Replica;
+use super::produce::{ProduceOne, fingerprint};
+use crate::error::{ErrorCode, Refusal};
+use crate::ids::LeaderEpoch;
+use crate::topic_config::TopicConfig;
+
+/// What is unpacked on the core's thread for one message: about a millisecond's work.
+const HERE_BYTES: usize = 128 << 10;
+
+/// Requests of a node that are unpacked at the same time. Each may need what its codec keeps of a batch: little, but up to
+/// [`MAX_UNPACKED_BYTES`](crate::record::MAX_UNPACKED_BYTES) with zstd and snappy.
+const AT_ONCE: usize = 2;
+
+/// Turns at unpacking, which all replicas of a node share. Clones are the same.
+#[derive(Clone, Debug)]
+pub struct Unpackings(Arc<Semaphore>);
+
+impl Default for Unpackings {
+    fn default() -> Self {
+        Self(Arc::new(Semaphore::new(AT_ONCE)))
+    }
+}
+
+impl Unpackings {
+    /// Waits for a turn, which lasts until it is dropped. None only if turns had ended, which they never do.
+    async fn turn(&self) -> Option<OwnedSemaphorePermit> {
+        Arc::clone(&self.0).acquire_owned().await.ok()
+    }
+}
+
+/// Requests that wait to be looked at, in the order in which they came. If any do, the first is being looked at.
+#[derive(Debug, Default)]
+pub(super) struct Unlooked {
+    waiting: VecDeque<(ProduceOne, LeaderEpoch)>,
+    looking: Option<u64>,
+    looks: u64,
+}
+
+impl Unlooked {
+    /// How many requests wait.
+    pub(super) fn len(&self) -> usize {
+        self.waiting.len()
+    }
+
+    pub(super) fn refuse_all(&mut self, refusal: &Refusal) {
+        self.looking = None;
+        for (one, _) in self.waiting.drain(..) {
+            one.reply.send(Err(refusal.clone()));
+        }
+    }
+}
+
+/// The first of those that wait was looked at. A completion: there is one for each that is looked at elsewhere.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub(super) struct KeysLookedAt {
+    number: u64,
+    found: Result<(), Refusal>,
+}
+
+impl Handler<KeysLookedAt> for Replica {
+    type Result = ();
+
+    fn handle(&mut self, looked: KeysLookedAt, context: &mut Self::Context) {
+        let KeysLookedAt { number, found } = looked;
+        if self.unlooked.looking != Some(number) {
+            return;
+        }
+        self.unlooked.looking = None;
+        if let Some((one, epoch)) = self.unlooked.waiting.pop_front() {
+            self.looked_at(one, epoch, found);
+        }
+        self.look_on();
+        self.plan_write(|message| context.notify(message));
+        self.settle();
+    }
+}
+
+/// What was found where little time may be spent.
+enum Look {
+    Done(Result<(), Refusal>),
+    TooLong,
+}
+
+impl Replica {
+    /// Whether a request has to wait until its records were looked at. Then it is taken.
+    pub(super) fn waits_to_be_looked_at(&mut self, one: ProduceOne) -> Option<ProduceOne> {
+        let mut left = HERE_BYTES;
+        if self.unlooked.waiting.is_empty() {
+            match self.look_here(&one, &mut left) {
+                Look::Done(Ok(())) => return Some(one),
+                Look::Done(Err(refusal)) => {
+                    one.reply.send(Err(refusal));
+                    return None;
+                }
+                Look::TooLong => {}
+            }
+        }
+        let epoch = match self.check_leads(one.part.leader_epoch) {
+            Ok(epoch) => self.check_room(one.acks).map(|()| epoch),
+            refused => refused,
+        };
+        match epoch {
+            Err(refusal) => one.reply.send(Err(refusal)),
+            Ok(epoch) => {
+                self.unlooked.waiting.push_back((one, epoch));
+                if self.unlooked.looking.is_none() {
+                    self.look_elsewhere();
+                }
+            }
+        }
+        None
+    }
+
+    /// Looks at those that wait, as far as there is time.
+    fn look_on(&mut self) {
+        let mut left = HERE_BYTES;
+        while self.unlooked.looking.is_none()
+            && let Some((one, epoch)) = self.unlooked.waiting.pop_front()
+        {
+            match self.look_here(&one, &mut left) {
+                Look::Done(found) => self.looked_at(one, epoch, found),
+                Look::TooLong => {
+                    self.unlooked.waiting.push_front((one, epoch));
+                    return self.look_elsewhere();
+                }
+            }
+        }
+    }
+
+    fn looked_at(&mut self, one: ProduceOne, epoch: LeaderEpoch, found: Result<(), Refusal>) {
+        match found.and_then(|()| self.check_leads(Some(epoch))) {
+            Ok(_) => self.begin(one),
+            Err(refusal) => one.reply.send(Err(refusal)),
+        }
+    }
+
+    /// Looks at a request if that unpacks no more than what is left.
+    fn look_here(&mut self, one: &ProduceOne, left: &mut usize) -> Look {
+        let Some(config) = self.to_look_for(one) else { return Look::Done(Ok(())) };
+        if one.part.batches.len() > *left {
+            return Look::TooLong;
+        }
+        let now_ms = self.clock.wall_ms();
+        self.bench.put(fingerprint(&one.part.batches));
+        let found = look(&one.part.batches, one.part.transaction.as_ref(), &config, now_ms, *left);
+        self.bench.clear();
+        match found {
+            Ok(Some(unpacked)) => {
+                *left = left.saturating_sub(unpacked.max(one.part.batches.len()));
+                Look::Done(Ok(()))
+            }
+            Ok(None) => Look::TooLong,
+            Err(refusal) => Look::Done(Err(refusal)),
+        }
+    }
+
+    /// The settings of the topic, if it is compacted and the request may be taken at all: else it is refused when it is.
+    fn to_look_for(&self, one: &ProduceOne) -> Option<Arc<TopicConfig>> {
+        let config =
+            self.state.assignment().map(|assigned| &assigned.config).filter(|config| config.compact)?;
+        let fingerprint = fingerprint(&one.part.batches);
+        let suspect = ReplicaKilled { partition: self.partition, fingerprint };
+        let is_taken =
+            self.check_leads(one.part.leader_epoch).is_ok() && !self.shared.quarantine.holds(suspect);
+        is_taken.then(|| Arc::clone(config))
+    }
+
+    /// Has the first of those that wait looked at.
+    fn look_elsewhere(&mut self) {
+        let (Some(myself), Some((one, _)), Some(assigned)) =
+            (self.myself.clone(), self.unlooked.waiting.front(), self.state.assignment())
+        else {
+            return;
+        };
+        self.unlooked.looks += 1;
+        let number = self.unlooked.looks;
+        self.unlooked.looking = Some(number);
+        let (batches, transaction) = (one.part.batches.clone(), one.part.transaction.clone());
+        let (config, now_ms) = (assigned.config.clone(), self.clock.wall_ms());
+        let (threads, unpackings) = (self.shared.threads.clone(), self.shared.unpackings.clone());
+        actix_rt::spawn(async move {
+            let _turn = unpackings.turn().await;
+            let work = move || look(&batches, transaction.as_ref(), &config, now_ms, usize::MAX).map(drop);
+            // It kills nobody here, so it is refused at once, not when it has killed twice.
+            let found = threads.run_blocking(move || catch_unwind(AssertUnwindSafe(work))).await;
+            let found = found.unwrap_or_else(|_| {
+                let text = "the records cannot be looked at: the node's check of them has failed";
+                Err(Refusal::new(ErrorCode::InvalidRecord, text))
+            });
+            myself.do_send(KeysLookedAt { number, found });
+        });
+    }
+}
+
+fn look(
+    batches: &Bytes,
+    transaction: Option<&InTransaction>,
+    config: &TopicConfig,
+    now_ms: i64,
+    most_bytes: usize,
+) -> Result<Option<usize>, Refusal> {
+    validate(batches.clone(), transaction, config, now_ms)?;
+    keyed(batches, most_bytes)
+}
