@@ -19,6 +19,8 @@ pub(in crate::log) struct CleaningState {
     cut_to: Option<Offset>,
     /// When the first tombstone of the part that is clean may go; unknown after a start.
     horizon_ms: Option<i64>,
+    /// The last cleaning failed for want of so much space.
+    wanted_bytes: Option<u64>,
     /// Set when segments are about to go that the cleaning under way may be reading.
     stale: Arc<AtomicBool>,
 }
@@ -84,6 +86,7 @@ impl Log {
                 dedupe_bytes: self.directory.settings().cleaner.dedupe_bytes,
                 producers: producers(end),
                 horizon_ms: self.cleaning.horizon_ms,
+                wanted_bytes: self.cleaning.wanted_bytes,
                 stale: Arc::clone(&self.cleaning.stale),
             },
         )))
@@ -136,8 +139,17 @@ impl Log {
     /// A cleaning has ended, and all that it prepared was taken in.
     pub fn cleaned(&mut self, cleaned: Cleaned) {
         self.cleaning.horizon_ms = cleaned.horizon_ms;
+        self.cleaning.wanted_bytes = None;
         if !cleaned.is_part {
             self.cleaning.cut_to = None;
         }
+    }
+
+    /// A cleaning has failed. If it was for want of space, the next one learns no keys before there is as much.
+    pub fn not_cleaned(&mut self, error: &LogError) {
+        self.cleaning.wanted_bytes = match error {
+            LogError::NoSpace { needed, .. } => Some(*needed),
+            _ => None,
+        };
     }
 }

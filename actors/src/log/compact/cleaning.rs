@@ -28,6 +28,8 @@ pub(super) struct Terms {
     pub(super) dedupe_bytes: usize,
     pub(super) producers: KnownProducers,
     pub(super) horizon_ms: Option<i64>,
+    /// The last cleaning failed for want of so much space.
+    pub(super) wanted_bytes: Option<u64>,
     pub(super) stale: Arc<AtomicBool>,
 }
 
@@ -42,6 +44,8 @@ pub struct Cleaning {
     stage: Stage,
     replaced: Option<Replaced>,
     read_bytes: u64,
+    /// How many had been read when the file that is written now was begun.
+    begun_bytes: u64,
     written_bytes: u64,
     started: Instant,
 }
@@ -76,7 +80,8 @@ pub enum Stepped {
     Cleaned(Cleaned),
     /// It is not time, or the log has changed under it.
     Nothing,
-    /// It failed.
+    /// It failed. [`LogError::NoSpace`] tells how much another try is likely to need: see
+    /// [`Log::not_cleaned`](super::super::Log::not_cleaned).
     Failed(LogError),
 }
 
@@ -111,6 +116,7 @@ impl Cleaning {
             stage: Stage::Planning,
             replaced: None,
             read_bytes: 0,
+            begun_bytes: 0,
             written_bytes: 0,
             started,
         }
@@ -159,6 +165,9 @@ impl Cleaning {
             output.discard(&self.shared);
         }
         match failed {
+            Some(LogError::NoSpace { path, needed }) if !is_stale => {
+                Stepped::Failed(LogError::NoSpace { path, needed: self.wanted_bytes(needed) })
+            }
             Some(error) if !is_stale => Stepped::Failed(error),
             _ => Stepped::Nothing,
         }
@@ -199,6 +208,9 @@ impl Cleaning {
             return Ok(Some(Outcome::Nothing));
         }
         self.inputs.truncate(plan.parts);
+        if !self.has_space() {
+            return Ok(Some(Outcome::Nothing));
+        }
         let is_dirty = |input: &Input| input.next > plan.first_dirty;
         let dirty_bytes: u64 = self.inputs.iter().filter(|i| is_dirty(i)).map(|i| i.segment.length).sum();
         let keys = usize::try_from(dirty_bytes / BYTES_PER_KEY).unwrap_or(usize::MAX);
@@ -210,6 +222,34 @@ impl Cleaning {
         let place = self.inputs.iter().take_while(|input| !is_dirty(input)).count();
         self.stage = Stage::Learning { judge, from: plan.first_dirty, cursor: self.cursor(place) };
         Ok(None)
+    }
+
+    /// Whether there is as much space as the last cleaning lacked, or all that this one's next file can need. Who cannot tell
+    /// tries.
+    fn has_space(&self) -> bool {
+        let Some(wanted) = self.terms.wanted_bytes else { return true };
+        let free = self.shared.disk.space(&self.shared.path).map_or(u64::MAX, |(free, _)| free);
+        free >= wanted.min(self.next_file_bytes())
+    }
+
+    /// The segments that go into one file have so many bytes.
+    fn next_file_bytes(&self) -> u64 {
+        let mut inputs = self.inputs.iter().map(|input| input.segment.length);
+        let first = inputs.next().unwrap_or(0);
+        let with_next = |all: &mut u64, next: u64| {
+            *all = all.saturating_add(next);
+            (*all <= self.terms.segment_bytes).then_some(*all)
+        };
+        inputs.scan(first, with_next).last().unwrap_or(first)
+    }
+
+    /// How much space the file that could not be written will have come to when it is whole, if what is left of its segments
+    /// shrinks as the first of them did. `had_bytes` is what it had come to.
+    fn wanted_bytes(&self, had_bytes: u64) -> u64 {
+        let (all, read) = (self.next_file_bytes(), self.read_bytes.saturating_sub(self.begun_bytes));
+        let whole = u128::from(had_bytes) * u128::from(all) / u128::from(read.max(1));
+        let whole = u64::try_from(whole).unwrap_or(u64::MAX).min(all);
+        if had_bytes == 0 { all } else { whole.max(had_bytes) }
     }
 
     /// The beginning of one of the inputs.
@@ -264,6 +304,7 @@ impl Cleaning {
             Some(output) => output,
             None => {
                 let base = input.segment.file.base;
+                self.begun_bytes = self.read_bytes;
                 Output::create(&shared, self.ends.path(), base, self.terms.segment_bytes)?
             }
         };
@@ -286,6 +327,7 @@ impl Cleaning {
                 return self.close_input(judge, output, cursor.place, read_bytes);
             }
             Err(error) => {
+                self.read_bytes += read_bytes;
                 output.discard(&self.shared);
                 return Err(error);
             }

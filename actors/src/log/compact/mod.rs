@@ -17,6 +17,8 @@
 //!   (KIP-534), and past that it goes.
 //! - A power cut finds the old segments or the new one, never both and never neither: see [`Name`](super::segment::Name).
 //!   The new file is synced before its rename, the rename before the old files go and before the next file's rename.
+//! - A full disk is asked for space once: a cleaning that failed for want of it is not tried again, and learns no keys, before
+//!   there is as much as it is likely to need.
 //! - Memory is bounded: `log.cleaner.dedupe.buffer.size` for the map, and one batch. What does not fit the map is left
 //!   for another cleaning.
 
@@ -76,6 +78,10 @@ pub(crate) mod fixture {
             Stepped::Cleaned(cleaned) => {
                 log.cleaned(cleaned);
                 Stepped::Cleaned(cleaned)
+            }
+            Stepped::Failed(error) => {
+                log.not_cleaned(&error);
+                Stepped::Failed(error)
             }
             other => other,
         }

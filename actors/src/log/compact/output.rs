@@ -145,10 +145,11 @@ impl Output {
         self.buffer.extend_from_slice(bytes);
     }
 
+    /// Where there is no space, it says how large the file had come to be with what it did not take.
     fn flush(&mut self, shared: &Shared) -> Result<(), LogError> {
         let written = self.file.write_at(&[IoSlice::new(&self.buffer)], self.flushed);
         written.map_err(|error| match is_no_space(&error) {
-            true => LogError::NoSpace { path: self.path.clone(), needed: self.bytes() - self.flushed },
+            true => LogError::NoSpace { path: self.path.clone(), needed: self.bytes() },
             false => shared.fail("write to", &self.path, &error),
         })?;
         self.flushed = self.bytes();

@@ -89,3 +89,28 @@ fn a_full_disk_and_a_corrupt_segment_leave_the_log_as_it_was() {
         assert_eq!(keys_in(&log), keys(&[(8, "a")]));
     });
 }
+
+#[test]
+fn a_cleaning_that_lacked_space_is_tried_again_when_there_is_as_much_and_learns_nothing_before() {
+    with_log(async |_, disk, _, mut log| {
+        (0..30).for_each(|_| append_keyed(&mut log, 0, Codec::None, &[("a", VALUE), ("b", VALUE)]));
+        let end = sealed(&mut log).await;
+        disk.set_full(true);
+        let Stepped::Failed(LogError::NoSpace { needed, .. }) = clean(&mut log, end) else { panic!() };
+        assert!(needed > 0 && needed <= log.segments[0].length, "{needed}");
+        let first_step = |log: &mut Log| {
+            let cleaning = log.cleaning(end, |_| KnownProducers::default()).unwrap();
+            one_step(log, cleaning)
+        };
+        assert!(log.wants_cleaning(end, 0));
+        assert!(matches!(first_step(&mut log), Stepped::Nothing), "the disk is as full as it was");
+        disk.set_full(false);
+        disk.set_capacity(disk.used() + needed - 1);
+        assert!(matches!(first_step(&mut log), Stepped::Nothing), "a byte is lacking");
+        disk.set_capacity(disk.used() + needed.next_multiple_of(4096));
+        assert!(matches!(first_step(&mut log), Stepped::More(_)));
+        disk.set_capacity(1 << 30);
+        cleaned(clean(&mut log, end));
+        assert_eq!(keys_in(&log), keys(&[(58, "a"), (59, "b")]));
+    });
+}

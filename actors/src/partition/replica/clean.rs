@@ -63,6 +63,7 @@ impl Handler<CleaningEnded> for Replica {
                 }
             }
             Stepped::Failed(error) => {
+                self.log.not_cleaned(&error);
                 self.shared
                     .events
                     .emit(CleaningFailed { partition: self.partition, cause: &error.to_string() });
