@@ -13,7 +13,7 @@ use super::Failure;
 use super::signals::Signals;
 use super::topic::pairs;
 use crate::config::Settings;
-use crate::config::catalogue::SETTINGS;
+use crate::config::catalogue;
 use crate::config::setting::Setting;
 use crate::http::HealthReport;
 use crate::node::Node;
@@ -48,7 +48,7 @@ pub(super) fn command() -> Command {
                 .action(ArgAction::Append)
                 .help("A setting by its name; may stand several times"),
         )
-        .args(SETTINGS.iter().map(flag))
+        .args(catalogue::all().map(flag))
 }
 
 fn flag(setting: &Setting) -> Arg {
@@ -74,7 +74,7 @@ fn settings(matches: &ArgMatches, environment: impl Fn(&str) -> Option<String>) 
     for (name, value) in pairs(matches, "set")? {
         settings = settings.set(&name, &value)?;
     }
-    for setting in SETTINGS {
+    for setting in catalogue::all() {
         if let Some(value) = matches.get_one::<String>(setting.name) {
             settings = settings.set(setting.name, value)?;
         }
@@ -182,7 +182,7 @@ mod tests {
     #[test]
     fn every_setting_has_a_flag() {
         let command = command();
-        for setting in SETTINGS {
+        for setting in catalogue::all() {
             let flag = command.get_arguments().find(|argument| argument.get_long() == Some(setting.name));
             let help = flag.unwrap().get_help().unwrap().to_string();
             assert!(help.contains(&setting.environment()), "{help}");

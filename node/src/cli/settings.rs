@@ -3,7 +3,7 @@
 use clap::{Arg, ArgMatches, Command};
 
 use super::{Failure, say};
-use crate::config::catalogue::SETTINGS;
+use crate::config::catalogue;
 use crate::config::setting::{Applies, Setting};
 
 pub(super) fn command() -> Command {
@@ -14,7 +14,7 @@ pub(super) fn command() -> Command {
 
 pub(super) fn run(matches: &ArgMatches) -> Result<(), Failure> {
     let word = matches.get_one::<String>("name").map_or("", String::as_str);
-    let chosen: Vec<_> = SETTINGS.iter().filter(|setting| setting.name.contains(word)).collect();
+    let chosen: Vec<_> = catalogue::all().filter(|setting| setting.name.contains(word)).collect();
     if chosen.is_empty() {
         return Err(format!("no setting has {word} in its name; millstream settings lists all").into());
     }

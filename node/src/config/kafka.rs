@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use super::ConfigError;
-use super::catalogue::{RACK_AWARE_SELECTOR, SETTINGS};
+use super::catalogue::{self, RACK_AWARE_SELECTOR};
 use super::listeners::{self, ListenerConfig, SecurityProtocol};
 use super::security::{self, AuthorizerConfig, ClientAuth, SaslConfig, SslConfig};
 use super::typed::Reader;
@@ -51,8 +51,7 @@ impl KafkaConfig {
             auto_create_topics: reader.flag("auto.create.topics.enable")?,
             fetch_session_slots: reader.number("max.incremental.fetch.session.cache.slots")?,
             reads_nearby: reader.text("replica.selector.class") == RACK_AWARE_SELECTOR,
-            told: SETTINGS
-                .iter()
+            told: catalogue::all()
                 .map(|setting| (setting.name, reader.text(setting.name).to_owned()))
                 .collect(),
         };

@@ -60,7 +60,7 @@ impl Settings {
 
     /// Takes what environment variables say (`MILLSTREAM_NODE_ID` for `node.id`).
     pub fn environment(mut self, variables: impl Fn(&str) -> Option<String>) -> Result<Self, ConfigError> {
-        for setting in catalogue::SETTINGS {
+        for setting in catalogue::all() {
             if let Some(value) = variables(&setting.environment()) {
                 self = self.set_from("environment", setting.name, &value)?;
             }

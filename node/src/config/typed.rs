@@ -34,7 +34,7 @@ pub struct TlsFiles {
     pub key: PathBuf,
 }
 
-/// A node's settings, checked and typed. The documentation of each is in the catalogue ([`super::catalogue::SETTINGS`]).
+/// A node's settings, checked and typed. The documentation of each is in the catalogue ([`super::catalogue::all`]).
 #[derive(Clone, Debug)]
 #[allow(missing_docs, reason = "each field is the setting of its name; the catalogue documents it")]
 pub struct NodeConfig {

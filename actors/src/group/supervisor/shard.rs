@@ -1,5 +1,7 @@
 //! The groups of one partition of `__consumer_offsets`, while this node leads it.
 
+mod loading;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,14 +9,14 @@ use std::time::Duration;
 use futures::future::BoxFuture;
 use ractor::{Actor, ActorId, ActorRef};
 use tokio::task::JoinHandle;
-use tokio::time::Instant;
 
+use self::loading::Load;
 use crate::error::{ErrorCode, Refusal};
-use crate::events::{CoordinatorPanicked, GroupLoadFailed, GroupsLoaded};
+use crate::events::CoordinatorPanicked;
 use crate::group::coordinator::{
     CoordinatorMessage, GroupCoordinator, Shown, ShownGroup, Start, reading_back,
 };
-use crate::group::doors::{Leadership, Replay};
+use crate::group::doors::Leadership;
 use crate::group::modern::Group;
 use crate::group::pending::{InTransactions, OfProducer};
 use crate::group::request::GroupRequest;
@@ -22,10 +24,6 @@ use crate::group::supervision::SupervisorMessage;
 use crate::group::supervisor::meanwhile::Meanwhile;
 use crate::ids::{LeaderEpoch, ProducerId};
 use crate::record::EndMarker;
-
-/// How long a load that failed waits before the next, at first; it doubles up to [`LOAD_AGAIN_MOST_MS`].
-const LOAD_AGAIN_MS: u64 = 100;
-const LOAD_AGAIN_MOST_MS: u64 = 5_000;
 
 /// How long a group is left alone whose coordinator panicked twice.
 const QUARANTINE_MS: u64 = 60_000;
@@ -53,15 +51,6 @@ struct Slot {
     /// When it will be woken.
     wakes_ms: Option<u64>,
     shown: Arc<Shown>,
-}
-
-struct Load {
-    number: u64,
-    /// The groups read back; all if `None`.
-    only: Option<BTreeSet<Arc<str>>>,
-    since: Instant,
-    failures: u32,
-    task: JoinHandle<()>,
 }
 
 struct Panics {
@@ -170,94 +159,6 @@ impl Shard {
                 self.groups.insert(id, Slot { actor, sent: 0, wakes_ms: None, shown });
             }
             Err(error) => self.note_panic(&id, &error.to_string()),
-        }
-    }
-
-    fn start_load(&mut self, only: Option<BTreeSet<Arc<str>>>, failures: u32, loads: &mut u64) {
-        *loads += 1;
-        let number = *loads;
-        // What was heard before lies in what is read now.
-        self.meanwhile = Meanwhile::default();
-        let Leadership { partition, epoch, doors, .. } = &*self.leadership;
-        let (partition, replay) = (*partition, Replay::of(only.clone()));
-        let reading = doors.log.load(partition, *epoch, replay);
-        let supervisor = self.supervisor.clone();
-        let task = tokio::spawn(async move {
-            let result = reading.await;
-            let _supervisor_ended =
-                supervisor.cast(SupervisorMessage::Loaded { partition, load: number, result });
-        });
-        self.load = Some(Load { number, only, since: doors.clock.now(), failures, task });
-    }
-
-    /// Groups were read, or could not be.
-    pub(super) async fn loaded(&mut self, number: u64, result: Result<Replay, Refusal>, loads: &mut u64) {
-        let Some(load) = self.load.take_if(|load| load.number == number) else { return };
-        match result {
-            Ok(replay) => {
-                let (records, undecodable) = replay.counts();
-                let groups = replay.into_groups();
-                let (partition, doors) = (self.leadership.partition, &self.leadership.doors);
-                let took = doors.clock.now().saturating_duration_since(load.since);
-                doors.events.emit(GroupsLoaded {
-                    partition,
-                    groups: groups.len(),
-                    records,
-                    undecodable,
-                    took,
-                });
-                for id in load.only.into_iter().flatten() {
-                    self.unread.remove(&id);
-                }
-                let meanwhile = std::mem::take(&mut self.meanwhile);
-                for (id, mut group) in groups {
-                    if !meanwhile.tell(&mut group) {
-                        self.unread.insert(id);
-                        continue;
-                    }
-                    for of in group.pending.producers() {
-                        self.in_transactions.put(Arc::clone(&id), of);
-                    }
-                    self.start(id, group).await;
-                }
-                self.reload(loads);
-            }
-            Err(refusal) => {
-                let partition = self.leadership.partition;
-                self.leadership.doors.events.emit(GroupLoadFailed { partition, refusal: &refusal });
-                self.load_later(load);
-            }
-        }
-    }
-
-    fn load_later(&mut self, mut load: Load) {
-        load.failures = load.failures.saturating_add(1);
-        let wait_ms = LOAD_AGAIN_MS.saturating_mul(1 << load.failures.min(10)).min(LOAD_AGAIN_MOST_MS);
-        let (supervisor, partition, number) =
-            (self.supervisor.clone(), self.leadership.partition, load.number);
-        load.task = tokio::spawn(async move {
-            tokio::time::sleep(Duration::from_millis(wait_ms)).await;
-            let _supervisor_ended = supervisor.cast(SupervisorMessage::LoadAgain { partition, load: number });
-        });
-        self.load = Some(load);
-    }
-
-    /// It is time to read again what could not be read.
-    pub(super) fn load_again(&mut self, number: u64, loads: &mut u64) {
-        if let Some(load) = self.load.take_if(|load| load.number == number) {
-            self.start_load(load.only, load.failures, loads);
-        }
-    }
-
-    /// Reads back what waits for that and does not rest, all in one go, unless something is being read.
-    fn reload(&mut self, loads: &mut u64) {
-        if self.load.is_some() {
-            return;
-        }
-        let only: BTreeSet<_> =
-            self.unread.iter().filter(|group| !self.is_quarantined(group)).cloned().collect();
-        if !only.is_empty() {
-            self.start_load(Some(only), 0, loads);
         }
     }
 
