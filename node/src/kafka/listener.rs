@@ -100,14 +100,12 @@ impl Accepting {
         }
     }
 
-    /// Accepts. Where users or lists matter, not before they are known here: those of the last snapshot, or none at all,
-    /// would let in who was removed since, and allow what was denied. Once known, they are served from here whether there
-    /// is a quorum or not.
+    /// Accepts, but not before what was decided before this life is known here (as Kafka's brokers do): by the metadata of
+    /// the last snapshot, or none at all, a topic would not exist, a removed user would be let in, what was denied would be
+    /// allowed. Once known, all are served from here whether there is a quorum or not.
     async fn serve(&self) {
-        if self.service.policy.is_on || self.entrance.protocol.has_sasl() {
-            let Service { images, me, incarnation, .. } = &*self.service;
-            caught_up(images.clone(), *me, *incarnation).await;
-        }
+        let Service { images, me, incarnation, .. } = &*self.service;
+        caught_up(images.clone(), *me, *incarnation).await;
         self.accept().await;
     }
 
