@@ -29,7 +29,7 @@ pub(in super::super) fn serve(service: &Arc<Service>, call: Call) {
         for Wish { grown, placed } in wishes {
             let name = grown.name.clone();
             let allowed = call.rights().demand(Operation::Alter, ResourceType::Topic, &name);
-            let checked = allowed.and_then(|()| placed).and_then(|placed| {
+            let checked = allowed.and(placed).and_then(|placed| {
                 validate(&service.image(), &grown, placed.as_deref())?;
                 Ok(placed)
             });

@@ -25,10 +25,11 @@ async fn alone(rig: &Rig, protocols: Vec<Protocol>, assignment: Bytes) -> Arc<st
     id
 }
 
-/// Protocols that no record of the member has room for.
+/// Protocols that no record of the member has room for together; a group of the classic protocol writes one of them.
 fn huge(rig: &Rig) -> Vec<Protocol> {
     let mut protocols = said(rig, &BTreeSet::new());
-    protocols.push(speaks("huge", Bytes::from(vec![0; 800 << 10])));
+    let half = Bytes::from(vec![0; 400 << 10]);
+    protocols.extend([speaks("huge", half.clone()), speaks("as huge", half)]);
     protocols
 }
 
