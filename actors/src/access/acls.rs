@@ -51,6 +51,8 @@ type Patterns = BTreeMap<String, Principals>;
 pub struct Acls {
     patterns: BTreeMap<(ResourceType, PatternType), Patterns>,
     count: usize,
+    /// Entries about topics that are about one host.
+    topic_hosts: usize,
 }
 
 impl Entry {
@@ -83,6 +85,10 @@ fn about<'a>(
     mine.flatten().filter(move |entry| entry.is_from(host))
 }
 
+fn is_about_host_of_topics(resource: ResourceType, host: &str) -> bool {
+    resource == ResourceType::Topic && host != WILDCARD
+}
+
 impl Acls {
     /// How many there are.
     #[must_use]
@@ -94,6 +100,12 @@ impl Acls {
     #[must_use]
     pub const fn is_empty(&self) -> bool {
         self.count == 0
+    }
+
+    /// Whether it matters to somebody's rights to topics from which host they come.
+    #[must_use]
+    pub const fn tell_hosts_of_topics_apart(&self) -> bool {
+        self.topic_hosts > 0
     }
 
     /// All of them, in order.
@@ -138,10 +150,12 @@ impl Acls {
     /// Adds one; false if it was there.
     pub fn insert(&mut self, acl: Acl) -> bool {
         let Acl { resource, pattern, name, principal, host, operation, permission } = acl;
+        let is_of_host = is_about_host_of_topics(resource, &host);
         let names = self.patterns.entry((resource, pattern)).or_default();
         let entries = names.entry(name).or_default().entry(principal).or_default();
         let is_new = entries.insert(Entry { host, operation, permission });
         self.count += usize::from(is_new);
+        self.topic_hosts += usize::from(is_new && is_of_host);
         is_new
     }
 
@@ -153,6 +167,7 @@ impl Acls {
         let Some(entries) = principals.get_mut(&acl.principal) else { return false };
         let was_there = entries.remove(&Entry::of(acl));
         self.count -= usize::from(was_there);
+        self.topic_hosts -= usize::from(was_there && is_about_host_of_topics(acl.resource, &acl.host));
         if entries.is_empty() {
             principals.remove(&acl.principal);
         }

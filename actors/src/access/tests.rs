@@ -245,3 +245,18 @@ proptest! {
         prop_assert_eq!(all, Acls::default());
     }
 }
+
+#[test]
+fn hosts_matter_to_topics_only_while_an_entry_about_topics_is_about_one() {
+    let mut acls = Acls::default();
+    let of_host = Acl { host: "10.0.0.1".to_owned(), ..allow(Literal, "t", Read) };
+    acls.insert(allow(Literal, "t", Read));
+    acls.insert(Acl { resource: ResourceType::Group, ..of_host.clone() });
+    assert!(!acls.tell_hosts_of_topics_apart());
+    acls.insert(of_host.clone());
+    acls.insert(of_host.clone());
+    assert!(acls.tell_hosts_of_topics_apart());
+    acls.remove(&of_host);
+    acls.remove(&of_host);
+    assert!(!acls.tell_hosts_of_topics_apart());
+}

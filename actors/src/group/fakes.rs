@@ -1,6 +1,7 @@
 //! What tests of groups share.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use uuid::Uuid;
@@ -71,22 +72,29 @@ impl TopicsView for FakeTopics {
 pub(crate) struct FakeRights {
     name: Arc<str>,
     shown: Mutex<(Arc<Acls>, Vec<&'static str>)>,
+    asked: AtomicUsize,
 }
 
 impl FakeRights {
     pub(crate) fn of(name: &str, shown: &[&'static str]) -> Arc<Self> {
-        Arc::new(Self { name: name.into(), shown: Mutex::new((Arc::default(), shown.to_vec())) })
+        let shown = Mutex::new((Arc::default(), shown.to_vec()));
+        Arc::new(Self { name: name.into(), shown, asked: AtomicUsize::new(0) })
     }
 
-    /// From now on it may know of these.
+    /// From now on it may know of these; of everything that begins with what ends in `*`.
     pub(crate) fn set(&self, shown: &[&'static str]) {
         *self.shown.lock().unwrap() = (Arc::default(), shown.to_vec());
+    }
+
+    /// How many topics were asked for since this was asked last.
+    pub(crate) fn asked(&self) -> usize {
+        self.asked.swap(0, Ordering::Relaxed)
     }
 }
 
 impl TopicRights for FakeRights {
-    fn name(&self) -> &Arc<str> {
-        &self.name
+    fn name(&self, _lists: &Acls) -> Arc<str> {
+        Arc::clone(&self.name)
     }
 
     fn lists(&self) -> Arc<Acls> {
@@ -96,7 +104,10 @@ impl TopicRights for FakeRights {
     fn may_describe(&self, lists: &Acls, topic: &str) -> bool {
         let (now, shown) = &*self.shown.lock().unwrap();
         assert!(std::ptr::eq(&**now, lists), "by the lists that it was asked for");
-        shown.contains(&topic)
+        self.asked.fetch_add(1, Ordering::Relaxed);
+        let fits =
+            |shown: &&str| shown.strip_suffix('*').map_or(*shown == topic, |head| topic.starts_with(head));
+        shown.iter().any(fits)
     }
 }
 

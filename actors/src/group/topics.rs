@@ -32,8 +32,8 @@ pub trait TopicsView: fmt::Debug + Send + Sync {
 
 /// Which topics a member may know of: a regular expression finds it no others (KIP-848).
 pub trait TopicRights: fmt::Debug + Send + Sync {
-    /// Whose they are: who has the same name has the same rights.
-    fn name(&self) -> &Arc<str>;
+    /// Whose they are: under these lists, who has the same name has the same rights.
+    fn name(&self, lists: &Acls) -> Arc<str>;
     /// The access control lists as they are now.
     fn lists(&self) -> Arc<Acls>;
     /// Whether these lists let it describe this topic.

@@ -58,7 +58,6 @@ pub(crate) struct Rights {
 /// The topics that somebody may describe, as the lists are whenever that is asked.
 #[derive(Debug)]
 pub(crate) struct Describer {
-    name: Arc<str>,
     sender: Sender,
     images: watch::Receiver<Arc<Image>>,
 }
@@ -153,12 +152,7 @@ impl Rights {
     pub(crate) fn to_describe(&self, images: &watch::Receiver<Arc<Image>>) -> Option<Arc<Describer>> {
         let need = (Operation::Describe, ResourceType::Topic);
         debug_assert!(!self.are_asked() || self.rule.names(need), "{need:?} is not in the row of this API");
-        self.are_asked().then(|| {
-            let sender = self.sender.clone();
-            // An address has no blanks.
-            let name = format!("{} {}", sender.host, sender.principal.as_str());
-            Arc::new(Describer { name: name.into(), sender, images: images.clone() })
-        })
+        self.are_asked().then(|| Arc::new(Describer { sender: self.sender.clone(), images: images.clone() }))
     }
 
     fn is_granted(&self, operation: Operation, resource: ResourceType, name: &str) -> bool {
@@ -185,8 +179,14 @@ impl Sender {
 }
 
 impl TopicRights for Describer {
-    fn name(&self) -> &Arc<str> {
-        &self.name
+    fn name(&self, lists: &Acls) -> Arc<str> {
+        let Sender { principal, host, .. } = &self.sender;
+        if lists.tell_hosts_of_topics_apart() {
+            // An address has no blanks.
+            format!("{host} {principal}").into()
+        } else {
+            principal.shared()
+        }
     }
 
     fn lists(&self) -> Arc<Acls> {
@@ -232,14 +232,43 @@ const fn operations_of(resource: ResourceType) -> &'static [Operation] {
 mod tests {
     use std::collections::BTreeSet;
 
+    use millstream_actors::access::{Acl, PatternType, Permission};
+
     use super::*;
 
     fn rights(is_on: bool, everyone_if_none: bool, name: &str) -> Rights {
+        rights_from("127.0.0.1", is_on, everyone_if_none, name)
+    }
+
+    fn rights_from(host: &str, is_on: bool, everyone_if_none: bool, name: &str) -> Rights {
         let super_users = BTreeSet::from(["User:admin".to_owned()]);
         let policy = Arc::new(AuthorizerConfig { is_on, super_users, everyone_if_none });
-        let needs =
-            Rule::Needs(&[(Operation::Read, ResourceType::Topic), (Operation::Alter, ResourceType::Cluster)]);
-        Rights::new(needs, policy, Arc::default(), Principal::user(name), "127.0.0.1".into())
+        let needs = Rule::Needs(&[
+            (Operation::Read, ResourceType::Topic),
+            (Operation::Describe, ResourceType::Topic),
+            (Operation::Alter, ResourceType::Cluster),
+        ]);
+        Rights::new(needs, policy, Arc::default(), Principal::user(name), host.into())
+    }
+
+    #[test]
+    fn who_may_describe_what_is_told_apart_by_hosts_only_where_the_lists_do() {
+        let images = watch::channel(Arc::<Image>::default()).1;
+        let describer = |host| rights_from(host, true, false, "alice").to_describe(&images).unwrap();
+        let (one, other) = (describer("10.0.0.1"), describer("10.0.0.2"));
+        let mut lists = Acls::default();
+        assert_eq!(one.name(&lists), other.name(&lists));
+        lists.insert(Acl {
+            resource: ResourceType::Topic,
+            pattern: PatternType::Literal,
+            name: "t".to_owned(),
+            principal: "User:alice".to_owned(),
+            host: "10.0.0.1".to_owned(),
+            operation: Operation::Read,
+            permission: Permission::Allow,
+        });
+        assert_ne!(one.name(&lists), other.name(&lists));
+        assert!(one.may_describe(&lists, "t") && !other.may_describe(&lists, "t"));
     }
 
     #[test]

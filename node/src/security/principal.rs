@@ -21,6 +21,11 @@ impl Principal {
         Self(format!("{USER}:{name}").into())
     }
 
+    /// With its type, not copied.
+    pub(crate) fn shared(&self) -> Arc<str> {
+        Arc::clone(&self.0)
+    }
+
     /// With its type.
     pub(crate) fn as_str(&self) -> &str {
         &self.0

@@ -58,14 +58,16 @@ impl Turn<'_> {
         let current = self.group().current(&member);
         let knows_less =
             owned.is_some_and(|owned| owned != current.assigned) || request.member_epoch != known_epoch;
-        Ok(self.answer(current, joins || changed || knows_less))
+        Ok(self.answer(&member, joins || changed || knows_less))
     }
 
-    fn answer(&self, current: &CurrentAssignment, told: bool) -> GroupHeartbeatAnswer {
-        let settings = self.around.settings;
-        let heartbeat_interval_ms = match current.state {
-            MemberState::Unreleased => settings.waiting_interval_ms.min(settings.heartbeat_interval_ms),
-            MemberState::Stable | MemberState::Unrevoked => settings.heartbeat_interval_ms,
+    fn answer(&self, member: &Arc<str>, told: bool) -> GroupHeartbeatAnswer {
+        let (settings, current) = (self.around.settings, self.group().current(member));
+        let waits = current.state == MemberState::Unreleased || self.machine.patterns.is_looking(member);
+        let heartbeat_interval_ms = if waits {
+            settings.waiting_interval_ms.min(settings.heartbeat_interval_ms)
+        } else {
+            settings.heartbeat_interval_ms
         };
         let assigned = told.then(|| current.assigned.iter().copied().collect());
         GroupHeartbeatAnswer { member_epoch: current.epoch, heartbeat_interval_ms, assigned }

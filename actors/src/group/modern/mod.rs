@@ -17,6 +17,7 @@ mod mixed;
 mod pattern;
 mod reconcile;
 mod session;
+mod shown;
 mod state;
 mod turn;
 pub(in crate::group) mod upgrade;
@@ -377,6 +378,7 @@ impl ConsumerGroup {
         around: &Surroundings<'_>,
         step: impl FnOnce(&mut Turn<'_>) -> Result<A, Refusal>,
     ) -> Decision<A> {
+        self.patterns.renew(around.now.monotonic_ms);
         let mut turn = Turn { machine: self, around, records: Vec::new(), notices: Vec::new() };
         let answer = step(&mut turn);
         let Turn { records, notices, .. } = turn;

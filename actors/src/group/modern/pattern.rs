@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use regex_lite::{Regex, RegexBuilder};
 
-use super::Group;
-use crate::access::Acls;
+use super::shown::{Budget, Shown};
+use super::{Group, Surroundings};
 use crate::error::{ErrorCode, Refusal};
 use crate::group::topics::{TopicRights, TopicsView};
 use crate::ids::TopicId;
@@ -16,6 +16,10 @@ const MAX_BYTES: usize = 1_024;
 
 /// The largest compiled expression taken, in bytes.
 const MAX_COMPILED_BYTES: usize = 64 * 1_024;
+
+/// So many lists of names are kept for each member that was heard of, until those that nobody needs are looked for: members
+/// have one each.
+const SHOWN_PER_MEMBER: usize = 2;
 
 /// Compiles an expression, which has to match the whole of a name.
 pub(super) fn compile(pattern: &str) -> Result<Regex, Refusal> {
@@ -37,30 +41,28 @@ pub(super) fn compile(pattern: &str) -> Result<Regex, Refusal> {
 /// Names of topics, in order.
 pub(super) type Names = Arc<[Arc<str>]>;
 
-/// What a member may know of, as its last heartbeat said.
-#[derive(Debug)]
-enum Heard {
-    /// Everything.
-    OfAll,
-    /// What these rights show.
-    With(Arc<dyn TopicRights>),
-}
+/// An expression, and the name of who subscribes by it.
+type Key = (Arc<str>, Arc<str>);
 
-/// What lists that were looked at showed somebody of what an expression matched.
+/// A member, as its last heartbeat said.
 #[derive(Debug)]
-struct Shown {
-    lists: Arc<Acls>,
-    names: Names,
+struct Heard {
+    /// What shows which topics it may know of; `None` where it may know of all.
+    rights: Option<Arc<dyn TopicRights>>,
+    /// Where it is kept what it is shown.
+    key: Option<Key>,
+    /// An expression of its, and what that found when last all names were looked up.
+    found: Option<(Arc<str>, Names)>,
 }
 
 /// What expressions find, so that topics are gone through once per expression, who subscribes by it, and change of topics or
 /// lists.
 #[derive(Debug, Default)]
 pub(super) struct Patterns {
-    version: Option<u64>,
-    matched: BTreeMap<Arc<str>, Names>,
-    /// By expression and name of who subscribes.
-    shown: BTreeMap<(Arc<str>, Arc<str>), Shown>,
+    /// By expression, with the version of the topics that were gone through.
+    matched: BTreeMap<Arc<str>, (u64, Names)>,
+    shown: BTreeMap<Key, Shown>,
+    budget: Budget,
     /// By member. Not in the records: of whoever was not heard since they were read back it is not known.
     heard: BTreeMap<Arc<str>, Heard>,
     /// What each member's expression had found when it was last computed what everybody is to own.
@@ -68,12 +70,16 @@ pub(super) struct Patterns {
 }
 
 impl Patterns {
+    /// Time has come to this, in milliseconds of the monotonic clock.
+    pub(super) fn renew(&mut self, now_ms: u64) {
+        self.budget.renew(now_ms);
+    }
+
     /// A member was heard of, with these rights; without, it may know of everything.
     pub(super) fn hear(&mut self, member: &str, rights: Option<Arc<dyn TopicRights>>) {
-        let heard = rights.map_or(Heard::OfAll, Heard::With);
         match self.heard.get_mut(member) {
-            Some(known) => *known = heard,
-            None => drop(self.heard.insert(member.into(), heard)),
+            Some(known) => known.rights = rights,
+            None => drop(self.heard.insert(member.into(), Heard { rights, key: None, found: None })),
         }
     }
 
@@ -84,34 +90,39 @@ impl Patterns {
     }
 
     /// The names that a member's expression finds: those that match and that it may know of. Names of internal topics, which
-    /// begin with `__`, are not matched. Of a member that was not heard of yet, those of which it is to own something.
+    /// begin with `__`, are not matched.
+    ///
+    /// While names are still to be looked up ([`Self::is_looking`]), those found before. Of a member of which nothing was found
+    /// before, and of one that was not heard of yet, those of which it is to own something.
     pub(super) fn find(
         &mut self,
         group: &Group,
         (member, pattern): (&Arc<str>, &Arc<str>),
-        topics: &dyn TopicsView,
+        around: &Surroundings<'_>,
     ) -> Names {
-        let matched = self.matches(pattern, topics);
-        match self.heard.get(member) {
-            Some(Heard::OfAll) => matched,
-            Some(Heard::With(rights)) => {
-                let lists = rights.lists();
-                let key = (Arc::clone(pattern), Arc::clone(rights.name()));
-                if let Some(shown) = self.shown.get(&key).filter(|shown| Arc::ptr_eq(&shown.lists, &lists)) {
-                    return Arc::clone(&shown.names);
-                }
-                let names: Names =
-                    matched.iter().filter(|name| rights.may_describe(&lists, name)).cloned().collect();
-                self.shown.insert(key, Shown { lists, names: Arc::clone(&names) });
-                names
-            }
-            None => {
-                let owned = owned_topics(group, member);
-                let is_owned =
-                    |name: &&Arc<str>| group.topics.get(*name).is_some_and(|shape| owned.contains(&shape.id));
-                matched.iter().filter(is_owned).cloned().collect()
-            }
+        let matched = self.matches(pattern, around.topics);
+        let Some(heard) = self.heard.get_mut(member) else { return owned_of(group, member, &matched) };
+        let Some(rights) = &heard.rights else { return matched };
+        let lists = rights.lists();
+        let key = (Arc::clone(pattern), rights.name(&lists));
+        let shown = self.shown.entry(key.clone()).or_default();
+        heard.key = Some(key);
+        if let Some(names) = shown.names((&**rights, &lists), &matched, &mut self.budget) {
+            heard.found = Some((Arc::clone(pattern), names));
         }
+        let found = heard.found.as_ref().filter(|(of, _)| of == pattern);
+        let names = found.map_or_else(|| owned_of(group, member, &matched), |(_, names)| Arc::clone(names));
+        // A member may come from ever new addresses, each with rights of its own.
+        if self.shown.len() > SHOWN_PER_MEMBER * self.heard.len() {
+            self.keep_only(|_| true);
+        }
+        names
+    }
+
+    /// Whether names that a member's expression matches are still to be looked up: it is to come back soon.
+    pub(super) fn is_looking(&self, member: &str) -> bool {
+        let key = self.heard.get(member).and_then(|heard| heard.key.as_ref());
+        key.and_then(|key| self.shown.get(key)).is_some_and(Shown::is_under_way)
     }
 
     /// Notes what members' expressions have found, on which what everybody is to own now rests.
@@ -124,11 +135,16 @@ impl Patterns {
         &mut self,
         group: &Group,
         (member, pattern): (&Arc<str>, &Arc<str>),
-        topics: &dyn TopicsView,
+        around: &Surroundings<'_>,
     ) -> bool {
-        let found = self.find(group, (member, pattern), topics);
-        if let Some(told) = self.told.get(member) {
-            return *told != found;
+        let found = self.find(group, (member, pattern), around);
+        if let Some(told) = self.told.get_mut(member) {
+            let differs = *told != found;
+            if !differs {
+                // The next heartbeat sees that it is the same list.
+                *told = found;
+            }
+            return differs;
         }
         // Read back from its records: they say what it is to own, and what the whole group reads.
         let known: BTreeSet<TopicId> =
@@ -137,12 +153,8 @@ impl Patterns {
     }
 
     fn matches(&mut self, pattern: &Arc<str>, topics: &dyn TopicsView) -> Names {
-        if self.version != Some(topics.version()) {
-            self.matched.clear();
-            self.shown.clear();
-            self.version = Some(topics.version());
-        }
-        if let Some(names) = self.matched.get(pattern) {
+        let (version, before) = (topics.version(), self.matched.get(pattern));
+        if let Some((_, names)) = before.filter(|(of, _)| *of == version) {
             return Arc::clone(names);
         }
         // One that was taken before and is refused now matches nothing.
@@ -154,21 +166,23 @@ impl Patterns {
                 .collect(),
             Err(_) => Arc::new([]),
         };
-        self.matched.insert(Arc::clone(pattern), Arc::clone(&names));
+        // What was looked up for the same list still holds.
+        let names =
+            before.map(|(_, before)| before).filter(|before| **before == names).map_or(names, Arc::clone);
+        self.matched.insert(Arc::clone(pattern), (version, Arc::clone(&names)));
         names
+    }
+
+    /// For how many pairs of an expression and who subscribes by it there is a list of names.
+    #[cfg(test)]
+    pub(super) fn kept(&self) -> usize {
+        self.shown.len()
     }
 
     /// Forgets expressions that nobody subscribes to, and what those who have gone by now could see.
     pub(super) fn keep_only(&mut self, wanted: impl Fn(&Arc<str>) -> bool) {
-        let heard: BTreeSet<&Arc<str>> = self
-            .heard
-            .values()
-            .filter_map(|heard| match heard {
-                Heard::With(rights) => Some(rights.name()),
-                Heard::OfAll => None,
-            })
-            .collect();
-        self.shown.retain(|(pattern, name), _| wanted(pattern) && heard.contains(name));
+        let used: BTreeSet<&Key> = self.heard.values().filter_map(|heard| heard.key.as_ref()).collect();
+        self.shown.retain(|key, _| wanted(&key.0) && used.contains(key));
         self.matched.retain(|pattern, _| wanted(pattern));
     }
 }
@@ -176,4 +190,11 @@ impl Patterns {
 /// The topics of which a member is to own something, by names or by an expression.
 fn owned_topics(group: &Group, member: &str) -> BTreeSet<TopicId> {
     group.target(member).iter().map(|partition| partition.topic).collect()
+}
+
+/// Those of `matched` of which a member is to own something.
+fn owned_of(group: &Group, member: &str, matched: &Names) -> Names {
+    let owned = owned_topics(group, member);
+    let is_owned = |name: &&Arc<str>| group.topics.get(*name).is_some_and(|shape| owned.contains(&shape.id));
+    matched.iter().filter(is_owned).cloned().collect()
 }

@@ -97,8 +97,7 @@ impl Turn<'_> {
     pub(super) fn follow_rights(&mut self, member: &Arc<str>) {
         let ConsumerGroup { group, patterns, .. } = &mut *self.machine;
         let pattern = group.members.get(member).and_then(|metadata| metadata.pattern.as_ref());
-        if pattern.is_some_and(|pattern| patterns.finds_others(group, (member, pattern), self.around.topics))
-        {
+        if pattern.is_some_and(|pattern| patterns.finds_others(group, (member, pattern), self.around)) {
             self.regroup();
         }
     }
@@ -151,7 +150,7 @@ impl Turn<'_> {
         for (id, member) in &group.members {
             member.topics.iter().for_each(&mut want);
             if let Some(pattern) = &member.pattern {
-                patterns.find(group, (id, pattern), self.around.topics).iter().for_each(&mut want);
+                patterns.find(group, (id, pattern), self.around).iter().for_each(&mut want);
             }
         }
         wanted
@@ -210,7 +209,7 @@ impl Turn<'_> {
         for (id, metadata) in &group.members {
             let mut topics: BTreeSet<_> = metadata.topics.iter().filter_map(id_of).collect();
             if let Some(pattern) = &metadata.pattern {
-                let names = patterns.find(group, (id, pattern), self.around.topics);
+                let names = patterns.find(group, (id, pattern), self.around);
                 topics.extend(names.iter().filter_map(id_of));
                 found.insert(Arc::clone(id), names);
             }

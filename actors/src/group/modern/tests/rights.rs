@@ -1,5 +1,6 @@
 //! Regular expressions find what their subscribers may know of.
 
+use super::super::shown::LOOK_UPS_MAX;
 use super::*;
 
 fn by_pattern(member: &str) -> GroupHeartbeat {
@@ -98,4 +99,70 @@ fn whoever_is_not_let_in_is_not_remembered() {
     bench.beat_with(&by_pattern("a"), Some(&alice)).unwrap();
     bench.beat_with(&GroupHeartbeat { member_epoch: -1, ..beating("g", "a", -1) }, Some(&alice)).unwrap();
     assert_eq!(Arc::strong_count(&alice), 1);
+}
+
+/// Everybody who may know of all topics `t…`, and so many of those.
+fn many(topics: usize) -> (Bench, Arc<FakeRights>) {
+    let mut bench = Bench::new(&[]);
+    for number in 0..topics {
+        bench.topics.set(&format!("t{number:05}"), 1);
+    }
+    (bench, FakeRights::of("alice", &["t*"]))
+}
+
+#[test]
+fn members_with_the_same_rights_have_them_looked_up_once_and_for_new_topics_only() {
+    let (mut bench, alice) = many(100);
+    for member in ["a", "b", "c"] {
+        bench.beat_with(&by_pattern(member), Some(&alice)).unwrap();
+    }
+    assert_eq!(alice.asked(), 100);
+    bench.topics.set("other", 1);
+    bench.topics.set("t00050x", 1);
+    bench.topics.set("t00007", 0);
+    bench.decide(ConsumerGroup::topics_changed).unwrap();
+    assert_eq!(alice.asked(), 1, "only one of those that match is new");
+    assert_eq!(bench.machine.group().topics.len(), 100);
+    alice.set(&["t*"]);
+    for member in ["a", "b", "c"] {
+        let epoch = bench.machine.group().currents[member].epoch;
+        bench.beat_with(&beating("g", member, epoch), Some(&alice)).unwrap();
+    }
+    assert_eq!(alice.asked(), 100, "lists that changed are asked anew");
+}
+
+#[test]
+fn more_topics_than_are_looked_up_at_a_time_are_found_in_several_heartbeats() {
+    let topics = LOOK_UPS_MAX + 10;
+    let (mut bench, alice) = many(topics);
+    let told = bench.beat_with(&by_pattern("a"), Some(&alice)).unwrap();
+    assert_eq!(alice.asked(), LOOK_UPS_MAX);
+    assert_eq!((told.heartbeat_interval_ms, told.assigned.unwrap().len()), (100, 0), "it is to ask soon");
+    let told = bench.beat_with(&beating("g", "a", 1), Some(&alice)).unwrap();
+    assert_eq!((alice.asked(), told.heartbeat_interval_ms), (0, 100), "not before there was time for others");
+    bench.now_ms += 100;
+    let told = bench.beat_with(&beating("g", "a", 1), Some(&alice)).unwrap();
+    assert_eq!((alice.asked(), told.assigned.unwrap().len()), (10, topics));
+    assert_eq!(told.heartbeat_interval_ms, 500);
+
+    // While other lists are gone through, it keeps what it has.
+    bench.now_ms += 100;
+    alice.set(&["t0000*"]);
+    let written = bench.written;
+    let told = bench.beat_with(&beating("g", "a", 2), Some(&alice)).unwrap();
+    assert_eq!((bench.written, told.heartbeat_interval_ms), (written, 100));
+    bench.now_ms += 100;
+    let told = bench.beat_with(&beating("g", "a", 2), Some(&alice)).unwrap();
+    assert_eq!(told.assigned.unwrap().len(), 10);
+}
+
+#[test]
+fn a_member_that_comes_from_ever_new_addresses_leaves_nothing_behind() {
+    let mut bench = Bench::new(&[("t1", 1)]);
+    bench.beat_with(&by_pattern("a"), Some(&FakeRights::of("0", &["t1"]))).unwrap();
+    for number in 1..100 {
+        let rights = FakeRights::of(&number.to_string(), &["t1"]);
+        bench.beat_with(&beating("g", "a", 1), Some(&rights)).unwrap();
+    }
+    assert!(bench.machine.patterns.kept() <= 2, "{}", bench.machine.patterns.kept());
 }
