@@ -22,7 +22,7 @@ use super::classic_part::ClassicPart;
 use super::doors::{Leadership, coordinator_code, is_not_appended};
 use super::lag::LagWatch;
 use super::message::GroupState;
-use super::modern::{ConsumerGroup, Decision, Group, Notice, Surroundings};
+use super::modern::{ConsumerGroup, Decision, Group, Notice, Sender, Surroundings};
 use super::pending::{OfProducer, Put};
 use super::records::{GroupRecord, encode};
 use super::release::{Answers, Release, Waits};
@@ -235,7 +235,7 @@ impl Coordinator {
     fn serve(&mut self, request: GroupRequest) {
         match request {
             GroupRequest::Heartbeat { request, host, rights, reply } => {
-                self.heartbeat(&request, (&host, rights), reply);
+                self.heartbeat(&request, Sender { host: &host, rights }, reply);
             }
             GroupRequest::Commit { request, committer, reply } => {
                 if self.classic.is_none() {

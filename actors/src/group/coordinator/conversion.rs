@@ -5,9 +5,9 @@ use std::sync::Arc;
 use super::super::classic::{ClassicGroup, ClassicState};
 use super::super::classic_part::ClassicPart;
 use super::super::message::{GroupHeartbeat, GroupHeartbeatAnswer};
+use super::super::modern::Sender;
 use super::super::modern::upgrade::refused;
 use super::super::request::{ClassicRequest, Reply};
-use super::super::topics::TopicRights;
 use super::Coordinator;
 use crate::error::{ErrorCode, Refusal};
 use crate::events::GroupConverted;
@@ -17,30 +17,19 @@ impl Coordinator {
     pub(super) fn heartbeat(
         &mut self,
         request: &GroupHeartbeat,
-        (host, rights): (&str, Option<Arc<dyn TopicRights>>),
-        reply: Reply<Result<GroupHeartbeatAnswer, Refusal>>,
-    ) {
-        self.machine.hear(&request.member, rights);
-        self.beat(request, host, reply);
-        self.machine.forget_stranger(&request.member);
-    }
-
-    fn beat(
-        &mut self,
-        request: &GroupHeartbeat,
-        host: &str,
+        sender: Sender<'_>,
         reply: Reply<Result<GroupHeartbeatAnswer, Refusal>>,
     ) {
         let populated = self.classic.as_ref().filter(|classic| classic.group.state() != ClassicState::Empty);
         let Some(classic) = populated else {
-            self.decide(Some(reply), |machine, around| machine.heartbeat(around, host, request));
+            self.decide(Some(reply), |machine, around| machine.heartbeat(around, sender, request));
             return self.end_classic();
         };
         if let Err(refusal) = self.check_upgrade(classic, request) {
             return reply.give(Err(refusal));
         }
         let moving = classic.group.moving();
-        self.decide(Some(reply), |machine, around| machine.upgrade(around, host, request, &moving));
+        self.decide(Some(reply), |machine, around| machine.upgrade(around, sender, request, &moving));
         if self.machine.is_hosting() {
             let (group, members) = (&**self.machine.id(), moving.members.len());
             self.leadership.doors.events.emit(GroupConverted { group, to: "consumer", members });

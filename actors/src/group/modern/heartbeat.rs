@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::reconcile::{Target, reconcile};
 use super::turn::Turn;
-use super::{AWAY_EPOCH, Leaving, Notice, check, describe};
+use super::{AWAY_EPOCH, Leaving, Notice, Sender, check, describe};
 use crate::error::{ErrorCode, Refusal};
 use crate::group::message::{GroupHeartbeat, GroupHeartbeatAnswer};
 use crate::group::records::{CurrentAssignment, GroupRecord, MemberMetadata, MemberState};
@@ -26,16 +26,16 @@ pub(super) enum Standing {
 impl Turn<'_> {
     pub(super) fn heartbeat(
         &mut self,
-        host: &str,
+        sender: Sender<'_>,
         request: &GroupHeartbeat,
     ) -> Result<GroupHeartbeatAnswer, Refusal> {
         check::check(self.around, request)?;
-        if request.member_epoch < 0 { self.leave(request) } else { self.join_or_go_on(host, request) }
+        if request.member_epoch < 0 { self.leave(request) } else { self.join_or_go_on(sender, request) }
     }
 
     fn join_or_go_on(
         &mut self,
-        host: &str,
+        Sender { host, rights }: Sender<'_>,
         request: &GroupHeartbeat,
     ) -> Result<GroupHeartbeatAnswer, Refusal> {
         let standing = self.standing(request)?;
@@ -44,6 +44,7 @@ impl Turn<'_> {
         if let Standing::Replaces(old) = &standing {
             self.replace(old, &member);
         }
+        self.machine.patterns.hear(&member, rights);
         self.update_member(&member, host, request);
         self.follow_topics();
         self.follow_rights(&member);

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::{ConsumerGroup, Decision, Now, Surroundings, check};
+use super::{ConsumerGroup, Decision, Now, Sender, Surroundings, check};
 use crate::error::Refusal;
 use crate::group::classic::{
     ClassicMetadata, Committer, EachLeft, Heartbeat, JoinGroup, Joined, LeaveGroup, Moving, SyncGroup,
@@ -16,13 +16,13 @@ impl ConsumerGroup {
     pub fn upgrade(
         &mut self,
         around: &Surroundings<'_>,
-        host: &str,
+        sender: Sender<'_>,
         request: &GroupHeartbeat,
         moving: &Moving,
     ) -> Decision<GroupHeartbeatAnswer> {
         self.decide(around, |turn| {
             check::check(around, request)?;
-            turn.upgrade(host, request, moving)
+            turn.upgrade(sender, request, moving)
         })
     }
 

@@ -68,6 +68,16 @@ pub struct Surroundings<'a> {
     pub settings: &'a GroupSettings,
 }
 
+/// Who sends a heartbeat, beside what it says itself.
+#[derive(Debug)]
+pub struct Sender<'a> {
+    /// From where.
+    pub host: &'a str,
+    /// Which topics it may know of; `None` where nobody is asked, and it may know of all. Taken in only where the heartbeat is
+    /// not refused.
+    pub rights: Option<Arc<dyn TopicRights>>,
+}
+
 /// What was decided. The answer may be given once the records are committed, and with those of all earlier decisions.
 #[derive(Debug)]
 #[must_use]
@@ -201,28 +211,15 @@ impl ConsumerGroup {
         &self.group
     }
 
-    /// A heartbeat comes, of a member with these rights; without, it may know of all topics. To be told before the heartbeat
-    /// itself, and [`Self::forget_stranger`] after it.
-    pub fn hear(&mut self, member: &str, rights: Option<Arc<dyn TopicRights>>) {
-        self.patterns.hear(member, rights);
-    }
-
-    /// Forgets who was heard of and was not let in.
-    pub fn forget_stranger(&mut self, member: &str) {
-        if !self.group.members.contains_key(member) {
-            self.patterns.forget(member);
-        }
-    }
-
-    /// A member's heartbeat from `host`: joining, leaving, or going on.
+    /// A member's heartbeat: joining, leaving, or going on.
     pub fn heartbeat(
         &mut self,
         around: &Surroundings<'_>,
-        host: &str,
+        sender: Sender<'_>,
         request: &GroupHeartbeat,
     ) -> Decision<GroupHeartbeatAnswer> {
         self.decide(around, |turn| {
-            let answer = turn.heartbeat(host, request)?;
+            let answer = turn.heartbeat(sender, request)?;
             // Who leaves may leave a group of the classic protocol behind.
             if !turn.group().members.is_empty() {
                 turn.leave_classic();

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::turn::Turn;
-use super::{Surroundings, check};
+use super::{Sender, Surroundings, check};
 use crate::error::{ErrorCode, Refusal};
 use crate::group::classic::{Moving, MovingMember};
 use crate::group::embedded::{self, Subscription};
@@ -37,7 +37,7 @@ impl Turn<'_> {
     /// Takes the group over, and lets the member in that it comes over for. Its heartbeat has been checked.
     pub(super) fn upgrade(
         &mut self,
-        host: &str,
+        sender: Sender<'_>,
         request: &GroupHeartbeat,
         moving: &Moving,
     ) -> Result<GroupHeartbeatAnswer, Refusal> {
@@ -65,7 +65,7 @@ impl Turn<'_> {
             self.bump();
             self.retarget();
         }
-        let answer = self.heartbeat(host, request)?;
+        let answer = self.heartbeat(sender, request)?;
         self.leave_classic();
         Ok(answer)
     }

@@ -72,10 +72,8 @@ impl Bench {
         rights: Option<&Arc<FakeRights>>,
     ) -> Result<GroupHeartbeatAnswer, ErrorCode> {
         let rights = rights.map(|rights| Arc::clone(rights) as Arc<dyn TopicRights>);
-        self.machine.hear(&request.member, rights);
-        let answer = self.decide(|machine, around| machine.heartbeat(around, "127.0.0.1", request));
-        self.machine.forget_stranger(&request.member);
-        answer
+        let sender = Sender { host: "127.0.0.1", rights };
+        self.decide(|machine, around| machine.heartbeat(around, sender, request))
     }
 
     pub(super) fn wait(&mut self, ms: u64) {

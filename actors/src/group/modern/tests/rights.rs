@@ -166,3 +166,19 @@ fn a_member_that_comes_from_ever_new_addresses_leaves_nothing_behind() {
     }
     assert!(bench.machine.patterns.kept() <= 2, "{}", bench.machine.patterns.kept());
 }
+
+#[test]
+fn a_heartbeat_that_is_refused_changes_nobodys_rights() {
+    let mut bench = Bench::new(&[("t1", 1), ("t2", 1)]);
+    let (alice, stranger) = (FakeRights::of("alice", &["t1", "t2"]), FakeRights::of("stranger", &["t1"]));
+    bench.beat_with(&by_pattern("a"), Some(&alice)).unwrap();
+    let written = bench.written;
+    let refused = bench.beat_with(&beating("g", "a", 7), Some(&stranger));
+    assert_eq!(refused, Err(ErrorCode::FencedMemberEpoch));
+    assert_eq!(Arc::strong_count(&stranger), 1);
+    // A change of topics has the rights looked at, of all members.
+    bench.topics.set("other", 1);
+    bench.decide(ConsumerGroup::topics_changed).unwrap();
+    bench.beat_with(&beating("g", "a", 1), Some(&alice)).unwrap();
+    assert_eq!((bench.written, targets(&bench, "a")), (written, names(&["t1", "t2"])));
+}
