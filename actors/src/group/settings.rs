@@ -35,6 +35,9 @@ pub struct GroupSettings {
     pub lag_interval_ms: u64,
     /// `group.consumer.migration.policy`.
     pub migration: MigrationPolicy,
+    /// Whether access control lists say which topics a member may know of (`authorizer.class.name`): where they do not, of a
+    /// member that was not heard yet it is known that its expression finds all that match.
+    pub has_authorizer: bool,
     /// Groups of the classic protocol.
     pub classic: ClassicSettings,
     /// Requests of one coordinator partition that may wait for their answer; more are refused.
@@ -56,6 +59,7 @@ impl Default for GroupSettings {
             offsets_retention_check_ms: 600_000,
             lag_interval_ms: 5_000,
             migration: MigrationPolicy::default(),
+            has_authorizer: false,
             classic: ClassicSettings::default(),
             max_waiting: GROUP_SUPERVISOR.mailbox_max,
         }

@@ -58,6 +58,7 @@ pub(super) async fn start_groups(
         heartbeat_interval_ms: u32::try_from(as_ms(config.group_heartbeat_interval)).unwrap_or(u32::MAX),
         offsets_retention_ms: as_ms(config.offsets_retention),
         migration: config.group_migration,
+        has_authorizer: config.kafka.authorizer.is_on,
         ..GroupSettings::default()
     };
     let count = config.offsets_partitions;

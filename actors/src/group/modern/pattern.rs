@@ -92,8 +92,9 @@ impl Patterns {
     /// The names that a member's expression finds: those that match and that it may know of. Names of internal topics, which
     /// begin with `__`, are not matched.
     ///
-    /// While names are still to be looked up ([`Self::is_looking`]), those found before. Of a member of which nothing was found
-    /// before, and of one that was not heard of yet, those of which it is to own something.
+    /// While names are still to be looked up ([`Self::is_looking`]), those found before; of a member of which nothing was found
+    /// before, those of which it is to own something. Of a member that was not heard of yet, what it most likely finds: if that
+    /// is wrong, it is put right with its first heartbeat, before it is told.
     pub(super) fn find(
         &mut self,
         group: &Group,
@@ -101,7 +102,7 @@ impl Patterns {
         around: &Surroundings<'_>,
     ) -> Names {
         let matched = self.matches(pattern, around.topics);
-        let Some(heard) = self.heard.get_mut(member) else { return owned_of(group, member, &matched) };
+        let Some(heard) = self.heard.get_mut(member) else { return unheard(group, matched, around) };
         let Some(rights) = &heard.rights else { return matched };
         let lists = rights.lists();
         let key = (Arc::clone(pattern), rights.name(&lists));
@@ -185,6 +186,16 @@ impl Patterns {
         self.shown.retain(|key, _| wanted(&key.0) && used.contains(key));
         self.matched.retain(|pattern, _| wanted(pattern));
     }
+}
+
+/// What a member finds that was not heard of yet, of `matched`: what is wrong has the whole group's share computed again when
+/// it is heard, once for each such member. So where lists show it less, all that the group reads: members of one group mostly
+/// have the same rights.
+fn unheard(group: &Group, matched: Names, around: &Surroundings<'_>) -> Names {
+    if !around.settings.has_authorizer {
+        return matched;
+    }
+    matched.iter().filter(|name| group.topics.contains_key(*name)).cloned().collect()
 }
 
 /// The topics of which a member is to own something, by names or by an expression.

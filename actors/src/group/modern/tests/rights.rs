@@ -72,6 +72,7 @@ fn one_whose_list_changed_is_followed_although_the_topics_of_the_group_stay_the_
 #[test]
 fn members_that_a_new_coordinator_has_not_heard_of_keep_what_they_have_and_find_nothing_new() {
     let mut bench = Bench::new(&[("t1", 1), ("t2", 1), ("t3", 1)]);
+    bench.settings.has_authorizer = true;
     let alice = FakeRights::of("alice", &["t1", "t2"]);
     bench.beat_with(&by_pattern("a"), Some(&alice)).unwrap();
     bench.take_over();
@@ -181,4 +182,52 @@ fn a_heartbeat_that_is_refused_changes_nobodys_rights() {
     bench.decide(ConsumerGroup::topics_changed).unwrap();
     bench.beat_with(&beating("g", "a", 1), Some(&alice)).unwrap();
     assert_eq!((bench.written, targets(&bench, "a")), (written, names(&["t1", "t2"])));
+}
+
+/// Three members of one kind, in a group whose coordinator changes; one of them, in which something happens before the others
+/// are heard again.
+fn three_after_a_change(has_authorizer: bool, rights: Option<&Arc<FakeRights>>) -> Bench {
+    let mut bench = Bench::new(&[("t1", 1), ("t2", 1), ("t3", 3)]);
+    bench.settings.has_authorizer = has_authorizer;
+    for member in ["a", "b", "c"] {
+        bench.beat_with(&by_pattern(member), rights).unwrap();
+    }
+    bench.take_over();
+    bench.topics.set("t4", 2);
+    bench.decide(ConsumerGroup::topics_changed).unwrap();
+    let epoch = bench.machine.group().currents["a"].epoch;
+    bench.beat_with(&beating("g", "a", epoch), rights).unwrap();
+    bench
+}
+
+#[test]
+fn after_a_change_of_the_coordinator_what_everybody_is_to_own_is_not_computed_again_for_each_member() {
+    let alice = FakeRights::of("alice", &["t1", "t2", "t3", "t4"]);
+    for (has_authorizer, rights) in [(false, None), (true, Some(&alice))] {
+        let mut bench = three_after_a_change(has_authorizer, rights);
+        let epoch = bench.machine.group().epoch;
+        for member in ["b", "c", "a"] {
+            let known = bench.machine.group().currents[member].epoch;
+            bench.beat_with(&beating("g", member, known), rights).unwrap();
+        }
+        assert_eq!(bench.machine.group().epoch, epoch);
+        assert_eq!(bench.machine.group().targets.values().map(BTreeSet::len).sum::<usize>(), 7);
+    }
+}
+
+#[test]
+fn one_that_may_know_of_less_than_the_group_reads_is_not_told_of_the_rest_after_a_change_of_the_coordinator()
+{
+    let (alice, bob) = (FakeRights::of("alice", &["t1", "t2"]), FakeRights::of("bob", &["t1"]));
+    let mut bench = Bench::new(&[("t1", 2), ("t2", 2)]);
+    bench.settings.has_authorizer = true;
+    bench.beat_with(&by_pattern("a"), Some(&alice)).unwrap();
+    bench.beat_with(&by_pattern("b"), Some(&bob)).unwrap();
+    bench.take_over();
+    bench.beat_with(&by_pattern("c"), Some(&alice)).unwrap();
+    let epoch = bench.machine.group().currents["b"].epoch;
+    let told = bench.beat_with(&beating("g", "b", epoch), Some(&bob)).unwrap();
+    let foreign = [bench.topics.partition("t2", 0), bench.topics.partition("t2", 1)];
+    assert!(told.assigned.into_iter().flatten().all(|partition| !foreign.contains(&partition)));
+    assert!(targets(&bench, "b").is_subset(&names(&["t1"])));
 }
