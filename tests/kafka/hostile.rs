@@ -3,10 +3,13 @@
 use std::time::Duration;
 
 use millstream_tests::Outcome;
+use millstream_tests::process::ProcessCluster;
+use millstream_transport::kafka::messages::create_partitions::{self, CreatePartitionsRequest};
+use millstream_transport::kafka::messages::create_topics::{self, CreateTopicsRequest};
 use millstream_transport::kafka::messages::elect_leaders::ElectLeadersRequest;
 use millstream_transport::kafka::messages::elect_leaders::request::TopicPartition;
 use millstream_transport::kafka::messages::metadata::MetadataResponse;
-use millstream_transport::kafka::open_response;
+use millstream_transport::kafka::{Request, open_response};
 use tokio::time::timeout;
 
 use crate::{connect, make_topic, with_node};
@@ -43,18 +46,35 @@ async fn garbage_ends_its_connection_and_harms_nobody_else() {
     .await;
 }
 
+/// A request ends its connection.
+async fn ends<'a, R: Request<'a>>(cluster: &ProcessCluster, version: i16, request: &R) -> Outcome {
+    let mut connection = connect(cluster).await?;
+    match timeout(Duration::from_secs(10), connection.ask(version, request)).await {
+        Ok(Err(_)) => Ok(()),
+        other => Err(format!("{other:?} instead of an end").into()),
+    }
+}
+
 #[tokio::test]
 async fn a_list_of_operators_that_is_longer_than_any_has_reason_to_be_ends_its_connection() {
     with_node(async |cluster| {
-        let mut connection = connect(cluster).await?;
         let partitions: Vec<i32> = (0..300_000).collect();
         let topic = TopicPartition { topic: "none".into(), partitions: partitions.into() };
         let request =
             ElectLeadersRequest { topic_partitions: Some(vec![topic].into()), ..Default::default() };
-        match timeout(Duration::from_secs(10), connection.ask(2, &request)).await {
-            Ok(Err(_)) => {}
-            other => return Err(format!("{other:?} instead of an end").into()),
-        }
+        ends(cluster, 2, &request).await?;
+        let assignment = |partition_index| create_topics::request::Assignment {
+            partition_index,
+            broker_ids: Vec::new().into(),
+        };
+        let assignments = (0..300_000).map(assignment).collect();
+        let topic = create_topics::request::Topic { name: "t".into(), assignments, ..Default::default() };
+        ends(cluster, 7, &CreateTopicsRequest { topics: vec![topic].into(), ..Default::default() }).await?;
+        let assignment = |_| create_partitions::request::Assignment { broker_ids: Vec::new().into() };
+        let assignments = Some((0..600_000).map(assignment).collect());
+        let topic = create_partitions::request::Topic { name: "t".into(), count: 2, assignments };
+        ends(cluster, 3, &CreatePartitionsRequest { topics: vec![topic].into(), ..Default::default() })
+            .await?;
         make_topic(&mut connect(cluster).await?, "flights").await?;
         Ok(())
     })

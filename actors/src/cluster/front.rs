@@ -8,6 +8,7 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
+use millstream_transport::peer::AskError;
 use millstream_transport::world::watch;
 use millstream_transport::world::{Clock, Random};
 use tokio::sync::{Mutex, Semaphore};
@@ -346,6 +347,7 @@ impl<P: Peers> ClusterFront<P> {
         }
     }
 
+    /// The controller's answer, or why there is none.
     async fn attempt<M: ToController>(
         &self,
         node: NodeId,
@@ -356,7 +358,14 @@ impl<P: Peers> ClusterFront<P> {
             let called = timeout(most, self.parts().controller.call(message)).await;
             return called.map_err(|_| format!("node {node} (this one) did not answer"));
         }
-        self.parts().peers.ask(node, message, most).await.map_err(|error| error.to_string())
+        match self.parts().peers.ask(node, message, most).await {
+            Ok(answer) => Ok(answer),
+            // It never fits, whoever is asked.
+            Err(error @ AskError::Unsendable(_)) => {
+                Ok(Err(Refusal::new(ErrorCode::InvalidRequest, error.to_string())))
+            }
+            Err(error) => Err(error.to_string()),
+        }
     }
 }
 

@@ -86,8 +86,13 @@ fn check(image: &Image, index: i32, nodes: &[NodeId], factor: Option<usize>) -> 
     Ok(())
 }
 
-/// Refuses more nodes named in one request, so many for each partition, than are passed on.
-pub(super) fn check_named(mut named: impl Iterator<Item = usize>) -> Result<(), Refusal> {
+/// Refuses more partitions in one request, and more nodes named in it, so many for each of them, than are passed on.
+pub(super) fn check_named(mut named: impl ExactSizeIterator<Item = usize>) -> Result<(), Refusal> {
+    if named.len() > PARTITIONS_MAX {
+        let text =
+            format!("replicas are placed for {} partitions, {PARTITIONS_MAX} are the most", named.len());
+        return Err(invalid(text));
+    }
     let counted = named.try_fold(0_usize, |sum, more| Some(sum + more).filter(|sum| *sum <= NAMED_MAX));
     match counted {
         Some(_) => Ok(()),
@@ -151,6 +156,8 @@ mod tests {
         }
         let named = vec![NodeId(1); NAMED_MAX + 1];
         assert!(of_topic(&image(), &request(None, None), &[(0, named)]).is_err());
+        assert!(check_named(vec![0; PARTITIONS_MAX].into_iter()).is_ok());
+        assert!(check_named(vec![0; PARTITIONS_MAX + 1].into_iter()).is_err(), "though none is named");
     }
 
     #[test]

@@ -7,7 +7,7 @@ use super::*;
 use crate::cluster::agent::AgentHandle;
 use crate::cluster::fixture::Cluster;
 use crate::ids::Incarnation;
-use crate::image::Command;
+use crate::image::{Command, PARTITIONS_MAX};
 
 async fn running() -> (Cluster, Vec<AgentHandle>) {
     let cluster = Cluster::new().await;
@@ -266,4 +266,24 @@ async fn elections_for_more_partitions_than_one_entry_takes_are_asked_for_in_par
         result.as_ref().is_err_and(|refusal| refusal.code == ErrorCode::UnknownTopicOrPartition)
     };
     assert!(elected.iter().all(|(_, result)| unknown(result)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_no_frame_holds_is_refused_at_once_and_not_asked_for_again() {
+    let (cluster, _agents) = running().await;
+    cluster.peers.fit_nothing();
+    let begun = Instant::now();
+    let refusal = cluster.fronts[&3].create_topic(named("flights")).await.unwrap_err();
+    assert_eq!(refusal.code, ErrorCode::InvalidRequest);
+    assert_eq!(begun.elapsed().as_millis(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn replicas_of_more_partitions_than_a_topic_may_have_are_not_passed_on() {
+    let (cluster, _agents) = running().await;
+    let decided = cluster.quorum.entries().len();
+    let given = (0..=i32::try_from(PARTITIONS_MAX).unwrap()).map(|index| (index, vec![])).collect();
+    let refusal = cluster.fronts[&3].create_topic_placed(named("flights"), given).await.unwrap_err();
+    assert_eq!(refusal.code, ErrorCode::InvalidReplicaAssignment);
+    assert_eq!(cluster.quorum.entries().len(), decided);
 }

@@ -21,22 +21,26 @@ use super::super::service::Service;
 
 pub(in super::super) fn serve(service: &Arc<Service>, call: Call) {
     let body = call.body();
-    let Some((request, call)) = call.read::<CreatePartitionsRequest<'_>>(&body) else { return };
-    let wishes: Vec<Wish> = request.topics.iter().map(|topic| wish(&topic)).collect();
+    let Some((request, call)) = call.read_of_operator::<CreatePartitionsRequest<'_>>(&body) else { return };
+    let wishes: Vec<(String, Result<Wish, Refusal>)> = request
+        .topics
+        .iter()
+        .map(|topic| {
+            let allowed = call.rights().demand(Operation::Alter, ResourceType::Topic, &topic.name);
+            (topic.name.to_string(), allowed.and_then(|()| wish(&topic)))
+        })
+        .collect();
     let (service, validate_only) = (Arc::clone(service), request.validate_only);
     actix_rt::spawn(async move {
         let mut results = Vec::with_capacity(wishes.len());
-        for Wish { grown, placed } in wishes {
-            let name = grown.name.clone();
-            let allowed = call.rights().demand(Operation::Alter, ResourceType::Topic, &name);
-            let checked = allowed.and(placed).and_then(|placed| {
-                validate(&service.image(), &grown, placed.as_deref())?;
-                Ok(placed)
-            });
+        for (name, wish) in wishes {
+            let checked = wish.and_then(|wish| validate(&service.image(), &wish).map(|()| wish));
             let done = match checked {
                 Ok(_) if validate_only => Ok(()),
-                Ok(None) => service.cluster.create_partitions(grown).await,
-                Ok(Some(placed)) => service.cluster.create_partitions_placed(grown, placed).await,
+                Ok(Wish { grown, placed: None }) => service.cluster.create_partitions(grown).await,
+                Ok(Wish { grown, placed: Some(placed) }) => {
+                    service.cluster.create_partitions_placed(grown, placed).await
+                }
                 Err(refusal) => Err(refusal),
             };
             results.push(CreatePartitionsTopicResult {
@@ -52,19 +56,19 @@ pub(in super::super) fn serve(service: &Arc<Service>, call: Call) {
 /// A topic to be given more partitions, and their replicas where the request places them.
 struct Wish {
     grown: CreatePartitions,
-    placed: Result<Option<Vec<Vec<NodeId>>>, Refusal>,
+    placed: Option<Vec<Vec<NodeId>>>,
 }
 
-fn wish(wanted: &Wanted<'_>) -> Wish {
+fn wish(wanted: &Wanted<'_>) -> Result<Wish, Refusal> {
     let placed: Option<Result<Vec<_>, _>> = wanted.assignments.as_ref().map(|assignments| {
         assignments.iter().map(|assignment| named_nodes(&assignment.broker_ids)).collect()
     });
     let grown = CreatePartitions { name: wanted.name.to_string(), total: wanted.count };
-    Wish { grown, placed: placed.transpose() }
+    Ok(Wish { grown, placed: placed.transpose()? })
 }
 
 /// What would be refused at once.
-fn validate(image: &Image, wish: &CreatePartitions, placed: Option<&[Vec<NodeId>]>) -> Result<(), Refusal> {
+fn validate(image: &Image, Wish { grown: wish, placed }: &Wish) -> Result<(), Refusal> {
     if Topic::is_internal_name(&wish.name) {
         let text = format!("{} is the cluster's own: its partitions say who coordinates what", wish.name);
         return Err(Refusal::new(ErrorCode::InvalidTopic, text));
@@ -75,7 +79,7 @@ fn validate(image: &Image, wish: &CreatePartitions, placed: Option<&[Vec<NodeId>
     };
     let present = topic.partitions.len();
     if usize::try_from(wish.total).is_ok_and(|total| total > present) {
-        return placed.map_or(Ok(()), |placed| check_partitions_placed(image, wish, placed));
+        return placed.as_ref().map_or(Ok(()), |placed| check_partitions_placed(image, wish, placed));
     }
     let text = format!("topic {} has {present} partitions, and can only be given more", wish.name);
     Err(Refusal::new(ErrorCode::InvalidPartitions, text))

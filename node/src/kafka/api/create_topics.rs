@@ -27,7 +27,7 @@ const DEFAULT: i32 = -1;
 
 pub(in super::super) fn serve(service: &Arc<Service>, call: Call) {
     let body = call.body();
-    let Some((request, call)) = call.read::<CreateTopicsRequest<'_>>(&body) else { return };
+    let Some((request, call)) = call.read_of_operator::<CreateTopicsRequest<'_>>(&body) else { return };
     let mut seen = BTreeSet::new();
     let names = request.topics.iter().map(|topic| topic.name.into_owned());
     let twice: BTreeSet<String> = names.filter(|name| !seen.insert(name.clone())).collect();
