@@ -29,6 +29,8 @@ impl Features {
     pub const SECTIONED: u16 = 2;
     /// From this level on the image knows which replicas of the system's topics are somebody's choice.
     pub const CHOSEN_REPLICAS: u16 = 3;
+    /// From this level on every node takes requests for partitions whose replicas their maker places.
+    pub const PLACED: u16 = 3;
     /// The highest level that this program understands.
     pub const HIGHEST: u16 = 3;
 

@@ -7,7 +7,7 @@ use crate::cluster::peers::Peers;
 use crate::cluster::placed;
 use crate::error::{ErrorCode, Refusal};
 use crate::ids::{NodeId, TopicId};
-use crate::image::Image;
+use crate::image::{Features, Image};
 
 /// Refuses replicas of a new topic that could not be had, as this image has it.
 pub fn check_topic_placed(
@@ -15,6 +15,7 @@ pub fn check_topic_placed(
     request: &CreateTopic,
     given: &[(i32, Vec<NodeId>)],
 ) -> Result<(), Refusal> {
+    image.features().require(Features::PLACED)?;
     placed::of_topic(image, request, given).map(drop)
 }
 
@@ -24,6 +25,7 @@ pub fn check_partitions_placed(
     request: &CreatePartitions,
     given: &[Vec<NodeId>],
 ) -> Result<(), Refusal> {
+    image.features().require(Features::PLACED)?;
     let topic = image.topics().named(&request.name);
     let total = usize::try_from(request.total).unwrap_or(0);
     topic.map_or(Ok(()), |topic| placed::of_more(image, topic, total, given))
@@ -36,7 +38,8 @@ impl<P: Peers> ClusterFront<P> {
         request: CreateTopic,
         given: Vec<(i32, Vec<NodeId>)>,
     ) -> Result<TopicId, Refusal> {
-        // What is too long is not passed on; the rest is the controller's to judge, whose image is the newest.
+        // What a node may not understand or is too long is not passed on; the rest is the controller's to judge, whose image is the newest.
+        self.image().features().require(Features::PLACED)?;
         placed::check_named(given.iter().map(|(_, nodes)| nodes.len()))?;
         let id = TopicId(self.parts().random.uuid());
         self.make(ClientRequest::CreateTopicPlaced(id, request, given)).await
@@ -48,6 +51,7 @@ impl<P: Peers> ClusterFront<P> {
         request: CreatePartitions,
         given: Vec<Vec<NodeId>>,
     ) -> Result<(), Refusal> {
+        self.image().features().require(Features::PLACED)?;
         placed::check_named(given.iter().map(Vec::len))?;
         let (name, total) = (request.name.clone(), request.total);
         self.grow((&name, total), ClientRequest::CreatePartitionsPlaced(request, given)).await

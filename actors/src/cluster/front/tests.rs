@@ -287,3 +287,21 @@ async fn replicas_of_more_partitions_than_a_topic_may_have_are_not_passed_on() {
     assert_eq!(refusal.code, ErrorCode::InvalidReplicaAssignment);
     assert_eq!(cluster.quorum.entries().len(), decided);
 }
+
+#[tokio::test(start_paused = true)]
+async fn placed_replicas_are_asked_for_only_where_every_node_understands_that() {
+    let cluster = Cluster::new().await;
+    pass(200).await;
+    let front = &cluster.fronts[&3];
+    let refusal = front.create_topic_placed(named("flights"), vec![(0, vec![NodeId(1)])]).await.unwrap_err();
+    assert_eq!(refusal.code, ErrorCode::UnsupportedVersion);
+    let more = CreatePartitions { name: "flights".to_owned(), total: 4 };
+    let refusal = front.create_partitions_placed(more.clone(), vec![vec![NodeId(1)]]).await.unwrap_err();
+    assert_eq!(refusal.code, ErrorCode::UnsupportedVersion);
+    for refused in [
+        check_topic_placed(&front.image(), &named("flights"), &[]),
+        check_partitions_placed(&front.image(), &more, &[]),
+    ] {
+        assert_eq!(refused.unwrap_err().code, ErrorCode::UnsupportedVersion);
+    }
+}

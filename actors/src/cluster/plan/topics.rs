@@ -40,7 +40,7 @@ fn made(
     check_config(&request.config)?;
     let replicas = match given {
         Some(given) => {
-            image.features().require(Features::ADMINISTRATION)?;
+            image.features().require(Features::PLACED)?;
             placed::of_topic(image, &request, given)?
         }
         None => chosen(&request, image, defaults)?,
@@ -94,7 +94,7 @@ pub(super) fn grow(
     }
     let replicas = match given {
         Some(given) => {
-            image.features().require(Features::ADMINISTRATION)?;
+            image.features().require(Features::PLACED)?;
             placed::of_more(image, topic, total, &given)?;
             given
         }
