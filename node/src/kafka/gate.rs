@@ -30,6 +30,7 @@ use super::session::{Entrance, Session, ends, lifetime_ms};
 use super::table;
 use crate::config::SaslMechanism;
 use crate::security::checks::Asker;
+use crate::security::origin::Origin;
 use crate::security::principal::Principal;
 use crate::security::sasl::{Exchange, LoginFailed, Step};
 
@@ -99,7 +100,7 @@ pub(super) async fn enter(
         let within = HANDSHAKE_WITHIN.min(service.sasl.config.within);
         let slow = |_| Refused::Handshake(within.as_millis());
         let stream = timeout(within, accepting).await.map_err(slow)?.map_err(Refused::Tls)?;
-        waiting.shaken(peer.ip(), logs_in)?;
+        waiting.shaken(Origin::of(peer.ip()), logs_in)?;
         let shown = stream.get_ref().1.peer_certificates();
         let principal =
             if logs_in { anonymous } else { tls.principal(shown).map_err(Refused::Certificate)? };
@@ -141,7 +142,7 @@ where
     };
     let mut reader = FrameReader::new(read, first, intake.clone());
     let session = if logs_in {
-        let asker = Asker::Stranger(peer.ip().to_canonical());
+        let asker = Asker::Stranger(Origin::of(peer.ip()));
         let mut login = Login { service: &service, asker, reader: &mut reader, write: &mut write };
         let Ok(told) = timeout_at(deadline, login.run()).await else { return Err(late(&service)) };
         match told {

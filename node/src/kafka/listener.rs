@@ -1,7 +1,7 @@
 //! The TCP listeners: accept, count, hand each connection to a core.
 
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,6 +15,7 @@ use super::gate;
 use super::places::{Antechamber, Bounds, NoPlace, Place, Places, Waiting};
 use super::service::Service;
 use super::session::Entrance;
+use crate::security::origin::Origin;
 
 /// The pause after a failed accept: it fails again at once where the process has no descriptors left.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
@@ -110,10 +111,10 @@ impl Accepting {
     }
 
     /// A place for a connection, and one among those that are not in yet where clients show who they are.
-    fn places(&self, peer: IpAddr) -> Result<(Place, Waiting), NoPlace> {
+    fn places(&self, origin: Origin) -> Result<(Place, Waiting), NoPlace> {
         let protocol = self.entrance.protocol;
-        let waiting = self.antechamber.enter(peer, (protocol.has_tls(), protocol.has_sasl()))?;
-        Ok((self.places.take(peer)?, waiting))
+        let waiting = self.antechamber.enter(origin, (protocol.has_tls(), protocol.has_sasl()))?;
+        Ok((self.places.take(origin)?, waiting))
     }
 
     async fn accept(&self) {
@@ -128,7 +129,7 @@ impl Accepting {
                     continue;
                 }
             };
-            let places = match self.places(peer.ip()) {
+            let places = match self.places(Origin::of(peer.ip())) {
                 Ok(places) => places,
                 Err(reason) => {
                     tracing::warn!(%peer, %reason, "a connection of a client was refused");

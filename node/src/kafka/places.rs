@@ -1,10 +1,11 @@
-//! How many connections there may be: in all, and from one address. Of clients that are not in yet there may be fewer, and
-//! they are counted apart while they are in the handshake of TLS and while they log in: those in the one take no place of
-//! those in the other.
+//! How many connections there may be: in all, and from one address (of IPv6, from one network of 64 bits). Of clients that are
+//! not in yet there may be fewer, and they are counted apart while they are in the handshake of TLS and while they log in:
+//! those in the one take no place of those in the other.
 
 use std::collections::BTreeMap;
-use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
+
+use crate::security::origin::Origin;
 
 /// Counts connections.
 #[derive(Clone, Debug)]
@@ -13,7 +14,7 @@ pub(super) struct Places(Arc<Counted>);
 #[derive(Debug)]
 struct Counted {
     bounds: Bounds,
-    taken: Mutex<BTreeMap<IpAddr, usize>>,
+    taken: Mutex<BTreeMap<Origin, usize>>,
 }
 
 /// How many there may be, and of what.
@@ -23,7 +24,7 @@ pub(super) struct Bounds {
     pub(super) what: &'static str,
     /// In all.
     pub(super) most: usize,
-    /// Of one address.
+    /// Of one address, or network of IPv6 ([`Origin`]).
     pub(super) most_per_address: usize,
 }
 
@@ -31,7 +32,7 @@ pub(super) struct Bounds {
 #[derive(Debug)]
 pub(super) struct Place {
     counted: Arc<Counted>,
-    address: IpAddr,
+    origin: Origin,
 }
 
 /// The places of clients that are not in yet.
@@ -60,27 +61,23 @@ impl Antechamber {
     }
 
     /// A place for what a client has to do first.
-    pub(super) fn enter(
-        &self,
-        address: IpAddr,
-        (has_tls, logs_in): (bool, bool),
-    ) -> Result<Waiting, NoPlace> {
+    pub(super) fn enter(&self, origin: Origin, (has_tls, logs_in): (bool, bool)) -> Result<Waiting, NoPlace> {
         let first = match (has_tls, logs_in) {
             (true, _) => Some(&self.handshakes),
             (false, true) => Some(&self.logins),
             (false, false) => None,
         };
-        let place = first.map(|places| places.take(address)).transpose()?;
+        let place = first.map(|places| places.take(origin)).transpose()?;
         Ok(Waiting { place, logins: self.logins.clone() })
     }
 }
 
 impl Waiting {
     /// Its handshake is over, and it has to log in or not.
-    pub(super) fn shaken(&mut self, address: IpAddr, logs_in: bool) -> Result<(), NoPlace> {
+    pub(super) fn shaken(&mut self, origin: Origin, logs_in: bool) -> Result<(), NoPlace> {
         self.place = None;
         if logs_in {
-            self.place = Some(self.logins.take(address)?);
+            self.place = Some(self.logins.take(origin)?);
         }
         Ok(())
     }
@@ -104,29 +101,29 @@ impl Places {
     }
 
     /// Takes one.
-    pub(super) fn take(&self, address: IpAddr) -> Result<Place, NoPlace> {
+    pub(super) fn take(&self, origin: Origin) -> Result<Place, NoPlace> {
         let mut taken = self.0.taken.lock().unwrap_or_else(PoisonError::into_inner);
         let Bounds { what, most, most_per_address } = self.0.bounds;
         let in_all: usize = taken.values().sum();
         if in_all >= most {
             return Err(NoPlace::InAll(what, in_all));
         }
-        let of_address = taken.entry(address).or_default();
+        let of_address = taken.entry(origin).or_default();
         if *of_address >= most_per_address {
             return Err(NoPlace::OfAddress(what, *of_address));
         }
         *of_address += 1;
-        Ok(Place { counted: Arc::clone(&self.0), address })
+        Ok(Place { counted: Arc::clone(&self.0), origin })
     }
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
         let mut taken = self.counted.taken.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(count) = taken.get_mut(&self.address) {
+        if let Some(count) = taken.get_mut(&self.origin) {
             *count -= 1;
             if *count == 0 {
-                taken.remove(&self.address);
+                taken.remove(&self.origin);
             }
         }
     }
@@ -138,7 +135,7 @@ mod tests {
 
     #[test]
     fn handshakes_that_do_not_end_take_no_place_of_those_who_log_in() {
-        let (antechamber, address) = (Antechamber::new(), IpAddr::from([10, 0, 0, 1]));
+        let (antechamber, address) = (Antechamber::new(), Origin::of([10, 0, 0, 1].into()));
         let enter = |has_tls, logs_in| antechamber.enter(address, (has_tls, logs_in));
         let mut half_open: Vec<_> = (0..100).map(|_| enter(true, true).unwrap()).collect();
         assert!(matches!(enter(true, false), Err(NoPlace::OfAddress(what, 100)) if what == HANDSHAKES.what));
@@ -154,16 +151,31 @@ mod tests {
     }
 
     #[test]
+    fn a_host_of_ipv6_is_counted_as_one_whichever_of_its_addresses_it_comes_from() {
+        let places = Places::new(Bounds { what: "guests", most: 1_000, most_per_address: 100 });
+        let from = |text: &str| places.take(Origin::of(text.parse().unwrap()));
+        let _taken: Vec<_> = (0..100).map(|host| from(&format!("2001:db8:0:1::{host:x}")).unwrap()).collect();
+        let refused = from("2001:db8:0:1:ffff::1").unwrap_err();
+        assert_eq!(refused, NoPlace::OfAddress("guests", 100));
+        assert!(from("2001:db8:0:2::1").is_ok(), "another network");
+        let mapped: Vec<_> = (0..100).map(|_| from("::ffff:10.0.0.1").unwrap()).collect();
+        assert!(from("10.0.0.1").is_err(), "the same host, whichever socket it came by");
+        assert!(from("::ffff:10.0.0.2").is_ok());
+        drop(mapped);
+        assert!(from("10.0.0.1").is_ok());
+    }
+
+    #[test]
     fn places_are_bounded_in_all_and_per_address_and_free_again_when_left() {
         let places = Places::new(Bounds { what: "guests", most: 3, most_per_address: 2 });
-        let (one, two) = (IpAddr::from([10, 0, 0, 1]), IpAddr::from([10, 0, 0, 2]));
+        let (one, two) = (Origin::of([10, 0, 0, 1].into()), Origin::of([10, 0, 0, 2].into()));
         let first = places.take(one).unwrap();
         let _second = places.take(one).unwrap();
         assert_eq!(places.take(one).unwrap_err(), NoPlace::OfAddress("guests", 2));
         let _third = places.take(two).unwrap();
         assert_eq!(places.take(two).unwrap_err(), NoPlace::InAll("guests", 3));
         drop(first);
-        assert_eq!(places.take(two).map(|place| place.address), Ok(two));
+        assert_eq!(places.take(two).map(|place| place.origin), Ok(two));
         assert_eq!(places.0.taken.lock().unwrap().len(), 2);
     }
 }

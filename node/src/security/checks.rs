@@ -1,14 +1,15 @@
 //! Whose password is checked next. A check keeps a processor busy for some milliseconds, and anybody can ask for one.
 //!
-//! Few run at a time; of one address one, so that who guesses from there holds up nobody else; and clients that are in
-//! and log in again do not stand in line with those that are not. Who waits here is a client that is not in yet, of which
-//! the listeners let so many come and no more: that bounds the line.
+//! Few run at a time; of one address one (of IPv6, of one network of 64 bits), so that who guesses from there holds up nobody
+//! else; and clients that are in and log in again do not stand in line with those that are not. Who waits here is a client
+//! that is not in yet, of which the listeners let so many come and no more: that bounds the line.
 
 use std::collections::BTreeMap;
-use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use super::origin::Origin;
 
 /// Checks at a time for clients that are not in yet.
 const OF_STRANGERS: usize = 2;
@@ -20,12 +21,12 @@ const OF_KNOWN: usize = 1;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Asker {
     /// A client that is not in yet, from this address.
-    Stranger(IpAddr),
+    Stranger(Origin),
     /// One that is in, and logs in again.
     Known,
 }
 
-type Addresses = Arc<Mutex<BTreeMap<IpAddr, Arc<Semaphore>>>>;
+type Addresses = Arc<Mutex<BTreeMap<Origin, Arc<Semaphore>>>>;
 
 /// The line, and who is being served.
 #[derive(Debug)]
@@ -48,7 +49,7 @@ pub(super) struct Turn {
 #[derive(Debug)]
 struct Address {
     addresses: Addresses,
-    address: IpAddr,
+    address: Origin,
     one: Arc<Semaphore>,
 }
 
@@ -72,7 +73,7 @@ impl Checks {
         Turn { _of_all: of_all, _of_address: of_address, _address: Some(address) }
     }
 
-    fn address(&self, address: IpAddr) -> Address {
+    fn address(&self, address: Origin) -> Address {
         let mut addresses = self.addresses.lock().unwrap_or_else(PoisonError::into_inner);
         let one = addresses.entry(address).or_insert_with(|| Arc::new(Semaphore::new(1)));
         Address { one: Arc::clone(one), addresses: Arc::clone(&self.addresses), address }
@@ -112,7 +113,7 @@ mod tests {
     #[test]
     fn one_address_has_one_turn_at_a_time_and_who_is_in_does_not_wait_for_strangers() {
         let checks = Checks::new();
-        let stranger = |last: u8| Asker::Stranger(IpAddr::from([10, 0, 0, last]));
+        let stranger = |last: u8| Asker::Stranger(Origin::of([10, 0, 0, last].into()));
         let first = poll(checks.turn(stranger(1))).unwrap();
         assert!(poll(checks.turn(stranger(1))).is_none(), "one of an address");
         let second = poll(checks.turn(stranger(2))).unwrap();

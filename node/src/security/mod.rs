@@ -6,6 +6,7 @@
 pub(crate) mod authorize;
 pub(crate) mod checks;
 pub mod mapping;
+pub(crate) mod origin;
 pub(crate) mod principal;
 pub(crate) mod sasl;
 pub(crate) mod scram;

@@ -24,7 +24,7 @@ pub(super) const CLIENTS: &[Setting] = &[
         whole(1, 1 << 24, "connections"),
         "100000",
         AtRestart,
-        "Connections of Kafka clients from one address; more are refused.",
+        "Connections of Kafka clients from one address (of IPv6, from one network of 64 bits); more are refused.",
     ),
     setting(
         "connections.max.idle.ms",
