@@ -117,7 +117,7 @@ fn completed(image: &Image, id: PartitionId, partition: &Partition) -> Option<Al
 /// Partitions of the system's own topics that have fewer than `factor` replicas on nodes that are not `gone` for good, though
 /// there are nodes for more: they get some on those that `settled` says have been up long enough, those with the least
 /// on them first. A raise under way gets another target where a node that it adds is gone. What somebody chose stays as it
-/// is until a node has joined since, or one that it names is gone.
+/// is until a node has joined that was not known then, or one that it names is gone; a new life of a node is no new node.
 pub(super) fn raises(
     image: &Image,
     factor: usize,
@@ -130,9 +130,8 @@ pub(super) fn raises(
         return Vec::new();
     }
     let wanted = factor.min(nodes.len());
-    let joined = nodes.iter().filter_map(|node| Some(image.nodes().get(*node)?.registered_version)).max();
     let is_kept = |partition: &Partition| {
-        partition.chosen_version.is_some_and(|chosen| joined.is_none_or(|joined| joined <= chosen))
+        partition.chosen_among.as_ref().is_some_and(|known| nodes.iter().all(|node| known.contains(node)))
             && !partition.settled_replicas().iter().any(|node| gone(*node))
     };
     let remembers = image.features().level >= Features::CHOSEN_REPLICAS;

@@ -292,6 +292,7 @@ impl Image {
         }
         self.move_node(|nodes| nodes.forget(node).map(|()| true))?;
         self.forget_listeners(node);
+        self.change_memberships(|partition, _| partition.without_choice_of(node));
         Ok(())
     }
 
@@ -311,7 +312,7 @@ impl Image {
                 && topics.get(id.topic).is_some_and(|topic| topic.internal);
             let result = topics.change(id, |partition, _| {
                 if remembers {
-                    partition.reassigned_in(alteration, &self.nodes, self.version)
+                    partition.reassigned_of_system(alteration, &self.nodes)
                 } else {
                     partition.reassigned(alteration, &self.nodes)
                 }

@@ -62,10 +62,11 @@ pub struct Partition {
     /// The reassignment of its replicas under way, if there is one. Stored beside the partitions.
     #[serde(skip)]
     pub reassignment: Option<Reassignment>,
-    /// Of a topic of the system: the version of the image in which somebody chose its replicas, or gave up those that the
-    /// cluster was giving it; `None` where they are as the cluster has them. Stored beside the partitions.
+    /// Of a topic of the system: the nodes that were registered when somebody chose its replicas, or gave up those that the
+    /// cluster was giving it, by id and without those forgotten since; `None` where they are as the cluster has them. Stored
+    /// beside the partitions.
     #[serde(skip)]
-    pub chosen_version: Option<u64>,
+    pub chosen_among: Option<Vec<NodeId>>,
 }
 
 impl Partition {
@@ -94,7 +95,7 @@ impl Partition {
             set_version: 0,
             doubts: Vec::new(),
             reassignment: None,
-            chosen_version: None,
+            chosen_among: None,
         })
     }
 

@@ -62,12 +62,12 @@ pub enum ReassignmentStep {
 }
 
 impl ReassignmentStep {
-    /// The version of the image in which somebody chose the replicas, after this step of version `version`.
-    fn chosen_version(&self, before: Option<u64>, version: u64) -> Option<u64> {
+    /// Among which nodes somebody has chosen the replicas, after this step.
+    fn chosen_among(&self, before: Option<&Vec<NodeId>>, nodes: &Nodes) -> Option<Vec<NodeId>> {
         match self {
-            Self::Begin { .. } | Self::Cancel { .. } => Some(version),
+            Self::Begin { .. } | Self::Cancel { .. } => Some(nodes.iter().map(|(node, _)| node).collect()),
             Self::Raise { .. } => None,
-            Self::Complete { .. } => before,
+            Self::Complete { .. } => before.cloned(),
         }
     }
 }
@@ -122,15 +122,21 @@ impl Partition {
         }
     }
 
-    /// The state after a step of a reassignment of a partition of the system's, in this version of the image.
-    pub(super) fn reassigned_in(
+    /// The state after a step of a reassignment of a partition of the system's.
+    pub(super) fn reassigned_of_system(
         &self,
         alteration: &Alteration,
         nodes: &Nodes,
-        version: u64,
     ) -> Result<Self, Refusal> {
-        let chosen_version = alteration.step.chosen_version(self.chosen_version, version);
-        Ok(Self { chosen_version, ..self.reassigned(alteration, nodes)? })
+        let chosen_among = alteration.step.chosen_among(self.chosen_among.as_ref(), nodes);
+        Ok(Self { chosen_among, ..self.reassigned(alteration, nodes)? })
+    }
+
+    /// The state after a node was forgotten; `None` if that changes nothing. One of its id that comes later is another.
+    pub(super) fn without_choice_of(&self, node: NodeId) -> Option<Self> {
+        let among = self.chosen_among.as_ref().filter(|among| among.contains(&node))?;
+        let among = among.iter().copied().filter(|known| *known != node).collect();
+        Some(Self { chosen_among: Some(among), ..self.clone() })
     }
 
     fn under_way(&self, id: PartitionId) -> Result<&Reassignment, Refusal> {

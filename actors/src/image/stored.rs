@@ -65,7 +65,7 @@ const ACCESS: (u16, u8) = (1, 1);
 /// The kind and version of [`StoredAdministration`].
 const ADMINISTRATION: (u16, u8) = (2, 1);
 
-/// The kind and version of partitions with the version of the image in which their replicas were chosen.
+/// The kind and version of partitions with the nodes among which their replicas were chosen.
 const CHOSEN: (u16, u8) = (3, 1);
 
 #[derive(Serialize, Deserialize)]
@@ -221,16 +221,16 @@ impl Image {
         Ok(())
     }
 
-    fn stored_chosen(&self) -> Vec<(PartitionId, u64)> {
+    fn stored_chosen(&self) -> Vec<(PartitionId, Vec<NodeId>)> {
         let partitions = self.topics.iter().flat_map(|topic| topic.ids());
-        partitions.filter_map(|(id, partition)| Some((id, partition.chosen_version?))).collect()
+        partitions.filter_map(|(id, partition)| Some((id, partition.chosen_among.clone()?))).collect()
     }
 
-    fn restore_chosen(&mut self, stored: Vec<(PartitionId, u64)>) -> Result<(), Refusal> {
+    fn restore_chosen(&mut self, stored: Vec<(PartitionId, Vec<NodeId>)>) -> Result<(), Refusal> {
         let topics = Arc::make_mut(&mut self.topics);
-        for (id, version) in stored {
+        for (id, among) in stored {
             topics.change(id, |partition, _| {
-                Ok(Partition { chosen_version: Some(version), ..partition.clone() })
+                Ok(Partition { chosen_among: Some(among), ..partition.clone() })
             })?;
         }
         Ok(())

@@ -165,21 +165,44 @@ mod tests {
         done(image, Command::AlterReassignments { alterations });
     }
 
-    #[test]
-    fn what_an_operator_chose_outlives_the_controller_and_its_image_until_a_node_joins() {
-        let (now, mut image, level) = (Instant::now(), Image::default(), Features::CHOSEN_REPLICAS);
-        let joins = |image: &mut Image, node: u32| {
-            done(
-                image,
-                Command::RegisterNode(Registration { feature_level: level, ..registration(node, 1) }),
-            );
-            done(image, unfence(node, 1));
-        };
+    /// A node registers in this life.
+    fn lives(image: &mut Image, node: u32, life: u64) {
+        let feature_level = Features::CHOSEN_REPLICAS;
+        done(image, Command::RegisterNode(Registration { feature_level, ..registration(node, life) }));
+        done(image, unfence(node, life));
+    }
+
+    fn joins(image: &mut Image, node: u32) {
+        lives(image, node, 1);
+    }
+
+    /// A topic of the system that is on the first of three nodes.
+    fn three_after_the_topic() -> Image {
+        let mut image = Image::default();
         joins(&mut image, 1);
         done(&mut image, of_the_system());
         joins(&mut image, 2);
         joins(&mut image, 3);
-        done(&mut image, Command::SetFeatureLevel { level });
+        done(&mut image, Command::SetFeatureLevel { level: Features::CHOSEN_REPLICAS });
+        image
+    }
+
+    #[test]
+    fn one_that_was_forgotten_and_comes_back_joins() {
+        let (now, mut image) = (Instant::now(), three_after_the_topic());
+        by_hand(&mut image, ReassignmentStep::Begin { target: vec![NodeId(1)] });
+        let all = [(1, 1), (2, 1), (3, 1)];
+        assert_eq!(Raising::default().due(now, &image, settled(&all)), [], "it is to have one");
+        done(&mut image, fence(3, 1));
+        done(&mut image, Command::ForgetNode { node: NodeId(3) });
+        assert_eq!(Raising::default().due(now, &image, settled(&all)), []);
+        lives(&mut image, 3, 2);
+        assert_ne!(Raising::default().due(now, &image, settled(&[(1, 1), (2, 1), (3, 2)])), []);
+    }
+
+    #[test]
+    fn what_an_operator_chose_outlives_the_controller_and_its_image_until_a_node_joins() {
+        let (now, mut image) = (Instant::now(), three_after_the_topic());
         let all = [(1, 1), (2, 1), (3, 1)];
         let alterations = Raising::default().due(now, &image, settled(&all));
         done(&mut image, Command::AlterReassignments { alterations });
@@ -192,9 +215,12 @@ mod tests {
         assert_eq!(Raising::default().due(now, &read_back, settled(&all)), []);
         by_hand(&mut read_back, ReassignmentStep::Begin { target: vec![NodeId(1), NodeId(2)] });
         assert_eq!(Raising::default().due(now, &read_back, settled(&all)), [], "two of three");
+        lives(&mut read_back, 3, 2);
+        let again = [(1, 1), (2, 1), (3, 2)];
+        assert_eq!(Raising::default().due(now, &read_back, settled(&again)), [], "one that was there before");
         joins(&mut read_back, 4);
-        assert_eq!(Raising::default().due(now, &read_back, settled(&all)), [], "it has not settled");
-        let with_it = settled(&[(1, 1), (2, 1), (3, 1), (4, 1)]);
+        assert_eq!(Raising::default().due(now, &read_back, settled(&again)), [], "it has not settled");
+        let with_it = settled(&[(1, 1), (2, 1), (3, 2), (4, 1)]);
         let alterations = Raising::default().due(now, &read_back, with_it);
         done(&mut read_back, Command::AlterReassignments { alterations });
         assert_eq!(replicas(&read_back).len(), 3);
