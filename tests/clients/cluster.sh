@@ -57,15 +57,29 @@ start_cluster() {
     export BOOTSTRAP="127.0.0.1:$base,127.0.0.1:$((base + 10)),127.0.0.1:$((base + 20))"
 }
 
+# Whatever of it does not end, the rest is ended too.
 stop_cluster() {
     local node
     [ -n "$cluster_pid" ] || return 0
     kill "$cluster_pid" 2>/dev/null || true
     for node in 1 2 3; do
-        [ -s "$CLUSTER/$node.pid" ] && "$NODE" stop "$node"
+        [ ! -s "$CLUSTER/$node.pid" ] || "$NODE" stop "$node" || true
     done
     wait "$cluster_pid" 2>/dev/null || true
+    end_rest
     cluster_pid=
+}
+
+# Ends nodes of this cluster of which nobody was told: it may be stopped while it starts.
+end_rest() {
+    local process words
+    for process in /proc/[0-9]*; do
+        mapfile -d '' -t words <"$process/cmdline" || continue
+        [[ "${words[*]}" = *"$CLUSTER/data"* ]] || continue
+        case $(readlink "$process/exe") in
+        */cluster | */cluster' (deleted)') kill -9 "${process#/proc/}" || true ;;
+        esac
+    done 2>/dev/null
 }
 
 # metric NAME: its sum over series and nodes; fails where a node does not tell.

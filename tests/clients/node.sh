@@ -22,7 +22,8 @@ is_ready() { curl -sf --max-time 2 -o /dev/null "http://$(cat "$of.http")/readyz
 
 case $action in
 kill)
-    kill -9 "$(cat "$of.pid")"
+    # One that has ended is not there to be killed.
+    kill -9 "$(cat "$of.pid")" 2>/dev/null || true
     waits_until 10 is_dead
     ;;
 start)
@@ -34,7 +35,7 @@ start)
 stop)
     if is_alive; then
         kill "$(cat "$of.pid")" 2>/dev/null || true
-        waits_until 20 is_dead 2>/dev/null || kill -9 "$(cat "$of.pid")"
+        waits_until 20 is_dead 2>/dev/null || kill -9 "$(cat "$of.pid")" 2>/dev/null || true
     fi
     ;;
 is-alive) is_alive ;;
