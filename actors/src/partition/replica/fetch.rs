@@ -29,7 +29,8 @@ pub struct FetchOne {
     pub place: FetchPlace,
 }
 
-/// Asks for the end of the log, committed or not: behind everything whose append was asked for before.
+/// Asks for the end of the log, committed or not: behind everything whose append was asked for before. What coordinators of
+/// this node have asked for and waits to be verified is refused then, so that it does not come behind that end.
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
 pub struct EndOne {
@@ -43,9 +44,9 @@ impl Handler<EndOne> for Replica {
     type Result = ();
 
     fn handle(&mut self, message: EndOne, _: &mut Self::Context) {
-        self.write_gathered();
-        let end = self.check_leads(Some(message.epoch)).map(|_| self.log.end());
-        message.reply.send(end);
+        if let Some(message) = self.waits_for_looks(message) {
+            self.tell_end(message);
+        }
         self.settle();
     }
 }
@@ -63,6 +64,16 @@ impl Handler<FetchOne> for Replica {
 }
 
 impl Replica {
+    /// Everything asked for before is in the log, or refused.
+    pub(super) fn tell_end(&mut self, asked: EndOne) {
+        self.write_gathered();
+        let end = self.check_leads(Some(asked.epoch)).map(|_| self.log.end());
+        if end.is_ok() {
+            self.unverified.refuse_coordinators();
+        }
+        asked.reply.send(end);
+    }
+
     /// Looks for what a part wants; parks it if it is to wait for more. What lies on disk is read off this thread.
     fn look(&mut self, part: FetchPart, place: FetchPlace, deadline: Duration, may_wait: bool) {
         match self.visit(&part, &place) {

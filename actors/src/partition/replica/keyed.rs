@@ -13,12 +13,17 @@ use bytes::Bytes;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::super::append::{keyed, validate};
+use super::super::message::Acks;
 use super::super::verify::InTransaction;
 use super::super::warden::ReplicaKilled;
 use super::Replica;
+use super::fetch::EndOne;
 use super::produce::{ProduceOne, fingerprint};
+use super::verify::{has_ended, is_ended_by};
 use crate::error::{ErrorCode, Refusal};
 use crate::ids::LeaderEpoch;
+use crate::image::Topic;
+use crate::record::EndMarker;
 use crate::topic_config::TopicConfig;
 
 /// What is unpacked on the core's thread for one message: about a millisecond's work.
@@ -45,12 +50,30 @@ impl Unpackings {
     }
 }
 
-/// Requests that wait to be looked at, in the order in which they came. If any do, the first is being looked at.
+/// Requests that wait to be looked at and what waits for them, in the order in which it came. If anything does, the first is
+/// a request that is being looked at.
 #[derive(Debug, Default)]
 pub(super) struct Unlooked {
-    waiting: VecDeque<(ProduceOne, LeaderEpoch)>,
+    waiting: VecDeque<Waiter>,
     looking: Option<u64>,
     looks: u64,
+}
+
+#[derive(Debug)]
+enum Waiter {
+    /// What is appended by the leader of this epoch, if each of its records has a key.
+    Request(ProduceOne, LeaderEpoch),
+    /// Somebody who asks for the end of the log behind all of these.
+    End(EndOne),
+}
+
+impl Waiter {
+    fn refuse(self, refusal: Refusal) {
+        match self {
+            Self::Request(one, _) => one.reply.send(Err(refusal)),
+            Self::End(asked) => asked.reply.send(Err(refusal)),
+        }
+    }
 }
 
 impl Unlooked {
@@ -61,8 +84,22 @@ impl Unlooked {
 
     pub(super) fn refuse_all(&mut self, refusal: &Refusal) {
         self.looking = None;
-        for (one, _) in self.waiting.drain(..) {
-            one.reply.send(Err(refusal.clone()));
+        for waiter in self.waiting.drain(..) {
+            waiter.refuse(refusal.clone());
+        }
+    }
+
+    /// A marker is written: what is part of the transaction that it ends is not appended behind it.
+    pub(super) fn refuse_ended(&mut self, marker: &EndMarker) {
+        let is_ended =
+            |waiter: &Waiter| matches!(waiter, Waiter::Request(one, _) if is_ended_by(one, marker));
+        if self.waiting.front().is_some_and(is_ended) {
+            self.looking = None;
+        }
+        let (ended, waiting) = std::mem::take(&mut self.waiting).into_iter().partition::<Vec<_>, _>(is_ended);
+        self.waiting = waiting.into();
+        for waiter in ended {
+            waiter.refuse(has_ended());
         }
     }
 }
@@ -84,8 +121,10 @@ impl Handler<KeysLookedAt> for Replica {
             return;
         }
         self.unlooked.looking = None;
-        if let Some((one, epoch)) = self.unlooked.waiting.pop_front() {
-            self.looked_at(one, epoch, found);
+        match self.unlooked.waiting.pop_front() {
+            Some(Waiter::Request(one, epoch)) => self.looked_at(one, epoch, found),
+            Some(Waiter::End(asked)) => self.tell_end(asked),
+            None => {}
         }
         self.look_on();
         self.plan_write(|message| context.notify(message));
@@ -120,7 +159,7 @@ impl Replica {
         match epoch {
             Err(refusal) => one.reply.send(Err(refusal)),
             Ok(epoch) => {
-                self.unlooked.waiting.push_back((one, epoch));
+                self.unlooked.waiting.push_back(Waiter::Request(one, epoch));
                 if self.unlooked.looking.is_none() {
                     self.look_elsewhere();
                 }
@@ -129,16 +168,35 @@ impl Replica {
         None
     }
 
+    /// Whether the end of the log is to be told only when the requests before were looked at. Then the question is taken.
+    pub(super) fn waits_for_looks(&mut self, asked: EndOne) -> Option<EndOne> {
+        if self.unlooked.waiting.is_empty() {
+            return Some(asked);
+        }
+        match self.check_leads(Some(asked.epoch)).and_then(|_| self.check_room(Acks::Leader)) {
+            Ok(()) => self.unlooked.waiting.push_back(Waiter::End(asked)),
+            Err(refusal) => asked.reply.send(Err(refusal)),
+        }
+        None
+    }
+
     /// Looks at those that wait, as far as there is time.
-    fn look_on(&mut self) {
+    pub(super) fn look_on(&mut self) {
         let mut left = HERE_BYTES;
         while self.unlooked.looking.is_none()
-            && let Some((one, epoch)) = self.unlooked.waiting.pop_front()
+            && let Some(waiter) = self.unlooked.waiting.pop_front()
         {
+            let (one, epoch) = match waiter {
+                Waiter::Request(one, epoch) => (one, epoch),
+                Waiter::End(asked) => {
+                    self.tell_end(asked);
+                    continue;
+                }
+            };
             match self.look_here(&one, &mut left) {
                 Look::Done(found) => self.looked_at(one, epoch, found),
                 Look::TooLong => {
-                    self.unlooked.waiting.push_front((one, epoch));
+                    self.unlooked.waiting.push_front(Waiter::Request(one, epoch));
                     return self.look_elsewhere();
                 }
             }
@@ -172,8 +230,12 @@ impl Replica {
         }
     }
 
-    /// The settings of the topic, if it is compacted and the request may be taken at all: else it is refused when it is.
+    /// The settings of the topic, if it is compacted and the request may be taken at all: else it is refused when it is. To the
+    /// system's own topics only coordinators write, and each of their records has a key.
     fn to_look_for(&self, one: &ProduceOne) -> Option<Arc<TopicConfig>> {
+        if Topic::is_internal_name(&self.topic) {
+            return None;
+        }
         let config =
             self.state.assignment().map(|assigned| &assigned.config).filter(|config| config.compact)?;
         let fingerprint = fingerprint(&one.part.batches);
@@ -185,7 +247,7 @@ impl Replica {
 
     /// Has the first of those that wait looked at.
     fn look_elsewhere(&mut self) {
-        let (Some(myself), Some((one, _)), Some(assigned)) =
+        let (Some(myself), Some(Waiter::Request(one, _)), Some(assigned)) =
             (self.myself.clone(), self.unlooked.waiting.front(), self.state.assignment())
         else {
             return;

@@ -46,6 +46,8 @@ impl Handler<MarkOne> for Replica {
             }
             Err(refusal) => reply.send(Err(refusal)),
         }
+        // It may have ended the transaction of a request that was being looked at.
+        self.look_on();
         self.plan_write(|message| context.notify(message));
     }
 }

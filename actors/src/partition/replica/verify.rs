@@ -34,6 +34,27 @@ impl About {
             knows_abortable: asked.transaction.knows_abortable,
         }
     }
+
+    /// Whether a marker ends the transaction. Where every end gives a new epoch, a marker has the epoch of the transaction that
+    /// comes next.
+    fn is_ended_by(&self, marker: &EndMarker) -> bool {
+        let (epoch, last) = (self.producer_epoch, marker.producer_epoch);
+        self.producer_id == marker.producer_id && (epoch < last || (epoch == last && !self.adds))
+    }
+
+    /// Whether it is the transaction that comes next after one that this marker ends.
+    fn is_next_after(&self, marker: &EndMarker) -> bool {
+        self.producer_id == marker.producer_id && self.producer_epoch == marker.producer_epoch && self.adds
+    }
+}
+
+/// Whether a marker ends the transaction that a request says it is part of.
+pub(super) fn is_ended_by(one: &ProduceOne, marker: &EndMarker) -> bool {
+    asked_of(one).is_some_and(|asked| About::of(&asked).is_ended_by(marker))
+}
+
+pub(super) fn has_ended() -> Refusal {
+    Refusal::new(ErrorCode::InvalidTxnState, "the transaction ended while the batch was on its way")
 }
 
 /// Requests that wait, by what they wait for.
@@ -138,20 +159,31 @@ impl Unverified {
     /// A marker is written: whatever the coordinator says of the transaction that it ends, that is over. Gives what is to
     /// be asked again.
     ///
-    /// Where every end gives a new epoch, a marker has the epoch of the transaction that comes next: what waits for that
-    /// one goes on waiting, for an answer that was given after the marker.
+    /// What waits for the transaction that comes next goes on waiting, for an answer that was given after the marker.
     fn void(&mut self, marker: &EndMarker) -> Vec<About> {
         let (id, last) = (marker.producer_id, marker.producer_epoch);
         self.admitted.retain(|(admitted, epoch)| *admitted != id || *epoch > last);
-        let reached =
-            self.asking.keys().filter(|about| about.producer_id == id && about.producer_epoch <= last);
-        let (next, over): (Vec<_>, Vec<_>) =
-            reached.cloned().partition(|about| about.adds && about.producer_epoch == last);
-        for one in over.iter().flat_map(|about| self.take(about)).collect::<Vec<_>>() {
-            let text = "the transaction ended while the batch was on its way";
-            one.refuse(Refusal::new(ErrorCode::InvalidTxnState, text));
+        let ended: Vec<_> = self.asking.keys().filter(|about| about.is_ended_by(marker)).cloned().collect();
+        for one in ended.iter().flat_map(|about| self.take(about)).collect::<Vec<_>>() {
+            one.refuse(has_ended());
         }
-        next
+        self.asking.keys().filter(|about| about.is_next_after(marker)).cloned().collect()
+    }
+
+    /// A coordinator of this node is about to read its log back, and counts on nothing that it asked for before: its batches
+    /// that still wait are refused.
+    pub(super) fn refuse_coordinators(&mut self) {
+        for asking in self.asking.values_mut().filter(|asking| asking.asked.transaction.by_coordinator) {
+            let (batches, others): (Vec<_>, Vec<_>) = std::mem::take(&mut asking.waiting)
+                .into_iter()
+                .partition(|waiter| matches!(waiter, Waiter::Batch(_)));
+            asking.waiting = others;
+            self.waiting -= batches.len();
+            for batch in batches {
+                let text = "its coordinator reads the partition back; nothing was appended; try again";
+                batch.refuse(Refusal::new(ErrorCode::CoordinatorNotAvailable, text));
+            }
+        }
     }
 
     pub(super) fn refuse_all(&mut self, refusal: &Refusal) {
@@ -238,6 +270,7 @@ impl Replica {
 
     /// The transaction of a producer ends here: nothing that was verified for it opens it again.
     pub(super) fn void_verifications(&mut self, marker: &EndMarker) {
+        self.unlooked.refuse_ended(marker);
         for about in self.unverified.void(marker) {
             self.ask(about);
         }

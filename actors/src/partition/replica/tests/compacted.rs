@@ -192,3 +192,34 @@ fn requests_whose_records_are_being_looked_at_are_answered_when_the_replica_lead
         }
     });
 }
+
+#[test]
+fn the_end_of_the_log_is_told_behind_requests_whose_records_are_being_looked_at() {
+    simulate(|simulation, disk| async move {
+        let node = Node::start(&simulation, &disk, 1);
+        node.lead_with(1, compacted()).await;
+        let sent = [packed(Some(b"a"), 8, None), keyed(1, 1, None)];
+        let appended = sent.map(|batches| node.send(batches, None));
+        let end = node.front.log_end(partition(), LeaderEpoch(1));
+        let behind = node.send(keyed(2, 2, None), None);
+        assert_eq!(end.await, Ok(Offset(9)));
+        for answer in appended {
+            answer.await.unwrap().unwrap();
+        }
+        assert_eq!(behind.await.unwrap().unwrap().base_offset, Offset(9));
+    });
+}
+
+#[test]
+fn what_coordinators_write_to_the_systems_topics_is_not_unpacked() {
+    simulate(|simulation, disk| async move {
+        let node = Node::start(&simulation, &disk, 1);
+        let mut assigned = assignment(1, Some(node.me), &[node.me], 1);
+        assigned.config = Arc::new(compacted());
+        assigned.topic = "__consumer_offsets".into();
+        node.assign(assigned).await;
+        let written = node.send(packed(None, 8, None), None);
+        assert_eq!(node.front.log_end(partition(), LeaderEpoch(1)).await, Ok(Offset(8)));
+        assert_eq!(written.await.unwrap().unwrap().base_offset, Offset(0));
+    });
+}

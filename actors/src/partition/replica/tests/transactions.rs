@@ -3,7 +3,7 @@
 use super::*;
 use crate::partition::append::AbortedTransaction;
 use crate::partition::verify::{InTransaction, TransactionVerifier, Verification, VerificationAnswer};
-use crate::record::{EndMarker, make_transactional};
+use crate::record::{Codec, EndMarker, make_transactional};
 
 /// Answers when it is told to.
 #[derive(Debug, Default)]
@@ -59,7 +59,7 @@ fn marker(id: i64, epoch: i16, coordinator_epoch: i32, commits: bool) -> EndMark
 }
 
 impl Node {
-    fn send(
+    pub(super) fn send(
         &self,
         batches: Bytes,
         transaction: Option<InTransaction>,
@@ -209,6 +209,55 @@ fn a_marker_written_meanwhile_voids_what_the_coordinator_says() {
         coordinator.answer(Ok(()));
         assert_eq!(late.await.unwrap().unwrap_err().code, ErrorCode::InvalidTxnState);
         assert_eq!(node.stable_end().await, 1);
+    });
+}
+
+#[test]
+fn a_marker_written_while_the_records_of_a_batch_are_looked_at_refuses_it() {
+    simulate(|simulation, disk| async move {
+        let node = Node::start(&simulation, &disk, 1);
+        node.verifier.open(Arc::new(Agrees));
+        node.lead_with(1, TopicConfig { compact: true, ..TopicConfig::default() }).await;
+        let large = |id, epoch| {
+            let mut builder = BatchBuilder::new(16 << 20, Compression::of(Codec::Zstd));
+            builder.push(1000, Some(b"k"), Some(&vec![0; 8 << 20]), &[]).unwrap();
+            let mut batch = builder.finish(None).to_vec();
+            let stamp = ProducerStamp { id: ProducerId(id), epoch, base_sequence: 0 };
+            make_transactional(&mut batch, stamp).unwrap();
+            Bytes::from(batch)
+        };
+        let old =
+            InTransaction { id: "copy".into(), adds: false, knows_abortable: true, by_coordinator: false };
+        let new = InTransaction { adds: true, ..old.clone() };
+        // The last one is of the transaction that comes after the marker's.
+        let late = [node.send(large(1, 0), Some(old.clone())), node.send(large(1, 1), Some(old))];
+        let (other, next) = (node.send(batch(1, 0), None), node.send(large(1, 1), Some(new)));
+        assert_eq!(node.mark(marker(1, 1, 0, true)).await, Ok(0));
+        for late in late {
+            assert_eq!(late.await.unwrap().unwrap_err().code, ErrorCode::InvalidTxnState);
+        }
+        assert_eq!(other.await.unwrap().unwrap().base_offset, Offset(1));
+        assert_eq!(next.await.unwrap().unwrap().base_offset, Offset(2));
+    });
+}
+
+#[test]
+fn what_a_coordinator_wrote_and_is_not_verified_does_not_come_behind_the_end_that_it_is_told() {
+    simulate(|simulation, disk| async move {
+        let node = Node::start(&simulation, &disk, 1);
+        let coordinator = Arc::new(Coordinator::default());
+        node.verifier.open(coordinator.clone());
+        node.lead(1).await;
+        let of_client =
+            InTransaction { id: "copy".into(), adds: true, knows_abortable: true, by_coordinator: false };
+        let of_coordinator = InTransaction { by_coordinator: true, ..of_client.clone() };
+        let client = node.send(transactional(1, 0, 0, 1), Some(of_client));
+        let written = node.send(transactional(2, 0, -1, 1), Some(of_coordinator));
+        assert_eq!(node.front.log_end(partition(), LeaderEpoch(1)).await, Ok(Offset(0)));
+        assert_eq!(written.await.unwrap().unwrap_err().code, ErrorCode::CoordinatorNotAvailable);
+        coordinator.answer(Ok(()));
+        coordinator.answer(Ok(()));
+        assert_eq!(client.await.unwrap().unwrap().base_offset, Offset(0));
     });
 }
 
