@@ -27,6 +27,7 @@ mod segment;
 mod since;
 mod sync;
 mod tail;
+mod timed;
 mod truncate;
 
 pub use append::Appended;
@@ -36,15 +37,14 @@ pub use compact::{
 pub use directory::{DirectoryHealth, DirectorySettings, LogDirectory};
 pub use epochs::Epochs;
 pub use error::LogError;
-pub use newest::NewestRead;
 pub use partition_log::Log;
 pub use producers::ProducerSnapshot;
 pub use read::{Batches, TimedOffset};
 pub use recover::{Doubt, Recovery};
 pub use segment::ColdRead;
-pub use since::SinceRead;
 pub use sync::{SyncDone, Syncer};
 pub use tail::TailBudget;
+pub use timed::{TimedRead, TimedStep};
 
 #[cfg(test)]
 pub(crate) use compact::fixture as cleaning;

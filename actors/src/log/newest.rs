@@ -4,7 +4,6 @@
 //! log's start, or not committed yet. So it is where to look first, and headers say what there is.
 
 use std::cmp::Reverse;
-use std::fmt;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
@@ -14,18 +13,44 @@ use super::error::LogError;
 use super::partition_log::Log;
 use super::read::TimedOffset;
 use super::segment::{IndexEntry, NO_TIMESTAMP, Segment};
-use super::since::batch_at;
+use super::since::BatchAt;
 use crate::ids::Offset;
 use crate::record::{BatchHeader, MAX_UNPACKED_BYTES, walk};
 
-/// A look for the newest record. It stands by itself, so that it can be done off the thread that owns the log.
-pub struct NewestRead {
+/// A look for the newest record.
+pub(super) struct NewestRead {
     shared: Arc<Shared>,
     epochs: Arc<EpochCache>,
     /// By offset.
     segments: Vec<Candidate>,
     start: Offset,
     upto: Offset,
+    /// The newest record that is left of the batch within which the log starts, once it is known.
+    at_start: Option<TimedOffset>,
+}
+
+/// What headers tell of the newest record.
+pub(super) enum Newest {
+    /// There is none.
+    Nothing,
+    /// It is this one.
+    Record(TimedOffset),
+    /// It may be in this batch, which has to be read.
+    In(Box<BatchAt>),
+}
+
+/// Why a look at headers ends.
+enum Stop {
+    /// They could not be read.
+    Failed(LogError),
+    /// They do not tell how new this batch is.
+    Unknown(Box<BatchAt>),
+}
+
+impl From<LogError> for Stop {
+    fn from(error: LogError) -> Self {
+        Self::Failed(error)
+    }
 }
 
 /// A segment that may hold it.
@@ -54,9 +79,14 @@ struct Found {
     header: BatchHeader,
 }
 
+impl Found {
+    fn at(self, candidate: &Candidate) -> BatchAt {
+        BatchAt { segment: candidate.segment.clone(), position: self.position, header: self.header }
+    }
+}
+
 impl Log {
-    /// The first of the records with the greatest timestamp, of those below `upto`.
-    pub fn newest(&self, upto: Offset) -> NewestRead {
+    pub(super) fn newest_read(&self, upto: Offset) -> NewestRead {
         let upto = upto.min(self.end);
         let next_bases = self.segments.iter().skip(1).map(|next| Some(next.file.base)).chain([None]);
         let in_log = self.segments.iter().zip(next_bases).filter(|(segment, next)| {
@@ -80,13 +110,25 @@ impl Log {
             segments: candidates.collect(),
             start: self.start,
             upto,
+            at_start: None,
         }
     }
 }
 
 impl NewestRead {
-    /// Looks; `None` if the log has no record there. Blocks.
-    pub fn run(self) -> Result<Option<TimedOffset>, LogError> {
+    /// Looks at headers. Blocks.
+    pub(super) fn look(&self) -> Result<Newest, LogError> {
+        match self.newest_batch() {
+            Ok(None) => Ok(Newest::Nothing),
+            Ok(Some(at)) if self.is_at_start(&at.header) => {
+                Ok(self.at_start.map_or(Newest::In(at), Newest::Record))
+            }
+            Ok(Some(at)) | Err(Stop::Unknown(at)) => Ok(Newest::In(at)),
+            Err(Stop::Failed(error)) => Err(error),
+        }
+    }
+
+    fn newest_batch(&self) -> Result<Option<Box<BatchAt>>, Stop> {
         let mut ordered = Vec::with_capacity(self.segments.len());
         for (place, candidate) in self.segments.iter().enumerate() {
             ordered.push((candidate.hints(&self.shared, self.start)?, place, candidate));
@@ -106,12 +148,11 @@ impl NewestRead {
             }
         }
         let Some((found, place)) = best else { return Ok(None) };
-        let candidate = self.segments.get(place);
-        candidate.map(|candidate| self.record_of(candidate, found)).transpose()
+        Ok(self.segments.get(place).map(|candidate| Box::new(found.at(candidate))))
     }
 
     /// The first of the newest batches of a segment.
-    fn newest_of(&self, candidate: &Candidate, hints: Hints) -> Result<Option<Found>, LogError> {
+    fn newest_of(&self, candidate: &Candidate, hints: Hints) -> Result<Option<Found>, Stop> {
         if hints.bound == NO_TIMESTAMP {
             return Ok(None);
         }
@@ -128,9 +169,9 @@ impl NewestRead {
         candidate: &Candidate,
         from: IndexEntry,
         enough: Option<i64>,
-    ) -> Result<Option<Found>, LogError> {
+    ) -> Result<Option<Found>, Stop> {
         let segment = &candidate.segment;
-        let (mut newest, mut failed) = (None::<Found>, None);
+        let (mut newest, mut unknown) = (None::<Found>, None);
         segment.each_header(
             &self.shared,
             &*segment.open(&self.shared)?,
@@ -144,29 +185,42 @@ impl NewestRead {
                     return true;
                 }
                 let mut found = Found { timestamp_ms: header.max_timestamp_ms, position, header: *header };
-                if header.base_offset < self.start {
-                    // Its newest record may be one of those that were removed.
-                    match self.record_of(candidate, found) {
-                        Ok(record) => found.timestamp_ms = record.timestamp_ms,
-                        Err(error) => failed = Some(error),
+                if self.is_at_start(header) {
+                    match self.at_start {
+                        Some(record) => found.timestamp_ms = record.timestamp_ms,
+                        None => unknown = Some(found),
                     }
                 }
                 if newest.is_none_or(|newest| found.timestamp_ms > newest.timestamp_ms) {
                     newest = Some(found);
                 }
-                failed.is_none() && enough.is_none_or(|enough| found.timestamp_ms < enough)
+                unknown.is_none() && enough.is_none_or(|enough| found.timestamp_ms < enough)
             },
         )?;
-        failed.map_or(Ok(newest), Err)
+        unknown.map_or(Ok(newest), |found| Err(Stop::Unknown(Box::new(found.at(candidate)))))
+    }
+
+    /// Whether the log's start lies within this batch: its newest record may be one of those that were removed.
+    fn is_at_start(&self, header: &BatchHeader) -> bool {
+        header.base_offset < self.start
+    }
+
+    /// The newest record of the log, which is of this batch; `None` if headers have to be looked at again, with what is known
+    /// now. Blocks.
+    pub(super) fn newest_record(&mut self, at: &BatchAt) -> Result<Option<TimedOffset>, LogError> {
+        let record = self.record_of(at)?;
+        if self.is_at_start(&at.header) {
+            self.at_start = Some(record);
+            return Ok(None);
+        }
+        Ok(Some(record))
     }
 
     /// The first of the newest records of a batch that are part of the log; its beginning if they cannot be read.
-    fn record_of(&self, candidate: &Candidate, found: Found) -> Result<TimedOffset, LogError> {
-        let Found { position, header, .. } = found;
-        let from = header.base_offset.max(self.start);
-        let batch = batch_at(&self.shared, &self.epochs, &candidate.segment, position, &header, from)?;
+    fn record_of(&self, at: &BatchAt) -> Result<TimedOffset, LogError> {
+        let from = at.header.base_offset.max(self.start);
         let mut newest = None::<TimedOffset>;
-        if let Some(batch) = batch {
+        if let Some(batch) = at.read(&self.shared, &self.epochs, from)? {
             let _as_far_as_it_went = walk(&batch, MAX_UNPACKED_BYTES, |passed| {
                 let is_newer = newest.is_none_or(|newest| {
                     (passed.timestamp_ms, Reverse(passed.offset))
@@ -178,7 +232,7 @@ impl NewestRead {
                 ControlFlow::Continue(())
             });
         }
-        Ok(newest.unwrap_or(TimedOffset { offset: from, timestamp_ms: header.max_timestamp_ms }))
+        Ok(newest.unwrap_or(TimedOffset { offset: from, timestamp_ms: at.header.max_timestamp_ms }))
     }
 }
 
@@ -190,11 +244,5 @@ impl Candidate {
         let (index, base) = (self.segment.index(shared)?, self.segment.file.base);
         let bound = index.footer.map_or(NO_TIMESTAMP, |footer| footer.max_timestamp);
         Ok(Hints { bound, by_time: index.before_time(bound, base), from_start: index.before(start, base) })
-    }
-}
-
-impl fmt::Debug for NewestRead {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.debug_struct("NewestRead").field("upto", &self.upto).finish_non_exhaustive()
     }
 }

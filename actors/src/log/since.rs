@@ -1,6 +1,5 @@
 //! The first record of a log that is not older than a time.
 
-use std::fmt;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
@@ -13,8 +12,8 @@ use super::segment::{ColdRead, IndexEntry, NO_TIMESTAMP, Segment, Start};
 use crate::ids::Offset;
 use crate::record::{Batch, BatchHeader, MAX_UNPACKED_BYTES, walk};
 
-/// A look for the first record since a time. It stands by itself, so that it can be done off the thread that owns the log.
-pub struct SinceRead {
+/// A look for the first record since a time.
+pub(super) struct SinceRead {
     shared: Arc<Shared>,
     epochs: Arc<EpochCache>,
     /// By offset.
@@ -32,8 +31,7 @@ struct Candidate {
 }
 
 impl Log {
-    /// The first record, by offset, with this timestamp or a later one, of those below `upto`.
-    pub fn since(&self, timestamp_ms: i64, upto: Offset) -> SinceRead {
+    pub(super) fn since_read(&self, timestamp_ms: i64, upto: Offset) -> SinceRead {
         let upto = upto.min(self.end);
         let next_bases = self.segments.iter().skip(1).map(|next| Some(next.file.base)).chain([None]);
         let in_log = self.segments.iter().zip(next_bases).filter(|(segment, next)| {
@@ -58,18 +56,17 @@ impl Log {
 }
 
 impl SinceRead {
-    /// Looks; `None` if there is none. Blocks.
-    pub fn run(self) -> Result<Option<TimedOffset>, LogError> {
+    /// The first batch that has a record so new, as far as its header says. Blocks.
+    pub(super) fn first_batch(&self) -> Result<Option<Box<BatchAt>>, LogError> {
         for candidate in &self.segments {
-            if let Some((position, header)) = self.first_batch(candidate)? {
-                return self.first_record(&candidate.segment, position, &header).map(Some);
+            if let Some(batch) = self.first_batch_of(candidate)? {
+                return Ok(Some(Box::new(batch)));
             }
         }
         Ok(None)
     }
 
-    /// The first batch of a segment that has a record so new, as far as its header says.
-    fn first_batch(&self, candidate: &Candidate) -> Result<Option<(u64, BatchHeader)>, LogError> {
+    fn first_batch_of(&self, candidate: &Candidate) -> Result<Option<BatchAt>, LogError> {
         let (segment, shared) = (&candidate.segment, &self.shared);
         let (newest, entry) = match candidate.active {
             Some(hints) => hints,
@@ -90,24 +87,18 @@ impl SinceRead {
             // What lies below the log's start is no longer part of it.
             let has_records = header.count > 0 && header.next_offset() > self.start;
             if header.max_timestamp_ms >= self.timestamp_ms && has_records {
-                found = Some((position, *header));
+                found = Some(BatchAt { segment: segment.clone(), position, header: *header });
             }
             found.is_none()
         })?;
         Ok(found)
     }
 
-    /// The first record of a batch that is so new; the batch's beginning if its records cannot be read.
-    fn first_record(
-        &self,
-        segment: &Segment,
-        position: u64,
-        header: &BatchHeader,
-    ) -> Result<TimedOffset, LogError> {
-        let from = header.base_offset.max(self.start);
-        let batch = batch_at(&self.shared, &self.epochs, segment, position, header, from)?;
+    /// The first record of a batch that is so new; the batch's beginning if its records cannot be read. Blocks.
+    pub(super) fn first_record(&self, at: &BatchAt) -> Result<TimedOffset, LogError> {
+        let from = at.header.base_offset.max(self.start);
         let mut found = None;
-        if let Some(batch) = batch {
+        if let Some(batch) = at.read(&self.shared, &self.epochs, from)? {
             let _as_far_as_it_went = walk(&batch, MAX_UNPACKED_BYTES, |passed| {
                 if passed.timestamp_ms < self.timestamp_ms || passed.offset < self.start {
                     return ControlFlow::Continue(());
@@ -116,34 +107,36 @@ impl SinceRead {
                 ControlFlow::Break(())
             });
         }
-        Ok(found.unwrap_or(TimedOffset { offset: from, timestamp_ms: header.max_timestamp_ms }))
+        Ok(found.unwrap_or(TimedOffset { offset: from, timestamp_ms: at.header.max_timestamp_ms }))
     }
 }
 
-/// The batch with this header, for its records from `from` on. Checked as whenever a batch is read; `None` if it is not whole.
-pub(super) fn batch_at(
-    shared: &Arc<Shared>,
-    epochs: &Arc<EpochCache>,
-    segment: &Segment,
-    position: u64,
-    header: &BatchHeader,
-    from: Offset,
-) -> Result<Option<Batch>, LogError> {
-    let entry = IndexEntry { offset: header.base_offset, position, max_timestamp: NO_TIMESTAMP };
-    let read = ColdRead {
-        shared: Arc::clone(shared),
-        segment: segment.clone(),
-        epochs: Arc::clone(epochs),
-        start: Start::At(entry),
-        from,
-        upto: header.next_offset(),
-        max_bytes: header.total_bytes(),
-    };
-    Ok(Batch::parse(read.run()?).ok())
+/// Where a batch lies.
+pub(super) struct BatchAt {
+    pub(super) segment: Segment,
+    pub(super) position: u64,
+    pub(super) header: BatchHeader,
 }
 
-impl fmt::Debug for SinceRead {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.debug_struct("SinceRead").field("timestamp_ms", &self.timestamp_ms).finish_non_exhaustive()
+impl BatchAt {
+    /// The batch, for its records from `from` on. Checked as whenever a batch is read; `None` if it is not whole.
+    pub(super) fn read(
+        &self,
+        shared: &Arc<Shared>,
+        epochs: &Arc<EpochCache>,
+        from: Offset,
+    ) -> Result<Option<Batch>, LogError> {
+        let (position, header) = (self.position, &self.header);
+        let entry = IndexEntry { offset: header.base_offset, position, max_timestamp: NO_TIMESTAMP };
+        let read = ColdRead {
+            shared: Arc::clone(shared),
+            segment: self.segment.clone(),
+            epochs: Arc::clone(epochs),
+            start: Start::At(entry),
+            from,
+            upto: header.next_offset(),
+            max_bytes: header.total_bytes(),
+        };
+        Ok(Batch::parse(read.run()?).ok())
     }
 }

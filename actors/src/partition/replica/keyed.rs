@@ -29,8 +29,8 @@ use crate::topic_config::TopicConfig;
 /// What is unpacked on the core's thread for one message: about a millisecond's work.
 const HERE_BYTES: usize = 128 << 10;
 
-/// Requests of a node that are unpacked at the same time. Each may need what its codec keeps of a batch: little, but up to
-/// [`MAX_UNPACKED_BYTES`](crate::record::MAX_UNPACKED_BYTES) with zstd and snappy.
+/// What is unpacked at the same time for all replicas of a node. Each may need what its codec keeps of a batch: little, but up
+/// to [`MAX_UNPACKED_BYTES`](crate::record::MAX_UNPACKED_BYTES) with zstd and snappy.
 const AT_ONCE: usize = 2;
 
 /// Turns at unpacking, which all replicas of a node share. Clones are the same.
@@ -45,7 +45,7 @@ impl Default for Unpackings {
 
 impl Unpackings {
     /// Waits for a turn, which lasts until it is dropped. None only if turns had ended, which they never do.
-    async fn turn(&self) -> Option<OwnedSemaphorePermit> {
+    pub(super) async fn turn(&self) -> Option<OwnedSemaphorePermit> {
         Arc::clone(&self.0).acquire_owned().await.ok()
     }
 }
@@ -259,10 +259,14 @@ impl Replica {
         let (config, now_ms) = (assigned.config.clone(), self.clock.wall_ms());
         let (threads, unpackings) = (self.shared.threads.clone(), self.shared.unpackings.clone());
         actix_rt::spawn(async move {
-            let _turn = unpackings.turn().await;
+            let turn = unpackings.turn().await;
             let work = move || look(&batches, transaction.as_ref(), &config, now_ms, usize::MAX).map(drop);
             // It kills nobody here, so it is refused at once, not when it has killed twice.
-            let found = threads.run_blocking(move || catch_unwind(AssertUnwindSafe(work))).await;
+            let looked = move || {
+                let _until_it_is_unpacked = turn;
+                catch_unwind(AssertUnwindSafe(work))
+            };
+            let found = threads.run_blocking(looked).await;
             let found = found.unwrap_or_else(|_| {
                 let text = "the records cannot be looked at: the node's check of them has failed";
                 Err(Refusal::new(ErrorCode::InvalidRecord, text))

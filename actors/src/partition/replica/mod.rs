@@ -92,6 +92,10 @@ pub struct ReplicaShared {
     pub cold_reads: Budget,
     /// Turns at unpacking what is sent to compacted topics.
     pub unpackings: Unpackings,
+    /// Memory for looks for records by their time; one more is refused.
+    pub timed_looks: Budget,
+    /// Turns at unpacking for these: producers do not wait behind those who ask for many offsets.
+    pub timed_unpackings: Unpackings,
 }
 
 /// When a replica looks after its log.

@@ -1,15 +1,17 @@
 //! Looking offsets up: the ends of the log, by time, and where an epoch ends.
 
 use actix::{Handler, Message};
+use millstream_transport::world::Threads;
 
 use super::super::memory::Permit;
 use super::super::message::{EpochEnd, ListedOffset, OffsetSpec};
 use super::super::reply::Reply;
 use super::Replica;
 use super::fetch::read_refusal;
+use super::keyed::Unpackings;
 use crate::error::{ErrorCode, Refusal};
 use crate::ids::{LeaderEpoch, Offset};
-use crate::log::{LogError, TimedOffset};
+use crate::log::{LogError, TimedOffset, TimedRead, TimedStep};
 
 /// Asks for one offset.
 #[derive(Debug, Message)]
@@ -98,28 +100,19 @@ impl Replica {
             Err(refusal) => return reply.send(Err(refusal)),
         };
         let Some(myself) = self.myself.clone() else { return };
-        let Some(permit) = self.shared.cold_reads.take(TIMED_BYTES) else {
-            let text = "too many reads of the disk are under way on this node; try again";
+        let Some(permit) = self.shared.timed_looks.take(TIMED_BYTES) else {
+            let text = "too many offsets are looked for by time on this node; try again";
             return reply.refuse(ErrorCode::ThrottlingQuotaExceeded, text);
         };
         let committed = self.state.high_watermark().value();
-        let look: Box<dyn FnOnce() -> Result<Option<TimedOffset>, LogError> + Send> = match spec {
-            OffsetSpec::Timestamp(timestamp_ms) => {
-                let since = self.log.since(timestamp_ms, committed);
-                Box::new(|| since.run())
-            }
-            OffsetSpec::StableTimestamp(timestamp_ms) => {
-                let since = self.log.since(timestamp_ms, self.last_stable());
-                Box::new(|| since.run())
-            }
-            _ => {
-                let newest = self.log.newest(committed);
-                Box::new(|| newest.run())
-            }
+        let read = match spec {
+            OffsetSpec::Timestamp(timestamp_ms) => self.log.since(timestamp_ms, committed),
+            OffsetSpec::StableTimestamp(timestamp_ms) => self.log.since(timestamp_ms, self.last_stable()),
+            _ => self.log.newest(committed),
         };
-        let threads = self.shared.threads.clone();
+        let (threads, turns) = (self.shared.threads.clone(), self.shared.timed_unpackings.clone());
         actix_rt::spawn(async move {
-            let found = threads.run_blocking(look).await;
+            let found = look(read, &threads, &turns).await;
             // A completion: as many as were asked for.
             myself.do_send(TimedDone { epoch, spec, again, found, reply, permit });
         });
@@ -139,6 +132,25 @@ impl Replica {
 
     fn listed(&self, offset: Offset, timestamp_ms: Option<i64>) -> ListedOffset {
         ListedOffset { offset: Some(offset), timestamp_ms, leader_epoch: self.log.epochs().epoch_of(offset) }
+    }
+}
+
+/// Takes all steps of a look; those that unpack when it is their turn.
+async fn look(
+    mut read: TimedRead,
+    threads: &Threads,
+    turns: &Unpackings,
+) -> Result<Option<TimedOffset>, LogError> {
+    loop {
+        let turn = if read.unpacks() { turns.turn().await } else { None };
+        let step = move || {
+            let _until_it_is_done = turn;
+            read.step()
+        };
+        match threads.run_blocking(step).await? {
+            TimedStep::More(next) => read = next,
+            TimedStep::Found(found) => return Ok(found),
+        }
     }
 }
 
@@ -179,8 +191,8 @@ impl Handler<TimedDone> for Replica {
     }
 }
 
-/// What a look for a record by its time counts for among reads of the disk: what is unpacked of a batch at a time, and
-/// headers. So a thousand partitions may be asked about at once.
+/// What a look for a record by its time counts for: headers, and which segments there are. A batch is read and unpacked only
+/// when it is the look's turn.
 const TIMED_BYTES: usize = 64 << 10;
 
 /// No offset is what was asked for.

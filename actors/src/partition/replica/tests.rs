@@ -68,6 +68,10 @@ struct Node {
     inbox: Inbox,
     me: Member,
     verifier: VerifierDoor,
+    cold_reads: Budget,
+    unpackings: Unpackings,
+    timed_looks: Budget,
+    timed_unpackings: Unpackings,
 }
 
 impl Node {
@@ -83,6 +87,8 @@ impl Node {
         let watcher = Arc::new(Watcher::default());
         let inbox = Inbox::default();
         let verifier = VerifierDoor::default();
+        let (cold_reads, timed_looks) = (Budget::new(64 << 20), Budget::new(1 << 20));
+        let (unpackings, timed_unpackings) = (Unpackings::default(), Unpackings::default());
         let shared = ReplicaShared {
             series: PartitionSeries::of(&events),
             events,
@@ -93,8 +99,10 @@ impl Node {
             warden: watcher.clone(),
             verifier: verifier.clone(),
             threads: world.threads.clone(),
-            cold_reads: Budget::new(64 << 20),
-            unpackings: Unpackings::default(),
+            cold_reads: cold_reads.clone(),
+            unpackings: unpackings.clone(),
+            timed_looks: timed_looks.clone(),
+            timed_unpackings: timed_unpackings.clone(),
         };
         let parts = ReplicaParts {
             partition: partition(),
@@ -114,7 +122,20 @@ impl Node {
         let replicas = ReplicaDirectory::default();
         replicas.put(partition(), ReplicaHandle { address, inbox: inbox.clone(), core: 0, life: 1 });
         let front = Front::new(replicas.clone(), Budget::new(64 << 20), Budget::new(64 << 20));
-        Self { world, directory, front, replicas, watcher, inbox, me, verifier }
+        Self {
+            world,
+            directory,
+            front,
+            replicas,
+            watcher,
+            inbox,
+            me,
+            verifier,
+            cold_reads,
+            unpackings,
+            timed_looks,
+            timed_unpackings,
+        }
     }
 
     async fn assign(&self, assigned: Assignment) {

@@ -34,6 +34,9 @@ use crate::log::LogDirectory;
 /// Bytes that reads of the disk may hold at once, for all consumers of a node.
 const COLD_READ_BYTES: usize = 128 << 20;
 
+/// The same for looks for records by their time: of a thousand partitions at once.
+const TIMED_LOOK_BYTES: usize = 64 << 20;
+
 /// What a supervisor works with.
 #[derive(Clone, Debug)]
 pub struct SupervisorParts {
@@ -137,6 +140,8 @@ impl ReplicaSupervisor {
             threads: world.threads.clone(),
             cold_reads: Budget::new(COLD_READ_BYTES),
             unpackings: Unpackings::default(),
+            timed_looks: Budget::new(TIMED_LOOK_BYTES),
+            timed_unpackings: Unpackings::default(),
         });
         let mut hosts = Vec::new();
         for core in world.threads.cores() {

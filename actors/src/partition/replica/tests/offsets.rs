@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::partition::message::{EpochEnd, EpochPart, ListPart};
+use crate::record::Codec;
 
 impl Node {
     async fn epoch_end(&self, current: Option<i32>, epoch: i32) -> Result<Option<(i32, i64)>, ErrorCode> {
@@ -115,5 +116,34 @@ fn old_records_stay_while_leaders_change_until_retention_is_due_or_set_anew() {
         }
         node.lead_with(5, keeping(2)).await;
         assert_eq!(earliest().await, Some(Offset(3)));
+    });
+}
+
+#[test]
+fn records_are_looked_for_by_time_however_many_reads_are_under_way_and_unpacked_in_turn() {
+    simulate(|simulation, disk| async move {
+        let node = Rc::new(Node::start(&simulation, &disk, 1));
+        node.lead(1).await;
+        let mut builder = BatchBuilder::new(16 << 20, Compression::of(Codec::Zstd));
+        builder.push(NOW_MS, Some(b"k"), Some(&vec![0; 8 << 20]), &[]).unwrap();
+        node.produce(Acks::All, builder.finish(None)).await.unwrap();
+        let _all_memory = node.cold_reads.take(64 << 20).unwrap();
+        let others = [node.timed_unpackings.turn().await, node.timed_unpackings.turn().await];
+        let specs = [OffsetSpec::Timestamp(0), OffsetSpec::StableTimestamp(0), OffsetSpec::MaxTimestamp];
+        let looks = specs.map(|spec| {
+            let node = Rc::clone(&node);
+            actix_rt::spawn(async move { node.list(spec).await.unwrap().offset })
+        });
+        tokio::time::sleep(Duration::from_secs(60)).await;
+        assert!(looks.iter().all(|look| !look.is_finished()), "they wait for their turn");
+        assert_eq!(node.list(OffsetSpec::Timestamp(i64::MAX)).await.unwrap().offset, None, "headers tell");
+        drop(others);
+        for look in looks {
+            assert_eq!(look.await.unwrap(), Some(Offset(0)));
+        }
+        assert_eq!(node.timed_looks.used(), 0);
+        let _all_memory = node.timed_looks.take(1 << 20).unwrap();
+        let refused = node.list(OffsetSpec::MaxTimestamp).await.unwrap_err();
+        assert_eq!(refused.code, ErrorCode::ThrottlingQuotaExceeded);
     });
 }
