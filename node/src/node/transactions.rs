@@ -24,6 +24,7 @@ use millstream_actors::transaction::state::{BUMPS_WITH_EVERY_END, ProducerEpoch,
 use millstream_transport::peer::{Answering, Endpoint, Handlers, Lane};
 use millstream_transport::world::watch;
 use tokio::sync::oneshot;
+use tokio::time::Instant;
 
 /// How long a marker may take to be committed before it is written again.
 const MARK_WITHIN: Duration = Duration::from_secs(5);
@@ -31,9 +32,10 @@ const MARK_WITHIN: Duration = Duration::from_secs(5);
 /// How long a coordinator or a leader, here or on another node, may take to answer about transactions.
 const ASK_WITHIN: Duration = Duration::from_secs(6);
 
-/// How long the leader of a partition waits for a transaction before to have ended, and how often it asks.
+/// How long the leader of a partition waits for a transaction before to have ended, and how long after an answer it asks again:
+/// the coordinator itself waits for a while before it says that it has not.
+const ENDING_WITHIN: Duration = Duration::from_secs(2);
 const ENDING_AGAIN: Duration = Duration::from_millis(20);
-const ENDING_TRIES: u32 = 100;
 
 /// How long a node is waited for that is asked to write markers: longer than the asking itself may take.
 const MARKED_WITHIN: Duration = Duration::from_secs(10);
@@ -273,16 +275,16 @@ impl NodeVerifier {
             partitions: vec![(name, asked.partition.index)],
             adds: adds.then_some(BUMPS_WITH_EVERY_END),
         };
-        let mut tries = 0;
+        let until = Instant::now() + ENDING_WITHIN;
         loop {
-            match self.ask(message.clone()).await {
-                // The producer may go on while its markers are still being written.
-                Err(refusal) if refusal.code == ErrorCode::ConcurrentTransactions && tries < ENDING_TRIES => {
-                    tries += 1;
-                    tokio::time::sleep(ENDING_AGAIN).await;
-                }
-                answer => return answer,
+            let answer = self.ask(message.clone()).await;
+            let is_ending =
+                matches!(&answer, Err(refusal) if refusal.code == ErrorCode::ConcurrentTransactions);
+            // The producer may go on while its markers are still being written.
+            if !is_ending || Instant::now() + ENDING_AGAIN >= until {
+                return answer;
             }
+            tokio::time::sleep(ENDING_AGAIN).await;
         }
     }
 
@@ -295,7 +297,8 @@ impl NodeVerifier {
         if coordinator == self.me {
             return answer(&self.transactions, message).await;
         }
-        let asked = self.endpoint.peer(coordinator).ask(Lane::Control, message, ASK_WITHIN);
+        // It may be waited for, which nobody who uses the other lane should.
+        let asked = self.endpoint.peer(coordinator).ask(Lane::Data, message, ASK_WITHIN);
         asked.await.map_err(|error| away(format!("node {coordinator} did not answer: {error}")))?
     }
 }

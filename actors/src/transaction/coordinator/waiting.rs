@@ -14,6 +14,10 @@ const WAITS: Duration = Duration::from_millis(200);
 /// How many requests of one transactional id may wait: one for each partition that its producer sends to, and some more.
 const WAITING_MAX: usize = 64;
 
+/// The same of all ids of a coordinator: so many that a link, which is not read while too many of its requests have no answer,
+/// has room for others beside those of some coordinators.
+const ALL_WAITING_MAX: usize = 256;
+
 /// What waits for the end of one transaction.
 pub(super) struct Waiting {
     /// Of those that waited, for whatever id, the how manieth this is: a timer speaks of one of them.
@@ -27,6 +31,12 @@ impl Coordinator {
         refusal.code == ErrorCode::ConcurrentTransactions
             && self.transaction(id).is_some_and(|known| known.outcome().is_some())
             && self.waiting.get(id).is_none_or(|waiting| waiting.requests.len() < WAITING_MAX)
+            && self.all_waiting() < ALL_WAITING_MAX
+    }
+
+    /// How many requests wait. Cheap: they are few.
+    fn all_waiting(&self) -> usize {
+        self.waiting.values().map(|waiting| waiting.requests.len()).sum()
     }
 
     /// Keeps a request until the transaction has ended, or for [`WAITS`].

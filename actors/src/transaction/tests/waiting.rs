@@ -45,3 +45,34 @@ async fn what_waits_for_markers_is_answered_when_its_coordinator_stops() {
     front.resign(0, LeaderEpoch(3));
     assert!(waiting.await.unwrap_err().code.is_retriable());
 }
+
+#[tokio::test(start_paused = true)]
+async fn no_more_wait_for_markers_than_may_of_one_id_and_of_all() {
+    let world = World::default();
+    let front = coordinator(&world, 3).await;
+    let mut next = Vec::new();
+    for index in 0..6 {
+        let id = format!("copy {index}");
+        let beginning = || Beginning { timeout_ms: 60_000, has: None };
+        let producer = patiently(|| front.begin(&id, beginning())).await.unwrap();
+        front.add(&id, producer, partitions(), 2).await.unwrap();
+        next.push((id, producer));
+    }
+    world.with(|shelf| shelf.away = true);
+    for (id, producer) in &mut next {
+        let ending = Ending { producer: *producer, commits: true, client_version: 2 };
+        *producer = front.end(id, ending).await.unwrap();
+    }
+    // Of the first four as many as may of one of them, of the others what is left of all.
+    let asked = next.iter().flat_map(|(id, producer)| {
+        (0..70).map(|_| front.add(id, *producer, partitions(), 2)).collect::<Vec<_>>()
+    });
+    let began = tokio::time::Instant::now();
+    let asked = asked.map(|answer| async move {
+        assert_eq!(answer.await.unwrap_err().code, ErrorCode::ConcurrentTransactions);
+        began.elapsed() >= Duration::from_millis(200)
+    });
+    let waited = futures::future::join_all(asked).await;
+    let of_each: Vec<_> = waited.chunks(70).map(|of| of.iter().filter(|waited| **waited).count()).collect();
+    assert_eq!(of_each, [64, 64, 64, 64, 0, 0]);
+}
