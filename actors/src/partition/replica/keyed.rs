@@ -6,7 +6,9 @@
 
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Duration;
 
 use actix::{AsyncContext, Handler, Message};
 use bytes::Bytes;
@@ -23,7 +25,7 @@ use super::verify::{has_ended, is_ended_by};
 use crate::error::{ErrorCode, Refusal};
 use crate::ids::LeaderEpoch;
 use crate::image::Topic;
-use crate::record::EndMarker;
+use crate::record::{EndMarker, MAX_UNPACKED_BYTES};
 use crate::topic_config::TopicConfig;
 
 /// What is unpacked on the core's thread for one message: about a millisecond's work.
@@ -61,16 +63,25 @@ pub(super) struct Unlooked {
 
 #[derive(Debug)]
 enum Waiter {
-    /// What is appended by the leader of this epoch, if each of its records has a key.
-    Request(ProduceOne, LeaderEpoch),
+    /// What is appended if each of its records has a key.
+    Request(Request),
     /// Somebody who asks for the end of the log behind all of these.
     End(EndOne),
+}
+
+#[derive(Debug)]
+struct Request {
+    one: ProduceOne,
+    /// It is appended by the leader of this epoch, ...
+    epoch: LeaderEpoch,
+    /// ... and not later than its producer waits.
+    deadline: Duration,
 }
 
 impl Waiter {
     fn refuse(self, refusal: Refusal) {
         match self {
-            Self::Request(one, _) => one.reply.send(Err(refusal)),
+            Self::Request(request) => request.one.reply.send(Err(refusal)),
             Self::End(asked) => asked.reply.send(Err(refusal)),
         }
     }
@@ -92,7 +103,7 @@ impl Unlooked {
     /// A marker is written: what is part of the transaction that it ends is not appended behind it.
     pub(super) fn refuse_ended(&mut self, marker: &EndMarker) {
         let is_ended =
-            |waiter: &Waiter| matches!(waiter, Waiter::Request(one, _) if is_ended_by(one, marker));
+            |waiter: &Waiter| matches!(waiter, Waiter::Request(request) if is_ended_by(&request.one, marker));
         if self.waiting.front().is_some_and(is_ended) {
             self.looking = None;
         }
@@ -122,7 +133,7 @@ impl Handler<KeysLookedAt> for Replica {
         }
         self.unlooked.looking = None;
         match self.unlooked.waiting.pop_front() {
-            Some(Waiter::Request(one, epoch)) => self.looked_at(one, epoch, found),
+            Some(Waiter::Request(request)) => self.looked_at(request, found),
             Some(Waiter::End(asked)) => self.tell_end(asked),
             None => {}
         }
@@ -159,7 +170,8 @@ impl Replica {
         match epoch {
             Err(refusal) => one.reply.send(Err(refusal)),
             Ok(epoch) => {
-                self.unlooked.waiting.push_back(Waiter::Request(one, epoch));
+                let deadline = self.now() + one.timeout;
+                self.unlooked.waiting.push_back(Waiter::Request(Request { one, epoch, deadline }));
                 if self.unlooked.looking.is_none() {
                     self.look_elsewhere();
                 }
@@ -186,26 +198,32 @@ impl Replica {
         while self.unlooked.looking.is_none()
             && let Some(waiter) = self.unlooked.waiting.pop_front()
         {
-            let (one, epoch) = match waiter {
-                Waiter::Request(one, epoch) => (one, epoch),
+            let request = match waiter {
+                Waiter::Request(request) => request,
                 Waiter::End(asked) => {
                     self.tell_end(asked);
                     continue;
                 }
             };
-            match self.look_here(&one, &mut left) {
-                Look::Done(found) => self.looked_at(one, epoch, found),
+            if self.now() > request.deadline {
+                request.one.reply.send(Err(late()));
+                continue;
+            }
+            match self.look_here(&request.one, &mut left) {
+                Look::Done(found) => self.looked_at(request, found),
                 Look::TooLong => {
-                    self.unlooked.waiting.push_front(Waiter::Request(one, epoch));
+                    self.unlooked.waiting.push_front(Waiter::Request(request));
                     return self.look_elsewhere();
                 }
             }
         }
     }
 
-    fn looked_at(&mut self, one: ProduceOne, epoch: LeaderEpoch, found: Result<(), Refusal>) {
-        match found.and_then(|()| self.check_leads(Some(epoch))) {
-            Ok(_) => self.begin(one),
+    fn looked_at(&mut self, request: Request, found: Result<(), Refusal>) {
+        let Request { one, epoch, deadline } = request;
+        let left = deadline.checked_sub(self.now()).ok_or_else(late);
+        match found.and_then(|()| self.check_leads(Some(epoch))).and(left) {
+            Ok(timeout) => self.begin(ProduceOne { timeout, ..one }),
             Err(refusal) => one.reply.send(Err(refusal)),
         }
     }
@@ -247,7 +265,7 @@ impl Replica {
 
     /// Has the first of those that wait looked at.
     fn look_elsewhere(&mut self) {
-        let (Some(myself), Some(Waiter::Request(one, _)), Some(assigned)) =
+        let (Some(myself), Some(Waiter::Request(Request { one, deadline, .. })), Some(assigned)) =
             (self.myself.clone(), self.unlooked.waiting.front(), self.state.assignment())
         else {
             return;
@@ -256,11 +274,18 @@ impl Replica {
         let number = self.unlooked.looks;
         self.unlooked.looking = Some(number);
         let (batches, transaction) = (one.part.batches.clone(), one.part.transaction.clone());
-        let (config, now_ms) = (assigned.config.clone(), self.clock.wall_ms());
+        let (config, deadline, clock) = (assigned.config.clone(), *deadline, Rc::clone(&self.clock));
+        let now_ms = clock.wall_ms();
         let (threads, unpackings) = (self.shared.threads.clone(), self.shared.unpackings.clone());
         actix_rt::spawn(async move {
             let turn = unpackings.turn().await;
-            let work = move || look(&batches, transaction.as_ref(), &config, now_ms, usize::MAX).map(drop);
+            if clock.now() > deadline {
+                return myself.do_send(KeysLookedAt { number, found: Err(late()) });
+            }
+            let work = move || {
+                let looked = look(&batches, transaction.as_ref(), &config, now_ms, MAX_UNPACKED_BYTES);
+                looked.and_then(|unpacked| unpacked.map(drop).ok_or_else(too_large))
+            };
             // It kills nobody here, so it is refused at once, not when it has killed twice.
             let looked = move || {
                 let _until_it_is_unpacked = turn;
@@ -274,6 +299,18 @@ impl Replica {
             myself.do_send(KeysLookedAt { number, found });
         });
     }
+}
+
+fn late() -> Refusal {
+    let text = "the request's time was over before its records were looked at; nothing was appended";
+    Refusal::new(ErrorCode::RequestTimedOut, text)
+}
+
+fn too_large() -> Refusal {
+    let text = format!(
+        "the record batches of one request for the partition unpack to more than {MAX_UNPACKED_BYTES} bytes together"
+    );
+    Refusal::new(ErrorCode::MessageTooLarge, text)
 }
 
 fn look(

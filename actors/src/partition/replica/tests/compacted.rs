@@ -223,3 +223,34 @@ fn what_coordinators_write_to_the_systems_topics_is_not_unpacked() {
         assert_eq!(written.await.unwrap().unwrap().base_offset, Offset(0));
     });
 }
+
+#[test]
+fn all_batches_of_a_request_for_a_partition_unpack_to_no_more_than_one_may() {
+    simulate(|simulation, disk| async move {
+        let node = Node::start(&simulation, &disk, 1);
+        node.lead_with(1, compacted()).await;
+        let half = packed(Some(b"a"), 65, None);
+        let refusal =
+            node.produce(Acks::All, [half.clone(), half.clone()].concat().into()).await.unwrap_err();
+        assert_eq!(refusal.code, ErrorCode::MessageTooLarge);
+        assert_eq!(node.produce(Acks::All, half).await.unwrap().base_offset, Offset(0));
+    });
+}
+
+#[test]
+fn a_request_whose_time_is_over_when_its_turn_comes_is_neither_looked_at_nor_appended() {
+    simulate(|simulation, disk| async move {
+        let node = Node::start(&simulation, &disk, 1);
+        node.lead_with(1, compacted()).await;
+        let others = [node.unpackings.turn().await, node.unpackings.turn().await];
+        let sent = [packed(None, 8, None), keyed(1, 1, None)];
+        let late = sent.map(|batches| node.send(batches, None));
+        tokio::time::sleep(Duration::from_millis(1500)).await;
+        let behind = node.send(packed(Some(b"a"), 2, None), None);
+        drop(others);
+        for answer in late {
+            assert_eq!(answer.await.unwrap().unwrap_err().code, ErrorCode::RequestTimedOut);
+        }
+        assert_eq!(behind.await.unwrap().unwrap().base_offset, Offset(0));
+    });
+}
