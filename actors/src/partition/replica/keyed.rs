@@ -13,6 +13,7 @@ use std::time::Duration;
 use actix::{AsyncContext, Handler, Message};
 use bytes::Bytes;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::task::JoinHandle;
 
 use super::super::append::{keyed, validate};
 use super::super::message::Acks;
@@ -57,8 +58,22 @@ impl Unpackings {
 #[derive(Debug, Default)]
 pub(super) struct Unlooked {
     waiting: VecDeque<Waiter>,
-    looking: Option<u64>,
+    looking: Option<Looking>,
     looks: u64,
+}
+
+/// A look under way. Given up, it keeps the batches no longer; one that is being unpacked does until that is done, and so has
+/// its turn.
+#[derive(Debug)]
+struct Looking {
+    number: u64,
+    task: JoinHandle<()>,
+}
+
+impl Drop for Looking {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
 }
 
 #[derive(Debug)]
@@ -128,10 +143,9 @@ impl Handler<KeysLookedAt> for Replica {
 
     fn handle(&mut self, looked: KeysLookedAt, context: &mut Self::Context) {
         let KeysLookedAt { number, found } = looked;
-        if self.unlooked.looking != Some(number) {
+        if self.unlooked.looking.take_if(|looking| looking.number == number).is_none() {
             return;
         }
-        self.unlooked.looking = None;
         match self.unlooked.waiting.pop_front() {
             Some(Waiter::Request(request)) => self.looked_at(request, found),
             Some(Waiter::End(asked)) => self.tell_end(asked),
@@ -272,12 +286,11 @@ impl Replica {
         };
         self.unlooked.looks += 1;
         let number = self.unlooked.looks;
-        self.unlooked.looking = Some(number);
         let (batches, transaction) = (one.part.batches.clone(), one.part.transaction.clone());
         let (config, deadline, clock) = (assigned.config.clone(), *deadline, Rc::clone(&self.clock));
         let now_ms = clock.wall_ms();
         let (threads, unpackings) = (self.shared.threads.clone(), self.shared.unpackings.clone());
-        actix_rt::spawn(async move {
+        let task = actix_rt::spawn(async move {
             let turn = unpackings.turn().await;
             if clock.now() > deadline {
                 return myself.do_send(KeysLookedAt { number, found: Err(late()) });
@@ -298,6 +311,7 @@ impl Replica {
             });
             myself.do_send(KeysLookedAt { number, found });
         });
+        self.unlooked.looking = Some(Looking { number, task });
     }
 }
 

@@ -254,3 +254,34 @@ fn a_request_whose_time_is_over_when_its_turn_comes_is_neither_looked_at_nor_app
         assert_eq!(behind.await.unwrap().unwrap().base_offset, Offset(0));
     });
 }
+
+/// Batches, and who knows that they are still held.
+struct Held {
+    batches: Bytes,
+    _alive: Arc<()>,
+}
+
+impl AsRef<[u8]> for Held {
+    fn as_ref(&self) -> &[u8] {
+        &self.batches
+    }
+}
+
+#[test]
+fn batches_of_a_look_that_is_given_up_are_let_go_before_its_turn_comes() {
+    simulate(|simulation, disk| async move {
+        let node = Node::start(&simulation, &disk, 1);
+        node.lead_with(1, compacted()).await;
+        let _others = [node.unpackings.turn().await, node.unpackings.turn().await];
+        let held = Arc::new(());
+        let batches = Held { batches: packed(Some(b"a"), 8, None), _alive: Arc::clone(&held) };
+        let sent = node.send(Bytes::from_owner(batches), None);
+        tokio::time::sleep(Duration::from_millis(10)).await;
+        assert_eq!(Arc::strong_count(&held), 2);
+        let other = life(2, 1);
+        node.assign(assignment(2, Some(other), &[node.me, other], 2)).await;
+        assert_eq!(sent.await.unwrap().unwrap_err().code, ErrorCode::NotLeaderOrFollower);
+        tokio::time::sleep(Duration::from_millis(10)).await;
+        assert_eq!(Arc::strong_count(&held), 1);
+    });
+}
