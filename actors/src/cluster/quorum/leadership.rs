@@ -243,7 +243,9 @@ fn make_way(shared: &Arc<Shared>, vote: Vote) {
     let usual = {
         let metrics = shared.metrics.borrow();
         let sets = metrics.membership_config.membership().get_joint_config();
-        lock(&shared.pace).lets_go(now, shared.me, vote, sets)
+        let lease = shared.settings.timings.lease();
+        let heard = now.checked_sub(lease).map(|since| shared.network.led_since(since, &vote));
+        lock(&shared.pace).lets_go(now, shared.me, vote, sets, &heard.unwrap_or_default())
     };
     let Some(usual) = usual else { return };
     shared.events.emit(QuorumLeaderSlow { usual, term: vote.leader_id.term });

@@ -92,6 +92,13 @@ impl Network {
         }
     }
 
+    /// The members that were led by `vote` at this moment or later, for all they know.
+    pub(crate) fn led_since(&self, moment: Instant, vote: &Vote) -> BTreeSet<VoterId> {
+        let acknowledged = lock(&self.acknowledged);
+        let led = acknowledged.iter().filter(|(_, latest)| latest.vote == *vote && latest.at >= moment);
+        led.map(|(voter, _)| *voter).collect()
+    }
+
     /// The latest moment at which a majority of each of these sets was, for all they know, led by `vote`. `now` where this
     /// member alone is a majority, `None` where no majority has ever answered.
     pub(crate) fn majority_at(
@@ -327,5 +334,9 @@ mod tests {
         assert_eq!(network.majority_at(&[set(&[1, 2, 3]), set(&[1, 2])], &vote, now), Some(start));
         assert_eq!(network.majority_at(&[set(&[1, 2, 3]), set(&[2, 3, 4])], &vote, now), Some(start));
         assert_eq!(network.majority_at(&[set(&[1, 2, 3]), set(&[4, 5, 1])], &vote, now), None);
+        assert_eq!(network.led_since(start, &vote), set(&[2, 3]));
+        assert_eq!(network.led_since(later, &vote), set(&[3]));
+        assert_eq!(network.led_since(now, &vote), set(&[]));
+        assert_eq!(network.led_since(start, &Vote::new_committed(1, 1.into())), set(&[]));
     }
 }

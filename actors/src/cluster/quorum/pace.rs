@@ -85,13 +85,15 @@ impl Pace {
     }
 
     /// Whether the leader with this vote should let go; what its writes usually take, if so. It is then taken to have
-    /// done so. A voter counts as quick whose last few writes all took less than half of that; one that is not reached does not.
+    /// done so. A voter counts as quick whose last few writes all took less than half of that, and which is among `heard`:
+    /// those that have lately agreed that it leads. Nothing else tells that a quick one is not there any more.
     pub(super) fn lets_go(
         &mut self,
         now: Instant,
         me: VoterId,
         vote: Vote,
         voters: &[BTreeSet<VoterId>],
+        heard: &BTreeSet<VoterId>,
     ) -> Option<Duration> {
         let own = self.own.usual(now).filter(|own| *own > SLOW)?;
         if self.let_go.is_some_and(|(at, _)| now < at + REST) || self.led != Some(vote) {
@@ -99,7 +101,9 @@ impl Pace {
         }
         let is_quick = |voter: &&VoterId| {
             let longest = self.others.get(voter).and_then(|recent| recent.longest(now));
-            **voter != me && longest.is_some_and(|longest| longest < SLOW && longest < own / 2)
+            **voter != me
+                && heard.contains(voter)
+                && longest.is_some_and(|longest| longest < SLOW && longest < own / 2)
         };
         let enough = |set: &BTreeSet<VoterId>| 2 * set.iter().filter(is_quick).count() > set.len();
         if voters.is_empty() || !voters.iter().all(enough) {
@@ -139,9 +143,13 @@ mod tests {
         }
 
         fn lets_go(&mut self, sets: &[&[u64]]) -> bool {
-            let sets: Vec<BTreeSet<VoterId>> =
-                sets.iter().map(|set| set.iter().map(|id| VoterId::from(*id)).collect()).collect();
-            self.pace.lets_go(self.now, 1.into(), self.vote, &sets).is_some()
+            self.lets_go_if_heard(sets, &[2, 3, 4, 5])
+        }
+
+        fn lets_go_if_heard(&mut self, sets: &[&[u64]], heard: &[u64]) -> bool {
+            let of = |ids: &[u64]| ids.iter().map(|id| VoterId::from(*id)).collect::<BTreeSet<_>>();
+            let sets: Vec<_> = sets.iter().map(|set| of(set)).collect();
+            self.pace.lets_go(self.now, 1.into(), self.vote, &sets, &of(heard)).is_some()
         }
     }
 
@@ -175,6 +183,15 @@ mod tests {
         assert!(!leader.lets_go(&[&[1, 2, 3]]), "they have become slow as well");
         leader.writes(8, 200, &[120, 120]);
         assert!(!leader.lets_go(&[&[1, 2, 3]]), "not by much");
+    }
+
+    #[test]
+    fn a_quick_voter_that_is_not_there_any_more_does_not_count() {
+        let mut leader = Leader::new();
+        leader.writes(8, 400, &[5, 5]);
+        assert!(!leader.lets_go_if_heard(&[&[1, 2, 3]], &[3]));
+        assert!(!leader.lets_go_if_heard(&[&[1, 2, 3]], &[]));
+        assert!(leader.lets_go_if_heard(&[&[1, 2, 3]], &[2, 3]));
     }
 
     #[test]

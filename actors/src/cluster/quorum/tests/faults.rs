@@ -230,3 +230,21 @@ fn a_leader_that_is_slow_beside_one_slow_and_one_quick_voter_stays() {
         assert_eq!(cluster.quorums[&leader].health().term, 1);
     });
 }
+
+#[test]
+fn a_slow_leader_stays_where_a_voter_that_was_quick_has_died() {
+    with(3, &ALL, |mut cluster| async move {
+        let leader = cluster.write(&ALL, "0").await;
+        for number in 1..8 {
+            assert_eq!(cluster.write(&ALL, &number.to_string()).await, leader);
+        }
+        let (dead, quick) = (others(leader)[0], others(leader)[1]);
+        cluster.kill(dead).await;
+        cluster.disk(leader).slow(Duration::from_millis(400)..=Duration::from_millis(700));
+        let rest = [leader, quick];
+        for number in 8..24 {
+            assert_eq!(cluster.write(&rest, &number.to_string()).await, leader);
+        }
+        assert_eq!(cluster.quorums[&leader].health().term, 1);
+    });
+}
