@@ -32,7 +32,7 @@ mod truncate;
 
 pub use append::Appended;
 pub use compact::{
-    Cleaned, CleanerSettings, Cleaning, CleaningTurn, KnownProducers, Prepared, Replaced, Stepped,
+    Cleaned, CleanerSettings, Cleaning, CleaningTurn, KnownProducers, Lacked, Prepared, Replaced, Stepped,
 };
 pub use directory::{DirectoryHealth, DirectorySettings, LogDirectory};
 pub use epochs::Epochs;

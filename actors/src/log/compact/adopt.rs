@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::super::error::LogError;
 use super::super::partition_log::Log;
-use super::cleaning::{Cleaned, Cleaning, Terms};
+use super::cleaning::{Cleaned, Cleaning, Lacked, Terms};
 use super::judge::KnownProducers;
 use super::output::{Prepared, Replaced};
 use super::reading::Input;
@@ -19,8 +19,8 @@ pub(in crate::log) struct CleaningState {
     cut_to: Option<Offset>,
     /// When the first tombstone of the part that is clean may go; unknown after a start.
     horizon_ms: Option<i64>,
-    /// The last cleaning failed for want of so much space.
-    wanted_bytes: Option<u64>,
+    /// What the last cleaning failed for want of.
+    lacked: Option<Lacked>,
     /// Set when segments are about to go that the cleaning under way may be reading.
     stale: Arc<AtomicBool>,
 }
@@ -86,7 +86,7 @@ impl Log {
                 dedupe_bytes: self.directory.settings().cleaner.dedupe_bytes,
                 producers: producers(end),
                 horizon_ms: self.cleaning.horizon_ms,
-                wanted_bytes: self.cleaning.wanted_bytes,
+                lacked: self.cleaning.lacked,
                 stale: Arc::clone(&self.cleaning.stale),
             },
         )))
@@ -139,17 +139,14 @@ impl Log {
     /// A cleaning has ended, and all that it prepared was taken in.
     pub fn cleaned(&mut self, cleaned: Cleaned) {
         self.cleaning.horizon_ms = cleaned.horizon_ms;
-        self.cleaning.wanted_bytes = None;
+        self.cleaning.lacked = None;
         if !cleaned.is_part {
             self.cleaning.cut_to = None;
         }
     }
 
     /// A cleaning has failed. If it was for want of space, the next one learns no keys before there is as much.
-    pub fn not_cleaned(&mut self, error: &LogError) {
-        self.cleaning.wanted_bytes = match error {
-            LogError::NoSpace { needed, .. } => Some(*needed),
-            _ => None,
-        };
+    pub fn not_cleaned(&mut self, lacked: Option<Lacked>) {
+        self.cleaning.lacked = lacked;
     }
 }

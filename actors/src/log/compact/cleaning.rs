@@ -28,8 +28,8 @@ pub(super) struct Terms {
     pub(super) dedupe_bytes: usize,
     pub(super) producers: KnownProducers,
     pub(super) horizon_ms: Option<i64>,
-    /// The last cleaning failed for want of so much space.
-    pub(super) wanted_bytes: Option<u64>,
+    /// What the last cleaning failed for want of.
+    pub(super) lacked: Option<Lacked>,
     pub(super) stale: Arc<AtomicBool>,
 }
 
@@ -80,9 +80,18 @@ pub enum Stepped {
     Cleaned(Cleaned),
     /// It is not time, or the log has changed under it.
     Nothing,
-    /// It failed. [`LogError::NoSpace`] tells how much another try is likely to need: see
+    /// It failed; if it was for want of space, with how much another try is likely to need: see
     /// [`Log::not_cleaned`](super::super::Log::not_cleaned).
-    Failed(LogError),
+    Failed(LogError, Option<Lacked>),
+}
+
+/// Space that a cleaning lacked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Lacked {
+    /// The first offset of the file that could not be written.
+    pub base: Offset,
+    /// What that is likely to come to.
+    pub bytes: u64,
 }
 
 /// What a cleaning has left.
@@ -166,9 +175,11 @@ impl Cleaning {
         }
         match failed {
             Some(LogError::NoSpace { path, needed }) if !is_stale => {
-                Stepped::Failed(LogError::NoSpace { path, needed: self.wanted_bytes(needed) })
+                let lacked = self.lacked(needed);
+                let needed = lacked.map_or(needed, |lacked| lacked.bytes);
+                Stepped::Failed(LogError::NoSpace { path, needed }, lacked)
             }
-            Some(error) if !is_stale => Stepped::Failed(error),
+            Some(error) if !is_stale => Stepped::Failed(error, None),
             _ => Stepped::Nothing,
         }
     }
@@ -224,17 +235,18 @@ impl Cleaning {
         Ok(None)
     }
 
-    /// Whether there is as much space as the last cleaning lacked, or all that this one's next file can need. Who cannot tell
-    /// tries.
+    /// Whether there is as much space as the last cleaning lacked, or all that the file can need for which it lacked that. Who
+    /// cannot tell tries.
     fn has_space(&self) -> bool {
-        let Some(wanted) = self.terms.wanted_bytes else { return true };
+        let Some(Lacked { base, bytes }) = self.terms.lacked else { return true };
         let free = self.shared.disk.space(&self.shared.path).map_or(u64::MAX, |(free, _)| free);
-        free >= wanted.min(self.next_file_bytes())
+        free >= bytes.min(self.file_bytes(base))
     }
 
-    /// The segments that go into one file have so many bytes.
-    fn next_file_bytes(&self) -> u64 {
-        let mut inputs = self.inputs.iter().map(|input| input.segment.length);
+    /// The segments from this offset on that go into one file have so many bytes: none where no segment begins there any more.
+    fn file_bytes(&self, base: Offset) -> u64 {
+        let from = self.inputs.iter().skip_while(|input| input.segment.file.base != base);
+        let mut inputs = from.map(|input| input.segment.length);
         let first = inputs.next().unwrap_or(0);
         let with_next = |all: &mut u64, next: u64| {
             *all = all.saturating_add(next);
@@ -243,13 +255,14 @@ impl Cleaning {
         inputs.scan(first, with_next).last().unwrap_or(first)
     }
 
-    /// How much space the file that could not be written will have come to when it is whole, if what is left of its segments
-    /// shrinks as the first of them did. `had_bytes` is what it had come to.
-    fn wanted_bytes(&self, had_bytes: u64) -> u64 {
-        let (all, read) = (self.next_file_bytes(), self.read_bytes.saturating_sub(self.begun_bytes));
+    /// How much space the file that could not be written, the next one, will have come to when it is whole, if what is left of
+    /// its segments shrinks as the first of them did. `had_bytes` is what it had come to.
+    fn lacked(&self, had_bytes: u64) -> Option<Lacked> {
+        let base = self.inputs.front()?.segment.file.base;
+        let (all, read) = (self.file_bytes(base), self.read_bytes.saturating_sub(self.begun_bytes));
         let whole = u128::from(had_bytes) * u128::from(all) / u128::from(read.max(1));
         let whole = u64::try_from(whole).unwrap_or(u64::MAX).min(all);
-        if had_bytes == 0 { all } else { whole.max(had_bytes) }
+        Some(Lacked { base, bytes: if had_bytes == 0 { all } else { whole.max(had_bytes) } })
     }
 
     /// The beginning of one of the inputs.

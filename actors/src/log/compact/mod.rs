@@ -34,7 +34,7 @@ mod reading;
 pub(in crate::log) use self::adopt::CleaningState;
 pub(in crate::log) use self::cleaner::Cleaner;
 pub use self::cleaner::{CleanerSettings, CleaningTurn};
-pub use self::cleaning::{Cleaned, Cleaning, Stepped};
+pub use self::cleaning::{Cleaned, Cleaning, Lacked, Stepped};
 pub use self::judge::KnownProducers;
 pub use self::output::{Prepared, Replaced};
 pub(in crate::log) use self::plan::CompactConfig;
@@ -73,15 +73,15 @@ pub(crate) mod fixture {
         match cleaning.step() {
             Stepped::Prepared(cleaning, prepared) => match log.adopt(&prepared) {
                 Ok(replaced) => Stepped::More(cleaning.adopted(&prepared, replaced)),
-                Err(error) => Stepped::Failed(error),
+                Err(error) => Stepped::Failed(error, None),
             },
             Stepped::Cleaned(cleaned) => {
                 log.cleaned(cleaned);
                 Stepped::Cleaned(cleaned)
             }
-            Stepped::Failed(error) => {
-                log.not_cleaned(&error);
-                Stepped::Failed(error)
+            Stepped::Failed(error, lacked) => {
+                log.not_cleaned(lacked);
+                Stepped::Failed(error, lacked)
             }
             other => other,
         }

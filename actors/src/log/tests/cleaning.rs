@@ -132,14 +132,14 @@ impl Life {
                 for _ in 0..*steps {
                     self.under_way = match self.under_way.take().map(|it| one_step(&mut self.log, it)) {
                         Some(Stepped::More(cleaning)) => Some(cleaning),
-                        Some(Stepped::Failed(_)) => return false,
+                        Some(Stepped::Failed(..)) => return false,
                         _ => None,
                     };
                 }
             }
             Deed::Finish => {
                 if let Some(cleaning) = self.under_way.take() {
-                    return !matches!(go_on(&mut self.log, cleaning), Stepped::Failed(_));
+                    return !matches!(go_on(&mut self.log, cleaning), Stepped::Failed(..));
                 }
             }
             Deed::Truncate { back } => {

@@ -75,12 +75,12 @@ fn a_full_disk_and_a_corrupt_segment_leave_the_log_as_it_was() {
         let before = batches_in(&log);
         disk.set_full(true);
         let refused = clean(&mut log, end);
-        assert!(matches!(&refused, Stepped::Failed(error) if error.is_retriable()), "{refused:?}");
+        assert!(matches!(&refused, Stepped::Failed(error, _) if error.is_retriable()), "{refused:?}");
         assert_eq!((batches_in(&log), directory.health()), (before, DirectoryHealth::Well));
         disk.set_full(false);
         disk.flip_bit(&log.segments[0].file.path, 500, 1).unwrap();
         let refused = clean(&mut log, end);
-        assert!(matches!(&refused, Stepped::Failed(LogError::Corrupt { .. })), "{refused:?}");
+        assert!(matches!(&refused, Stepped::Failed(LogError::Corrupt { .. }, None)), "{refused:?}");
         assert_eq!(log.segments[0].file.cleaned, None, "what is corrupt is not sealed with a new checksum");
         disk.flip_bit(&log.segments[0].file.path, 500, 1).unwrap();
         let left = disk.disk().list(log.ends.path()).unwrap();
@@ -96,7 +96,7 @@ fn a_cleaning_that_lacked_space_is_tried_again_when_there_is_as_much_and_learns_
         (0..30).for_each(|_| append_keyed(&mut log, 0, Codec::None, &[("a", VALUE), ("b", VALUE)]));
         let end = sealed(&mut log).await;
         disk.set_full(true);
-        let Stepped::Failed(LogError::NoSpace { needed, .. }) = clean(&mut log, end) else { panic!() };
+        let Stepped::Failed(LogError::NoSpace { needed, .. }, _) = clean(&mut log, end) else { panic!() };
         assert!(needed > 0 && needed <= log.segments[0].length, "{needed}");
         let first_step = |log: &mut Log| {
             let cleaning = log.cleaning(end, |_| KnownProducers::default()).unwrap();
@@ -112,5 +112,40 @@ fn a_cleaning_that_lacked_space_is_tried_again_when_there_is_as_much_and_learns_
         disk.set_capacity(1 << 30);
         cleaned(clean(&mut log, end));
         assert_eq!(keys_in(&log), keys(&[(58, "a"), (59, "b")]));
+    });
+}
+
+#[test]
+fn a_cleaning_that_lacked_space_for_a_later_file_is_not_tried_again_for_the_sake_of_a_small_first_one() {
+    with_log(async |_, disk, _, mut log| {
+        append_keyed(&mut log, 0, Codec::None, &[("a", VALUE)]);
+        log.roll().unwrap();
+        (0..30_u32).for_each(|key| {
+            append_keyed(&mut log, 0, Codec::None, &[(key.to_string().as_str(), VALUE)]);
+        });
+        let end = sealed(&mut log).await;
+        let first = log.segments[0].length;
+        let mut cleaning = log.cleaning(end, |_| KnownProducers::default()).unwrap();
+        let lacked = loop {
+            match one_step(&mut log, cleaning) {
+                Stepped::More(next) => cleaning = next,
+                Stepped::Failed(LogError::NoSpace { .. }, lacked) => break lacked.unwrap(),
+                other => panic!("{other:?}"),
+            }
+            disk.set_full(log.segments[0].file.cleaned.is_some());
+        };
+        assert!(lacked.base > Offset(0) && lacked.bytes > first, "{lacked:?}");
+        let first_step = |log: &mut Log| {
+            let cleaning = log.cleaning(end, |_| KnownProducers::default()).unwrap();
+            one_step(log, cleaning)
+        };
+        disk.set_full(false);
+        disk.set_capacity(disk.used() + lacked.bytes - 1);
+        assert!(
+            matches!(first_step(&mut log), Stepped::Nothing),
+            "there is as much as the first file can need"
+        );
+        disk.set_capacity(disk.used() + lacked.bytes.next_multiple_of(4096));
+        assert!(matches!(first_step(&mut log), Stepped::More(_)));
     });
 }

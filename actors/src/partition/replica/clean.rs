@@ -62,8 +62,8 @@ impl Handler<CleaningEnded> for Replica {
                     self.look_whether_to_clean();
                 }
             }
-            Stepped::Failed(error) => {
-                self.log.not_cleaned(&error);
+            Stepped::Failed(error, lacked) => {
+                self.log.not_cleaned(lacked);
                 self.shared
                     .events
                     .emit(CleaningFailed { partition: self.partition, cause: &error.to_string() });
@@ -111,7 +111,7 @@ async fn clean(replica: &Addr<Replica>, threads: &Threads, settings: CleanerSett
                 let adopt = AdoptCleaned(std::sync::Arc::clone(&prepared));
                 match replica.send(adopt).await.ok()? {
                     Ok(replaced) => cleaning.adopted(&prepared, replaced),
-                    Err(error) => return Some(Stepped::Failed(error)),
+                    Err(error) => return Some(Stepped::Failed(error, None)),
                 }
             }
             ended => return Some(ended),
