@@ -32,6 +32,8 @@ pub mod group;
 
 pub mod transaction;
 
+pub mod custom;
+
 pub mod client;
 
 pub mod producer;

@@ -130,6 +130,7 @@ const ELECTIONS: &[&str] = &["clean", "nobody", "stale", "in_doubt", "unclean", 
 const RESIGNATIONS: &[&str] = &["begun_anew", "sync_lag", "damaged", "failed"];
 const LEAVING: &[&str] = &["left", "away", "replaced", "session_timeout", "rebalance_timeout"];
 const SIDES: &[&str] = &["leader", "follower"];
+const USER_KIND: &[&str] = &["kind"];
 const LAG: &[&str] = &["group", "topic", "partition"];
 
 /// The node itself.
@@ -367,6 +368,13 @@ const TRANSACTIONS: &[Series] = &[
     ),
 ];
 
+/// Actors of users; told by the node they run on, by the kind that the user gave them.
+const USERS: &[Series] = &[counter(
+    "millstream_user_handlers_slow_total",
+    "Handlers of users' actors that ran longer than actors.handler.slow.ms.",
+)
+.of_each(USER_KIND)];
+
 /// Kafka's listener.
 const KAFKA: &[Series] = &[
     gauge("millstream_fetch_sessions", "Fetch sessions of Kafka clients that are kept."),
@@ -420,7 +428,7 @@ const PEERS: &[Series] = &[
 
 /// All of them.
 pub fn all() -> impl Iterator<Item = &'static Series> {
-    [NODE, CLUSTER, QUORUM, PARTITIONS, REPLICATION, LOG, GROUPS, TRANSACTIONS, KAFKA, PEERS]
+    [NODE, CLUSTER, QUORUM, PARTITIONS, REPLICATION, LOG, GROUPS, TRANSACTIONS, USERS, KAFKA, PEERS]
         .into_iter()
         .flatten()
 }

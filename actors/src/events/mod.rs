@@ -5,6 +5,7 @@
 
 pub mod catalogue;
 mod cluster;
+mod custom;
 mod group;
 mod invariants;
 pub mod kafka;
@@ -25,6 +26,7 @@ pub use cluster::{
     ControllerChanged, InDoubtBecause, LeaderElectedInDoubt, LeadersElected, NodeDied, NodeLive,
     NodeRegistered, PartitionHealth, ProposalFailed, QuorumSeen, ReplicasReassigned,
 };
+pub use custom::HandlerRunsLong;
 pub use group::{
     CoordinatorPanicked, GroupBroken, GroupConverted, GroupLag, GroupLoadFailed, GroupNotDowngraded,
     GroupOwnership, GroupRetargeted, GroupsLoaded, MemberJoined, MemberLeft, OffsetsForgotten,

@@ -1,0 +1,12 @@
+//! Actors of users: what a call is, how a user's message travels, and the threads on which users' code runs.
+//!
+//! Nothing of a user's runs on the cores of the data plane or on the control thread: a handler that blocks, loops or
+//! panics harms its own actor, and at worst the other actors of users.
+
+mod call;
+mod envelope;
+mod threads;
+
+pub use call::{CallError, Deadline, RequestId};
+pub use envelope::{ActorMessage, Answered, Envelope, open_answer, seal_answer};
+pub use threads::{Turn, UserThreads, UserThreadsSettings};

@@ -1,0 +1,36 @@
+//! Actors of users.
+
+use std::time::Duration;
+
+use metrics::Label;
+
+use super::{Event, Events};
+
+/// A handler of a user's runs for long: nothing else of its actor is handled meanwhile. Told when it is seen, and when it
+/// has ended at last.
+#[derive(Debug)]
+pub struct HandlerRunsLong<'a> {
+    /// The kind of the actor.
+    pub kind: &'a str,
+    /// The actor.
+    pub actor: &'a str,
+    /// What it handles.
+    pub message: &'static str,
+    /// For how long, so far.
+    pub running_for: Duration,
+    /// Whether it has ended.
+    pub has_ended: bool,
+}
+
+impl Event for HandlerRunsLong<'_> {
+    fn tell(&self, events: &Events) {
+        let Self { kind, actor, message, running_for, has_ended } = self;
+        if *has_ended {
+            tracing::info!(node = %events.node(), kind, actor, message, ?running_for, "the handler of a user's actor ended after a long time");
+            return;
+        }
+        let labels = vec![Label::new("kind", (*kind).to_owned())];
+        events.counter("millstream_user_handlers_slow_total", labels).increment(1);
+        tracing::warn!(node = %events.node(), kind, actor, message, ?running_for, "the handler of a user's actor runs for long; its mailbox waits");
+    }
+}
