@@ -174,6 +174,28 @@ pub const TRANSACTION_COORDINATOR: ActorKind = ActorKind {
     death: "its ids are read again from their partition, and what was decided is gone on with; producers ask again",
 };
 
+/// Looks after the entities of a node.
+pub const ENTITY_SUPERVISOR: ActorKind = ActorKind {
+    name: "entity_supervisor",
+    system: System::Ractor,
+    supervisor: "node",
+    restarts: budget(0, 60, 0),
+    mailbox_max: 10_000,
+    bound: "a beginning and an end a partition; places that the front gives, for all requests of entities of the node",
+    death: "no entity can be asked here any more; the node stops",
+};
+
+/// The entities of one partition of a type, on the users' threads.
+pub const ENTITY_HOST: ActorKind = ActorKind {
+    name: "entity_host",
+    system: System::Ractor,
+    supervisor: "entity_supervisor",
+    restarts: budget(5, 60, 100),
+    mailbox_max: ENTITY_SUPERVISOR.mailbox_max,
+    bound: "the places of the front; one answer of the log for each batch and each entity read; one tick",
+    death: "its entities are read again from the log; who waited asks again, and what was applied is applied once",
+};
+
 /// A client's producer.
 pub const PRODUCER_ROUTER: ActorKind = ActorKind {
     name: "producer_router",
@@ -186,7 +208,7 @@ pub const PRODUCER_ROUTER: ActorKind = ActorKind {
 };
 
 /// All of them.
-pub const KINDS: [ActorKind; 12] = [
+pub const KINDS: [ActorKind; 14] = [
     REPLICA,
     CORE_HOST,
     FEEDER,
@@ -198,6 +220,8 @@ pub const KINDS: [ActorKind; 12] = [
     GROUP_COORDINATOR,
     TRANSACTION_SUPERVISOR,
     TRANSACTION_COORDINATOR,
+    ENTITY_SUPERVISOR,
+    ENTITY_HOST,
     PRODUCER_ROUTER,
 ];
 

@@ -20,6 +20,11 @@ pub use millstream_actors::cluster::message::CreateTopic;
 pub use millstream_actors::consumer::{
     Consumer, ConsumerEvent, ConsumerSettings, Fetched, IsolationLevel, OffsetReset, SeekTo,
 };
+pub use millstream_actors::custom::entity::{
+    ByEvents, Decided, Entity, EntityCaller, EntityKey, EntityRef, EntityTypes, EventSourced, PoisonPolicy,
+    Refused, Turn,
+};
+pub use millstream_actors::custom::{ActorMessage, CallError, RequestId};
 pub use millstream_actors::ids::{NodeId, Offset, TopicId};
 pub use millstream_actors::partition::message::Acks;
 pub use millstream_actors::producer::{

@@ -15,6 +15,7 @@ use crate::cluster::message::voters::{AddVoter, DescribeQuorum, RemoveVoter};
 use crate::cluster::message::{
     AlterTopicConfig, CreatePartitions, CreateTopic, DeleteTopic, ElectReplica, InitProducerId, Metadata,
 };
+use crate::custom::entity::message::AskEntity;
 use crate::group::message::transactional::{CommitInTransaction, StableOffsetFetch};
 use crate::group::message::{
     DeleteGroup, DescribeGroup, FindCoordinator, GroupHeartbeat, ListGroups, OffsetCommit, OffsetFetch,
@@ -101,6 +102,7 @@ pub trait Cluster:
     + Asks<FindTransactionCoordinator>
     + Asks<BeginTransactions>
     + Asks<EndTransaction>
+    + Asks<AskEntity>
     + fmt::Debug
     + 'static
 {

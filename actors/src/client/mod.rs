@@ -3,6 +3,7 @@
 
 mod admin;
 mod coordinator;
+mod entities;
 mod error;
 #[cfg(test)]
 pub(crate) mod fake;

@@ -1,6 +1,6 @@
 //! The way to the nodes over QUIC.
 //!
-//! Records travel on the data lane, everything else on the control lane. The control lane is kept up only to nodes that
+//! Records and what entities are asked travel on the data lane, everything else on the control lane. The control lane is kept up only to nodes that
 //! are being asked something there: the one that holds the client's metadata request, and a group's coordinator. So the
 //! death of that node is noticed within the control lane's idle time, the deaths of others are told by it.
 
@@ -20,6 +20,7 @@ use tokio::sync::oneshot;
 
 use super::link::{Asking, Asks, Closing, Cluster, LinkError, Target};
 use super::{Client, ClientError, ClientSettings};
+use crate::custom::entity::message::AskEntity;
 use crate::ids::NodeId;
 
 /// Kinds of messages that carry records, or ask for them: what clients ask of partitions' leaders.
@@ -45,7 +46,8 @@ impl<M: Message> Asks<M> for QuicLink {
             Target::Node(node) => self.endpoint.peer(*node),
             Target::Address(address) => self.endpoint.at(address),
         };
-        let lane = if DATA_KINDS.contains(&M::KIND) { Lane::Data } else { Lane::Control };
+        let is_data = DATA_KINDS.contains(&M::KIND) || M::KIND == AskEntity::KIND;
+        let lane = if is_data { Lane::Data } else { Lane::Control };
         // Sent by this call, not by the first poll: that keeps the order.
         Box::pin(peer.ask(lane, message, deadline).map(|answer| answer.map_err(link_error)))
     }

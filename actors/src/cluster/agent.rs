@@ -26,7 +26,7 @@ use crate::access::AdvertisedListener;
 use crate::error::Refusal;
 use crate::events::Events;
 use crate::ids::{DirectoryId, Incarnation, NodeId};
-use crate::image::{Image, ReportedDoubt};
+use crate::image::{HostedType, Image, ReportedDoubt};
 use state::State;
 
 /// What a node registers with.
@@ -46,6 +46,8 @@ pub struct NodeIdentity {
     pub listeners: Vec<AdvertisedListener>,
     /// Where it stands (`broker.rack`), if that is set.
     pub rack: Option<String>,
+    /// The types of users' entities that it hosts.
+    pub entities: Vec<HostedType>,
 }
 
 /// What an agent works with. Kept by who restarts it.
@@ -190,6 +192,8 @@ enum AgentMessage {
     Registered(Result<(), Refusal>),
     /// The controller has noted the rack, or not.
     RackNoted(Result<(), Refusal>),
+    /// The controller has noted the types of entities, or not.
+    EntitiesNoted(Result<(), Refusal>),
     /// The log directories in use have changed.
     Directories,
 }
@@ -232,10 +236,12 @@ impl<P: Peers> Actor for NodeAgent<P> {
             AgentMessage::Answered { voter, asked_at, answer } => state.answered(voter, asked_at, answer),
             AgentMessage::Registered(result) => state.registered(result),
             AgentMessage::RackNoted(result) => state.rack_noted(&result),
+            AgentMessage::EntitiesNoted(result) => state.entities_noted(&result),
             AgentMessage::Directories => state.follow_directories(),
         }
         state.register_if_needed(&myself);
         state.tell_rack_if_needed(&myself);
+        state.tell_entities_if_needed(&myself);
         Ok(())
     }
 }

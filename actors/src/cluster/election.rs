@@ -93,9 +93,14 @@ pub fn verdict(nodes: &Nodes, topic: &Topic, partition: &Partition, waited_out: 
     let standings: Vec<(Member, Standing)> =
         partition.in_sync.iter().map(|member| (*member, standing(nodes, partition, *member))).collect();
     let is = |node: NodeId, wanted: Standing| standings.iter().any(|(m, s)| m.node == node && *s == wanted);
-    let first_ready = partition.replicas.iter().copied().find(|node| is(*node, Standing::Ready));
-    if let Some(first) = first_ready {
-        return led_by_ready(partition, &standings, first);
+    let mut ready = partition.replicas.iter().copied().filter(|node| is(*node, Standing::Ready));
+    let hosts = |node: &NodeId| nodes.may_host(*node, &topic.name);
+    let first_host = ready.clone().find(|node| hosts(node));
+    if let Some(first) = first_host.or_else(|| ready.next()) {
+        // One without the code of its entities leads only while nobody else can.
+        let is_passed_over = |leader: NodeId| first_host.is_some() && !hosts(&leader);
+        let gives_way = partition.leader.is_some_and(|leader| is_passed_over(leader.node));
+        return led_by_ready(partition, &standings, first, gives_way);
     }
     let leads = |wanted: Standing| partition.leader.is_some_and(|l| standings.contains(&(l, wanted)));
     if leads(Standing::Leaving) {
@@ -129,12 +134,19 @@ fn is_untold(partition: &Partition, member: Member) -> bool {
     partition.doubt(member.node).is_some_and(|doubt| !doubt.is_told())
 }
 
-/// Some member is ready: all that are not ready or about to be leave the set; the leader stays if it is ready.
-fn led_by_ready(partition: &Partition, standings: &[(Member, Standing)], first: NodeId) -> Verdict {
+/// Some member is ready: all that are not ready or about to be leave the set; the leader stays if it is ready, unless it
+/// gives way to the first.
+fn led_by_ready(
+    partition: &Partition,
+    standings: &[(Member, Standing)],
+    first: NodeId,
+    gives_way: bool,
+) -> Verdict {
     let stays = |standing: Standing| matches!(standing, Standing::Ready | Standing::Starting);
     let in_sync: Vec<NodeId> =
         standings.iter().filter(|(_, standing)| stays(*standing)).map(|(member, _)| member.node).collect();
-    let stands = partition.leader.is_some_and(|leader| standings.contains(&(leader, Standing::Ready)));
+    let is_ready = partition.leader.is_some_and(|leader| standings.contains(&(leader, Standing::Ready)));
+    let stands = is_ready && !gives_way;
     match stands {
         true if in_sync.len() == partition.in_sync.len() => Verdict::Stands,
         true => Verdict::Elect(Choice::Keep { in_sync }),
@@ -258,12 +270,15 @@ pub fn rebalance(image: &Image, settled: impl Fn(NodeId) -> bool, limit: usize) 
         (all_ready && partition.in_sync.contains(&leader) && partition.member(first).is_some())
             .then_some(first)
     };
-    let give_back = |(id, partition): (PartitionId, &Arc<Partition>)| {
-        let leader = preferred(partition).filter(|node| settled(*node))?;
+    let give_back = |(topic, id, partition): (&Arc<Topic>, PartitionId, &Arc<Partition>)| {
+        let may_host = |node: &NodeId| nodes.may_host(*node, &topic.name);
+        let leader = preferred(partition).filter(|node| settled(*node)).filter(may_host)?;
         let in_sync = partition.in_sync.iter().map(|member| member.node).collect();
         Some(election(id, partition, Choice::Lead { leader, in_sync }))
     };
-    image.topics().iter().flat_map(|topic| topic.ids()).filter_map(give_back).take(limit).collect()
+    let topics = image.topics().iter();
+    let all = topics.flat_map(|topic| topic.ids().map(move |(id, partition)| (topic, id, partition)));
+    all.filter_map(give_back).take(limit).collect()
 }
 
 fn election(partition: PartitionId, state: &Partition, choice: Choice) -> Election {

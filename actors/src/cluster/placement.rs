@@ -18,15 +18,16 @@ struct Load {
     leaders: usize,
 }
 
-/// Replicas for `count` new partitions with `factor` replicas each, the preferred leader first; `topic` if they are
-/// added to one.
+/// Replicas for `count` new partitions of the topic of this name with `factor` replicas each, the preferred leader first;
+/// the topic if they are added to one. Replicas of a type of entities lie on nodes that host the type only.
 pub fn place(
     image: &Image,
-    topic: Option<&Topic>,
+    (name, topic): (&str, Option<&Topic>),
     count: usize,
     factor: usize,
 ) -> Result<Vec<Vec<NodeId>>, Refusal> {
-    let live: Vec<NodeId> = image.nodes().live().map(|(node, _)| node).collect();
+    let may_host = |node: &NodeId| image.nodes().may_host(*node, name);
+    let live: Vec<NodeId> = image.nodes().live().map(|(node, _)| node).filter(may_host).collect();
     if factor == 0 || factor > live.len() {
         return Err(too_few(factor, &live));
     }
@@ -260,7 +261,7 @@ mod tests {
     #[test]
     fn three_nodes_share_six_partitions() {
         let image = live_nodes(&[1, 2, 3]);
-        let placed = lists(&place(&image, None, 6, 3).unwrap());
+        let placed = lists(&place(&image, ("flights", None), 6, 3).unwrap());
         assert_eq!(
             placed,
             [[1, 2, 3], [2, 1, 3], [3, 1, 2], [1, 3, 2], [2, 3, 1], [3, 2, 1]],
@@ -273,7 +274,7 @@ mod tests {
         let mut image = live_nodes(&[1, 2, 3]);
         let mut leaders = Vec::new();
         for number in 0..6u128 {
-            let placed = lists(&place(&image, None, 1, 2).unwrap());
+            let placed = lists(&place(&image, ("flights", None), 1, 2).unwrap());
             leaders.push(placed[0][0]);
             let replicas: Vec<&[u32]> = placed.iter().map(Vec::as_slice).collect();
             done(&mut image, create(number, &replicas));
@@ -297,24 +298,24 @@ mod tests {
     #[test]
     fn replicas_lie_in_as_many_racks_as_possible_where_all_nodes_say_where_they_stand() {
         let racks = ["a", "a", "a", "b", "b", "b"];
-        let placed = place(&in_racks(&racks), None, 12, 2).unwrap();
+        let placed = place(&in_racks(&racks), ("flights", None), 12, 2).unwrap();
         let rack = |node: &NodeId| racks[usize::try_from(node.0 - 1).unwrap()];
         assert!(placed.iter().all(|set| rack(&set[0]) != rack(&set[1])), "{placed:?}");
-        let placed = place(&in_racks(&racks), None, 12, 3).unwrap();
+        let placed = place(&in_racks(&racks), ("flights", None), 12, 3).unwrap();
         let in_both = |set: &Vec<NodeId>| set.iter().map(rack).collect::<BTreeSet<_>>().len() == 2;
         assert!(placed.iter().all(in_both), "{placed:?}");
         let one_is_silent = ["a", "a", "b", ""];
-        let placed = place(&in_racks(&one_is_silent), None, 6, 2).unwrap();
+        let placed = place(&in_racks(&one_is_silent), ("flights", None), 6, 2).unwrap();
         assert!(placed.iter().any(|set| set.iter().all(|node| node.0 < 3)), "{placed:?}");
     }
 
     #[test]
     fn more_replicas_than_live_nodes_are_refused_with_what_to_do() {
-        let refusal = place(&live_nodes(&[1, 4]), None, 1, 3).unwrap_err();
+        let refusal = place(&live_nodes(&[1, 4]), ("flights", None), 1, 3).unwrap_err();
         assert_eq!(refusal.code, ErrorCode::InvalidReplicationFactor);
         assert!(refusal.text.contains("there are 2 (1, 4)"), "{}", refusal.text);
-        assert!(place(&live_nodes(&[1]), None, 1, 0).is_err());
-        assert!(place(&live_nodes(&[]), None, 1, 1).is_err());
+        assert!(place(&live_nodes(&[1]), ("flights", None), 1, 0).is_err());
+        assert!(place(&live_nodes(&[]), ("flights", None), 1, 1).is_err());
     }
 
     proptest! {
@@ -326,7 +327,7 @@ mod tests {
         ) {
             prop_assume!(factor <= usize::try_from(nodes).unwrap());
             let ids: Vec<u32> = (1..=nodes).collect();
-            let placed = place(&live_nodes(&ids), None, count, factor).unwrap();
+            let placed = place(&live_nodes(&ids), ("flights", None), count, factor).unwrap();
             prop_assert_eq!(placed.len(), count);
             for replicas in &placed {
                 prop_assert_eq!(replicas.iter().collect::<BTreeSet<_>>().len(), factor);
@@ -343,7 +344,7 @@ mod tests {
             let replicas: Vec<&[u32]> = (0..start).map(|_| [1u32].as_slice()).collect();
             done(&mut image, create(1, &replicas));
             let topic = image.topics().named("topic-1").unwrap();
-            let placed = place(&image, Some(topic), added, 1).unwrap();
+            let placed = place(&image, ("flights", Some(topic)), added, 1).unwrap();
             let two = placed.iter().filter(|replicas| replicas[0].0 == 2).count();
             prop_assert!(two >= added.min(start));
             prop_assert!(two <= (start + added).div_ceil(2));

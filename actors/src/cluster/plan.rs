@@ -7,7 +7,7 @@ mod topics;
 use std::collections::BTreeMap;
 
 use super::election;
-use super::message::nodes::{ClientAnswer, ClientRequest, NodeRack, RegisterNode, Resign};
+use super::message::nodes::{ClientAnswer, ClientRequest, NodeEntities, NodeRack, RegisterNode, Resign};
 use super::message::{AlterTopicConfig, ElectReplica, ElectionKind};
 use super::request::{Reply, Request};
 use crate::error::{ErrorCode, Refusal};
@@ -99,6 +99,10 @@ pub(super) fn plan(request: Request, image: &Image, defaults: TopicDefaults, now
             }
             Err(refusal) => Planned::answered(Err(refusal), reply),
         },
+        Request::Entities(request, reply) => {
+            let NodeEntities { node, incarnation, types } = request;
+            Planned::one(Command::HostEntities { node, incarnation, types }, reply, done)
+        }
         Request::Client(ClientRequest::ElectReplica(request), reply) => {
             match elect_replica(&request, image) {
                 Ok((partition, commands)) => Planned {

@@ -142,6 +142,11 @@ pub(super) fn raises(
             .filter(|(_, partition)| !is_kept(partition))
             .filter_map(|(id, partition)| Some((id, &**partition, lacking(partition, wanted, &gone)?)))
             .collect();
+        let may_host = |node: &NodeId| image.nodes().may_host(*node, &topic.name);
+        let nodes: Vec<NodeId> = nodes.iter().copied().filter(may_host).collect();
+        if nodes.is_empty() {
+            continue;
+        }
         let present: Vec<&[NodeId]> = lacking.iter().map(|(_, _, present)| present.as_slice()).collect();
         let targets = placement::raised(image, topic, &nodes, &present, wanted);
         let alterations = lacking.iter().zip(targets).map(|((id, partition, _), target)| {

@@ -10,8 +10,8 @@ use tokio::sync::oneshot;
 use super::message::CreateTopic;
 use super::message::access::RegisterListeners;
 use super::message::nodes::{
-    AlterInSync, ClientAnswer, ClientRequest, HandOver, HeartbeatAnswer, NodeHeartbeat, NodeRack,
-    RegisterNode, ReportDoubts, Resign,
+    AlterInSync, ClientAnswer, ClientRequest, HandOver, HeartbeatAnswer, NodeEntities, NodeHeartbeat,
+    NodeRack, RegisterNode, ReportDoubts, Resign,
 };
 use crate::access::Acl;
 use crate::access::acl::REMOVED_BYTES_MAX;
@@ -129,6 +129,8 @@ pub enum Request {
     Client(ClientRequest, Reply<ClientAnswer>),
     /// A node has started, and says where clients of Kafka's protocol find it.
     RegisterListeners(RegisterListeners, Reply<()>),
+    /// A node says which types of users' entities it hosts.
+    Entities(NodeEntities, Reply<()>),
 }
 
 impl Request {
@@ -180,6 +182,9 @@ impl Request {
                 let named: usize = wishes.iter().flat_map(|wish| &wish.replicas).map(Vec::len).sum();
                 wishes.len() / 2 + named / 20
             }
+            Self::Entities(request, _) => {
+                request.types.iter().map(|hosted| hosted.kind.len() + 6).sum::<usize>() / 100
+            }
             Self::Rack(request, _) => request.rack.as_ref().map_or(0, String::len) / 100,
             Self::Client(..) | Self::Heartbeat(..) | Self::HandOver(..) => 0,
         };
@@ -205,6 +210,7 @@ impl Request {
             | Self::ReportDoubts(_, reply)
             | Self::Resign(_, reply)
             | Self::Rack(_, reply)
+            | Self::Entities(_, reply)
             | Self::HandOver(_, reply) => reply.send(Err(refusal)),
             Self::Heartbeat(_, reply) => reply.send(Err(refusal)),
             Self::AlterInSync(_, reply) => reply.send(Err(refusal)),
@@ -254,6 +260,7 @@ to_controller! {
     NodeRack => (), Rack, false;
     ClientRequest => ClientAnswer, Client, true;
     RegisterListeners => (), RegisterListeners, false;
+    NodeEntities => (), Entities, false;
 }
 
 #[cfg(test)]

@@ -161,6 +161,7 @@ impl Whole {
             doubts: vec![],
             listeners: vec![],
             rack: None,
+            entities: Vec::new(),
         };
         let agent = AgentParts {
             identity,

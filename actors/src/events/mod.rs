@@ -6,6 +6,7 @@
 pub mod catalogue;
 mod cluster;
 mod custom;
+mod entity;
 mod group;
 mod invariants;
 pub mod kafka;
@@ -27,6 +28,7 @@ pub use cluster::{
     NodeRegistered, PartitionHealth, ProposalFailed, QuorumSeen, ReplicasReassigned,
 };
 pub use custom::HandlerRunsLong;
+pub use entity::{EntitiesBroken, EntitiesLoaded};
 pub use group::{
     CoordinatorPanicked, GroupBroken, GroupConverted, GroupLag, GroupLoadFailed, GroupNotDowngraded,
     GroupOwnership, GroupRetargeted, GroupsLoaded, MemberJoined, MemberLeft, OffsetsForgotten,

@@ -8,7 +8,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::{Alteration, Doubt, ImageError, QuotaAlteration};
+use super::{Alteration, Doubt, HostedType, ImageError, QuotaAlteration};
 use crate::access::{Acl, AdvertisedListener, ScramChange};
 use crate::error::Refusal;
 use crate::ids::{DirectoryId, Incarnation, LeaderEpoch, Member, NodeId, PartitionId, ProducerId, TopicId};
@@ -156,6 +156,15 @@ pub enum Command {
     ForgetNode {
         /// The node.
         node: NodeId,
+    },
+    /// Says which types of users' entities a node hosts. From feature level 3.
+    HostEntities {
+        /// The node.
+        node: NodeId,
+        /// Its life.
+        incarnation: Incarnation,
+        /// All of them.
+        types: Vec<HostedType>,
     },
 }
 

@@ -31,6 +31,8 @@ impl Features {
     pub const CHOSEN_REPLICAS: u16 = 3;
     /// From this level on every node takes requests for partitions whose replicas their maker places.
     pub const PLACED: u16 = 3;
+    /// From this level on nodes say which types of users' entities they host.
+    pub const ENTITIES: u16 = 3;
     /// The highest level that this program understands.
     pub const HIGHEST: u16 = 3;
 

@@ -9,6 +9,7 @@ mod access;
 pub mod assignment;
 mod commands;
 mod delta;
+mod entities;
 mod features;
 mod nodes;
 mod partitions;
@@ -34,6 +35,9 @@ pub use commands::{
     decode_outcomes, encode_entry, encode_outcomes,
 };
 pub use delta::{Delta, assignments, delta};
+pub use entities::{
+    ENTITY_TYPE_BYTES_MAX, ENTITY_TYPES_MAX, HostedType, entity_topic, is_type_name, type_of_topic,
+};
 pub use features::Features;
 pub use nodes::{NodeState, Nodes, RegisteredNode};
 pub use partitions::{Doubt, DoubtCause, Partition};
@@ -183,6 +187,10 @@ impl Image {
             Command::AlterQuotas { alterations } => self.alter_quotas(alterations),
             Command::ForgetNode { node } => self.forget_node(*node),
             Command::AlterReassignments { alterations } => return self.reassign(alterations),
+            Command::HostEntities { node, incarnation, types } => {
+                let features = self.features;
+                self.move_node(|nodes| nodes.set_entities((*node, *incarnation), types, features))
+            }
         };
         match done {
             Ok(()) => Outcome::Done,

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Features, Registration};
+use super::{Features, HostedType, Registration};
 use crate::error::{ErrorCode, Refusal};
 use crate::ids::{DirectoryId, Incarnation, Member, NodeId, PartitionId};
 
@@ -42,6 +42,9 @@ pub struct RegisteredNode {
     /// `broker.rack`, where it stands. Stored beside the nodes.
     #[serde(skip)]
     pub rack: Option<String>,
+    /// The types of users' entities whose code it has. Stored beside the nodes.
+    #[serde(skip)]
+    pub entities: Vec<HostedType>,
 }
 
 impl RegisteredNode {
@@ -70,6 +73,10 @@ impl Nodes {
     #[must_use]
     pub fn get(&self, node: NodeId) -> Option<&RegisteredNode> {
         self.0.get(&node)
+    }
+
+    pub(super) fn get_mut(&mut self, node: NodeId) -> Option<&mut RegisteredNode> {
+        self.0.get_mut(&node)
     }
 
     /// All of them by id.
@@ -145,6 +152,8 @@ impl Nodes {
             registered_version: again.map_or(version, |known| known.registered_version),
             // Until it says otherwise.
             rack: known.and_then(|known| known.rack.clone()),
+            // A new life may have other code.
+            entities: again.map(|known| known.entities.clone()).unwrap_or_default(),
         };
         let renewed = again.is_none();
         self.0.insert(*node, registered);

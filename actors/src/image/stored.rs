@@ -9,7 +9,9 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::{Features, Image, Nodes, Partition, ProducerIds, Quotas, Reassignment, Topic, Topics};
+use super::{
+    Features, HostedType, Image, Nodes, Partition, ProducerIds, Quotas, Reassignment, Topic, Topics,
+};
 use crate::access::{Acl, Listeners, ScramCredential, ScramMechanism, Users};
 use crate::error::Refusal;
 use crate::ids::{NodeId, PartitionId, TopicId};
@@ -67,6 +69,8 @@ const ADMINISTRATION: (u16, u8) = (2, 1);
 
 /// The kind and version of partitions with the nodes among which their replicas were chosen.
 const CHOSEN: (u16, u8) = (3, 1);
+/// The kind and version of the types of entities that nodes host, a list by node.
+const ENTITIES: (u16, u8) = (4, 1);
 
 #[derive(Serialize, Deserialize)]
 struct StoredAccess {
@@ -116,6 +120,11 @@ impl Image {
         if !chosen.is_empty() {
             sections.push(Section::of(CHOSEN, &chosen));
         }
+        let hosted = self.stored_entities();
+        // Who does not know them has a cluster that has none.
+        if !hosted.is_empty() {
+            sections.push(Section::of(ENTITIES, &hosted));
+        }
         bytes(&sections, bytes(&self.stored(), vec![SECTIONED]))
     }
 
@@ -163,6 +172,11 @@ impl Image {
                 let stored = postcard::from_bytes(&section.bytes).map_err(malformed)?;
                 self.restore_chosen(stored).map_err(malformed)
             }
+            ENTITIES => {
+                let hosted = postcard::from_bytes(&section.bytes).map_err(malformed)?;
+                Arc::make_mut(&mut self.nodes).restore_entities(hosted);
+                Ok(())
+            }
             (kind, version) => Err(malformed(format!(
                 "it has a section of kind {kind} and version {version}; upgrade this program"
             ))),
@@ -195,6 +209,11 @@ impl Image {
             topics: topics.collect(),
             producer_ids: self.producer_ids,
         }
+    }
+
+    fn stored_entities(&self) -> Vec<(NodeId, Vec<HostedType>)> {
+        let hosts = self.nodes.iter().filter(|(_, known)| !known.entities.is_empty());
+        hosts.map(|(node, known)| (node, known.entities.clone())).collect()
     }
 
     fn stored_administration(&self) -> StoredAdministration {

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::{Nodes, Partition};
+use super::{Nodes, Partition, type_of_topic};
 use crate::error::{ErrorCode, Refusal};
 use crate::ids::{NodeId, PartitionId, TopicId};
 use crate::topic_config::TopicConfig;
@@ -66,7 +66,7 @@ impl Topic {
     /// Whether the system makes topics of this name for itself.
     #[must_use]
     pub fn is_internal_name(name: &str) -> bool {
-        INTERNAL.contains(&name)
+        INTERNAL.contains(&name) || type_of_topic(name).is_some()
     }
 
     /// One partition.

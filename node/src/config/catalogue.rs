@@ -1,5 +1,6 @@
 //! Every setting of a node, a file for each area.
 
+mod actors;
 mod clients;
 mod cluster;
 mod coordinators;
@@ -35,7 +36,7 @@ pub(super) const RACK_AWARE_SELECTOR: &str = "org.apache.kafka.common.replica.Ra
 const DAY_MS: i64 = 24 * 60 * 60 * 1000;
 
 /// The areas, in the order in which they are told.
-const AREAS: [&[Setting]; 9] = [
+const AREAS: [&[Setting]; 10] = [
     node::NODE,
     network::NETWORK,
     listeners::LISTENERS,
@@ -45,6 +46,7 @@ const AREAS: [&[Setting]; 9] = [
     topics::TOPICS,
     log::LOG,
     coordinators::COORDINATORS,
+    actors::ACTORS,
 ];
 
 /// Every setting, area by area.

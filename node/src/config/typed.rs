@@ -62,6 +62,12 @@ pub struct NodeConfig {
     pub dead_after: Duration,
     pub default_partitions: i32,
     pub default_replication_factor: Option<i16>,
+    /// `entity.partitions`.
+    pub entity_partitions: i32,
+    /// `entity.dedupe.ms`.
+    pub entity_dedupe: Duration,
+    /// `entity.idle.ms`.
+    pub entity_idle: Duration,
     /// `transaction.state.log.num.partitions`.
     pub transactions_partitions: i32,
     /// `transaction.max.timeout.ms`.
@@ -146,6 +152,9 @@ impl NodeConfig {
             producer_ids_max: reader.number("producer.ids.max")?,
             replica_lag_max: reader.duration_ms("replica.lag.time.max.ms")?,
             leader_sync_lag_max: reader.duration_ms("leader.sync.lag.max.ms")?,
+            entity_partitions: reader.number("entity.partitions")?,
+            entity_dedupe: reader.duration_ms("entity.dedupe.ms")?,
+            entity_idle: reader.duration_ms("entity.idle.ms")?,
             transactions_partitions: reader.number("transaction.state.log.num.partitions")?,
             transaction_timeout_max: reader.duration_ms("transaction.max.timeout.ms")?,
             transactional_id_expiration: reader.duration_ms("transactional.id.expiration.ms")?,

@@ -10,6 +10,9 @@ use millstream_actors::cluster::agent::{AgentHandle, AgentParts, NodeIdentity};
 use millstream_actors::cluster::controller::ControllerHandle;
 use millstream_actors::cluster::front::ClusterFront;
 use millstream_actors::cluster::quorum::{Quorum, QuorumDoor};
+use millstream_actors::custom::entity::front::EntityFront;
+use millstream_actors::custom::entity::{EntityCaller, EntityTypes};
+use millstream_actors::custom::{UserThreads, UserThreadsSettings};
 use millstream_actors::events::Events;
 use millstream_actors::group::front::GroupFront;
 use millstream_actors::ids::Incarnation;
@@ -34,6 +37,7 @@ use super::controller_link::NodeControllerLink;
 use super::coordination::{CoordinatorParts, start_groups, start_transactions};
 use super::council::{Council, timing};
 use super::disk::{Disk, LOG_DIRECTORY, open_disk};
+use super::entities::start_entities;
 use super::error::StartError;
 use super::groups::confirming;
 use super::health::NodeState;
@@ -66,6 +70,8 @@ pub(super) struct Ingredients {
     pub(super) config: NodeConfig,
     pub(super) credentials: Credentials,
     pub(super) events: Events,
+    /// The types of users' entities.
+    pub(super) entities: EntityTypes,
 }
 
 /// A node that runs. To be used on the control thread.
@@ -83,6 +89,10 @@ pub(super) struct Running {
     replicas: ReplicaSupervisor,
     groups: GroupFront,
     transactions: TransactionFront,
+    entities: EntityFront,
+    /// Asks entities from here.
+    pub(super) caller: EntityCaller,
+    threads: UserThreads,
     kafka: Option<KafkaListeners>,
     tasks: Vec<JoinHandle<()>>,
     tree: Tree,
@@ -107,9 +117,9 @@ impl Running {
         ingredients.config = ingredients.config.listening_at(endpoint.local_address().port());
         let mut tasks = Vec::new();
         let council = Council::convene(&ingredients, &endpoint, &tree, &mut tasks).await?;
-        let Ingredients { world, config, events, kafka, tls, .. } = ingredients;
+        let Ingredients { world, config, events, kafka, tls, entities: types, .. } = ingredients;
         let Council { door, quorum, controller, front, images, voters } = council;
-        let identity = identity(&config, &disk, !kafka.is_empty());
+        let identity = identity(&config, &disk, !kafka.is_empty(), &types);
         let found = ReplicaDirectory::default();
         let verifier = VerifierDoor::default();
         let quarantine = Arc::new(Quarantine::default());
@@ -181,6 +191,8 @@ impl Running {
         let groups = start_groups(&parts, &mut tasks).await?;
         let marks = Marks { partitions: partitions.clone(), groups: groups.clone(), images: images.clone() };
         let transactions = start_transactions(&parts, &marks, &mut tasks).await?;
+        let threads = UserThreads::start(&world, UserThreadsSettings::default(), events.clone());
+        let (entities, caller) = start_entities(&parts, types, threads.clone(), &mut tasks).await?;
         verifier.open(Arc::new(NodeVerifier {
             me: config.node_id,
             transactions: transactions.clone(),
@@ -190,6 +202,7 @@ impl Running {
         let handlers = native::all(&front, &config, &images, &partitions, &groups)
             .and(transaction_handlers(&transactions, &marks))
             .and(native_transactions::handlers(&images, &partitions, &groups, &transactions))
+            .and(entities.handlers())
             .and(confirming(&images))
             .and(warned(&quarantine, &events))
             .and(sessions(&world, &found, &events))
@@ -228,6 +241,9 @@ impl Running {
             replicas,
             groups,
             transactions,
+            entities,
+            caller,
+            threads,
             kafka,
             tasks,
             tree,
@@ -256,6 +272,8 @@ impl Running {
         // Nobody is led here any more: what clients asked before is answered by now, or refused.
         drop(self.kafka);
         self.tree.stop();
+        self.entities.stop().await;
+        self.threads.stop();
         self.transactions.stop().await;
         self.groups.stop().await;
         self.replicas.stop().await;
@@ -285,13 +303,15 @@ impl Running {
         }
         self.quorum.shutdown().await;
         self.door.close();
+        self.entities.stop().await;
+        self.threads.stop();
         self.transactions.stop().await;
         self.groups.stop().await;
         self.replicas.stop().await;
     }
 }
 
-fn identity(config: &NodeConfig, disk: &Disk, serves_kafka: bool) -> NodeIdentity {
+fn identity(config: &NodeConfig, disk: &Disk, serves_kafka: bool, types: &EntityTypes) -> NodeIdentity {
     let listeners = config.kafka.listeners.iter().filter(|_| serves_kafka);
     NodeIdentity {
         node: config.node_id,
@@ -301,6 +321,7 @@ fn identity(config: &NodeConfig, disk: &Disk, serves_kafka: bool) -> NodeIdentit
         doubts: disk.recovered.doubts(),
         listeners: listeners.map(|listener| listener.advertised.clone()).collect(),
         rack: config.rack.clone(),
+        entities: types.hosted(),
     }
 }
 

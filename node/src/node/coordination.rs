@@ -150,7 +150,9 @@ impl CoordinatorParts<'_> {
     }
 
     /// Gives the leases on partitions that are led here.
-    fn leases(&self) -> impl Fn(PartitionId, LeaderEpoch) -> Arc<dyn OwnershipLease> + Send + 'static {
+    pub(super) fn leases(
+        &self,
+    ) -> impl Fn(PartitionId, LeaderEpoch) -> Arc<dyn OwnershipLease> + Send + 'static {
         let (me, lease, clock) = (self.config.node_id, self.agent.lease().clone(), self.world.clock.clone());
         let (images, endpoint) = (self.images.clone(), self.endpoint.clone());
         move |partition, epoch| -> Arc<dyn OwnershipLease> {

@@ -17,8 +17,8 @@ use millstream_actors::partition::message::{
 };
 use millstream_actors::partition::verify::{InTransaction, Verification};
 use millstream_actors::record::{
-    BatchBuilder, Compression, EndMarker, MAX_UNPACKED_BYTES, ProducerStamp, make_transactional, records,
-    whole_batches,
+    Batch, BatchBuilder, BatchError, Compression, EndMarker, MAX_UNPACKED_BYTES, ProducerStamp,
+    make_transactional, records, whole_batches,
 };
 use millstream_transport::world::Core;
 use millstream_transport::world::watch;
@@ -179,10 +179,37 @@ async fn read_all<R: Replaying>(
     end: Offset,
     mut replay: R,
 ) -> Result<R, Refusal> {
-    let mut offset = Offset::ZERO;
+    read_batches(front, partition, epoch, (Offset::ZERO, end), |batch| {
+        if let Some(marker) = EndMarker::of(batch) {
+            replay.ended(&marker);
+            return Ok(());
+        }
+        let is_part = batch.header.attributes.is_transactional();
+        let epoch = batch.header.producer_epoch;
+        let producer = batch.header.producer().filter(|_| is_part);
+        let producer = producer.map(|id| OfProducer { id, epoch });
+        for record in records(batch, MAX_UNPACKED_BYTES)? {
+            let record = record?;
+            replay.record(record.timestamp_ms, record.key.as_deref(), record.value.as_deref(), producer);
+        }
+        Ok(())
+    })
+    .await?;
+    Ok(replay)
+}
+
+/// Shows every batch from one offset to another, once the high watermark has passed that.
+pub(super) async fn read_batches(
+    front: &Front,
+    partition: PartitionId,
+    epoch: LeaderEpoch,
+    (from, end): (Offset, Offset),
+    mut show: impl FnMut(&Batch) -> Result<(), BatchError>,
+) -> Result<(), Refusal> {
+    let mut offset = from;
     let mut stalls = 0;
     while offset < end {
-        let (batches, start) = match fetch(front, partition, epoch, offset).await {
+        let (batches, start) = match fetch(front, partition, epoch, offset, LOAD_BYTES).await {
             Ok(fetched) => fetched,
             // A new leader does not know its high watermark yet, or records were deleted meanwhile.
             Err(refusal) if refusal.code == ErrorCode::OffsetNotAvailable && stalls < LOAD_STALLS_MAX => {
@@ -202,18 +229,7 @@ async fn read_all<R: Replaying>(
             let damaged = |error| Refusal::new(ErrorCode::CorruptMessage, format!("{partition}: {error}"));
             let batch = batch.map_err(damaged)?;
             offset = batch.header.next_offset();
-            if let Some(marker) = EndMarker::of(&batch) {
-                replay.ended(&marker);
-                continue;
-            }
-            let is_part = batch.header.attributes.is_transactional();
-            let epoch = batch.header.producer_epoch;
-            let producer = batch.header.producer().filter(|_| is_part);
-            let producer = producer.map(|id| OfProducer { id, epoch });
-            for record in records(&batch, MAX_UNPACKED_BYTES).map_err(damaged)? {
-                let record = record.map_err(damaged)?;
-                replay.record(record.timestamp_ms, record.key.as_deref(), record.value.as_deref(), producer);
-            }
+            show(&batch).map_err(damaged)?;
         }
         offset = offset.max(start);
         stalls = if offset > before { 0 } else { stalls + 1 };
@@ -222,7 +238,7 @@ async fn read_all<R: Replaying>(
             return Err(Refusal::new(ErrorCode::CoordinatorLoadInProgress, text));
         }
     }
-    Ok(replay)
+    Ok(())
 }
 
 /// The first offset still there.
@@ -237,24 +253,25 @@ async fn log_start(front: &Front, partition: PartitionId) -> Result<Offset, Refu
     listed?.offset.ok_or_else(gone)
 }
 
-async fn fetch(
+pub(super) async fn fetch(
     front: &Front,
     partition: PartitionId,
     epoch: LeaderEpoch,
     offset: Offset,
+    max_bytes: u32,
 ) -> Result<(Bytes, Offset), Refusal> {
     let part = FetchPart {
         partition,
         leader_epoch: Some(epoch),
         last_fetched_epoch: None,
         offset,
-        max_bytes: LOAD_BYTES,
+        max_bytes,
         stable_only: false,
         nearby: Default::default(),
     };
     let max_wait_ms = u32::try_from(LOAD_WAIT.as_millis()).unwrap_or(500);
     let (tell, told) = oneshot::channel();
-    let message = Fetch { max_wait_ms, min_bytes: 1, max_bytes: LOAD_BYTES, parts: vec![part] };
+    let message = Fetch { max_wait_ms, min_bytes: 1, max_bytes, parts: vec![part] };
     front.fetch(message, move |answer| {
         let _ = tell.send(answer);
     });

@@ -6,6 +6,7 @@ mod coordination;
 mod coordinator_log;
 mod council;
 mod disk;
+mod entities;
 mod error;
 mod groups;
 mod health;

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use millstream_actors::custom::entity::{EntityCaller, EntityTypes};
 use millstream_actors::ids::NodeId;
 use millstream_transport::identity::Credentials;
 use millstream_transport::wire::Wire;
@@ -27,6 +28,7 @@ impl SimulatedNode {
         wire: Arc<dyn Wire>,
         settings: &Settings,
         credentials: Credentials,
+        entities: EntityTypes,
     ) -> Result<Self, StartError> {
         let config = NodeConfig::new(settings)?;
         let metrics = Metrics::new().map_err(|error| StartError::Http(error.to_string()))?;
@@ -39,6 +41,7 @@ impl SimulatedNode {
             config,
             credentials,
             events,
+            entities,
         })
         .await?;
         Ok(Self { running, metrics, id })
@@ -54,6 +57,12 @@ impl SimulatedNode {
     #[must_use]
     pub fn health(&self) -> HealthReport {
         self.running.state.report()
+    }
+
+    /// Asks entities of the cluster from here.
+    #[must_use]
+    pub const fn entities(&self) -> &EntityCaller {
+        &self.running.caller
     }
 
     /// Its series.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
+use millstream_actors::custom::entity::{EntityCaller, EntityTypes};
 use millstream_actors::ids::NodeId;
 use millstream_transport::identity::Credentials;
 use millstream_transport::wire::{RealWire, RealWireSettings};
@@ -30,6 +31,7 @@ pub struct Node {
     certificates: CertificateFolder,
     metrics: Metrics,
     state: Arc<NodeState>,
+    entities: EntityCaller,
     http: Option<HttpServer>,
     end: Option<oneshot::Sender<End>>,
     control: Option<JoinHandle<Result<(), String>>>,
@@ -50,6 +52,7 @@ pub struct StopError(String);
 /// What the control thread tells when the node is up.
 struct Up {
     quic: SocketAddr,
+    entities: EntityCaller,
     state: Arc<NodeState>,
     vitals: NodeVitals,
 }
@@ -60,6 +63,11 @@ impl Node {
     ///
     /// A node that is a cluster of one, and has no certificates, makes them.
     pub fn start(settings: &Settings) -> Result<Self, StartError> {
+        Self::start_hosting(settings, EntityTypes::new())
+    }
+
+    /// The same for a node that hosts these types of entities. All nodes that host a type should have the same code of it.
+    pub fn start_hosting(settings: &Settings, entities: EntityTypes) -> Result<Self, StartError> {
         let config = NodeConfig::new(settings)?;
         let certificates = CertificateFolder::new(config.data_dir.join("certs"));
         let metrics = Metrics::new().map_err(|error| StartError::Http(error.to_string()))?;
@@ -83,7 +91,7 @@ impl Node {
         let (end, ended) = oneshot::channel();
         let control = thread::Builder::new().name(format!("control-{id}")).spawn(move || {
             let wire = Arc::new(wire);
-            let ingredients = Ingredients { world, wire, kafka, tls, config, credentials, events };
+            let ingredients = Ingredients { world, wire, kafka, tls, config, credentials, events, entities };
             control(ingredients, arbiters, &tell, ended)
         });
         let control = control.map_err(StartError::Threads)?;
@@ -100,6 +108,7 @@ impl Node {
             certificates,
             metrics,
             state: up.state,
+            entities: up.entities,
             http: None,
             end: Some(end),
             control: Some(control),
@@ -137,6 +146,12 @@ impl Node {
     #[must_use]
     pub fn certificates(&self) -> &CertificateFolder {
         &self.certificates
+    }
+
+    /// Asks entities of the cluster from here.
+    #[must_use]
+    pub const fn entities(&self) -> &EntityCaller {
+        &self.entities
     }
 
     /// Its series.
@@ -254,6 +269,7 @@ fn control(
         };
         let up = Up {
             quic: running.endpoint.local_address(),
+            entities: running.caller.clone(),
             state: Arc::clone(&running.state),
             vitals: running.vitals(&events),
         };

@@ -18,7 +18,7 @@ use std::time::Duration;
 
 use millstream::config::Settings;
 use millstream::node::SimulatedNode;
-use millstream::{Client, ClientSettings, CreateTopic};
+use millstream::{Client, ClientSettings, CreateTopic, EntityTypes};
 use millstream_actors::client::QuicLink;
 use millstream_actors::group::front::coordinator_partition;
 use millstream_actors::ids::{NodeId, TopicId};
@@ -66,6 +66,7 @@ pub struct SimulatedCluster {
     authority: ClusterAuthority,
     machines: BTreeMap<NodeId, Machine>,
     offsets_partitions: i32,
+    entities: EntityTypes,
     clients: u8,
 }
 
@@ -96,7 +97,18 @@ impl SimulatedCluster {
 
     /// The same with these settings on all nodes.
     pub async fn start_with(simulation: &Simulation, nodes: u8, given: &[(&str, &str)]) -> Self {
+        Self::start_hosting(simulation, nodes, given, EntityTypes::new()).await
+    }
+
+    /// The same, and all nodes host these types of entities.
+    pub async fn start_hosting(
+        simulation: &Simulation,
+        nodes: u8,
+        given: &[(&str, &str)],
+        entities: EntityTypes,
+    ) -> Self {
         let mut cluster = Self::prepare_with(simulation, Shape::voters(nodes), given);
+        cluster.entities = entities;
         for node in cluster.nodes() {
             cluster.restart(node).await;
         }
@@ -127,7 +139,8 @@ impl SimulatedCluster {
             })
             .collect();
         let offsets_partitions = shape.offsets_partitions;
-        Self { simulation: simulation.clone(), network, authority, machines, offsets_partitions, clients: 0 }
+        let (simulation, entities) = (simulation.clone(), EntityTypes::new());
+        Self { simulation, network, authority, machines, offsets_partitions, entities, clients: 0 }
     }
 
     /// The nodes' numbers, whether they run or not.
@@ -189,11 +202,13 @@ impl SimulatedCluster {
     /// Starts a node, for the first time or after its death, in a new life on its old disk.
     pub async fn restart(&mut self, node: NodeId) {
         let (simulation, network) = (self.simulation.clone(), self.network.clone());
+        let entities = self.entities.clone();
         let machine = self.machine_mut(node);
         assert!(machine.node.is_none(), "node {node} runs already");
         let world = World::simulated(&simulation, &machine.disk);
         let wire = network.wire(machine.address);
-        let started = SimulatedNode::start(world, wire, &machine.settings, machine.credentials.clone()).await;
+        let credentials = machine.credentials.clone();
+        let started = SimulatedNode::start(world, wire, &machine.settings, credentials, entities).await;
         machine.node = Some(started.unwrap_or_else(|error| panic!("node {node} does not start: {error}")));
     }
 

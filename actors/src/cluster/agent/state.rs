@@ -13,7 +13,9 @@ use crate::access::AdvertisedListener;
 use crate::cluster::front::ClusterFront;
 use crate::cluster::lease::Lease;
 use crate::cluster::message::access::RegisterListeners;
-use crate::cluster::message::nodes::{HeartbeatAnswer, NodeHeartbeat, NodeRack, NodeStanding, RegisterNode};
+use crate::cluster::message::nodes::{
+    HeartbeatAnswer, NodeEntities, NodeHeartbeat, NodeRack, NodeStanding, RegisterNode,
+};
 use crate::cluster::peers::Peers;
 use crate::error::{ErrorCode, Refusal};
 use crate::events::{NodeRegistered, QuorumSeen};
@@ -54,6 +56,8 @@ pub(super) struct State<P> {
     directories: Latest<Vec<DirectoryId>>,
     /// The rack is told again from here on, where the image has another; `None` while the controller is asked.
     tell_rack_after: Option<Instant>,
+    /// The same of the types of entities.
+    tell_entities_after: Option<Instant>,
 }
 
 impl<P: Peers> State<P> {
@@ -67,6 +71,7 @@ impl<P: Peers> State<P> {
             registration: Registration::Needed,
             register_after: parts.clock.now(),
             tell_rack_after: Some(parts.clock.now()),
+            tell_entities_after: Some(parts.clock.now()),
             unanswered: BTreeMap::new(),
             controller_at: None,
             shown: 0,
@@ -279,6 +284,39 @@ impl<P: Peers> State<P> {
         self.tell_rack_after = Some(self.parts.clock.now() + REFUSED_WAIT);
         if let Err(refusal) = result {
             tracing::warn!(node = %self.parts.identity.node, %refusal, "the controller did not note broker.rack");
+        }
+    }
+
+    /// Has the image say which types of entities this node hosts.
+    pub(super) fn tell_entities_if_needed(&mut self, myself: &ActorRef<AgentMessage>) {
+        let (now, identity) = (self.parts.clock.now(), &self.parts.identity);
+        if self.registration != Registration::Done || self.tell_entities_after.is_none_or(|after| now < after)
+        {
+            return;
+        }
+        let image = self.image();
+        let known =
+            image.nodes().get(identity.node).filter(|known| known.incarnation == identity.incarnation);
+        let differs = known.is_some_and(|known| known.entities != identity.entities);
+        if !differs || image.features().require(Features::ENTITIES).is_err() {
+            return;
+        }
+        self.tell_entities_after = None;
+        let (node, incarnation, types) = (identity.node, identity.incarnation, identity.entities.clone());
+        let (front, myself) = (self.parts.front.clone(), myself.clone());
+        tokio::spawn(async move {
+            let told = NodeEntities { node, incarnation, types };
+            let result = front.ask_controller(told, now + REGISTER_WITHIN).await;
+            // An agent that has stopped needs no answer.
+            drop(myself.send_message(AgentMessage::EntitiesNoted(result)));
+        });
+    }
+
+    pub(super) fn entities_noted(&mut self, result: &Result<(), Refusal>) {
+        // The image shows them soon; if not, they are told again.
+        self.tell_entities_after = Some(self.parts.clock.now() + REFUSED_WAIT);
+        if let Err(refusal) = result {
+            tracing::warn!(node = %self.parts.identity.node, %refusal, "the controller did not note the types of entities");
         }
     }
 

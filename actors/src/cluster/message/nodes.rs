@@ -11,7 +11,7 @@ use super::{AlterTopicConfig, CreatePartitions, CreateTopic, DeleteTopic, ElectR
 use crate::access::{Acl, AclFilter, ScramChange};
 use crate::error::Refusal;
 use crate::ids::{DirectoryId, Incarnation, LeaderEpoch, NodeId, PartitionId, ProducerId, TopicId};
-use crate::image::{InSyncChange, QuotaAlteration, ReportedDoubt};
+use crate::image::{HostedType, InSyncChange, QuotaAlteration, ReportedDoubt};
 
 /// A node's process has started and has recovered its logs.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -167,6 +167,22 @@ pub struct NodeRack {
 
 impl Message for NodeRack {
     const KIND: u16 = 260;
+    type Answer = Result<(), Refusal>;
+}
+
+/// A node says which types of users' entities it hosts.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NodeEntities {
+    /// The node.
+    pub node: NodeId,
+    /// Its life.
+    pub incarnation: Incarnation,
+    /// All of them.
+    pub types: Vec<HostedType>,
+}
+
+impl Message for NodeEntities {
+    const KIND: u16 = 432;
     type Answer = Result<(), Refusal>;
 }
 

@@ -6,7 +6,7 @@ use crate::cluster::message::{CreatePartitions, CreateTopic};
 use crate::cluster::{placed, placement};
 use crate::error::{ErrorCode, Refusal};
 use crate::ids::{NodeId, TopicId};
-use crate::image::{Command, Features, Image, PARTITIONS_MAX, Topic, check_name};
+use crate::image::{Command, Features, Image, PARTITIONS_MAX, Topic, check_name, type_of_topic};
 
 /// The command for a topic, with these replicas if its maker places them, and its answer when that is done; or the answer
 /// where none is needed.
@@ -70,10 +70,11 @@ fn chosen(
         Some(factor) => usize::try_from(factor).unwrap_or(0),
         None => {
             let wanted = usize::try_from(defaults.replication_factor).unwrap_or(1);
-            wanted.min(image.nodes().live().count()).max(1)
+            let may = image.nodes().live().filter(|(node, _)| image.nodes().may_host(*node, &request.name));
+            wanted.min(may.count()).max(1)
         }
     };
-    placement::place(image, None, count, factor)
+    placement::place(image, (&request.name, None), count, factor)
 }
 
 /// The command that gives a topic more partitions, with these replicas if who asks for them places them.
@@ -83,6 +84,11 @@ pub(super) fn grow(
     image: &Image,
 ) -> Result<Command, Refusal> {
     let topic = named(image, &request.name)?;
+    if type_of_topic(&topic.name).is_some() {
+        // A key's entity would be looked for in another partition than it is in.
+        let text = format!("the partitions of {} are fixed for its life", topic.name);
+        return Err(Refusal::new(ErrorCode::InvalidPartitions, text));
+    }
     let from = topic.partitions.len();
     let total = usize::try_from(request.total).unwrap_or(0);
     if total <= from || total > PARTITIONS_MAX {
@@ -98,7 +104,7 @@ pub(super) fn grow(
             placed::of_more(image, topic, total, &given)?;
             given
         }
-        None => placement::place(image, Some(topic), total - from, placed::factor(topic))?,
+        None => placement::place(image, (&topic.name, Some(topic)), total - from, placed::factor(topic))?,
     };
     Ok(Command::CreatePartitions { id: topic.id, from, replicas })
 }

@@ -1,6 +1,7 @@
 mod access;
 mod applied;
 mod deltas;
+mod entities;
 pub(crate) mod fixture;
 mod properties;
 mod recovered;

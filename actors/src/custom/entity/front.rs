@@ -1,0 +1,182 @@
+//! The entrance: what is asked of entities whose partitions this node leads.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use futures::FutureExt;
+use futures::future::BoxFuture;
+use millstream_transport::peer::{Answering, Handlers};
+use millstream_transport::world::watch;
+use ractor::{Actor, ActorCell, ActorRef, SpawnErr};
+use tokio::sync::{Semaphore, oneshot};
+
+use super::behaviour::Fault;
+use super::doors::EntityDoors;
+use super::host::{EntityReply, HostMessage};
+use super::message::{AskEntity, DeliverToEntities, Delivered, stored};
+use super::partition::Delivery;
+use super::supervisor::{EntitySupervisor, Hosts, SupervisorMessage};
+use super::types::EntityTypes;
+use crate::custom::{Answered, CallError};
+use crate::group::doors::OwnershipLease;
+use crate::group::request::Reply;
+use crate::ids::{LeaderEpoch, PartitionId, TopicId};
+use crate::image::{Image, entity_topic};
+use crate::kinds::ENTITY_SUPERVISOR;
+use crate::record::key_hash::partition_for_key;
+
+/// The longest key of an entity, in bytes.
+pub const KEY_BYTES_MAX: usize = 4_096;
+
+/// The entities of a node. Cheap to clone; any thread may ask.
+#[derive(Clone, Debug)]
+pub struct EntityFront {
+    types: EntityTypes,
+    images: watch::Receiver<Arc<Image>>,
+    supervisor: ActorRef<SupervisorMessage>,
+    hosts: Hosts,
+    message_max_bytes: usize,
+    places: Arc<Semaphore>,
+}
+
+impl EntityFront {
+    /// Starts the supervisor of the node's entities, under `parent` if there is one. On the control thread.
+    pub async fn start(
+        types: EntityTypes,
+        images: watch::Receiver<Arc<Image>>,
+        doors: EntityDoors,
+        parent: Option<ActorCell>,
+    ) -> Result<Self, SpawnErr> {
+        let message_max_bytes = doors.settings.borrow().turn_max_bytes;
+        let hosts = Hosts::default();
+        let arguments = (types.clone(), doors, hosts.clone());
+        let (supervisor, _) = match parent {
+            Some(parent) => Actor::spawn_linked(None, EntitySupervisor, arguments, parent).await?,
+            None => Actor::spawn(None, EntitySupervisor, arguments).await?,
+        };
+        let places = Arc::new(Semaphore::new(ENTITY_SUPERVISOR.mailbox_max));
+        Ok(Self { types, images, supervisor, hosts, message_max_bytes, places })
+    }
+
+    /// The types hosted here.
+    #[must_use]
+    pub const fn types(&self) -> &EntityTypes {
+        &self.types
+    }
+
+    /// This node leads a partition of a type in this epoch. A later epoch ends what an earlier one began.
+    pub fn lead(
+        &self,
+        kind: Arc<str>,
+        partition: PartitionId,
+        epoch: LeaderEpoch,
+        lease: Arc<dyn OwnershipLease>,
+    ) {
+        self.tell(SupervisorMessage::Lead { kind, partition, epoch, lease });
+    }
+
+    /// This node does not lead the partition any more, in this epoch or an earlier one.
+    pub fn resign(&self, partition: PartitionId, epoch: LeaderEpoch) {
+        self.tell(SupervisorMessage::Resign { partition, epoch });
+    }
+
+    /// Ends all; what waits is told to ask again.
+    pub async fn stop(&self) {
+        // It has ended already if this fails.
+        let _ended = self.supervisor.stop_and_wait(None, None).await;
+    }
+
+    /// Asks an entity that is led here.
+    pub fn ask(&self, asked: AskEntity) -> BoxFuture<'static, Result<Answered, CallError>> {
+        let AskEntity { kind, request, message, key } = asked;
+        let checked = message.check(self.message_max_bytes).and_then(|()| self.partition_of(&kind, &key));
+        let partition = match checked {
+            Ok(partition) => partition,
+            Err(error) => return std::future::ready(Err(error)).boxed(),
+        };
+        let message = stored(&message);
+        let wrap = |reply| HostMessage::Ask { entity: key, request, message, reply };
+        let answered = self.place(partition, wrap);
+        async move { Ok(Answered { body: answered.await? }) }.boxed()
+    }
+
+    /// Applies messages of other entities, in a partition that is led here.
+    pub fn deliver(&self, delivery: DeliverToEntities) -> BoxFuture<'static, Result<(), CallError>> {
+        let DeliverToEntities { kind, partition, source, messages } = delivery;
+        let index = i32::try_from(partition).unwrap_or(i32::MAX);
+        let partition = match self.topic(&kind, |id, _| PartitionId { topic: id, index }) {
+            Ok(partition) => partition,
+            Err(error) => return std::future::ready(Err(error)).boxed(),
+        };
+        let each = |Delivered { sequence, entity, message }| Delivery { sequence, entity, message };
+        let messages = messages.into_iter().map(each).collect();
+        let applied = self.place(partition, |reply| HostMessage::Deliver { source, messages, reply });
+        async move { applied.await.map(|_| ()) }.boxed()
+    }
+
+    /// Serves nodes and clients.
+    #[must_use]
+    pub fn handlers(&self) -> Handlers {
+        let (asked, delivered) = (self.clone(), self.clone());
+        Handlers::new()
+            .on(move |_, ask: AskEntity, answering: Answering<AskEntity>| {
+                let answer = asked.ask(ask);
+                tokio::spawn(async move { answering.answer(answer.await) });
+            })
+            .on_nodes(move |_, delivery: DeliverToEntities, answering: Answering<DeliverToEntities>| {
+                let applied = delivered.deliver(delivery);
+                tokio::spawn(async move { answering.answer(applied.await) });
+            })
+    }
+
+    fn partition_of(&self, kind: &str, key: &[u8]) -> Result<PartitionId, CallError> {
+        if key.len() > KEY_BYTES_MAX {
+            let text = format!("a key has at most {KEY_BYTES_MAX} bytes, this one {}", key.len());
+            return Err(CallError::Malformed(text));
+        }
+        self.topic(kind, |topic, partitions| {
+            let index = i32::try_from(partition_for_key(key, partitions)).unwrap_or(i32::MAX);
+            PartitionId { topic, index }
+        })
+    }
+
+    fn topic<T>(&self, kind: &str, of: impl FnOnce(TopicId, u32) -> T) -> Result<T, CallError> {
+        if !self.types.contains(kind) {
+            return Err(CallError::NoHost(format!("{kind:?} here")));
+        }
+        let image = self.images.borrow();
+        let topic = image.topics().named(&entity_topic(kind));
+        let topic = topic.ok_or_else(|| CallError::Retry(format!("the topic of {kind} is being made")))?;
+        Ok(of(topic.id, u32::try_from(topic.partitions.len()).unwrap_or(u32::MAX)))
+    }
+
+    /// Sends what `wrap` makes of the place for its answer, and waits for that.
+    fn place(
+        &self,
+        partition: PartitionId,
+        wrap: impl FnOnce(EntityReply) -> HostMessage,
+    ) -> BoxFuture<'static, Result<Bytes, CallError>> {
+        let Ok(place) = Arc::clone(&self.places).try_acquire_owned() else {
+            let text = "as many requests of entities wait on this node as may".to_owned();
+            return std::future::ready(Err(CallError::Busy(text))).boxed();
+        };
+        let Some(host) = self.hosts.get(partition) else {
+            let text = "this node does not lead the entity's partition, or not yet".to_owned();
+            return std::future::ready(Err(CallError::NotOwner(text))).boxed();
+        };
+        let (to, from) = oneshot::channel();
+        // One that has ended drops it, and with it its reply: the asker is told to try again.
+        let _ended = host.cast(wrap(Reply::new(to, place)));
+        async move {
+            let ended = "the entity's partition ended before it answered; the same request again finds out";
+            let answer = from.await.unwrap_or_else(|_| Err(Fault::Retry(ended.to_owned())));
+            answer.map_err(CallError::from)
+        }
+        .boxed()
+    }
+
+    fn tell(&self, message: SupervisorMessage) {
+        // Fails only when the supervisor has ended, and then there is nothing to ask.
+        let _ended = self.supervisor.cast(message);
+    }
+}

@@ -1,0 +1,296 @@
+//! The entities of one partition: an actor on its leader, on the users' threads.
+//!
+//! It decides nothing itself: [`partition`](super::partition) does.
+
+use std::fmt;
+use std::marker::PhantomData;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use ractor::{Actor, ActorProcessingErr, ActorRef};
+use tokio::task::JoinHandle;
+use tokio::time::Instant;
+
+use super::behaviour::{Behaviour, Fault};
+use super::doors::EntityDoors;
+use super::message::{DeliverToEntities, Delivered};
+use super::outbox::{Lane, Outbound};
+use super::partition::{Delivery, Effect, EntityPartition, Input};
+use super::records::Source;
+use super::table::Table;
+use crate::custom::RequestId;
+use crate::error::Refusal;
+use crate::events::{EntitiesBroken, EntitiesLoaded};
+use crate::group::doors::OwnershipLease;
+use crate::group::request::Reply;
+use crate::ids::{LeaderEpoch, Offset, PartitionId};
+
+/// Where an answer goes.
+pub(super) type EntityReply = Reply<Result<Bytes, Fault>>;
+
+/// How long a replay that failed waits before the next, at first; it doubles up to [`REPLAY_AGAIN_MOST`].
+const REPLAY_AGAIN: Duration = Duration::from_millis(50);
+const REPLAY_AGAIN_MOST: Duration = Duration::from_secs(5);
+
+/// What is told to the entities of a partition.
+pub(super) enum HostMessage {
+    /// Somebody asks an entity.
+    Ask { entity: Bytes, request: RequestId, message: Bytes, reply: EntityReply },
+    /// Messages of other entities.
+    Deliver { source: Source, messages: Vec<Delivery>, reply: EntityReply },
+    /// A batch is committed, or not.
+    Settled { batch: u64, result: Result<Offset, Refusal> },
+    /// Records were read.
+    Loaded { life: u64, entity: Bytes, result: Result<Vec<Bytes>, Refusal> },
+    /// The log was read.
+    Replayed(Box<(Table, Result<(), Refusal>)>),
+    /// A delivery was applied, or not.
+    Delivered { lane: Lane, number: u64, is_applied: bool },
+    /// Time has passed.
+    Tick,
+}
+
+impl ractor::Message for HostMessage {}
+
+impl fmt::Debug for HostMessage {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("HostMessage")
+    }
+}
+
+/// The leadership of a partition of entities.
+#[derive(Clone, Debug)]
+pub(super) struct Leadership {
+    pub(super) kind: Arc<str>,
+    pub(super) partition: PartitionId,
+    pub(super) epoch: LeaderEpoch,
+    pub(super) lease: Arc<dyn OwnershipLease>,
+    pub(super) doors: EntityDoors,
+}
+
+/// The actor.
+pub(super) struct EntityHost<B>(PhantomData<fn() -> B>);
+
+impl<B> EntityHost<B> {
+    pub(super) const fn new() -> Self {
+        Self(PhantomData)
+    }
+}
+
+/// The actor's state.
+pub(super) struct Hosted<B: Behaviour> {
+    leadership: Leadership,
+    myself: ActorRef<HostMessage>,
+    partition: EntityPartition<B, EntityReply>,
+    replays_failed: u32,
+    replay: Option<JoinHandle<()>>,
+    timer: Option<(i64, JoinHandle<()>)>,
+    began: Instant,
+}
+
+impl<B> Actor for EntityHost<B>
+where
+    B: Behaviour + Send + Sync + 'static,
+    B::Entity: Send,
+{
+    type Msg = HostMessage;
+    type State = Hosted<B>;
+    type Arguments = (Leadership, B);
+
+    async fn pre_start(
+        &self,
+        myself: ActorRef<HostMessage>,
+        (leadership, behaviour): (Leadership, B),
+    ) -> Result<Hosted<B>, ActorProcessingErr> {
+        let settings = leadership.doors.settings.borrow().as_ref().clone();
+        let (partition, effect) = EntityPartition::new(behaviour, settings);
+        let began = leadership.doors.clock.now();
+        let mut hosted =
+            Hosted { leadership, myself, partition, replays_failed: 0, replay: None, timer: None, began };
+        hosted.perform(vec![effect]);
+        Ok(hosted)
+    }
+
+    async fn handle(
+        &self,
+        _myself: ActorRef<HostMessage>,
+        message: HostMessage,
+        hosted: &mut Hosted<B>,
+    ) -> Result<(), ActorProcessingErr> {
+        hosted.take(message);
+        hosted.send();
+        hosted.set_timer();
+        Ok(())
+    }
+}
+
+impl<B: Behaviour> Drop for Hosted<B> {
+    fn drop(&mut self) {
+        let tasks = self.replay.take().into_iter().chain(self.timer.take().map(|(_, task)| task));
+        tasks.for_each(|task| task.abort());
+    }
+}
+
+impl<B> Hosted<B>
+where
+    B: Behaviour + Send + Sync + 'static,
+    B::Entity: Send,
+{
+    fn now_ms(&self) -> i64 {
+        self.leadership.doors.clock.wall_ms()
+    }
+
+    fn take(&mut self, message: HostMessage) {
+        let input = match message {
+            HostMessage::Ask { entity, request, message, reply } => {
+                Input::Ask { entity, request, message, reply }
+            }
+            HostMessage::Deliver { source, messages, reply } => Input::Deliver { source, messages, reply },
+            HostMessage::Settled { batch, result } => match result {
+                Ok(first) => Input::Committed { batch, first },
+                Err(refusal) => {
+                    self.broken(&refusal);
+                    Input::Refused { batch }
+                }
+            },
+            HostMessage::Loaded { life, entity, result } => {
+                let values = result.map_err(|refusal| Fault::Retry(refusal.text));
+                Input::Loaded { life, entity, values }
+            }
+            HostMessage::Replayed(replayed) => match *replayed {
+                (table, Ok(())) => {
+                    self.replays_failed = 0;
+                    self.tell_loaded(&table);
+                    Input::Replayed(table)
+                }
+                (table, Err(refusal)) => {
+                    self.broken(&refusal);
+                    self.replays_failed = self.replays_failed.saturating_add(1);
+                    return self.read(table);
+                }
+            },
+            HostMessage::Delivered { lane, number, is_applied } => {
+                return self.partition.delivered(self.now_ms(), &lane, number, is_applied);
+            }
+            HostMessage::Tick => {
+                self.timer = None;
+                Input::Tick
+            }
+        };
+        let effects = self.partition.take(self.now_ms(), input);
+        self.perform(effects);
+    }
+
+    fn perform(&mut self, effects: Vec<Effect<EntityReply>>) {
+        let Leadership { partition, epoch, doors, .. } = &self.leadership;
+        for effect in effects {
+            match effect {
+                Effect::Answer { reply, answer, needs_lease } => {
+                    if !needs_lease || self.leadership.lease.holds() {
+                        reply.give(answer);
+                        continue;
+                    }
+                    let confirmed = self.leadership.lease.confirm();
+                    tokio::spawn(async move {
+                        reply.give(match confirmed.await {
+                            Ok(()) => answer,
+                            Err(refusal) => Err(Fault::Retry(refusal.text)),
+                        });
+                    });
+                }
+                Effect::Append { batch, records } => {
+                    let done = doors.log.append(*partition, *epoch, records);
+                    let myself = self.myself.clone();
+                    tokio::spawn(async move {
+                        let result = done.await;
+                        let _ended = myself.cast(HostMessage::Settled { batch, result });
+                    });
+                }
+                Effect::Load { life, entity, offsets } => {
+                    let read = doors.log.read(*partition, *epoch, offsets);
+                    let myself = self.myself.clone();
+                    tokio::spawn(async move {
+                        let result = read.await;
+                        let _ended = myself.cast(HostMessage::Loaded { life, entity, result });
+                    });
+                }
+                Effect::Replay(table) => {
+                    self.read(table);
+                    return;
+                }
+            }
+        }
+    }
+
+    /// Reads the log, after a pause where that failed before.
+    fn read(&mut self, table: Table) {
+        let wait = match self.replays_failed {
+            0 => Duration::ZERO,
+            failures => REPLAY_AGAIN.saturating_mul(1 << failures.min(10)).min(REPLAY_AGAIN_MOST),
+        };
+        let Leadership { partition, epoch, doors, .. } = self.leadership.clone();
+        let myself = self.myself.clone();
+        self.replay = Some(tokio::spawn(async move {
+            tokio::time::sleep(wait).await;
+            let replayed = doors.log.replay(partition, epoch, table).await;
+            let _ended = myself.cast(HostMessage::Replayed(Box::new(replayed)));
+        }));
+    }
+
+    /// Messages to other entities leave.
+    fn send(&mut self) {
+        let Leadership { partition, doors, .. } = &self.leadership;
+        let due = self.partition.outbound(doors.clock.wall_ms(), |kind| doors.lanes.partitions(kind));
+        let source = Source { topic: partition.topic, partition: partition.index };
+        for Outbound { lane, number, messages } in due {
+            let each = |Delivery { sequence, entity, message }| Delivered { sequence, entity, message };
+            let delivery = DeliverToEntities {
+                kind: lane.kind.clone(),
+                partition: lane.partition,
+                source,
+                messages: messages.into_iter().map(each).collect(),
+            };
+            let (delivered, myself) = (doors.lanes.deliver(delivery), self.myself.clone());
+            tokio::spawn(async move {
+                let is_applied = delivered.await.is_ok();
+                let _ended = myself.cast(HostMessage::Delivered { lane, number, is_applied });
+            });
+        }
+    }
+
+    /// One timer, whatever the number of entities; none where nothing is to come.
+    fn set_timer(&mut self) {
+        let now_ms = self.now_ms();
+        let Some(at_ms) = self.partition.next_ms(now_ms) else { return };
+        if self.timer.as_ref().is_some_and(|(set_to_ms, _)| *set_to_ms <= at_ms) {
+            return;
+        }
+        let wait = Duration::from_millis(u64::try_from(at_ms.saturating_sub(now_ms)).unwrap_or(0));
+        let myself = self.myself.clone();
+        let task = tokio::spawn(async move {
+            tokio::time::sleep(wait).await;
+            let _ended = myself.cast(HostMessage::Tick);
+        });
+        if let Some((_, old)) = self.timer.replace((at_ms, task)) {
+            old.abort();
+        }
+    }
+
+    fn tell_loaded(&self, table: &Table) {
+        let Leadership { kind, partition, doors, .. } = &self.leadership;
+        let took = doors.clock.now().saturating_duration_since(self.began);
+        doors.events.emit(EntitiesLoaded {
+            kind,
+            partition: partition.index,
+            entities: table.entities(),
+            undecodable: table.undecodable(),
+            took,
+        });
+    }
+
+    fn broken(&self, refusal: &Refusal) {
+        let Leadership { kind, partition, doors, .. } = &self.leadership;
+        doors.events.emit(EntitiesBroken { kind, partition: partition.index, refusal });
+    }
+}

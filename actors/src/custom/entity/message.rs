@@ -1,0 +1,145 @@
+//! What is asked of entities between nodes, and from native clients. Kinds 430 to 459.
+
+use bytes::Bytes;
+use millstream_transport::message::{BodyMismatch, Message};
+use serde::{Deserialize, Serialize};
+
+use super::behaviour::Fault;
+use super::records::Source;
+use crate::custom::{Answered, CallError, Envelope, RequestId};
+
+/// Asks an entity; answered by the leader of its partition, when all that the answer may rest on is committed. Asked
+/// again with the same id it is applied once.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AskEntity {
+    /// The type.
+    pub kind: String,
+    /// The request.
+    pub request: RequestId,
+    /// The message.
+    pub message: Envelope,
+    /// The entity's key.
+    #[serde(skip)]
+    pub key: Bytes,
+}
+
+impl Message for AskEntity {
+    const KIND: u16 = 430;
+    type Answer = Result<Answered, CallError>;
+
+    fn take_bodies(&mut self) -> Vec<Bytes> {
+        let mut bodies = self.message.take_bodies();
+        bodies.push(std::mem::take(&mut self.key));
+        bodies
+    }
+
+    fn put_bodies(&mut self, mut bodies: Vec<Bytes>) -> Result<(), BodyMismatch> {
+        BodyMismatch::check(2, bodies.len())?;
+        self.key = bodies.pop().unwrap_or_default();
+        self.message.put_bodies(bodies)
+    }
+}
+
+/// Messages of entities of one partition to entities of another, in their order. Answered when all are applied; what was
+/// applied before is left out.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DeliverToEntities {
+    /// The type they are for.
+    pub kind: String,
+    /// The partition they are for.
+    pub partition: u32,
+    /// The partition they come from.
+    pub source: Source,
+    /// The messages.
+    pub messages: Vec<Delivered>,
+}
+
+/// One of them.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Delivered {
+    /// Its place among all that left the source.
+    pub sequence: u64,
+    /// The entity's key.
+    pub entity: Bytes,
+    /// The message as it is stored.
+    pub message: Bytes,
+}
+
+impl Message for DeliverToEntities {
+    const KIND: u16 = 431;
+    type Answer = Result<(), CallError>;
+}
+
+/// A message as the log has it.
+#[derive(Serialize, Deserialize)]
+struct Stored {
+    name: String,
+    version: u16,
+    body: Bytes,
+}
+
+/// The bytes of a message in the log.
+pub(super) fn stored(envelope: &Envelope) -> Bytes {
+    let Envelope { name, version, body } = envelope.clone();
+    #[expect(clippy::expect_used, reason = "plain data into memory: nothing in it can fail to serialize")]
+    postcard::to_stdvec(&Stored { name, version, body }).expect("plain data serializes").into()
+}
+
+/// The message in these bytes.
+pub(super) fn unstored(bytes: &[u8]) -> Result<Envelope, Fault> {
+    let Stored { name, version, body } =
+        postcard::from_bytes(bytes).map_err(|error| Fault::Malformed(error.to_string()))?;
+    Ok(Envelope { name, version, body })
+}
+
+#[cfg(test)]
+mod tests {
+    use uuid::Uuid;
+
+    use super::*;
+    use crate::ids::TopicId;
+
+    fn hex(bytes: &[u8]) -> String {
+        bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+
+    fn header(value: &impl Serialize) -> String {
+        hex(&postcard::to_stdvec(value).unwrap())
+    }
+
+    fn envelope() -> Envelope {
+        Envelope { name: "m".to_owned(), version: 2, body: Bytes::from_static(&[7, 8]) }
+    }
+
+    #[test]
+    fn the_bytes_of_version_1() {
+        let uuid = Uuid::from_bytes([0xab; 16]);
+        let mut ask = AskEntity {
+            kind: "k".to_owned(),
+            request: RequestId(uuid),
+            message: envelope(),
+            key: Bytes::from_static(b"a"),
+        };
+        let bodies = ask.take_bodies();
+        assert_eq!(bodies, [&[7, 8][..], &b"a"[..]]);
+        assert_eq!(header(&ask), "016b10abababababababababababababababab016d02");
+        let deliver = DeliverToEntities {
+            kind: "k".to_owned(),
+            partition: 3,
+            source: Source { topic: TopicId(uuid), partition: 1 },
+            messages: vec![Delivered {
+                sequence: 5,
+                entity: Bytes::from_static(b"a"),
+                message: Bytes::new(),
+            }],
+        };
+        assert_eq!(header(&deliver), "016b0310abababababababababababababababab020105016100");
+        assert_eq!(hex(&stored(&envelope())), "016d02020708");
+    }
+
+    #[test]
+    fn a_message_comes_out_of_the_log_as_it_went_in() {
+        assert_eq!(unstored(&stored(&envelope())), Ok(envelope()));
+        assert!(matches!(unstored(&[9, 1]), Err(Fault::Malformed(_))));
+    }
+}

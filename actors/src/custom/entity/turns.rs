@@ -1,0 +1,394 @@
+//! One turn: a message given to its entity, and all that comes of it put into a batch, or nothing.
+
+use bytes::Bytes;
+
+use super::batch::Adds;
+use super::behaviour::{Behaviour, Change, Fault, Handled, PoisonPolicy, Saved};
+use super::partition::{Asked, Delivery, EntityPartition};
+use super::records::{Event, RecordKey, RecordValue, Remembered, Snapshot, Source, Timer};
+use super::table::{outgoing_bytes, request_bytes, timer_bytes};
+use crate::custom::RequestId;
+
+/// What a record takes in a batch beside its bytes, at most.
+const RECORD_BYTES: usize = 64;
+
+/// What a turn writes beside what its handler asked for.
+enum Cause<'a> {
+    Request(RequestId),
+    Delivery(Source, u64),
+    Timer(&'a str),
+}
+
+impl<B: Behaviour, T> EntityPartition<B, T> {
+    /// The turn of somebody who waits for its answer.
+    pub(super) fn turn_of_ask(&mut self, now_ms: i64, entity: &Bytes, asked: Asked<T>) {
+        let Asked { request, message, reply } = asked;
+        let key = (entity.clone(), request);
+        if let Some((batch, answer)) = self.uncommitted.requests.get(&key).cloned() {
+            return self.answer_behind(batch, reply, Ok(answer));
+        }
+        let known = self.table.as_ref().and_then(|table| table.remembered(entity, request));
+        if let Some(answer) = known.map(|known| known.answer.clone()) {
+            return self.answer_behind(0, reply, Ok(answer));
+        }
+        let result = self.turn(now_ms, entity, &Cause::Request(request), &message);
+        let batch = self.live.get(entity).map_or(0, |live| live.batch);
+        self.answer_behind(batch, reply, result);
+    }
+
+    /// The turn of a message of a source; the batch that it is in.
+    pub(super) fn turn_of_delivery(
+        &mut self,
+        now_ms: i64,
+        source: Source,
+        delivery: &Delivery,
+    ) -> Result<u64, Fault> {
+        let cause = Cause::Delivery(source, delivery.sequence);
+        match self.turn(now_ms, &delivery.entity, &cause, &delivery.message) {
+            Ok(_) => {}
+            Err(fault) if self.leaves_out(&fault) => self.note(&cause, &delivery.entity),
+            Err(fault) => return Err(fault),
+        }
+        Ok(self.uncommitted.positions.get(&source).map_or(0, |(_, batch)| *batch))
+    }
+
+    /// The turn of a timer that is due.
+    pub(super) fn turn_of_timer(&mut self, now_ms: i64, entity: &Bytes, name: &str) {
+        let timer = self.table.as_ref().and_then(|table| table.timer(entity, name));
+        let Some(message) = timer.map(|timer| timer.message.clone()) else { return };
+        match self.turn(now_ms, entity, &Cause::Timer(name), &message) {
+            Ok(_) => {}
+            Err(fault) if self.leaves_out(&fault) => self.note(&Cause::Timer(name), entity),
+            Err(Fault::Busy(_) | Fault::Retry(_)) => {}
+            Err(_) => {
+                self.blocked_timers.insert((entity.clone(), name.to_owned()));
+            }
+        }
+    }
+
+    /// Whether a message of nobody who waits is done with, though it was not applied.
+    fn leaves_out(&self, fault: &Fault) -> bool {
+        match fault {
+            Fault::Refused(_) => true,
+            Fault::Busy(_) | Fault::Retry(_) => false,
+            _ => self.behaviour.poison() == PoisonPolicy::Skip,
+        }
+    }
+
+    fn turn(
+        &mut self,
+        now_ms: i64,
+        entity: &Bytes,
+        cause: &Cause<'_>,
+        message: &[u8],
+    ) -> Result<Bytes, Fault> {
+        let handled = self.handle(now_ms, entity, message)?;
+        match self.keep(now_ms, entity, cause, handled) {
+            Ok(answer) => Ok(answer),
+            Err(fault) => {
+                self.throw_away(entity);
+                Err(fault)
+            }
+        }
+    }
+
+    /// Runs the handler, again after a panic, as often as it may.
+    fn handle(&mut self, now_ms: i64, entity: &Bytes, message: &[u8]) -> Result<Handled, Fault> {
+        let mut panics = 0;
+        loop {
+            let Some(live) = self.live.get_mut(entity) else { return Err(super::partition::reading()) };
+            let loaded = match live.entity.take() {
+                Some(loaded) => Ok(loaded),
+                None => self.behaviour.load(entity, &live.saved),
+            };
+            let result = loaded.and_then(|mut loaded| {
+                let handled = self.behaviour.handle(&mut loaded, entity, now_ms, message)?;
+                live.entity = Some(loaded);
+                Ok(handled)
+            });
+            match result {
+                Err(Fault::Panicked(text)) => {
+                    panics += 1;
+                    if panics >= self.settings.panics_max {
+                        return Err(Fault::Panicked(text));
+                    }
+                }
+                result => return result,
+            }
+        }
+    }
+
+    fn throw_away(&mut self, entity: &Bytes) {
+        if let Some(live) = self.live.get_mut(entity) {
+            live.entity = None;
+        }
+    }
+
+    /// Puts what came of a turn into a batch, if there is room for it.
+    fn keep(
+        &mut self,
+        now_ms: i64,
+        entity: &Bytes,
+        cause: &Cause<'_>,
+        handled: Handled,
+    ) -> Result<Bytes, Fault> {
+        if handled.only_reads() {
+            match cause {
+                Cause::Request(_) => {}
+                Cause::Delivery(..) | Cause::Timer(_) => self.note(cause, entity),
+            }
+            return Ok(handled.answer);
+        }
+        let saved = self.next_saved(entity, &handled.change)?;
+        let (bytes, adds) = self.weigh(entity, cause, &handled)?;
+        let (answer, is_gone) = (handled.answer.clone(), handled.change == Change::Gone);
+        self.write(now_ms, entity, cause, handled, (bytes, adds));
+        if let Some(live) = self.live.get_mut(entity) {
+            live.saved = saved;
+        }
+        if is_gone {
+            // It begins anew.
+            self.throw_away(entity);
+        }
+        Ok(answer)
+    }
+
+    /// What the log holds of an entity after a change; a snapshot where it has many events.
+    fn next_saved(&self, entity: &Bytes, change: &Change) -> Result<Saved, Fault> {
+        let Some(live) = self.live.get(entity) else { return Err(super::partition::reading()) };
+        let mut saved = live.saved.clone();
+        match change {
+            Change::Nothing => {}
+            Change::State { version, state } => saved.snapshot = Some((*version, state.clone())),
+            Change::Events(events) => {
+                let count = u64::try_from(events.len()).unwrap_or(u64::MAX);
+                saved.sequence = saved.sequence.saturating_add(count);
+                saved.events.extend(events.iter().cloned());
+                if saved.events.len() >= self.settings.snapshot_events
+                    && let Some(entity) = &live.entity
+                {
+                    let snapshot = self.behaviour.snapshot(entity)?;
+                    // One that is too large is not written: the events say the same.
+                    if snapshot.1.len() <= self.settings.turn_max_bytes / 2 {
+                        saved.snapshot = Some(snapshot);
+                        saved.events.clear();
+                    }
+                }
+            }
+            Change::Gone if saved.sequence == 0 => saved.snapshot = None,
+            Change::Gone => {
+                let text = "an entity with events cannot be forgotten".to_owned();
+                return Err(Fault::Refused(text));
+            }
+        }
+        Ok(saved)
+    }
+
+    /// The bytes of a turn's records, and what it adds to what is bounded; a fault where that is too much.
+    fn weigh(&self, entity: &Bytes, cause: &Cause<'_>, handled: &Handled) -> Result<(usize, Adds), Fault> {
+        let change: usize = match &handled.change {
+            Change::Nothing | Change::Gone => 0,
+            Change::State { state, .. } => state.len(),
+            Change::Events(events) => events.iter().map(|event| event.event.len() + RECORD_BYTES).sum(),
+        };
+        let timers = handled.timers.iter().filter_map(|(name, timer)| Some((name, timer.as_ref()?)));
+        let adds = Adds {
+            requests: match cause {
+                Cause::Request(_) => request_bytes(entity, handled.answer.len()),
+                Cause::Delivery(..) | Cause::Timer(_) => 0,
+            },
+            timers: timers.map(|(name, timer)| timer_bytes(entity, name, timer)).sum(),
+            outbox: handled.outgoing.iter().map(outgoing_bytes).sum(),
+        };
+        let total = change + adds.requests + adds.timers + adds.outbox + entity.len() + 4 * RECORD_BYTES;
+        let (settings, most) = (&self.settings, self.settings.turn_max_bytes);
+        if total > most {
+            return Err(Fault::TooLarge { bytes: total, most });
+        }
+        let table = self.table.as_ref().ok_or_else(super::partition::reading)?;
+        let sum = self.adds().plus(adds);
+        for (what, added, has, most) in [
+            (
+                "remembered requests",
+                adds.requests,
+                table.requests_bytes() + sum.requests,
+                settings.dedupe_max_bytes,
+            ),
+            ("timers", adds.timers, table.timers_bytes() + sum.timers, settings.timers_max_bytes),
+            (
+                "undelivered messages",
+                adds.outbox,
+                table.outbox_bytes() + sum.outbox,
+                settings.outbox_max_bytes,
+            ),
+        ] {
+            if added > 0 && has > most {
+                let text = format!("the {what} of this partition have {most} bytes, as many as they may");
+                return Err(Fault::Busy(text));
+            }
+        }
+        Ok((total, adds))
+    }
+
+    fn write(
+        &mut self,
+        now_ms: i64,
+        entity: &Bytes,
+        cause: &Cause<'_>,
+        handled: Handled,
+        (bytes, adds): (usize, Adds),
+    ) {
+        let sequence = self.live.get(entity).map_or(0, |live| live.saved.sequence);
+        let mut records = of_change(entity, sequence, handled.change);
+        let snapshot = self.snapshot_of_events(entity, &records);
+        records.extend(snapshot);
+        let timer_key = |name: &str| (entity.clone(), name.to_owned());
+        let mut timers = Vec::new();
+        if let Cause::Timer(name) = cause {
+            timers.push((timer_key(name), None));
+        }
+        timers.extend(handled.timers.into_iter().map(|(name, timer)| (timer_key(&name), timer)));
+        let committed_next = self.table.as_ref().map_or(1, super::table::Table::outbox_next);
+        let mut next = self.uncommitted.outbox_next.unwrap_or(committed_next);
+        if !handled.outgoing.is_empty() {
+            for outgoing in handled.outgoing {
+                let key = RecordKey::Outgoing { sequence: next };
+                records.push((key, Some(RecordValue::Outgoing(outgoing))));
+                next += 1;
+            }
+            records.push((RecordKey::OutboxNext, Some(RecordValue::OutboxNext(next))));
+            self.uncommitted.outbox_next = Some(next);
+        }
+        records.extend(timers.iter().map(|(key, timer)| of_timer(key, timer.clone())));
+        records.extend(of_cause(now_ms, entity, cause, &handled.answer));
+        let number = self.put(bytes, |batch| {
+            for (key, value) in &records {
+                batch.put(key, value.as_ref());
+            }
+            batch.adds = batch.adds.plus(adds);
+        });
+        self.noted(number, entity, cause, &handled.answer);
+        self.uncommitted.timers.extend(timers.into_iter().map(|(key, _)| (key, number)));
+        if let Some(live) = self.live.get_mut(entity) {
+            live.batch = number;
+        }
+    }
+
+    /// The snapshot that goes with events where they are as many as may be; it covers them.
+    fn snapshot_of_events(
+        &self,
+        entity: &Bytes,
+        records: &[(RecordKey, Option<RecordValue>)],
+    ) -> Option<(RecordKey, Option<RecordValue>)> {
+        let last = records.iter().rev().find_map(|(key, _)| match key {
+            RecordKey::Event { sequence, .. } => Some(*sequence),
+            _ => None,
+        })?;
+        let live = self.live.get(entity)?;
+        let added = usize::try_from(last.saturating_sub(live.saved.sequence)).ok()?;
+        if live.saved.events.len() + added < self.settings.snapshot_events {
+            return None;
+        }
+        let (version, state) = self.behaviour.snapshot(live.entity.as_ref()?).ok()?;
+        if state.len() > self.settings.turn_max_bytes / 2 {
+            return None;
+        }
+        let snapshot = Snapshot { sequence: last, version, state };
+        let key = RecordKey::Snapshot { entity: entity.clone() };
+        Some((key, Some(RecordValue::Snapshot(snapshot))))
+    }
+
+    /// A message is done with that changed nothing.
+    fn note(&mut self, cause: &Cause<'_>, entity: &Bytes) {
+        let record = match cause {
+            Cause::Request(_) => return,
+            Cause::Delivery(source, sequence) => {
+                (RecordKey::Position { source: *source }, Some(RecordValue::Position(*sequence)))
+            }
+            Cause::Timer(name) => of_timer(&(entity.clone(), (*name).to_owned()), None),
+        };
+        let number = self.put(RECORD_BYTES + entity.len(), |batch| batch.put(&record.0, record.1.as_ref()));
+        self.noted(number, entity, cause, &Bytes::new());
+        if let Cause::Timer(name) = cause {
+            self.uncommitted.timers.insert((entity.clone(), (*name).to_owned()), number);
+        }
+    }
+
+    fn noted(&mut self, number: u64, entity: &Bytes, cause: &Cause<'_>, answer: &Bytes) {
+        match cause {
+            Cause::Request(request) => {
+                self.uncommitted.requests.insert((entity.clone(), *request), (number, answer.clone()));
+            }
+            Cause::Delivery(source, sequence) => {
+                self.uncommitted.positions.insert(*source, (*sequence, number));
+            }
+            Cause::Timer(_) => {}
+        }
+    }
+
+    /// What the log holds of an entity, from the values of its records.
+    pub(super) fn saved(&self, entity: &Bytes, values: &[Bytes]) -> Result<Saved, Fault> {
+        let stored = self.table.as_ref().and_then(|table| table.stored(entity));
+        let unreadable = || {
+            let text = "what the log holds of the entity is not of this program; upgrade it".to_owned();
+            Fault::Unreadable(text)
+        };
+        let stored = stored.filter(|stored| !stored.is_unreadable).ok_or_else(unreadable)?;
+        let mut saved = Saved { sequence: stored.covered, ..Saved::default() };
+        let keys = stored.snapshot.iter().map(|_| RecordKey::Snapshot { entity: entity.clone() });
+        let events = stored.events.keys();
+        let keys = keys
+            .chain(events.map(|sequence| RecordKey::Event { entity: entity.clone(), sequence: *sequence }));
+        for (key, value) in keys.zip(values) {
+            match key.decode_value(value).map_err(|_| unreadable())? {
+                RecordValue::Snapshot(snapshot) => saved.snapshot = Some((snapshot.version, snapshot.state)),
+                RecordValue::Event(event) => saved.events.push(event),
+                _ => return Err(unreadable()),
+            }
+        }
+        saved.sequence = stored.events.keys().last().copied().unwrap_or(saved.sequence);
+        Ok(saved)
+    }
+}
+
+fn of_change(entity: &Bytes, sequence: u64, change: Change) -> Vec<(RecordKey, Option<RecordValue>)> {
+    let snapshot = RecordKey::Snapshot { entity: entity.clone() };
+    match change {
+        Change::Nothing => Vec::new(),
+        Change::State { version, state } => {
+            vec![(snapshot, Some(RecordValue::Snapshot(Snapshot { sequence, version, state })))]
+        }
+        Change::Gone => vec![(snapshot, None)],
+        Change::Events(events) => {
+            let of_event = |(place, event): (u64, Event)| {
+                let sequence = sequence.saturating_add(place);
+                (RecordKey::Event { entity: entity.clone(), sequence }, Some(RecordValue::Event(event)))
+            };
+            (1..).zip(events).map(of_event).collect()
+        }
+    }
+}
+
+fn of_timer(key: &(Bytes, String), timer: Option<Timer>) -> (RecordKey, Option<RecordValue>) {
+    let (entity, name) = key.clone();
+    (RecordKey::Timer { entity, name }, timer.map(RecordValue::Timer))
+}
+
+fn of_cause(
+    now_ms: i64,
+    entity: &Bytes,
+    cause: &Cause<'_>,
+    answer: &Bytes,
+) -> Option<(RecordKey, Option<RecordValue>)> {
+    match cause {
+        Cause::Request(request) => {
+            let remembered = Remembered { applied_ms: now_ms, answer: answer.clone() };
+            let key = RecordKey::Request { entity: entity.clone(), request: *request };
+            Some((key, Some(RecordValue::Request(remembered))))
+        }
+        Cause::Delivery(source, sequence) => {
+            Some((RecordKey::Position { source: *source }, Some(RecordValue::Position(*sequence))))
+        }
+        Cause::Timer(_) => None,
+    }
+}

@@ -1,0 +1,257 @@
+//! A user's type of entities as the engine sees it.
+
+use std::any::Any;
+use std::marker::PhantomData;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use super::behaviour::{Behaviour, Change, Fault, Handled, PoisonPolicy, Saved};
+use super::definition::{Entity, EntityKey, Refused, Turn};
+use super::message::unstored;
+use crate::custom::{ActorMessage, UserThreads, seal_answer};
+
+/// A user's type.
+pub(super) struct Typed<E> {
+    threads: UserThreads,
+    kind: Arc<str>,
+    message_max_bytes: usize,
+    of: PhantomData<fn() -> E>,
+}
+
+/// A user's entity in memory.
+pub(super) struct Loaded<E: Entity> {
+    user: E,
+    key: E::Key,
+    name: Arc<str>,
+    /// The state as the log has it, or will.
+    state: Bytes,
+}
+
+impl<E: Entity> Typed<E> {
+    pub(super) fn new(threads: UserThreads, message_max_bytes: usize) -> Self {
+        Self { threads, kind: Arc::from(E::TYPE), message_max_bytes, of: PhantomData }
+    }
+}
+
+impl<E: Entity> Behaviour for Typed<E> {
+    type Entity = Loaded<E>;
+
+    fn poison(&self) -> PoisonPolicy {
+        E::POISON
+    }
+
+    fn load(&self, key: &[u8], saved: &Saved) -> Result<Loaded<E>, Fault> {
+        let key = E::Key::from_bytes(key)
+            .ok_or_else(|| Fault::Malformed(format!("the bytes are no key of a {}", E::TYPE)))?;
+        let mut user = caught(|| match &saved.snapshot {
+            None => Ok(E::new(&key)),
+            Some((version, state)) if *version == E::VERSION => {
+                postcard::from_bytes(state).map_err(|error| unreadable::<E>(&error.to_string()))
+            }
+            Some((version, state)) => match E::from_earlier(*version, state) {
+                Some(read) => read.map_err(|error| unreadable::<E>(&error)),
+                None => Err(unreadable::<E>(&format!("its state has version {version}"))),
+            },
+        })??;
+        for event in &saved.events {
+            let replayed = caught(|| user.replay(event.version, &event.event))?;
+            replayed.map_err(|error| unreadable::<E>(&error))?;
+        }
+        let state = self.state(&user)?;
+        Ok(Loaded { user, name: format!("{key:?}").into(), key, state })
+    }
+
+    fn handle(
+        &self,
+        entity: &mut Loaded<E>,
+        _: &[u8],
+        now_ms: i64,
+        message: &[u8],
+    ) -> Result<Handled, Fault> {
+        let message: E::Message = unstored(message)?.open()?;
+        let running = self.threads.turn(&self.kind, &entity.name, message.label());
+        let mut turn = Turn::new(&entity.key, now_ms, self.message_max_bytes);
+        let answer = caught(|| entity.user.handle(message, &mut turn));
+        drop(running);
+        let answer = answer?.map_err(|Refused(text)| Fault::Refused(text))?;
+        let Turn { timers, outgoing, events, is_forgotten, problem, .. } = turn;
+        if let Some(problem) = problem {
+            return Err(problem.into());
+        }
+        let answer = seal_answer(&answer, self.message_max_bytes)?.body;
+        let state = self.state(&entity.user)?;
+        let change = if is_forgotten {
+            Change::Gone
+        } else if !events.is_empty() {
+            entity.state = state;
+            Change::Events(events)
+        } else if state == entity.state {
+            Change::Nothing
+        } else {
+            entity.state = state.clone();
+            Change::State { version: E::VERSION, state }
+        };
+        Ok(Handled { answer, change, timers, outgoing })
+    }
+
+    fn snapshot(&self, entity: &Loaded<E>) -> Result<(u16, Bytes), Fault> {
+        Ok((E::VERSION, entity.state.clone()))
+    }
+}
+
+impl<E: Entity> Typed<E> {
+    fn state(&self, user: &E) -> Result<Bytes, Fault> {
+        let bytes = caught(|| postcard::to_stdvec(user))?;
+        bytes
+            .map(Bytes::from)
+            .map_err(|error| Fault::Malformed(format!("the state of a {}: {error}", E::TYPE)))
+    }
+}
+
+/// Runs a user's code; its panic is a fault. What it may have left half done is thrown away by who called.
+fn caught<T>(run: impl FnOnce() -> T) -> Result<T, Fault> {
+    catch_unwind(AssertUnwindSafe(run)).map_err(|panic| Fault::Panicked(text_of(&*panic)))
+}
+
+fn text_of(panic: &(dyn Any + Send)) -> String {
+    let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
+    let text = text.or_else(|| panic.downcast_ref::<String>().cloned());
+    format!("the handler panicked: {}", text.unwrap_or_else(|| "without a word".to_owned()))
+}
+
+fn unreadable<E: Entity>(reason: &str) -> Fault {
+    Fault::Unreadable(format!("the state of this {} cannot be read here: {reason}", E::TYPE))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde::{Deserialize, Serialize};
+
+    use super::super::by_events::{ByEvents, Decided, EventSourced};
+    use super::super::message::stored;
+    use super::super::records::Event;
+    use super::*;
+    use crate::custom::{Envelope, UserThreadsSettings};
+    use crate::events::Events;
+    use millstream_transport::world::simulation::run;
+    use millstream_transport::world::{SimulatedDisk, World};
+
+    #[derive(Debug, Serialize, Deserialize)]
+    enum Order {
+        Add(i64),
+        Panic,
+        Refuse,
+    }
+
+    impl ActorMessage for Order {
+        const NAME: &'static str = "order";
+        type Answer = i64;
+    }
+
+    #[derive(Debug, Serialize, Deserialize)]
+    struct Whole(i64);
+
+    impl Entity for Whole {
+        const TYPE: &'static str = "whole";
+        type Key = String;
+        type Message = Order;
+
+        fn new(_: &String) -> Self {
+            Self(0)
+        }
+
+        fn handle(&mut self, order: Order, turn: &mut Turn<'_, Self>) -> Result<i64, Refused> {
+            match order {
+                Order::Add(number) => self.0 += number,
+                Order::Panic => panic!("on {}", turn.key()),
+                Order::Refuse => return Err("no".into()),
+            }
+            Ok(self.0)
+        }
+    }
+
+    #[derive(Debug, Serialize, Deserialize)]
+    struct Sum(i64);
+
+    impl EventSourced for Sum {
+        const TYPE: &'static str = "sum";
+        type Key = String;
+        type Message = Order;
+        type Event = i64;
+
+        fn new(_: &String) -> Self {
+            Self(0)
+        }
+
+        fn decide(&self, order: Order, _: &mut Turn<'_, ByEvents<Self>>) -> Result<Decided<Self>, Refused> {
+            match order {
+                Order::Add(number) => Ok((self.0 + number, vec![number])),
+                Order::Panic | Order::Refuse => Ok((self.0, Vec::new())),
+            }
+        }
+
+        fn apply(&mut self, event: i64) {
+            self.0 += event;
+        }
+    }
+
+    fn with<E: Entity>(test: impl FnOnce(Typed<E>) + 'static) {
+        run(1, |simulation| async move {
+            let world = World::simulated(&simulation, &SimulatedDisk::new(1));
+            let threads = UserThreads::start(&world, UserThreadsSettings::default(), Events::uncounted());
+            test(Typed::new(threads, 1_000));
+        });
+    }
+
+    fn message(order: &Order) -> Bytes {
+        stored(&Envelope::seal(order, 100).unwrap())
+    }
+
+    #[test]
+    fn a_state_is_written_when_it_changed_and_read_back() {
+        with::<Whole>(|typed| {
+            let mut entity = typed.load(b"a", &Saved::default()).unwrap();
+            let handled = typed.handle(&mut entity, b"a", 0, &message(&Order::Add(0))).unwrap();
+            assert!(handled.only_reads());
+            let handled = typed.handle(&mut entity, b"a", 0, &message(&Order::Add(7))).unwrap();
+            let Change::State { version: 1, state } = handled.change else { panic!("{:?}", handled.change) };
+            let saved = Saved { snapshot: Some((1, state)), ..Saved::default() };
+            assert_eq!(typed.load(b"a", &saved).unwrap().user.0, 7);
+            let later = Saved { snapshot: Some((2, Bytes::new())), ..Saved::default() };
+            assert!(matches!(typed.load(b"a", &later), Err(Fault::Unreadable(_))));
+        });
+    }
+
+    #[test]
+    fn a_panic_a_refusal_and_a_message_that_is_none_are_faults() {
+        with::<Whole>(|typed| {
+            let mut entity = typed.load(b"a", &Saved::default()).unwrap();
+            let panicked = typed.handle(&mut entity, b"a", 0, &message(&Order::Panic));
+            assert_eq!(panicked, Err(Fault::Panicked("the handler panicked: on a".to_owned())));
+            let refused = typed.handle(&mut entity, b"a", 0, &message(&Order::Refuse));
+            assert_eq!(refused, Err(Fault::Refused("no".to_owned())));
+            let other = Envelope { name: "other".to_owned(), version: 1, body: Bytes::new() };
+            let unknown = typed.handle(&mut entity, b"a", 0, &stored(&other));
+            assert!(matches!(unknown, Err(Fault::UnknownMessage { .. })));
+            assert!(matches!(typed.handle(&mut entity, b"a", 0, &[1]), Err(Fault::Malformed(_))));
+        });
+    }
+
+    #[test]
+    fn of_a_type_by_events_the_events_are_written_and_applied_again() {
+        with::<ByEvents<Sum>>(|typed| {
+            let mut entity = typed.load(b"a", &Saved::default()).unwrap();
+            let handled = typed.handle(&mut entity, b"a", 0, &message(&Order::Add(7))).unwrap();
+            let Change::Events(events) = handled.change else { panic!("{:?}", handled.change) };
+            assert_eq!(events, [Event { version: 1, event: vec![14].into() }]);
+            let (version, state) = typed.snapshot(&entity).unwrap();
+            let saved = Saved { sequence: 2, snapshot: Some((version, state)), events };
+            assert_eq!(typed.load(b"a", &saved).unwrap().user.0.0, 14);
+            let unknown = vec![Event { version: 9, event: Bytes::new() }];
+            let saved = Saved { sequence: 1, snapshot: None, events: unknown };
+            assert!(matches!(typed.load(b"a", &saved), Err(Fault::Unreadable(_))));
+        });
+    }
+}
