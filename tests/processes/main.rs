@@ -1,6 +1,7 @@
 //! Do real processes keep the promises when they are killed, paused, ended, emptied, damaged, cut off, out of space?
 
 mod disks;
+mod entities;
 mod kills;
 mod pauses;
 mod space;

@@ -5,6 +5,7 @@ mod catching_up;
 mod clients;
 mod compaction;
 mod disks;
+mod entities;
 mod kills;
 mod mixture;
 mod network;

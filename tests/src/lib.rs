@@ -1,5 +1,6 @@
 //! The harness: what happened (history), whether it may have (checker), real processes, the simulated cluster.
 
+pub mod bank;
 pub mod checker;
 pub mod disks;
 pub mod history;
@@ -8,6 +9,7 @@ pub mod load;
 pub mod process;
 pub mod sasl;
 pub mod simulated;
+pub mod under_test;
 
 /// What a test or a step of it comes to; the error is for people.
 pub type Outcome<T = ()> = Result<T, Box<dyn std::error::Error + Send + Sync>>;

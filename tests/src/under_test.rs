@@ -1,0 +1,71 @@
+//! A node in a process of its own, for tests that kill it: `PROGRAM --config FILE`. With anything else the program is
+//! `millstream` itself, for tests of its commands.
+//!
+//! Prints a line when it is ready, stops cleanly on SIGTERM, and ends at once when its standard input does: so that no
+//! node outlives the test that started it, however that one ends.
+
+use std::error::Error;
+use std::io::Read;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use millstream::config::Settings;
+use millstream::{EntityTypes, Node};
+use tokio::signal::unix::{SignalKind, signal};
+
+/// The program of a node that hosts these types of entities.
+#[expect(clippy::print_stderr, reason = "a program tells its user why it ends")]
+#[must_use]
+pub fn main_hosting(entities: EntityTypes) -> ExitCode {
+    if std::env::args_os().nth(1).is_none_or(|first| first != "--config") {
+        return millstream::cli::run(std::env::args_os());
+    }
+    std::thread::spawn(end_with_the_test);
+    match run(entities) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("millstream: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// The harness holds the other end of standard input, and writes nothing.
+fn end_with_the_test() {
+    let mut nothing = Vec::new();
+    // Whatever ends it: nobody is there any more.
+    let _ = std::io::stdin().read_to_end(&mut nothing);
+    std::process::abort();
+}
+
+fn run(entities: EntityTypes) -> Result<(), Box<dyn Error>> {
+    let mut arguments = std::env::args_os().skip(1);
+    let file = match (arguments.next(), arguments.next()) {
+        (Some(flag), Some(file)) if flag == "--config" => PathBuf::from(file),
+        _ => return Err("usage: PROGRAM --config FILE".into()),
+    };
+    let settings = Settings::default().file(&file)?;
+    millstream::telemetry::log_to_standard_error(
+        settings.value("log.level"),
+        settings.value("log.format") == "json",
+    );
+    let node = Node::start_hosting(&settings, entities)?;
+    tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(serve(node))
+}
+
+#[expect(clippy::print_stdout, reason = "a program tells its user that it is ready")]
+async fn serve(node: Node) -> Result<(), Box<dyn Error>> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let ready = async {
+        while !node.wait_until_ready(Duration::from_secs(1)).await {}
+        println!("node {} ready, quic {}", node.id(), node.quic_address());
+        std::future::pending::<()>().await;
+    };
+    tokio::select! {
+        biased;
+        _ = terminate.recv() => {}
+        () = ready => {}
+    }
+    Ok(node.stop()?)
+}
