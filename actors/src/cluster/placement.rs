@@ -248,7 +248,9 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::image::fixture::{create, done, live_nodes};
+    use crate::ids::Incarnation;
+    use crate::image::fixture::{create, done, live_nodes, registration, unfence};
+    use crate::image::{Command, HostedType, Registration};
 
     fn lists(placed: &[Vec<NodeId>]) -> Vec<Vec<u32>> {
         placed.iter().map(|replicas| replicas.iter().map(|node| node.0).collect()).collect()
@@ -288,9 +290,9 @@ mod tests {
         let numbers: Vec<u32> = (1..).take(racks.len()).collect();
         let mut image = live_nodes(&numbers);
         for (number, rack) in numbers.iter().zip(racks) {
-            let (node, incarnation) = (NodeId(*number), crate::ids::Incarnation(1));
+            let (node, incarnation) = (NodeId(*number), Incarnation(1));
             let rack = Some((*rack).to_owned()).filter(|rack| !rack.is_empty());
-            done(&mut image, crate::image::Command::SetRack { node, incarnation, rack });
+            done(&mut image, Command::SetRack { node, incarnation, rack });
         }
         image
     }
@@ -307,6 +309,26 @@ mod tests {
         let one_is_silent = ["a", "a", "b", ""];
         let placed = place(&in_racks(&one_is_silent), ("flights", None), 6, 2).unwrap();
         assert!(placed.iter().any(|set| set.iter().all(|node| node.0 < 3)), "{placed:?}");
+    }
+
+    #[test]
+    fn replicas_of_a_type_of_entities_lie_on_its_hosts_only() {
+        let mut image = Image::default();
+        for node in 1..=3 {
+            let registration = Registration { feature_level: 3, ..registration(node, 1) };
+            done(&mut image, Command::RegisterNode(registration));
+            done(&mut image, unfence(node, 1));
+        }
+        done(&mut image, Command::SetFeatureLevel { level: 3 });
+        for node in [1, 3] {
+            let types = vec![HostedType { kind: "account".to_owned(), first: 1, last: 1 }];
+            let (node, incarnation) = (NodeId(node), Incarnation(1));
+            done(&mut image, Command::HostEntities { node, incarnation, types });
+        }
+        let placed = place(&image, ("__entity_account", None), 6, 2).unwrap();
+        assert!(placed.iter().flatten().all(|node| *node != NodeId(2)), "{placed:?}");
+        assert!(place(&image, ("__entity_account", None), 6, 3).is_err());
+        assert!(place(&image, ("__entity_other", None), 1, 1).is_err());
     }
 
     #[test]

@@ -4,7 +4,7 @@ use crate::cluster::message::ElectionKind;
 use crate::error::ErrorCode;
 use crate::ids::Incarnation;
 use crate::image::fixture::*;
-use crate::image::{Command, Outcome, ReportedDoubt};
+use crate::image::{Command, HostedType, Outcome, Registration, ReportedDoubt};
 use proptest::prelude::*;
 
 const ID: (u128, i32) = (1, 0);
@@ -552,4 +552,45 @@ fn an_unclean_election_asked_for_gives_what_the_controller_would_and_passes_over
         Ok(Choice::Alone { leader: member(2, 2), unclean: false }),
         "it reaches furthest"
     );
+}
+
+/// Nodes 1 and 2 with the topic of accounts, of which the second hosts them.
+fn accounts() -> Image {
+    let mut image = Image::default();
+    for node in [1, 2] {
+        let registration = Registration { feature_level: 3, ..registration(node, 1) };
+        done(&mut image, Command::RegisterNode(registration));
+        done(&mut image, unfence(node, 1));
+    }
+    done(&mut image, Command::SetFeatureLevel { level: 3 });
+    let replicas = vec![vec![NodeId(1), NodeId(2)]];
+    let (name, config) = ("__entity_account".to_owned(), Default::default());
+    done(&mut image, Command::CreateTopic { id: topic(1), name, config, internal: true, replicas });
+    host(&mut image, 2, 1);
+    image
+}
+
+fn host(image: &mut Image, node: u32, life: u64) {
+    let types = vec![HostedType { kind: "account".to_owned(), first: 1, last: 1 }];
+    let (node, incarnation) = (NodeId(node), Incarnation(life));
+    done(image, Command::HostEntities { node, incarnation, types });
+}
+
+#[test]
+fn entities_are_led_by_a_node_that_hosts_their_type_and_given_back_to_no_other() {
+    let mut image = accounts();
+    settle(&mut image);
+    assert_eq!(state(&image, id()).leader, Some(member(2, 1)));
+    assert_eq!(rebalance(&image, |_| true, 10), []);
+    host(&mut image, 1, 1);
+    assert_eq!(rebalance(&image, |_| true, 10).len(), 1);
+}
+
+#[test]
+fn entities_whose_hosts_are_away_are_led_by_whoever_can() {
+    let mut image = accounts();
+    settle(&mut image);
+    done(&mut image, fence(2, 1));
+    settle(&mut image);
+    assert_eq!(state(&image, id()).leader, Some(member(1, 1)));
 }

@@ -354,4 +354,11 @@ mod tests {
         let golden: Vec<&str> = include_str!("golden/nodes-v1.hex").lines().collect();
         assert_eq!(lines, golden);
     }
+
+    #[test]
+    fn the_bytes_of_the_types_that_a_node_hosts_stay() {
+        let types = vec![HostedType { kind: "a".to_owned(), first: 1, last: 2 }];
+        let told = NodeEntities { node: NodeId(1), incarnation: Incarnation(2), types };
+        assert_eq!(hex(&told), "01020101610102");
+    }
 }
