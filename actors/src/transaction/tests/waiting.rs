@@ -8,11 +8,12 @@ async fn a_partition_that_is_added_while_markers_are_written_waits_for_them() {
     let front = coordinator(&world, 3).await;
     let producer = begin(&front).await;
     front.add(ID, producer, partitions(), 2).await.unwrap();
-    let next = front.end(ID, Ending { producer, commits: true, client_version: 2 });
-    let next = next.await.unwrap();
-    // The end is committed, and no marker is written yet: nobody else had a turn since.
-    assert_eq!(world.markers().len(), 0);
-    front.add(ID, next, partitions(), 2).await.unwrap();
+    world.with(|shelf| shelf.away = true);
+    let next = front.end(ID, Ending { producer, commits: true, client_version: 2 }).await.unwrap();
+    let added = front.add(ID, next, partitions(), 2);
+    assert_eq!(state(&front).await, TransactionState::PrepareCommit);
+    world.with(|shelf| shelf.away = false);
+    added.await.unwrap();
     assert_eq!((state(&front).await, world.markers().len()), (TransactionState::Ongoing, 2));
 }
 
