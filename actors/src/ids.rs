@@ -57,6 +57,17 @@ pub struct Member {
     pub incarnation: Incarnation,
 }
 
+/// An actor of a user's: on which node, in which life of it, and its number there. No other has ever had the same.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct ActorId {
+    /// The node it runs on.
+    pub node: NodeId,
+    /// The life of its process.
+    pub incarnation: Incarnation,
+    /// Counts the actors of this life.
+    pub serial: u64,
+}
+
 /// An idempotent or transactional producer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct ProducerId(pub i64);
@@ -76,6 +87,12 @@ impl fmt::Display for PartitionId {
 impl fmt::Display for Offset {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.fmt(formatter)
+    }
+}
+
+impl fmt::Display for ActorId {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{}.{}.{}", self.node, self.incarnation.0, self.serial)
     }
 }
 

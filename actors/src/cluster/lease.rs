@@ -35,13 +35,13 @@ impl Lease {
     }
 
     /// A grant came in: it counts from when it was asked for.
-    pub(super) fn granted(&self, asked_at: Instant, length: Duration) {
+    pub(crate) fn granted(&self, asked_at: Instant, length: Duration) {
         let until = asked_at.saturating_duration_since(self.origin).saturating_add(length);
         self.until.fetch_max(u64::try_from(until.as_micros()).unwrap_or(u64::MAX), Ordering::AcqRel);
     }
 
     /// It is over: another life of this node has registered, or the controller has given it up.
-    pub(super) fn revoke(&self) {
+    pub(crate) fn revoke(&self) {
         self.until.store(0, Ordering::Release);
     }
 }

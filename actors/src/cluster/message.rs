@@ -3,6 +3,7 @@
 //! Any node answers metadata from its image; the others are passed on to the controller by the node asked.
 
 pub mod access;
+pub mod names;
 pub mod nodes;
 pub mod reassignment;
 pub mod voters;

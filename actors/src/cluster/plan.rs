@@ -7,6 +7,7 @@ mod topics;
 use std::collections::BTreeMap;
 
 use super::election;
+use super::message::names::AlterNames;
 use super::message::nodes::{ClientAnswer, ClientRequest, NodeEntities, NodeRack, RegisterNode, Resign};
 use super::message::{AlterTopicConfig, ElectReplica, ElectionKind};
 use super::request::{Reply, Request};
@@ -28,6 +29,15 @@ impl Default for TopicDefaults {
     fn default() -> Self {
         Self { partitions: 1, replication_factor: 3 }
     }
+}
+
+/// What requests are planned with.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct PlanSettings {
+    /// What a topic gets where its maker does not say.
+    pub(super) topics: TopicDefaults,
+    /// `actors.names.max`.
+    pub(super) names_max: u32,
 }
 
 /// Answers a request once the outcomes of its commands are known.
@@ -68,7 +78,7 @@ impl Planned {
 }
 
 /// Plans a request on `image`, the state that it will be applied to.
-pub(super) fn plan(request: Request, image: &Image, defaults: TopicDefaults, now_ms: i64) -> Planned {
+pub(super) fn plan(request: Request, image: &Image, settings: PlanSettings, now_ms: i64) -> Planned {
     match request {
         Request::Register(request, reply) => register(request, reply, image, now_ms),
         Request::RegisterListeners(request, reply) => access::register(request, reply, image, now_ms),
@@ -91,6 +101,11 @@ pub(super) fn plan(request: Request, image: &Image, defaults: TopicDefaults, now
         Request::HandOver(request, reply) => {
             let (node, incarnation) = (request.node, request.incarnation);
             Planned::one(Command::HandOver { node, incarnation }, reply, done)
+        }
+        Request::Names(request, reply) => {
+            let AlterNames { node, incarnation, alteration } = request;
+            let most = settings.names_max;
+            Planned::one(Command::AlterNames { node, incarnation, alteration, most }, reply, done)
         }
         Request::Rack(request, reply) => match image.features().require(Features::ADMINISTRATION) {
             Ok(()) => {
@@ -125,7 +140,7 @@ pub(super) fn plan(request: Request, image: &Image, defaults: TopicDefaults, now
         Request::Client(ClientRequest::Reassign(wishes, may_change_factor), reply) => {
             reassign::plan(wishes, may_change_factor, reply, image)
         }
-        Request::Client(request, reply) => match client(request, image, defaults) {
+        Request::Client(request, reply) => match client(request, image, settings.topics) {
             Ok((command, answer)) => Planned::one(command, reply, move |outcome| match outcome {
                 Outcome::ProducerIds { first, count } => {
                     Ok(ClientAnswer::ProducerIds { first: *first, count: *count })

@@ -9,6 +9,7 @@ use tokio::sync::oneshot;
 
 use super::message::CreateTopic;
 use super::message::access::RegisterListeners;
+use super::message::names::AlterNames;
 use super::message::nodes::{
     AlterInSync, ClientAnswer, ClientRequest, HandOver, HeartbeatAnswer, NodeEntities, NodeHeartbeat,
     NodeRack, RegisterNode, ReportDoubts, Resign,
@@ -131,6 +132,8 @@ pub enum Request {
     RegisterListeners(RegisterListeners, Reply<()>),
     /// A node says which types of users' entities it hosts.
     Entities(NodeEntities, Reply<()>),
+    /// A node changes names of its actors.
+    Names(AlterNames, Reply<()>),
 }
 
 impl Request {
@@ -185,6 +188,7 @@ impl Request {
             Self::Entities(request, _) => {
                 request.types.iter().map(|hosted| hosted.kind.len() + 6).sum::<usize>() / 100
             }
+            Self::Names(request, _) => request.alteration.bytes() / 100,
             Self::Rack(request, _) => request.rack.as_ref().map_or(0, String::len) / 100,
             Self::Client(..) | Self::Heartbeat(..) | Self::HandOver(..) => 0,
         };
@@ -211,6 +215,7 @@ impl Request {
             | Self::Resign(_, reply)
             | Self::Rack(_, reply)
             | Self::Entities(_, reply)
+            | Self::Names(_, reply)
             | Self::HandOver(_, reply) => reply.send(Err(refusal)),
             Self::Heartbeat(_, reply) => reply.send(Err(refusal)),
             Self::AlterInSync(_, reply) => reply.send(Err(refusal)),
@@ -261,6 +266,7 @@ to_controller! {
     ClientRequest => ClientAnswer, Client, true;
     RegisterListeners => (), RegisterListeners, false;
     NodeEntities => (), Entities, false;
+    AlterNames => (), Names, true;
 }
 
 #[cfg(test)]

@@ -8,7 +8,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::{Alteration, Doubt, HostedType, ImageError, QuotaAlteration};
+use super::{Alteration, Doubt, HostedType, ImageError, NameAlteration, QuotaAlteration};
 use crate::access::{Acl, AdvertisedListener, ScramChange};
 use crate::error::Refusal;
 use crate::ids::{DirectoryId, Incarnation, LeaderEpoch, Member, NodeId, PartitionId, ProducerId, TopicId};
@@ -165,6 +165,17 @@ pub enum Command {
         incarnation: Incarnation,
         /// All of them.
         types: Vec<HostedType>,
+    },
+    /// Changes names and groups of a node's actors. From feature level 3.
+    AlterNames {
+        /// The node.
+        node: NodeId,
+        /// Its life.
+        incarnation: Incarnation,
+        /// The change.
+        alteration: NameAlteration,
+        /// So many names and memberships there may be.
+        most: u32,
     },
 }
 

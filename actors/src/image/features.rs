@@ -33,6 +33,8 @@ impl Features {
     pub const PLACED: u16 = 3;
     /// From this level on nodes say which types of users' entities they host.
     pub const ENTITIES: u16 = 3;
+    /// The level from which on actors of users have names.
+    pub const NAMES: u16 = 3;
     /// The highest level that this program understands.
     pub const HIGHEST: u16 = 3;
 

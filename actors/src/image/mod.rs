@@ -11,6 +11,7 @@ mod commands;
 mod delta;
 mod entities;
 mod features;
+mod names;
 mod nodes;
 mod partitions;
 mod producer_ids;
@@ -39,6 +40,7 @@ pub use entities::{
     ENTITY_TYPE_BYTES_MAX, ENTITY_TYPES_MAX, HostedType, entity_topic, is_type_name, type_of_topic,
 };
 pub use features::Features;
+pub use names::{NAME_BYTES_MAX, NameAlteration, NameChange, NameEvent, NameOwner, Names};
 pub use nodes::{NodeState, Nodes, RegisteredNode};
 pub use partitions::{Doubt, DoubtCause, Partition};
 pub use producer_ids::ProducerIds;
@@ -64,6 +66,7 @@ pub struct Image {
     users: Arc<Users>,
     acls: Arc<Acls>,
     quotas: Arc<Quotas>,
+    names: Arc<Names>,
 }
 
 impl Image {
@@ -152,10 +155,10 @@ impl Image {
                 self.move_node(|nodes| nodes.set_state(*node, *incarnation, NodeState::Live))
             }
             Command::FenceNode { node, incarnation } => {
-                self.move_node(|nodes| nodes.set_state(*node, *incarnation, NodeState::Fenced))
+                self.end_node(index, *node, *incarnation, NodeState::Fenced)
             }
             Command::HandOver { node, incarnation } => {
-                self.move_node(|nodes| nodes.set_state(*node, *incarnation, NodeState::Leaving))
+                self.end_node(index, *node, *incarnation, NodeState::Leaving)
             }
             Command::CreateTopic { id, name, config, internal, replicas } => {
                 let topic = Topic::create(*id, name, config, *internal, replicas, &self.nodes);
@@ -191,6 +194,9 @@ impl Image {
                 let features = self.features;
                 self.move_node(|nodes| nodes.set_entities((*node, *incarnation), types, features))
             }
+            Command::AlterNames { node, incarnation, alteration, most } => {
+                self.alter_names(index, (*node, *incarnation), alteration, *most)
+            }
         };
         match done {
             Ok(()) => Outcome::Done,
@@ -214,8 +220,12 @@ impl Image {
     fn register(&mut self, index: u64, registration: &Registration) -> Result<(), Refusal> {
         let mut nodes = Nodes::clone(&self.nodes);
         let renewed = nodes.register(index, registration, self.features)?;
+        let before = self.nodes.get(registration.node).map(|known| known.incarnation);
         self.nodes = Arc::new(nodes);
         if renewed {
+            if let Some(before) = before {
+                self.lose_names(index, registration.node, before);
+            }
             self.forget_listeners(registration.node);
             let directories = &registration.directories;
             self.change_memberships(|partition, id| {
@@ -236,6 +246,19 @@ impl Image {
         if change(&mut nodes)? {
             self.nodes = Arc::new(nodes);
         }
+        Ok(())
+    }
+
+    /// A life of a node is over, or about to be: what its actors had is free in the same command.
+    fn end_node(
+        &mut self,
+        index: u64,
+        node: NodeId,
+        incarnation: Incarnation,
+        state: NodeState,
+    ) -> Result<(), Refusal> {
+        self.move_node(|nodes| nodes.set_state(node, incarnation, state))?;
+        self.lose_names(index, node, incarnation);
         Ok(())
     }
 

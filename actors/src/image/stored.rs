@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::{
-    Features, HostedType, Image, Nodes, Partition, ProducerIds, Quotas, Reassignment, Topic, Topics,
+    Features, HostedType, Image, Names, Nodes, Partition, ProducerIds, Quotas, Reassignment, Topic, Topics,
 };
 use crate::access::{Acl, Listeners, ScramCredential, ScramMechanism, Users};
 use crate::error::Refusal;
@@ -71,6 +71,8 @@ const ADMINISTRATION: (u16, u8) = (2, 1);
 const CHOSEN: (u16, u8) = (3, 1);
 /// The kind and version of the types of entities that nodes host, a list by node.
 const ENTITIES: (u16, u8) = (4, 1);
+/// The kind and version of [`Names`].
+const NAMES: (u16, u8) = (5, 1);
 
 #[derive(Serialize, Deserialize)]
 struct StoredAccess {
@@ -125,6 +127,9 @@ impl Image {
         if !hosted.is_empty() {
             sections.push(Section::of(ENTITIES, &hosted));
         }
+        if *self.names != Names::default() {
+            sections.push(Section::of(NAMES, &*self.names));
+        }
         bytes(&sections, bytes(&self.stored(), vec![SECTIONED]))
     }
 
@@ -175,6 +180,10 @@ impl Image {
             ENTITIES => {
                 let hosted = postcard::from_bytes(&section.bytes).map_err(malformed)?;
                 Arc::make_mut(&mut self.nodes).restore_entities(hosted);
+                Ok(())
+            }
+            NAMES => {
+                self.names = Arc::new(postcard::from_bytes(&section.bytes).map_err(malformed)?);
                 Ok(())
             }
             (kind, version) => Err(malformed(format!(

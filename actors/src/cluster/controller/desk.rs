@@ -15,7 +15,7 @@ use super::ControllerSettings;
 use super::raising::Raising;
 use crate::cluster::election;
 use crate::cluster::liveness::Liveness;
-use crate::cluster::plan::{Settle, plan};
+use crate::cluster::plan::{PlanSettings, Settle, plan};
 use crate::cluster::reassignment;
 use crate::cluster::request::Request;
 use crate::error::Refusal;
@@ -253,7 +253,8 @@ impl Draft {
     }
 
     fn add(&mut self, request: Request, settings: &ControllerSettings, now_ms: i64) {
-        let planned = plan(request, &self.scratch, settings.topics, now_ms);
+        let with = PlanSettings { topics: settings.topics, names_max: settings.names_max };
+        let planned = plan(request, &self.scratch, with, now_ms);
         let version = self.scratch.version();
         let outcomes: Vec<Outcome> =
             planned.commands.iter().map(|command| self.scratch.apply(version, command)).collect();

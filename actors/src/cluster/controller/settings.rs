@@ -34,6 +34,8 @@ pub struct ControllerSettings {
     pub propose_timeout: Duration,
     /// Requests of clients open at a time, and as many of nodes; more are refused.
     pub open_requests_max: usize,
+    /// `actors.names.max`: names and memberships of users' actors in the whole cluster.
+    pub names_max: u32,
 }
 
 impl ControllerSettings {
@@ -49,6 +51,7 @@ impl ControllerSettings {
             rebalance_after: Duration::from_secs(5),
             propose_timeout: Duration::from_secs(5),
             open_requests_max: CONTROLLER.mailbox_max,
+            names_max: 10_000,
         }
     }
 }

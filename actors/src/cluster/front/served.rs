@@ -7,6 +7,7 @@ use millstream_transport::peer::{Answering, Fault, FaultCode, Handlers};
 
 use super::ClusterFront;
 use crate::cluster::message::access::{AlterScram, DescribeUsers, RegisterListeners};
+use crate::cluster::message::names::AlterNames;
 use crate::cluster::message::nodes::{
     AlterInSync, ClientRequest, HandOver, NodeEntities, NodeHeartbeat, NodeRack, RegisterNode, ReportDoubts,
     Resign,
@@ -20,7 +21,7 @@ use crate::cluster::request::{Reply, ToController};
 use crate::ids::NodeId;
 
 impl<P: Peers> ClusterFront<P> {
-    /// Handlers of the kinds 200 to 207, 240 and 241 for clients and nodes, and of 250 to 256, 260, 275 and 432 for nodes: a node
+    /// Handlers of the kinds 200 to 207, 240 and 241 for clients and nodes, and of 250 to 256, 260, 275, 400 and 432 for nodes: a node
     /// speaks for itself only.
     #[must_use]
     pub fn handlers(&self) -> Handlers {
@@ -56,6 +57,7 @@ impl<P: Peers> ClusterFront<P> {
         let handlers = self.pass(handlers, |message: &AlterInSync| Some(message.node));
         let handlers = self.pass(handlers, |message: &ReportDoubts| Some(message.node));
         let handlers = self.pass(handlers, |message: &Resign| Some(message.node));
+        let handlers = self.pass(handlers, |message: &AlterNames| Some(message.node));
         let handlers = self.pass(handlers, |message: &NodeRack| Some(message.node));
         let handlers = self.pass(handlers, |message: &NodeEntities| Some(message.node));
         let handlers = self.pass(handlers, |message: &HandOver| Some(message.node));

@@ -120,7 +120,7 @@ fn an_operators_election_needs_no_setting_of_the_topic_and_leaves_none() {
     };
     let (reply, mut answer) = Reply::channel();
     let request = Request::Client(ClientRequest::ElectReplica(request), reply);
-    let planned = plan(request, &image, TopicDefaults::default(), 0);
+    let planned = plan(request, &image, PlanSettings { topics: TopicDefaults::default(), names_max: 10 }, 0);
     assert_eq!(planned.decided, Some(id));
     let outcomes: Vec<Outcome> =
         planned.commands.into_iter().map(|command| apply(&mut image, command)).collect();

@@ -3,6 +3,7 @@ mod applied;
 mod deltas;
 mod entities;
 pub(crate) mod fixture;
+mod names;
 mod properties;
 mod recovered;
 mod snapshots;
