@@ -207,6 +207,28 @@ pub const PRODUCER_ROUTER: ActorKind = ActorKind {
     death: "records not acknowledged fail; the client says so",
 };
 
+/// Looks after the actors of users of a node.
+pub const USER_SUPERVISOR: ActorKind = ActorKind {
+    name: "user_supervisor",
+    system: System::Ractor,
+    supervisor: "node",
+    restarts: budget(0, 60, 0),
+    mailbox_max: 16,
+    bound: "it hears of ends only, one for each actor",
+    death: "nobody looks after the actors of users; the node stops",
+};
+
+/// An actor of a user's.
+pub const USER_ACTOR: ActorKind = ActorKind {
+    name: "user_actor",
+    system: System::Ractor,
+    supervisor: "user_supervisor",
+    restarts: budget(5, 60, 100),
+    mailbox_max: 1_000,
+    bound: "places of its mailbox, and bytes of all mailboxes of the node; its user may set both bounds, and its restarts",
+    death: "its state is gone, its mailbox is not: it is begun anew; given up, its name is free and watchers are told",
+};
+
 /// All of them.
 pub const KINDS: [ActorKind; 14] = [
     REPLICA,
@@ -223,6 +245,8 @@ pub const KINDS: [ActorKind; 14] = [
     ENTITY_SUPERVISOR,
     ENTITY_HOST,
     PRODUCER_ROUTER,
+    USER_SUPERVISOR,
+    USER_ACTOR,
 ];
 
 #[cfg(test)]

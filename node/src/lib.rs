@@ -12,6 +12,7 @@ mod kafka;
 pub mod node;
 pub mod security;
 pub mod telemetry;
+pub mod testing;
 
 pub use millstream_actors::client::{
     Admin, Client, ClientError, ClientSettings, GroupMetadata, TopicPartition,
@@ -24,8 +25,15 @@ pub use millstream_actors::custom::entity::{
     ByEvents, Decided, Entity, EntityCaller, EntityKey, EntityRef, EntityTypes, EventSourced, PoisonPolicy,
     Refused, Turn,
 };
-pub use millstream_actors::custom::{ActorMessage, CallError, RequestId};
-pub use millstream_actors::ids::{NodeId, Offset, TopicId};
+pub use millstream_actors::custom::named::{
+    ActorCalls, ActorContext, ActorEnd, ActorHandle, ActorLine, ActorSettings, Handled, NameWatch,
+    NamedActor, NodeActors, OwnerChange, StopReason,
+};
+pub use millstream_actors::custom::{
+    ActorMessage, CallError, Counter, Gauge, Histogram, RequestId, UserMetrics, WrongSeries,
+};
+pub use millstream_actors::ids::{ActorId, NodeId, Offset, TopicId};
+pub use millstream_actors::kinds::RestartBudget;
 pub use millstream_actors::partition::message::Acks;
 pub use millstream_actors::producer::{
     Delivery, ProduceError, Producer, ProducerRecord, ProducerSettings, RecordMetadata, Transaction,

@@ -1,5 +1,6 @@
 //! Does a cluster keep its promises whatever happens to it? In simulation: one thread, one seed, virtual time.
 
+mod actors;
 mod calm;
 mod catching_up;
 mod clients;

@@ -16,6 +16,9 @@ use crate::cluster::message::{
     AlterTopicConfig, CreatePartitions, CreateTopic, DeleteTopic, ElectReplica, InitProducerId, Metadata,
 };
 use crate::custom::entity::message::AskEntity;
+use crate::custom::named::message::{
+    AskActor, FindName, GroupMembers, ListActors, TellActor, WatchActor, WatchName,
+};
 use crate::group::message::transactional::{CommitInTransaction, StableOffsetFetch};
 use crate::group::message::{
     DeleteGroup, DescribeGroup, FindCoordinator, GroupHeartbeat, ListGroups, OffsetCommit, OffsetFetch,
@@ -103,6 +106,13 @@ pub trait Cluster:
     + Asks<BeginTransactions>
     + Asks<EndTransaction>
     + Asks<AskEntity>
+    + Asks<AskActor>
+    + Asks<TellActor>
+    + Asks<FindName>
+    + Asks<WatchActor>
+    + Asks<WatchName>
+    + Asks<GroupMembers>
+    + Asks<ListActors>
     + fmt::Debug
     + 'static
 {

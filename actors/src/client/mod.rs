@@ -1,6 +1,7 @@
 //! What the native producer, consumer and admin share: the way to the nodes, the view of the cluster, the search for a
 //! coordinator.
 
+mod actors;
 mod admin;
 mod coordinator;
 mod entities;
@@ -30,6 +31,7 @@ pub use metadata::MetadataCache;
 pub use quic::QuicLink;
 pub use view::{TopicPartition, TopicView, View};
 
+use crate::custom::named::ActorCalls;
 use crate::error::{ErrorCode, Refusal};
 
 /// The least pause before something is tried again (`retry.backoff.ms`).
@@ -93,6 +95,7 @@ pub struct Client {
     pub(crate) link: Arc<dyn Cluster>,
     pub(crate) settings: Arc<ClientSettings>,
     pub(crate) metadata: MetadataCache,
+    actors: ActorCalls,
     /// Its own threads, where it has some: they end with the last clone.
     threads: Option<Arc<Arbiters>>,
 }
@@ -102,7 +105,10 @@ impl Client {
     pub fn over(world: World, link: Arc<dyn Cluster>, settings: ClientSettings) -> Result<Self, ClientError> {
         settings.check()?;
         let metadata = MetadataCache::start(&world, Arc::clone(&link), settings.bootstrap.clone());
-        Ok(Self { world, link, settings: Arc::new(settings), metadata, threads: None })
+        let settings = Arc::new(settings);
+        let way = actors::ClientWay::new(Arc::clone(&link), metadata.clone(), settings.request_timeout);
+        let actors = ActorCalls::new(Arc::new(way));
+        Ok(Self { world, link, settings, metadata, actors, threads: None })
     }
 
     /// The view of the cluster.
@@ -115,6 +121,12 @@ impl Client {
     #[must_use]
     pub fn admin(&self) -> Admin {
         Admin::new(self.clone())
+    }
+
+    /// Calls to actors of users, wherever in the cluster they run.
+    #[must_use]
+    pub fn actors(&self) -> ActorCalls {
+        self.actors.clone()
     }
 
     /// Ends the client's own work and its links; producers and consumers are closed before.

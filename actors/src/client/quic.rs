@@ -1,6 +1,7 @@
 //! The way to the nodes over QUIC.
 //!
-//! Records and what entities are asked travel on the data lane, everything else on the control lane. The control lane is kept up only to nodes that
+//! Records, and calls to actors and entities of users, travel on the data lane, everything else on the control lane. The control
+//! lane is kept up only to nodes that
 //! are being asked something there: the one that holds the client's metadata request, and a group's coordinator. So the
 //! death of that node is noticed within the control lane's idle time, the deaths of others are told by it.
 
@@ -26,6 +27,9 @@ use crate::ids::NodeId;
 /// Kinds of messages that carry records, or ask for them: what clients ask of partitions' leaders.
 const DATA_KINDS: std::ops::RangeInclusive<u16> = 100..=149;
 
+/// Calls to actors of users by name, and to entities: how many there are is up to users.
+const CALL_KINDS: [std::ops::RangeInclusive<u16>; 2] = [401..=402, 430..=459];
+
 /// The way to the nodes over QUIC.
 #[derive(Clone, Debug)]
 pub struct QuicLink {
@@ -46,7 +50,8 @@ impl<M: Message> Asks<M> for QuicLink {
             Target::Node(node) => self.endpoint.peer(*node),
             Target::Address(address) => self.endpoint.at(address),
         };
-        let is_data = DATA_KINDS.contains(&M::KIND) || M::KIND == AskEntity::KIND;
+        let is_data =
+            DATA_KINDS.contains(&M::KIND) || CALL_KINDS.iter().any(|kinds| kinds.contains(&M::KIND));
         let lane = if is_data { Lane::Data } else { Lane::Control };
         // Sent by this call, not by the first poll: that keeps the order.
         Box::pin(peer.ask(lane, message, deadline).map(|answer| answer.map_err(link_error)))

@@ -6,8 +6,11 @@
 mod call;
 pub mod entity;
 mod envelope;
+mod metrics;
+pub mod named;
 mod threads;
 
+pub use self::metrics::{Counter, Gauge, Histogram, UserMetrics, WrongSeries};
 pub use call::{CallError, Deadline, RequestId};
 pub use envelope::{ActorMessage, Answered, Envelope, open_answer, seal_answer};
 pub use threads::{Turn, UserThreads, UserThreadsSettings};

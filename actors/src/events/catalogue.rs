@@ -114,6 +114,8 @@ const ACTORS: &[&str] = &[
     "transaction_supervisor",
     "transaction_coordinator",
     "producer_router",
+    "user_supervisor",
+    "user_actor",
 ];
 const INVARIANTS: &[&str] = &[
     "acknowledged_is_on_disk",
@@ -369,11 +371,24 @@ const TRANSACTIONS: &[Series] = &[
 ];
 
 /// Actors of users; told by the node they run on, by the kind that the user gave them.
-const USERS: &[Series] = &[counter(
-    "millstream_user_handlers_slow_total",
-    "Handlers of users' actors that ran longer than actors.handler.slow.ms.",
-)
-.of_each(USER_KIND)];
+const USERS: &[Series] = &[
+    gauge("millstream_user_actors", "Actors of users that run on this node.").of_each(USER_KIND),
+    gauge("millstream_user_mailbox_messages", "Messages that wait for actors of users.").of_each(USER_KIND),
+    counter("millstream_user_messages_handled_total", "Messages that actors of users have handled.")
+        .of_each(USER_KIND),
+    counter(
+        "millstream_user_messages_refused_total",
+        "Messages that actors of users were not given: mailbox full, not understood, or not the owner.",
+    )
+    .of_each(USER_KIND),
+    histogram("millstream_user_handler_seconds", "Time of one handler of a user's actor.").of_each(USER_KIND),
+    counter("millstream_user_actor_panics_total", "Panics in handlers of users' actors.").of_each(USER_KIND),
+    counter(
+        "millstream_user_handlers_slow_total",
+        "Handlers of users' actors that ran longer than actors.handler.slow.ms.",
+    )
+    .of_each(USER_KIND),
+];
 
 /// Kafka's listener.
 const KAFKA: &[Series] = &[
@@ -447,6 +462,11 @@ impl Events {
                 }
             }
         }
+    }
+
+    /// Says what a series means that is not in the catalogue: one of a user's.
+    pub fn explain(&self, name: &'static str, kind: Kind, help: &'static str) {
+        self.describe(&Series { name, kind, labels: Labels::None, help });
     }
 
     fn describe(&self, series: &Series) {

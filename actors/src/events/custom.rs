@@ -34,3 +34,34 @@ impl Event for HandlerRunsLong<'_> {
         tracing::warn!(node = %events.node(), kind, actor, message, ?running_for, "the handler of a user's actor runs for long; its mailbox waits");
     }
 }
+
+/// The handler of a user's actor panicked.
+#[derive(Debug)]
+pub struct UserActorPanicked<'a> {
+    /// The kind of the actor.
+    pub kind: &'a str,
+    /// The actor.
+    pub actor: &'a str,
+    /// What it handled.
+    pub message: &'static str,
+    /// What the panic said.
+    pub panic: &'a str,
+    /// It is begun anew after so long; `None` where it is not.
+    pub after: Option<Duration>,
+}
+
+impl Event for UserActorPanicked<'_> {
+    fn tell(&self, events: &Events) {
+        let Self { kind, actor, message, panic, after } = self;
+        let labels = vec![Label::new("kind", (*kind).to_owned())];
+        events.counter("millstream_user_actor_panics_total", labels).increment(1);
+        match after {
+            Some(after) => {
+                tracing::warn!(node = %events.node(), kind, actor, message, panic, ?after, "the handler of a user's actor panicked; it is begun anew");
+            }
+            None => {
+                tracing::error!(node = %events.node(), kind, actor, message, panic, "the handler of a user's actor panicked more often than its settings allow; it stops");
+            }
+        }
+    }
+}

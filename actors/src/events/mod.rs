@@ -27,7 +27,7 @@ pub use cluster::{
     ControllerChanged, InDoubtBecause, LeaderElectedInDoubt, LeadersElected, NodeDied, NodeLive,
     NodeRegistered, PartitionHealth, ProposalFailed, QuorumSeen, ReplicasReassigned,
 };
-pub use custom::HandlerRunsLong;
+pub use custom::{HandlerRunsLong, UserActorPanicked};
 pub use entity::{EntitiesBroken, EntitiesLoaded};
 pub use group::{
     CoordinatorPanicked, GroupBroken, GroupConverted, GroupLag, GroupLoadFailed, GroupNotDowngraded,

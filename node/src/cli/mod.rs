@@ -1,5 +1,6 @@
 //! The command line: a file per command.
 
+mod actors;
 mod bench;
 mod certs;
 mod connection;
@@ -64,6 +65,7 @@ fn command() -> Command {
         .subcommand(group::command())
         .subcommand(quorum::command())
         .subcommand(user::command())
+        .subcommand(actors::command())
         .subcommand(bench::command())
         .subcommand(certs::command())
         .subcommand(settings::command())
@@ -78,6 +80,7 @@ fn dispatch(matches: &ArgMatches) -> Result<(), Failure> {
         Some(("group", matches)) => group::run(matches),
         Some(("quorum", matches)) => quorum::run(matches),
         Some(("user", matches)) => user::run(matches),
+        Some(("actors", matches)) => actors::run(matches),
         Some(("bench", matches)) => bench::run(matches),
         Some(("certs", matches)) => certs::run(matches),
         Some(("settings", matches)) => settings::run(matches),

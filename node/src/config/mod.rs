@@ -1,5 +1,6 @@
 //! A node's settings: a file, the environment, flags; checked, typed, documented.
 
+mod actors;
 pub mod catalogue;
 pub mod file;
 mod kafka;
@@ -11,6 +12,7 @@ mod typed;
 use std::collections::BTreeMap;
 use std::path::Path;
 
+pub use actors::ActorsConfig;
 pub use file::FileError;
 pub use kafka::KafkaConfig;
 pub use listeners::{ListenerConfig, SecurityProtocol};

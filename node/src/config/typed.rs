@@ -11,6 +11,7 @@ use millstream_actors::image::Nodes;
 use millstream_actors::log::CleanerSettings;
 use millstream_actors::topic_config::TopicConfig;
 
+use super::actors::ActorsConfig;
 use super::kafka::KafkaConfig;
 use super::{ConfigError, Settings};
 
@@ -91,6 +92,7 @@ pub struct NodeConfig {
     pub group_heartbeat_interval: Duration,
     pub group_migration: MigrationPolicy,
     pub offsets_retention: Duration,
+    pub actors: ActorsConfig,
 }
 
 const TOPIC_DEFAULTS: [&str; 7] = [
@@ -128,6 +130,7 @@ impl NodeConfig {
             queued_request_max_bytes: reader.number("queued.max.request.bytes")?,
             queued_fetch_max_bytes: reader.number("queued.max.fetch.bytes")?,
             quic_socket_buffer_bytes: reader.number("quic.socket.buffer.bytes")?,
+            actors: ActorsConfig::read(&reader)?,
             kafka: KafkaConfig::read(&reader, quic_listen, &advertised)?,
             http_listen: reader.socket("http.listen")?,
             tls: reader.tls()?,

@@ -1,5 +1,6 @@
-//! What people and their tools ask over HTTP: metrics and health.
+//! What people and their tools ask over HTTP: metrics, health, actors of users.
 
+mod actors;
 mod health;
 
 use std::future::IntoFuture as _;
@@ -14,6 +15,7 @@ use axum::routing::get;
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 
+pub use actors::Actors;
 pub use health::{Health, HealthReport};
 
 use crate::telemetry::Metrics;
@@ -22,6 +24,7 @@ use crate::telemetry::Metrics;
 struct Shared {
     metrics: Metrics,
     health: Arc<dyn Health>,
+    actors: Arc<dyn Actors>,
 }
 
 /// The HTTP server of a node, on a thread of its own. Dropping it stops it.
@@ -37,7 +40,12 @@ const UPKEEP: std::time::Duration = std::time::Duration::from_secs(5);
 
 impl HttpServer {
     /// Listens at `address` (port 0 for any free one); an error where that is not possible.
-    pub fn start(address: SocketAddr, metrics: Metrics, health: Arc<dyn Health>) -> std::io::Result<Self> {
+    pub fn start(
+        address: SocketAddr,
+        metrics: Metrics,
+        health: Arc<dyn Health>,
+        actors: Arc<dyn Actors>,
+    ) -> std::io::Result<Self> {
         let listener = std::net::TcpListener::bind(address).map_err(|error| {
             std::io::Error::new(error.kind(), format!("http.listen {address} cannot be used: {error}"))
         })?;
@@ -45,7 +53,7 @@ impl HttpServer {
         let address = listener.local_addr()?;
         let (stop, stopped) = oneshot::channel();
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        let shared = Shared { metrics, health };
+        let shared = Shared { metrics, health, actors };
         let thread = std::thread::Builder::new()
             .name("http".to_owned())
             .spawn(move || runtime.block_on(serve(listener, shared, stopped)))?;
@@ -82,6 +90,7 @@ async fn serve(listener: std::net::TcpListener, shared: Shared, stopped: oneshot
         .route("/metrics", get(metrics_text))
         .route("/livez", get(live))
         .route("/readyz", get(ready))
+        .route("/actors", get(actors_of_users))
         .with_state(shared);
     let upkeep = async move {
         loop {
@@ -116,6 +125,10 @@ async fn ready(State(shared): State<Shared>) -> Response {
     answer(report.is_ready(), report)
 }
 
+async fn actors_of_users(State(shared): State<Shared>) -> Response {
+    Json(actors::report(&shared.actors.lines())).into_response()
+}
+
 fn answer(well: bool, report: HealthReport) -> Response {
     let status = if well { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     (status, Json(report)).into_response()
@@ -138,6 +151,10 @@ mod tests {
         }
     }
 
+    fn no_actors() -> Arc<dyn Actors> {
+        Arc::new(actors::Fixed(Vec::new()))
+    }
+
     fn ask(address: SocketAddr, path: &str) -> String {
         let mut stream = std::net::TcpStream::connect(address).unwrap();
         write!(stream, "GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").unwrap();
@@ -149,8 +166,13 @@ mod tests {
     #[test]
     fn readiness_follows_the_node_and_liveness_does_not() {
         let health = Arc::new(Switch::default());
-        let server =
-            HttpServer::start(([127, 0, 0, 1], 0).into(), Metrics::new().unwrap(), health.clone()).unwrap();
+        let server = HttpServer::start(
+            ([127, 0, 0, 1], 0).into(),
+            Metrics::new().unwrap(),
+            health.clone(),
+            no_actors(),
+        )
+        .unwrap();
         assert!(ask(server.address(), "/readyz").starts_with("HTTP/1.1 503"));
         assert!(ask(server.address(), "/livez").starts_with("HTTP/1.1 200"));
         health.0.store(true, Ordering::Relaxed);
@@ -165,7 +187,8 @@ mod tests {
             .counter("millstream_records_in_total", Vec::new())
             .increment(1);
         let server =
-            HttpServer::start(([127, 0, 0, 1], 0).into(), metrics, Arc::new(Switch::default())).unwrap();
+            HttpServer::start(([127, 0, 0, 1], 0).into(), metrics, Arc::new(Switch::default()), no_actors())
+                .unwrap();
         let text = ask(server.address(), "/metrics");
         assert!(
             text.contains("text/plain; version=0.0.4") && text.contains("millstream_records_in_total 1"),
@@ -176,10 +199,15 @@ mod tests {
     #[test]
     fn an_address_in_use_is_told() {
         let metrics = Metrics::new().unwrap();
-        let first =
-            HttpServer::start(([127, 0, 0, 1], 0).into(), metrics.clone(), Arc::new(Switch::default()))
-                .unwrap();
-        let error = HttpServer::start(first.address(), metrics, Arc::new(Switch::default())).unwrap_err();
+        let first = HttpServer::start(
+            ([127, 0, 0, 1], 0).into(),
+            metrics.clone(),
+            Arc::new(Switch::default()),
+            no_actors(),
+        )
+        .unwrap();
+        let error = HttpServer::start(first.address(), metrics, Arc::new(Switch::default()), no_actors())
+            .unwrap_err();
         assert!(error.to_string().contains(&first.address().to_string()), "{error}");
     }
 }

@@ -10,9 +10,10 @@ use millstream_actors::cluster::agent::{AgentHandle, AgentParts, NodeIdentity};
 use millstream_actors::cluster::controller::ControllerHandle;
 use millstream_actors::cluster::front::ClusterFront;
 use millstream_actors::cluster::quorum::{Quorum, QuorumDoor};
+use millstream_actors::custom::UserThreads;
 use millstream_actors::custom::entity::front::EntityFront;
 use millstream_actors::custom::entity::{EntityCaller, EntityTypes};
-use millstream_actors::custom::{UserThreads, UserThreadsSettings};
+use millstream_actors::custom::named::NodeActors;
 use millstream_actors::events::Events;
 use millstream_actors::group::front::GroupFront;
 use millstream_actors::ids::Incarnation;
@@ -42,6 +43,7 @@ use super::error::StartError;
 use super::groups::confirming;
 use super::health::NodeState;
 use super::listeners::{KafkaParts, start_kafka};
+use super::named::{UserParts, start_actors, user_threads};
 use super::native::{self, LateService};
 use super::native_transactions;
 use super::reach::ReachReport;
@@ -93,6 +95,7 @@ pub(super) struct Running {
     /// Asks entities from here.
     pub(super) caller: EntityCaller,
     threads: UserThreads,
+    pub(super) actors: NodeActors,
     kafka: Option<KafkaListeners>,
     tasks: Vec<JoinHandle<()>>,
     tree: Tree,
@@ -191,7 +194,7 @@ impl Running {
         let groups = start_groups(&parts, &mut tasks).await?;
         let marks = Marks { partitions: partitions.clone(), groups: groups.clone(), images: images.clone() };
         let transactions = start_transactions(&parts, &marks, &mut tasks).await?;
-        let threads = UserThreads::start(&world, UserThreadsSettings::default(), events.clone());
+        let threads = user_threads(&world, &config, &events);
         let (entities, caller) = start_entities(&parts, types, threads.clone(), &mut tasks).await?;
         verifier.open(Arc::new(NodeVerifier {
             me: config.node_id,
@@ -199,10 +202,23 @@ impl Running {
             images: images.clone(),
             endpoint: endpoint.clone(),
         }));
+        let parts = UserParts {
+            world: &world,
+            config: &config,
+            incarnation,
+            endpoint: &endpoint,
+            front: &front,
+            images: &images,
+            agent: &agent,
+            events: &events,
+            tree: &tree,
+        };
+        let actors = start_actors(&parts, &threads).await?;
         let handlers = native::all(&front, &config, &images, &partitions, &groups)
             .and(transaction_handlers(&transactions, &marks))
             .and(native_transactions::handlers(&images, &partitions, &groups, &transactions))
             .and(entities.handlers())
+            .and(actors.handlers())
             .and(confirming(&images))
             .and(warned(&quarantine, &events))
             .and(sessions(&world, &found, &events))
@@ -244,6 +260,7 @@ impl Running {
             entities,
             caller,
             threads,
+            actors,
             kafka,
             tasks,
             tree,
@@ -255,7 +272,7 @@ impl Running {
     /// What is looked at when the metrics of this node are read.
     pub(super) fn vitals(&self, events: &Events) -> NodeVitals {
         let disk = (Arc::clone(&self.world.disk), self.config.data_dir.join(LOG_DIRECTORY));
-        NodeVitals::new(events, self.endpoint.counters(), disk, Arc::clone(&self.state))
+        NodeVitals::new(events, self.endpoint.counters(), disk, Arc::clone(&self.state), self.actors.clone())
     }
 
     /// Ends the node cleanly: hands its leaderships over, syncs, leaves. What is not done in time is given up: the
@@ -265,6 +282,8 @@ impl Running {
             kafka.close_door();
         }
         let within = self.config.shutdown_timeout;
+        // Before the node leaves, which gives their names to others.
+        self.actors.stop(within / 4).await;
         let handing_over = self.front.hand_over(self.incarnation, within / 4);
         if let Err(refusal) = handing_over.await {
             tracing::warn!(node = %self.config.node_id, %refusal, "leaderships were not handed over");
@@ -295,6 +314,7 @@ impl Running {
     pub(super) async fn abandon(self) {
         drop(self.kafka);
         self.endpoint.abandon();
+        self.actors.abandon();
         self.tree.stop();
         self.agent.actor().kill();
         self.controller.actor().kill();

@@ -104,6 +104,7 @@ fn controller_settings(config: &NodeConfig, cluster: uuid::Uuid) -> ControllerSe
     let mut settings = ControllerSettings::new(config.node_id, cluster);
     settings.timing = timing(config);
     settings.topics.partitions = config.default_partitions;
+    settings.names_max = config.actors.names_max;
     if let Some(factor) = config.default_replication_factor {
         settings.topics.replication_factor = factor;
     }

@@ -12,6 +12,7 @@ mod groups;
 mod health;
 mod incarnation;
 mod listeners;
+mod named;
 mod native;
 mod native_transactions;
 mod reach;

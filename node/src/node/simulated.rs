@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use millstream_actors::custom::entity::{EntityCaller, EntityTypes};
+use millstream_actors::custom::named::NodeActors;
 use millstream_actors::ids::NodeId;
 use millstream_transport::identity::Credentials;
 use millstream_transport::wire::Wire;
@@ -63,6 +64,12 @@ impl SimulatedNode {
     #[must_use]
     pub const fn entities(&self) -> &EntityCaller {
         &self.running.caller
+    }
+
+    /// Actors of users on it.
+    #[must_use]
+    pub fn actors(&self) -> &NodeActors {
+        &self.running.actors
     }
 
     /// Its series.

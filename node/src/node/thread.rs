@@ -6,6 +6,7 @@ use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use millstream_actors::custom::entity::{EntityCaller, EntityTypes};
+use millstream_actors::custom::named::NodeActors;
 use millstream_actors::ids::NodeId;
 use millstream_transport::identity::Credentials;
 use millstream_transport::wire::{RealWire, RealWireSettings};
@@ -18,7 +19,7 @@ use super::health::NodeState;
 use super::vitals::NodeVitals;
 use crate::certificates::{self, CertificateFolder};
 use crate::config::{NodeConfig, Settings};
-use crate::http::{Health, HealthReport, HttpServer};
+use crate::http::{Actors, Health, HealthReport, HttpServer};
 use crate::security::tls::Tls;
 use crate::telemetry::Metrics;
 
@@ -32,6 +33,7 @@ pub struct Node {
     metrics: Metrics,
     state: Arc<NodeState>,
     entities: EntityCaller,
+    actors: NodeActors,
     http: Option<HttpServer>,
     end: Option<oneshot::Sender<End>>,
     control: Option<JoinHandle<Result<(), String>>>,
@@ -54,6 +56,7 @@ struct Up {
     quic: SocketAddr,
     entities: EntityCaller,
     state: Arc<NodeState>,
+    actors: NodeActors,
     vitals: NodeVitals,
 }
 
@@ -99,7 +102,8 @@ impl Node {
         let up = told.recv().map_err(|_| gone())??;
         metrics.look_before_rendering(Arc::new(up.vitals));
         let health: Arc<dyn Health> = Arc::clone(&up.state) as _;
-        let http = HttpServer::start(http_listen, metrics.clone(), health)
+        let listed: Arc<dyn Actors> = Arc::new(up.actors.clone());
+        let http = HttpServer::start(http_listen, metrics.clone(), health, listed)
             .map_err(|error| StartError::Http(error.to_string()));
         let mut node = Self {
             id,
@@ -109,6 +113,7 @@ impl Node {
             metrics,
             state: up.state,
             entities: up.entities,
+            actors: up.actors,
             http: None,
             end: Some(end),
             control: Some(control),
@@ -158,6 +163,12 @@ impl Node {
     #[must_use]
     pub fn metrics(&self) -> &Metrics {
         &self.metrics
+    }
+
+    /// Actors of users: begins them on this node, and calls them wherever they run.
+    #[must_use]
+    pub fn actors(&self) -> &NodeActors {
+        &self.actors
     }
 
     /// How it is.
@@ -271,6 +282,7 @@ fn control(
             quic: running.endpoint.local_address(),
             entities: running.caller.clone(),
             state: Arc::clone(&running.state),
+            actors: running.actors.clone(),
             vitals: running.vitals(&events),
         };
         let _ = tell.send(Ok(up));
@@ -282,6 +294,7 @@ fn control(
             why = fatal.wait_for(Option::is_some) => {
                 let why = why.ok().and_then(|why| why.clone()).unwrap_or_default();
                 running.endpoint.abandon();
+                running.actors.abandon();
                 return Err(why);
             }
         };
@@ -291,6 +304,7 @@ fn control(
                 .unwrap_or_else(|_| Err(format!("not done within {} ms", within.as_millis()))),
             End::AtOnce => {
                 running.endpoint.abandon();
+                running.actors.abandon();
                 Ok(())
             }
         }

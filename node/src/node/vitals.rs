@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use metrics::{Counter, Gauge, Label};
+use millstream_actors::custom::named::NodeActors;
 use millstream_actors::events::Events;
 use millstream_transport::peer::{PeerCounters, PeerCounts};
 use millstream_transport::world::Disk;
@@ -18,6 +19,7 @@ pub(super) struct NodeVitals {
     peers: PeerSeries,
     disk: DiskSeries,
     state: Arc<NodeState>,
+    actors: NodeActors,
     ready: Gauge,
 }
 
@@ -28,6 +30,7 @@ impl NodeVitals {
         counters: Arc<PeerCounters>,
         (disk, directory): (Arc<dyn Disk>, PathBuf),
         state: Arc<NodeState>,
+        actors: NodeActors,
     ) -> Self {
         let labels = vec![
             Label::new("node", events.node().to_string()),
@@ -39,6 +42,7 @@ impl NodeVitals {
             peers: PeerSeries::new(events),
             disk: DiskSeries::new(events, disk, directory),
             state,
+            actors,
             ready: events.gauge("millstream_node_ready", Vec::new()),
         }
     }
@@ -48,6 +52,7 @@ impl Vitals for NodeVitals {
     fn look(&self) {
         let report = self.state.report();
         self.ready.set(if report.is_ready() { 1.0 } else { 0.0 });
+        self.actors.gauge();
         self.peers.tell(self.counters.snapshot());
         self.disk.tell(report.failed_directory.is_some());
     }

@@ -3,6 +3,7 @@
 //! A request is carried out when it is asked and answered half a virtual millisecond or more later, so that requests
 //! keep their order; faults are given one by one.
 
+mod actors;
 mod entities;
 mod groups;
 mod handlers;

@@ -1,0 +1,24 @@
+//! The fake has no actors of users.
+
+use std::time::Duration;
+
+use millstream_transport::message::Message;
+
+use super::FakeCluster;
+use crate::client::link::{Asking, Asks, LinkError, Target};
+use crate::custom::named::message::{
+    AskActor, FindName, GroupMembers, ListActors, TellActor, WatchActor, WatchName,
+};
+
+macro_rules! refused {
+    ($($message:ty),*) => {
+        $(impl Asks<$message> for FakeCluster {
+            fn ask(&self, _: &Target, _: $message, _: Duration) -> Asking<<$message as Message>::Answer> {
+                let refused = LinkError::Refused("the fake has no actors".to_owned());
+                Box::pin(std::future::ready(Err(refused)))
+            }
+        })*
+    };
+}
+
+refused!(AskActor, TellActor, FindName, WatchActor, WatchName, GroupMembers, ListActors);

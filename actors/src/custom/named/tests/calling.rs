@@ -1,0 +1,160 @@
+use super::*;
+use crate::custom::named::message::Address;
+
+#[test]
+fn an_actor_is_asked_by_name_from_every_node() {
+    with_nodes(3, |nodes| async move {
+        nodes.on(1).spawn("sum", ActorSettings::default(), Adder::default).await.unwrap();
+        for node in [2, 3, 1] {
+            nodes.on(node).tell("sum", &Sum::Add(1), SECOND).await.unwrap();
+        }
+        assert_eq!(nodes.on(2).ask("sum", &Sum::Add(4), SECOND).await.unwrap(), 7);
+        let refused = nodes.on(3).ask("sum", &Sum::Refuse, SECOND).await.unwrap_err();
+        assert_eq!(refused, CallError::Refused("not today".to_owned()));
+        let lines = nodes.on(2).list(SECOND).await;
+        let line = lines[0].1.as_ref().unwrap().first().unwrap();
+        assert_eq!((line.kind.as_str(), line.name.as_deref(), line.handled), ("adder", Some("sum"), 5));
+    });
+}
+
+#[test]
+fn a_name_belongs_to_one_actor_and_is_free_after_its_end() {
+    with_nodes(2, |nodes| async move {
+        let first = nodes.on(1).spawn("sum", ActorSettings::default(), Adder::default).await.unwrap();
+        let taken = nodes.on(2).spawn("sum", ActorSettings::default(), Adder::default).await.unwrap_err();
+        assert!(taken.to_string().contains("node 1"), "{taken}");
+        first.stop();
+        assert_eq!(first.ended().await, ActorEnd::Stopped(super::super::StopReason::Asked));
+        sleep(Duration::from_millis(10)).await;
+        nodes.on(2).spawn("sum", ActorSettings::default(), Adder::default).await.unwrap();
+        assert_eq!(nodes.on(1).ask("sum", &Sum::Where, SECOND).await.unwrap(), 2);
+    });
+}
+
+#[test]
+fn a_name_that_nobody_has_is_told_and_one_that_comes_soon_is_found() {
+    with_nodes(2, |nodes| async move {
+        let nobody = nodes.on(1).ask("sum", &Sum::Where, 5 * SECOND).await.unwrap_err();
+        assert_eq!(nobody, CallError::NoSuchName("sum".to_owned()));
+        let spawn = async {
+            sleep(Duration::from_millis(500)).await;
+            nodes.on(2).spawn("sum", ActorSettings::default(), Adder::default).await.unwrap()
+        };
+        let (asked, _) = tokio::join!(nodes.on(1).ask("sum", &Sum::Where, 5 * SECOND), spawn);
+        assert_eq!(asked.unwrap(), 2);
+    });
+}
+
+#[test]
+fn a_full_mailbox_refuses_and_every_ask_has_one_answer() {
+    with_nodes(1, |nodes| async move {
+        let settings = ActorSettings { mailbox_max: Some(3), ..ActorSettings::default() };
+        nodes.on(1).spawn("sum", settings, Adder::default).await.unwrap();
+        let asks = (0..10).map(|_| nodes.on(1).ask("sum", &Sum::Wait(10), SECOND));
+        let answers = futures::future::join_all(asks).await;
+        let busy = answers.iter().filter(|answer| matches!(answer, Err(CallError::Busy(_)))).count();
+        assert_eq!((answers.iter().filter(|answer| answer.is_ok()).count(), busy), (3, 7));
+        assert_eq!(nodes.on(1).ask("sum", &Sum::Add(1), SECOND).await.unwrap(), 1);
+    });
+}
+
+#[test]
+fn an_answer_that_does_not_come_in_time_is_a_time_out_and_holds_nobody_up() {
+    with_nodes(2, |nodes| async move {
+        nodes.on(1).spawn("sum", ActorSettings::default(), Adder::default).await.unwrap();
+        let begun = Instant::now();
+        let late = nodes.on(2).ask("sum", &Sum::Wait(5_000), SECOND).await.unwrap_err();
+        assert!(matches!(late, CallError::Timeout { after_ms: 1000, .. }), "{late:?}");
+        assert_eq!(begun.elapsed(), SECOND);
+        let waited = nodes.on(2).ask("sum", &Sum::Add(1), SECOND).await.unwrap_err();
+        assert!(matches!(waited, CallError::Timeout { .. }), "{waited:?}");
+        sleep(4 * SECOND).await;
+        let sum = nodes.on(2).ask("sum", &Sum::Add(2), SECOND).await.unwrap();
+        assert_eq!(sum, 2, "what had waited for too long was not handled");
+    });
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+struct Other;
+
+impl ActorMessage for Other {
+    const NAME: &'static str = "other";
+    type Answer = ();
+}
+
+#[test]
+fn a_message_that_the_actor_does_not_know_is_an_error_for_its_sender_only() {
+    with_nodes(2, |nodes| async move {
+        nodes.on(1).spawn("sum", ActorSettings::default(), Adder::default).await.unwrap();
+        let unknown = nodes.on(2).ask("sum", &Other, SECOND).await.unwrap_err();
+        assert!(matches!(unknown, CallError::UnknownMessage { .. }), "{unknown:?}");
+        let host = Arc::clone(&nodes.on(1).host);
+        let envelope = crate::custom::Envelope {
+            name: "sum".to_owned(),
+            version: 1,
+            body: bytes::Bytes::from_static(&[99]),
+        };
+        let to = Address::Name("sum".to_owned());
+        let ask = AskActor { to, within_ms: 1000, is_linearizable: false, envelope };
+        assert!(matches!(host.asked(ask).await, Err(CallError::Malformed(_))));
+        assert_eq!(nodes.on(2).ask("sum", &Sum::Add(1), SECOND).await.unwrap(), 1);
+    });
+}
+
+#[test]
+fn without_its_lease_a_node_answers_nothing_from_memory_and_says_why() {
+    with_nodes(2, |nodes| async move {
+        nodes.on(1).spawn("sum", ActorSettings::default(), Adder::default).await.unwrap();
+        nodes.leases[&1].revoke();
+        let refused = nodes.on(2).ask("sum", &Sum::Add(1), SECOND).await.unwrap_err();
+        assert!(matches!(&refused, CallError::NoQuorum(why) if why.contains("lease")), "{refused:?}");
+        nodes.leases[&1].granted(Instant::now(), 3600 * SECOND);
+        assert_eq!(nodes.on(2).ask("sum", &Sum::Add(1), SECOND).await.unwrap(), 1);
+    });
+}
+
+#[test]
+fn an_answer_whose_lease_ran_out_meanwhile_is_withheld() {
+    with_nodes(2, |nodes| async move {
+        nodes.on(1).spawn("sum", ActorSettings::default(), Adder::default).await.unwrap();
+        let lease = nodes.leases[&1].clone();
+        let (asked, ()) = tokio::join!(nodes.on(2).ask("sum", &Sum::Wait(100), SECOND), async {
+            sleep(Duration::from_millis(50)).await;
+            lease.revoke();
+        });
+        assert!(matches!(asked, Err(CallError::Unsure(_))), "{asked:?}");
+    });
+}
+
+#[test]
+fn a_linearizable_ask_is_refused_while_the_quorum_does_not_answer() {
+    with_nodes(2, |nodes| async move {
+        nodes.on(1).spawn("sum", ActorSettings::default(), Adder::default).await.unwrap();
+        assert_eq!(nodes.on(2).ask_linearizable("sum", &Sum::Add(1), SECOND).await.unwrap(), 1);
+        nodes.quorum.lost.lock().unwrap().insert(NodeId(1));
+        let refused = nodes.on(2).ask_linearizable("sum", &Sum::Add(1), SECOND).await.unwrap_err();
+        assert!(matches!(refused, CallError::NoQuorum(_)), "{refused:?}");
+        assert_eq!(nodes.on(2).ask("sum", &Sum::Add(0), SECOND).await.unwrap(), 1, "the lease still holds");
+    });
+}
+
+#[test]
+fn a_group_is_told_as_a_whole_and_asked_in_turn() {
+    with_nodes(3, |nodes| async move {
+        for node in [1, 2, 2, 3] {
+            let actor = nodes.on(node).spawn_unnamed(ActorSettings::default(), Adder::default).await.unwrap();
+            actor.join("sums").await.unwrap();
+        }
+        let told = nodes.on(1).broadcast("sums", &Sum::Add(3), SECOND).await.unwrap();
+        assert_eq!(told.iter().filter(|(_, result)| result.is_ok()).count(), 4);
+        let mut asked = Vec::new();
+        for _ in 0..8 {
+            asked.push(nodes.on(3).ask_next("sums", &Sum::Where, SECOND).await.unwrap());
+        }
+        assert_eq!(asked, [1, 2, 2, 3, 1, 2, 2, 3]);
+        nodes.lose(2);
+        assert_eq!(nodes.on(1).members("sums", SECOND).await.unwrap().len(), 2);
+        let nobody = nodes.on(1).ask_next("empty", &Sum::Where, SECOND).await.unwrap_err();
+        assert!(matches!(nobody, CallError::NoSuchName(_)));
+    });
+}

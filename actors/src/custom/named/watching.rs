@@ -1,0 +1,153 @@
+//! Waits for the end of actors and for changes of names.
+//!
+//! What the quorum says of a node is the same for all who watch; why an actor stopped, its own node says.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep, sleep_until};
+
+use super::host::Host;
+use super::message::{ActorEnd, NameNews, OwnerChange, StopReason, WatchActor, WatchName};
+use crate::ids::ActorId;
+use crate::image::{Image, NameChange, NameEvent};
+
+/// The longest wait for one answer.
+const WAIT_MAX: Duration = Duration::from_secs(60);
+
+/// How long one question to the actor's own node waits there.
+const ASK_WITHIN: Duration = Duration::from_secs(10);
+
+/// The pause after a question that came to nothing.
+const ASK_AGAIN: Duration = Duration::from_millis(100);
+
+impl Host {
+    /// Waits for the end of an actor; `None` if it has not ended in time.
+    pub(super) async fn watch(self: Arc<Self>, message: WatchActor) -> Option<ActorEnd> {
+        let WatchActor { actor, since, within_ms } = message;
+        let within = Duration::from_millis(within_ms.into()).min(WAIT_MAX);
+        let over = sleep_until(Instant::now() + within);
+        tokio::select! {
+            biased;
+            // First: what is known of its end is not forgotten because this node ends, too.
+            end = self.stopped(actor, since) => Some(end),
+            end = self.lost(actor, since) => Some(end),
+            () = self.without_quorum() => Some(ActorEnd::Unsure),
+            () = over => None,
+        }
+    }
+
+    /// Returns when the quorum has taken the actor's node for lost.
+    async fn lost(&self, actor: ActorId, since: u64) -> ActorEnd {
+        let mut images = self.parts.images.clone();
+        loop {
+            let lost = images.borrow_and_update().names().lost(actor, since);
+            if let Some(version) = lost {
+                return ActorEnd::NodeLost(version);
+            }
+            if images.changed().await.is_err() {
+                // This node ends.
+                return ActorEnd::Unsure;
+            }
+        }
+    }
+
+    /// Returns when the actor's own node says that it has stopped.
+    async fn stopped(&self, actor: ActorId, since: u64) -> ActorEnd {
+        if actor == self.id(actor.serial) {
+            return self.stopped_here(actor.serial).await;
+        }
+        loop {
+            let within_ms = u32::try_from(ASK_WITHIN.as_millis()).unwrap_or(u32::MAX);
+            let message = WatchActor { actor, since, within_ms };
+            let most = ASK_WITHIN + Duration::from_secs(2);
+            match self.parts.mail.watch(actor.node, message, most).await {
+                // Whether it is lost this node knows itself; that another is unsure says nothing here.
+                Ok(Some(end @ ActorEnd::Stopped(_))) => return end,
+                Ok(None) => {}
+                Ok(Some(_)) | Err(_) => sleep(ASK_AGAIN).await,
+            }
+        }
+    }
+
+    async fn stopped_here(&self, serial: u64) -> ActorEnd {
+        let cell = self.table().cells.get(&serial).cloned();
+        let Some(cell) = cell else {
+            return self.end_of(serial).unwrap_or(ActorEnd::Stopped(StopReason::Forgotten));
+        };
+        let mut ended = cell.ended.subscribe();
+        loop {
+            let end = ended.borrow_and_update().clone();
+            if let Some(end) = end {
+                return end;
+            }
+            if ended.changed().await.is_err() {
+                return ActorEnd::Stopped(StopReason::Forgotten);
+            }
+        }
+    }
+
+    /// Returns when this node has lost the quorum.
+    async fn without_quorum(&self) {
+        let mut health = self.parts.health.clone();
+        // Where nobody tells any more, this node ends.
+        drop(health.wait_for(|health| health.quorum_lost).await);
+    }
+
+    /// Waits for changes of a name's owner.
+    pub(super) async fn news(self: Arc<Self>, message: WatchName) -> NameNews {
+        let WatchName { name, seen, within_ms } = message;
+        let until = Instant::now() + Duration::from_millis(within_ms.into()).min(WAIT_MAX);
+        let mut images = self.parts.images.clone();
+        let Some((next, owner)) = seen else { return now(&images.borrow(), &name, false) };
+        loop {
+            let news = since(&images.borrow_and_update(), &name, next, owner);
+            if !news.changes.is_empty() {
+                return news;
+            }
+            tokio::select! {
+                biased;
+                changed = images.changed() => if changed.is_err() { return news },
+                () = sleep_until(until) => return news,
+            }
+        }
+    }
+}
+
+/// Who has a name now.
+fn now(image: &Image, name: &str, is_after_gap: bool) -> NameNews {
+    let owner = image.names().owner(name);
+    let version = owner.map_or(image.version(), |owner| owner.since);
+    let change = OwnerChange { owner: owner.map(|owner| owner.actor), version, is_after_gap };
+    NameNews { changes: vec![change], next: image.names().next_change() }
+}
+
+/// What happened to a name from event `next` on, when it had this owner.
+fn since(image: &Image, name: &str, next: u64, owner: Option<ActorId>) -> NameNews {
+    let names = image.names();
+    if names.next_change() <= next {
+        // An image older than what was seen elsewhere.
+        return NameNews { changes: Vec::new(), next };
+    }
+    let mut events = names.changes_from(next).peekable();
+    if events.peek().is_none_or(|first| first.number > next) {
+        return now(image, name, true);
+    }
+    let (mut owner, mut changes) = (owner, Vec::new());
+    for NameChange { version, event, .. } in events {
+        let changed = match event {
+            NameEvent::Owner { name: of, owner } if of == name => *owner,
+            NameEvent::NodeLost { node, incarnation }
+                if owner.is_some_and(|known| known.node == *node && known.incarnation == *incarnation) =>
+            {
+                None
+            }
+            NameEvent::Owner { .. } | NameEvent::NodeLost { .. } => continue,
+        };
+        if changed != owner {
+            owner = changed;
+            changes.push(OwnerChange { owner, version: *version, is_after_gap: false });
+        }
+    }
+    NameNews { changes, next: names.next_change() }
+}
