@@ -230,7 +230,7 @@ pub const USER_ACTOR: ActorKind = ActorKind {
 };
 
 /// All of them.
-pub const KINDS: [ActorKind; 14] = [
+pub const KINDS: [ActorKind; 16] = [
     REPLICA,
     CORE_HOST,
     FEEDER,

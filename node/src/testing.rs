@@ -41,6 +41,7 @@ use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
+use millstream_actors::custom::entity::{EntityCaller, EntityTypes};
 use millstream_actors::custom::named::NodeActors;
 use millstream_actors::ids::NodeId;
 use millstream_transport::identity::ClusterAuthority;
@@ -69,8 +70,21 @@ pub struct TestNodes {
 /// # Panics
 /// If the test does, if the nodes cannot be started, or if the test has not ended after an hour of virtual time.
 pub fn with_nodes<T>(seed: u64, count: u8, test: impl AsyncFnOnce(&mut TestNodes) -> T) -> T {
+    with_hosts(seed, count, &EntityTypes::new(), test)
+}
+
+/// The same with nodes that host these types of entities.
+///
+/// # Panics
+/// As [`with_nodes`].
+pub fn with_hosts<T>(
+    seed: u64,
+    count: u8,
+    types: &EntityTypes,
+    test: impl AsyncFnOnce(&mut TestNodes) -> T,
+) -> T {
     run(seed, |simulation: Simulation| async move {
-        let mut nodes = TestNodes::start(&simulation, count).await;
+        let mut nodes = TestNodes::start(&simulation, count, types).await;
         let output = test(&mut nodes).await;
         for (id, (node, disk)) in std::mem::take(&mut nodes.nodes) {
             disk.kill();
@@ -83,7 +97,7 @@ pub fn with_nodes<T>(seed: u64, count: u8, test: impl AsyncFnOnce(&mut TestNodes
 
 impl TestNodes {
     #[expect(clippy::expect_used, reason = "a test that cannot start its nodes fails")]
-    async fn start(simulation: &Simulation, count: u8) -> Self {
+    async fn start(simulation: &Simulation, count: u8, types: &EntityTypes) -> Self {
         let network = SimulatedNetwork::new(simulation.seed_of("network"));
         let scratch = World::simulated(simulation, &SimulatedDisk::new(simulation.seed_of("authority")));
         let authority =
@@ -96,7 +110,8 @@ impl TestNodes {
             let credentials =
                 authority.issue_node(NodeId(id.into()), &[]).expect("a certificate can be made");
             let settings = settings(id, &voters.join(",")).expect("the settings of the kit are right");
-            let started = SimulatedNode::start(world, network.wire(address(id)), &settings, credentials);
+            let wire = network.wire(address(id));
+            let started = SimulatedNode::start(world, wire, &settings, credentials, types.clone());
             nodes.insert(id, (started.await.expect("a simulated node starts"), disk));
         }
         let until = tokio::time::Instant::now() + PATIENCE;
@@ -115,6 +130,18 @@ impl TestNodes {
     pub fn actors(&self, node: u8) -> &NodeActors {
         match self.nodes.get(&node) {
             Some((node, _)) => node.actors(),
+            None => panic!("node {node} does not run"),
+        }
+    }
+
+    /// Asks entities of the cluster from a node.
+    ///
+    /// # Panics
+    /// As [`TestNodes::actors`].
+    #[must_use]
+    pub fn entities(&self, node: u8) -> &EntityCaller {
+        match self.nodes.get(&node) {
+            Some((node, _)) => node.entities(),
             None => panic!("node {node} does not run"),
         }
     }

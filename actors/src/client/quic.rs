@@ -21,7 +21,6 @@ use tokio::sync::oneshot;
 
 use super::link::{Asking, Asks, Closing, Cluster, LinkError, Target};
 use super::{Client, ClientError, ClientSettings};
-use crate::custom::entity::message::AskEntity;
 use crate::ids::NodeId;
 
 /// Kinds of messages that carry records, or ask for them: what clients ask of partitions' leaders.

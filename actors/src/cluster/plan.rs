@@ -102,11 +102,7 @@ pub(super) fn plan(request: Request, image: &Image, settings: PlanSettings, now_
             let (node, incarnation) = (request.node, request.incarnation);
             Planned::one(Command::HandOver { node, incarnation }, reply, done)
         }
-        Request::Names(request, reply) => {
-            let AlterNames { node, incarnation, alteration } = request;
-            let most = settings.names_max;
-            Planned::one(Command::AlterNames { node, incarnation, alteration, most }, reply, done)
-        }
+        Request::Names(request, reply) => Planned::one(names(request, settings.names_max), reply, done),
         Request::Rack(request, reply) => match image.features().require(Features::ADMINISTRATION) {
             Ok(()) => {
                 let NodeRack { node, incarnation, rack } = request;
@@ -152,6 +148,11 @@ pub(super) fn plan(request: Request, image: &Image, settings: PlanSettings, now_
         // Answered when it comes in.
         Request::Heartbeat(_, reply) => Planned::answered(Err(lost()), reply),
     }
+}
+
+fn names(request: AlterNames, most: u32) -> Command {
+    let AlterNames { node, incarnation, alteration } = request;
+    Command::AlterNames { node, incarnation, alteration, most }
 }
 
 fn all_done(outcomes: &[Outcome]) -> Result<(), Refusal> {
