@@ -1,9 +1,9 @@
 //! The way to the nodes over QUIC.
 //!
 //! Records, and calls to actors and entities of users, travel on the data lane, everything else on the control lane. The control
-//! lane is kept up only to nodes that
-//! are being asked something there: the one that holds the client's metadata request, and a group's coordinator. So the
-//! death of that node is noticed within the control lane's idle time, the deaths of others are told by it.
+//! lane is kept up only to nodes that are being asked something there: the one that holds the client's metadata request, and a
+//! group's coordinator. So the death of that node is noticed within the control lane's idle time, the deaths of others are told
+//! by it.
 
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;

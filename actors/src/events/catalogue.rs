@@ -113,6 +113,8 @@ const ACTORS: &[&str] = &[
     "group_coordinator",
     "transaction_supervisor",
     "transaction_coordinator",
+    "entity_supervisor",
+    "entity_host",
     "producer_router",
     "user_supervisor",
     "user_actor",
