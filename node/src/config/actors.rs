@@ -6,7 +6,7 @@ use super::ConfigError;
 use super::typed::Reader;
 
 /// The settings of users' actors. The documentation of each is in the catalogue
-/// ([`SETTINGS`](super::catalogue::SETTINGS)).
+/// ([`all`](super::catalogue::all)).
 #[derive(Clone, Copy, Debug)]
 pub struct ActorsConfig {
     /// `actors.threads`.
