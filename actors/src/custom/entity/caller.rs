@@ -83,13 +83,19 @@ impl EntityCaller {
             // From before the look at the place: what changes after that is not missed.
             let news = self.reach.news();
             let left = deadline.left(self.clock.now());
-            let error = match self.reach.place(&ask.kind, &ask.key) {
+            let (error, is_unknown) = match self.reach.place(&ask.kind, &ask.key) {
                 Place::At(node) => match self.try_at(node, &ask, left).await {
                     Ok(answered) => return Ok(answered),
-                    Err(error) => error,
+                    Err(error) => {
+                        // A leader says "again" also where the log may have what it did not hear of.
+                        let is_unknown = matches!(error, CallError::Timeout { .. } | CallError::Retry(_));
+                        (error, is_unknown)
+                    }
                 },
-                Place::Nowhere => CallError::Retry("the entity's partition has no leader now".to_owned()),
-                Place::NoHost => CallError::NoHost(ask.kind.clone()),
+                Place::Nowhere => {
+                    (CallError::Retry("the entity's partition has no leader now".to_owned()), false)
+                }
+                Place::NoHost => (CallError::NoHost(ask.kind.clone()), false),
             };
             let now = self.clock.now();
             let is_young = now.saturating_duration_since(began) < NO_HOST_GRACE;
@@ -98,11 +104,13 @@ impl EntityCaller {
                 CallError::Timeout { .. } => true,
                 error => error.is_retriable(),
             };
+            let was_unknown = last.is_some_and(|(_, was_unknown)| was_unknown);
             if !may_pass {
-                return Err(error);
+                // Said of this try; an earlier one may have been carried out.
+                let is_of_entity = matches!(error, CallError::Refused(_));
+                return Err(given_up(Some((error, was_unknown && !is_of_entity)), within));
             }
-            let is_unknown = matches!(error, CallError::Timeout { .. });
-            last = Some((error, is_unknown || last.is_some_and(|(_, was_unknown)| was_unknown)));
+            last = Some((error, was_unknown || is_unknown));
             if deadline.left(now) <= pause {
                 return Err(given_up(last, within));
             }

@@ -279,7 +279,7 @@ impl NodeActors {
     }
 
     /// Ends all actors of this node, each after the message that it handles now; those that have not ended in time are left.
-    /// The names go with the node's leaving.
+    /// The names go with the node's leaving. The users' threads go on: entities are on them, too.
     pub async fn stop(&self, within: Duration) {
         self.host.close();
         let empty = async {
@@ -290,14 +290,12 @@ impl NodeActors {
         // Who does not end in time is told by the watch on long handlers.
         drop(tokio::time::timeout(within, empty).await);
         self.host.supervisor.stop(None);
-        self.host.parts.threads.stop();
     }
 
     /// Ends all at once, as a kill would.
     pub fn abandon(&self) {
         self.host.close();
         self.host.supervisor.stop(None);
-        self.host.parts.threads.stop();
     }
 }
 

@@ -148,7 +148,7 @@ impl<A: NamedActor> Running<A> {
     /// The answer, if the actor is still the owner of its name: what it says rests on its memory.
     fn sealed(&self, handled: Handled<A::Message>) -> Result<Answered, CallError> {
         self.parts.gate.check().map_err(|error| CallError::Unsure(error.to_string()))?;
-        seal_answer(&handled?, self.parts.answer_bytes_max)
+        seal_answer(&handled.map_err(of_handler)?, self.parts.answer_bytes_max)
     }
 
     fn goes_on(&self) -> bool {
@@ -201,6 +201,16 @@ async fn made<A: NamedActor>(parts: &RunnerParts<A>) -> Result<A, String> {
     let made = AssertUnwindSafe(making).catch_unwind().await;
     drop(turn);
     made.map_err(|panic| text(&*panic))
+}
+
+/// What a handler says of its message, with an error of a call of its own perhaps: its caller must not take that for "not
+/// carried out" and ask again.
+fn of_handler(error: CallError) -> CallError {
+    match error {
+        CallError::Refused(_) | CallError::Unsure(_) => error,
+        CallError::Timeout { .. } => CallError::Unsure(error.to_string()),
+        other => CallError::Refused(other.to_string()),
+    }
 }
 
 /// What a panic says.

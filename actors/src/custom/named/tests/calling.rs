@@ -18,6 +18,16 @@ fn an_actor_is_asked_by_name_from_every_node() {
 }
 
 #[test]
+fn what_a_handler_hears_from_another_is_not_taken_for_its_own_node_s_word() {
+    with_nodes(2, |nodes| async move {
+        nodes.on(1).spawn("sum", ActorSettings::default(), Adder::default).await.unwrap();
+        let failed = nodes.on(2).ask("sum", &Sum::AddAndFail(3), SECOND).await.unwrap_err();
+        assert!(matches!(&failed, CallError::Refused(text) if text.contains("another")), "{failed:?}");
+        assert_eq!(nodes.on(2).ask("sum", &Sum::Add(0), SECOND).await.unwrap(), 3, "it was handled once");
+    });
+}
+
+#[test]
 fn a_name_belongs_to_one_actor_and_is_free_after_its_end() {
     with_nodes(2, |nodes| async move {
         let first = nodes.on(1).spawn("sum", ActorSettings::default(), Adder::default).await.unwrap();

@@ -203,6 +203,7 @@ enum Sum {
     Wait(u64),
     Panic,
     Refuse,
+    AddAndFail(u64),
     Stop,
     Where,
 }
@@ -234,6 +235,10 @@ impl NamedActor for Adder {
             Sum::Wait(ms) => sleep(Duration::from_millis(ms)).await,
             Sum::Panic => panic!("asked to"),
             Sum::Refuse => return Err(CallError::Refused("not today".to_owned())),
+            Sum::AddAndFail(number) => {
+                self.0 += number;
+                return Err(CallError::NotOwner("said another that it asked".to_owned()));
+            }
             Sum::Stop => context.stop(),
             Sum::Where => return Ok(context.actor().node.0.into()),
         }
