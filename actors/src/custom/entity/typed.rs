@@ -10,7 +10,7 @@ use bytes::Bytes;
 use super::behaviour::{Behaviour, Change, Fault, Handled, PoisonPolicy, Saved};
 use super::definition::{Entity, EntityKey, Refused, Turn};
 use super::message::unstored;
-use crate::custom::{ActorMessage, UserThreads, seal_answer};
+use crate::custom::{ActorMessage, CallError, UserThreads, seal_answer};
 
 /// A user's type.
 pub(super) struct Typed<E> {
@@ -43,7 +43,7 @@ impl<E: Entity> Behaviour for Typed<E> {
     }
 
     fn load(&self, key: &[u8], saved: &Saved) -> Result<Loaded<E>, Fault> {
-        let key = E::Key::from_bytes(key)
+        let key = caught(|| E::Key::from_bytes(key))?
             .ok_or_else(|| Fault::Malformed(format!("the bytes are no key of a {}", E::TYPE)))?;
         let mut user = caught(|| match &saved.snapshot {
             None => Ok(E::new(&key)),
@@ -60,7 +60,8 @@ impl<E: Entity> Behaviour for Typed<E> {
             replayed.map_err(|error| unreadable::<E>(&error))?;
         }
         let state = self.state(&user)?;
-        Ok(Loaded { user, name: format!("{key:?}").into(), key, state })
+        let name = caught(|| format!("{key:?}"))?.into();
+        Ok(Loaded { user, name, key, state })
     }
 
     fn handle(
@@ -70,8 +71,14 @@ impl<E: Entity> Behaviour for Typed<E> {
         now_ms: i64,
         message: &[u8],
     ) -> Result<Handled, Fault> {
-        let message: E::Message = unstored(message)?.open()?;
-        let running = self.threads.turn(&self.kind, &entity.name, message.label());
+        let envelope = unstored(message)?;
+        // Whoever sends may send bytes on which the user's own reading of them panics.
+        let (message, label) = caught(|| {
+            let message: E::Message = envelope.open()?;
+            let label = message.label();
+            Ok::<_, CallError>((message, label))
+        })??;
+        let running = self.threads.turn(&self.kind, &entity.name, label);
         let mut turn = Turn::new(&entity.key, now_ms, self.message_max_bytes);
         let answer = caught(|| entity.user.handle(message, &mut turn));
         drop(running);
@@ -80,7 +87,7 @@ impl<E: Entity> Behaviour for Typed<E> {
         if let Some(problem) = problem {
             return Err(problem.into());
         }
-        let answer = seal_answer(&answer, self.message_max_bytes)?.body;
+        let answer = caught(|| seal_answer(&answer, self.message_max_bytes))??.body;
         let state = self.state(&entity.user)?;
         let change = if is_forgotten {
             Change::Gone
@@ -147,7 +154,12 @@ mod tests {
 
     impl ActorMessage for Order {
         const NAME: &'static str = "order";
+        const VERSION: u16 = 2;
         type Answer = i64;
+
+        fn from_earlier(_: u16, body: &[u8]) -> Option<Result<Self, String>> {
+            Some(Ok(Self::Add(body[7].into())))
+        }
     }
 
     #[derive(Debug, Serialize, Deserialize)]
@@ -236,6 +248,9 @@ mod tests {
             let unknown = typed.handle(&mut entity, b"a", 0, &stored(&other));
             assert!(matches!(unknown, Err(Fault::UnknownMessage { .. })));
             assert!(matches!(typed.handle(&mut entity, b"a", 0, &[1]), Err(Fault::Malformed(_))));
+            let short = Envelope { name: "order".to_owned(), version: 1, body: Bytes::new() };
+            let unread = typed.handle(&mut entity, b"a", 0, &stored(&short));
+            assert!(matches!(unread, Err(Fault::Panicked(_))), "{unread:?}");
         });
     }
 

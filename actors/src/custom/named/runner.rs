@@ -3,7 +3,7 @@
 use std::any::Any;
 use std::fmt;
 use std::marker::PhantomData;
-use std::panic::AssertUnwindSafe;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -107,15 +107,21 @@ impl<A: NamedActor> Running<A> {
             reply.send(Err(error));
             return true;
         }
-        let message = match envelope.open::<A::Message>() {
-            Ok(message) => message,
+        // Whoever sends may send bytes on which the user's own reading of them panics.
+        let opened = guarded(|| {
+            let message = envelope.open::<A::Message>()?;
+            let label = message.label();
+            Ok((message, label))
+        });
+        let panicked = |panic| Err(CallError::Malformed(format!("reading it panicked: {panic}")));
+        let (message, label) = match opened.unwrap_or_else(panicked) {
+            Ok(opened) => opened,
             Err(error) => {
                 self.parts.cell.refused();
                 reply.send(Err(error));
                 return true;
             }
         };
-        let label = message.label();
         let handled = self.call(message, label).await;
         self.parts.cell.handled.fetch_add(1, Ordering::Relaxed);
         match handled {
@@ -148,7 +154,9 @@ impl<A: NamedActor> Running<A> {
     /// The answer, if the actor is still the owner of its name: what it says rests on its memory.
     fn sealed(&self, handled: Handled<A::Message>) -> Result<Answered, CallError> {
         self.parts.gate.check().map_err(|error| CallError::Unsure(error.to_string()))?;
-        seal_answer(&handled.map_err(of_handler)?, self.parts.answer_bytes_max)
+        let answer = handled.map_err(of_handler)?;
+        let panicked = |panic| Err(CallError::Stopped(format!("writing its answer panicked: {panic}")));
+        guarded(|| seal_answer(&answer, self.parts.answer_bytes_max)).unwrap_or_else(panicked)
     }
 
     fn goes_on(&self) -> bool {
@@ -211,6 +219,11 @@ fn of_handler(error: CallError) -> CallError {
         CallError::Timeout { .. } => CallError::Unsure(error.to_string()),
         other => CallError::Refused(other.to_string()),
     }
+}
+
+/// Runs what users wrote beside their handlers; what its panic said where it panicked.
+fn guarded<T>(run: impl FnOnce() -> T) -> Result<T, String> {
+    catch_unwind(AssertUnwindSafe(run)).map_err(|panic| text(&*panic))
 }
 
 /// What a panic says.

@@ -99,14 +99,15 @@ fn a_message_that_the_actor_does_not_know_is_an_error_for_its_sender_only() {
         let unknown = nodes.on(2).ask("sum", &Other, SECOND).await.unwrap_err();
         assert!(matches!(unknown, CallError::UnknownMessage { .. }), "{unknown:?}");
         let host = Arc::clone(&nodes.on(1).host);
-        let envelope = crate::custom::Envelope {
-            name: "sum".to_owned(),
-            version: 1,
-            body: bytes::Bytes::from_static(&[99]),
-        };
-        let to = Address::Name("sum".to_owned());
-        let ask = AskActor { to, within_ms: 1000, is_linearizable: false, envelope };
-        assert!(matches!(host.asked(ask).await, Err(CallError::Malformed(_))));
+        // Of version 1 the actor's own reading panics, for it counts on more bytes.
+        for version in [2, 1] {
+            let (name, body) = ("sum".to_owned(), bytes::Bytes::from_static(&[99]));
+            let envelope = crate::custom::Envelope { name, version, body };
+            let to = Address::Name("sum".to_owned());
+            let ask = AskActor { to, within_ms: 1000, is_linearizable: false, envelope };
+            let answer = Arc::clone(&host).asked(ask).await;
+            assert!(matches!(answer, Err(CallError::Malformed(_))), "version {version}");
+        }
         assert_eq!(nodes.on(2).ask("sum", &Sum::Add(1), SECOND).await.unwrap(), 1);
     });
 }

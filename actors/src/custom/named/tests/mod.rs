@@ -210,7 +210,12 @@ enum Sum {
 
 impl ActorMessage for Sum {
     const NAME: &'static str = "sum";
+    const VERSION: u16 = 2;
     type Answer = u64;
+
+    fn from_earlier(_: u16, body: &[u8]) -> Option<Result<Self, String>> {
+        Some(Ok(Self::Add(body[7].into())))
+    }
 
     fn label(&self) -> &'static str {
         match self {
