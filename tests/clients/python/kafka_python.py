@@ -267,7 +267,8 @@ def transactions():
         pass
     else:
         raise AssertionError("the first producer was not fenced")
-    assert reader.committed(TopicPartition(source, 0)) == 100, reader.committed(TopicPartition(source, 0))
+    # A transaction has ended when its outcome is decided; its offsets are there once its markers are.
+    wait_for(lambda: reader.committed(TopicPartition(source, 0)) == 100, "the group's offsets are not there")
     reader.close()
     second.close()
     first.close(timeout=1)
