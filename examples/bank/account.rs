@@ -7,18 +7,32 @@ use serde::{Deserialize, Serialize};
 pub const BEGINS_WITH: i64 = 1_000;
 
 /// The state: written after each turn that changes it.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Account {
+    /// What is on it.
     pub cents: i64,
-    /// Transfers from it, and to it.
+    /// Transfers from it.
     pub sent: u64,
+    /// Transfers to it.
     pub received: u64,
 }
 
-#[derive(Serialize, Deserialize)]
+/// What an account is told.
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub enum Order {
-    Transfer { to: u64, cents: i64 },
-    Receive { cents: i64 },
+    /// Moves money to another account.
+    Transfer {
+        /// The other.
+        to: u64,
+        /// How much.
+        cents: i64,
+    },
+    /// Money from another account.
+    Receive {
+        /// How much.
+        cents: i64,
+    },
+    /// How the account stands.
     Look,
 }
 

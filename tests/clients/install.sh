@@ -42,7 +42,7 @@ go_client() {
 java_clients() {
     needs javac default-jdk-headless
     needs mvn maven
-    local files=("$here/java/pom.xml" "$here/java/Clients.java" "$here/java/WordCount.java" "$here/java/Secured.java")
+    local files=("$here/java/pom.xml" "$here"/java/*.java)
     is_made_of java "${files[@]}" && return
     mvn -q -B -f "$here/java/pom.xml" dependency:copy-dependencies -DoutputDirectory="$cache/java/lib" -DincludeScope=runtime
     javac -d "$cache/java/classes" -cp "$cache/java/lib/*" "${files[@]:1}"

@@ -4,80 +4,16 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use millstream::{
-    ActorMessage, CallError, Client, Entity, EntityCaller, EntityTypes, Refused, RequestId, Turn,
-};
+use millstream::{CallError, Client, EntityCaller, EntityTypes, RequestId};
 use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
-use serde::{Deserialize, Serialize};
 use tokio::task::JoinHandle;
 
-/// What every account begins with.
-pub const BEGINS_WITH: i64 = 1_000;
+/// The example's.
+#[path = "../../examples/bank/account.rs"]
+mod account;
 
-/// An account.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Account {
-    /// What is on it.
-    pub cents: i64,
-    /// Transfers from it.
-    pub sent: u64,
-    /// Transfers to it.
-    pub received: u64,
-}
-
-/// What an account is told.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub enum Order {
-    /// Moves money to another account.
-    Transfer {
-        /// The other.
-        to: u64,
-        /// How much.
-        cents: i64,
-    },
-    /// Money from another account.
-    Receive {
-        /// How much.
-        cents: i64,
-    },
-    /// How the account stands.
-    Look,
-}
-
-impl ActorMessage for Order {
-    const NAME: &'static str = "order";
-    type Answer = Account;
-}
-
-impl Entity for Account {
-    const TYPE: &'static str = "account";
-    type Key = u64;
-    type Message = Order;
-
-    fn new(_: &u64) -> Self {
-        Self { cents: BEGINS_WITH, sent: 0, received: 0 }
-    }
-
-    fn handle(&mut self, order: Order, turn: &mut Turn<'_, Self>) -> Result<Self, Refused> {
-        match order {
-            Order::Transfer { cents, .. } if cents > self.cents => {
-                return Err("not that much is there".into());
-            }
-            Order::Transfer { to, cents } => {
-                self.cents -= cents;
-                self.sent += 1;
-                turn.send::<Self>(&to, &Order::Receive { cents });
-            }
-            Order::Receive { cents } => {
-                self.cents += cents;
-                self.received += 1;
-            }
-            Order::Look => {}
-        }
-        Ok(self.clone())
-    }
-}
+pub use account::{Account, BEGINS_WITH, Order};
 
 /// The type, for nodes to host.
 #[must_use]

@@ -11,6 +11,7 @@ mod health;
 mod raising;
 mod settings;
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -28,8 +29,8 @@ use super::proposer::ProposeError;
 use super::request::Request;
 use crate::error::{ErrorCode, Refusal};
 use crate::events::{ControllerChanged, PartitionHealth, ProposalFailed};
-use crate::ids::NodeId;
-use crate::image::{Image, NodeState, Outcome};
+use crate::ids::{Incarnation, NodeId};
+use crate::image::{Command, Image, NodeState, Outcome};
 use desk::{Desk, Entry};
 
 /// The controller's actor.
@@ -73,6 +74,8 @@ pub(super) struct State {
     /// The entry under way: its number, and what waits for it (nothing waits for a first one).
     under_way: Option<(u64, Option<Entry>)>,
     attempts: u64,
+    /// Nodes whose fence was proposed, until it is known what became of that: they are granted nothing meanwhile.
+    fencing: BTreeSet<(NodeId, Incarnation)>,
     /// After an entry that came to nothing, the next waits a tick.
     not_before: Instant,
     gauged: Option<Arc<Image>>,
@@ -100,6 +103,7 @@ impl Actor for Controller {
             desk: Desk::new(parts.settings, now),
             under_way: None,
             attempts: 0,
+            fencing: BTreeSet::new(),
             not_before: now,
             gauged: None,
             parts,
@@ -222,8 +226,9 @@ impl State {
                 None => NodeStanding::Unknown,
             }
         });
+        let is_fencing = self.fencing.contains(&(heartbeat.node, heartbeat.incarnation));
         let lease = match standing {
-            NodeStanding::Live => self.liveness.grant(self.parts.proposer.lease_left()),
+            NodeStanding::Live if !is_fencing => self.liveness.grant(self.parts.proposer.lease_left()),
             _ => Duration::ZERO,
         };
         HeartbeatAnswer { standing, lease_ms: u32::try_from(lease.as_millis()).unwrap_or(u32::MAX) }
@@ -255,10 +260,19 @@ impl State {
             Role::AtWork => {
                 let Some(image) = self.deciding() else { return };
                 let (now, now_ms) = (self.now(), self.parts.clock.wall_ms());
-                let Some(entry) = self.desk.next_entry(now, now_ms, &image, &self.liveness) else { return };
-                (entry.commands.clone(), Some(entry))
+                self.liveness.see(&image);
+                match self.desk.next_entry(now, now_ms, &image, &self.liveness) {
+                    Some(entry) => (entry.commands.clone(), Some(entry)),
+                    None if self.fencing.is_empty() => return,
+                    // What was proposed before it is decided with it, or never.
+                    None => (Vec::new(), None),
+                }
             }
         };
+        self.fencing.extend(commands.iter().filter_map(|command| match command {
+            Command::FenceNode { node, incarnation } => Some((*node, *incarnation)),
+            _ => None,
+        }));
         self.attempts += 1;
         let attempt = self.attempts;
         self.under_way = Some((attempt, entry));
@@ -273,6 +287,9 @@ impl State {
 
     fn decided(&mut self, attempt: u64, result: Result<Vec<Outcome>, ProposeError>) {
         let Some((_, entry)) = self.under_way.take_if(|(under_way, _)| *under_way == attempt) else { return };
+        if result.is_ok() {
+            self.fencing.clear();
+        }
         match (result, entry) {
             (Ok(outcomes), Some(entry)) => {
                 entry.tell(&outcomes, &self.parts.events);

@@ -31,6 +31,8 @@ pub(super) struct MemoryQuorum {
     entries: Mutex<Vec<Vec<Command>>>,
     index: AtomicU64,
     pub(super) lease_ms: AtomicU64,
+    /// How long a decision takes.
+    pub(super) takes_ms: AtomicU64,
     /// How many of the next proposals come to nothing.
     pub(super) failures: AtomicU64,
 }
@@ -44,6 +46,7 @@ impl MemoryQuorum {
             entries: Mutex::default(),
             index: AtomicU64::new(0),
             lease_ms: AtomicU64::new(300),
+            takes_ms: AtomicU64::new(3),
             failures: AtomicU64::new(0),
         };
         (Arc::new(quorum), images)
@@ -74,7 +77,7 @@ impl Proposer for MemoryProposer {
     fn propose(&self, commands: Vec<Command>) -> BoxFuture<'static, Result<Vec<Outcome>, ProposeError>> {
         let quorum = Arc::clone(&self.0);
         async move {
-            tokio::time::sleep(Duration::from_millis(3)).await;
+            tokio::time::sleep(Duration::from_millis(quorum.takes_ms.load(Ordering::Relaxed))).await;
             let fails = |left: u64| left.checked_sub(1);
             if quorum.failures.fetch_update(Ordering::Relaxed, Ordering::Relaxed, fails).is_ok() {
                 return Err(ProposeError::NotLeader(None));

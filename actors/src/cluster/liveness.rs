@@ -10,7 +10,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use crate::ids::{Incarnation, NodeId};
-use crate::image::{NodeState, Nodes};
+use crate::image::{Image, NodeState, Nodes};
 
 /// How fast a death is noticed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -65,13 +65,15 @@ pub struct Liveness {
     listening_since: Instant,
     last_tick: Instant,
     heard: BTreeMap<NodeId, Heard>,
+    /// Fenced nodes, and the image in which this was seen first: it has what they lost.
+    fenced: BTreeMap<NodeId, (Incarnation, u64)>,
 }
 
 impl Liveness {
     /// Begins to listen.
     #[must_use]
     pub fn new(timing: Timing, now: Instant) -> Self {
-        Self { timing, listening_since: now, last_tick: now, heard: BTreeMap::new() }
+        Self { timing, listening_since: now, last_tick: now, heard: BTreeMap::new(), fenced: BTreeMap::new() }
     }
 
     /// A node was heard: by a heartbeat, or its registration (which shows no image).
@@ -95,6 +97,19 @@ impl Liveness {
         self.last_tick = now;
     }
 
+    /// Looks at an image. A node that was fenced may rely on nothing before it knows what it has lost by that.
+    pub fn see(&mut self, image: &Image) {
+        let nodes = image.nodes();
+        let is_fenced = |node: NodeId, incarnation: Incarnation| {
+            let known = nodes.get(node).filter(|known| known.incarnation == incarnation);
+            known.is_some_and(|known| known.state == NodeState::Fenced)
+        };
+        self.fenced.retain(|node, (incarnation, _)| is_fenced(*node, *incarnation));
+        for (node, known) in nodes.iter().filter(|(_, known)| known.state == NodeState::Fenced) {
+            self.fenced.entry(node).or_insert((known.incarnation, image.version()));
+        }
+    }
+
     /// Nodes that count on being heard and have not been for too long, with how long.
     #[must_use]
     pub fn silent(&self, now: Instant, nodes: &Nodes) -> Vec<(NodeId, Incarnation, Duration)> {
@@ -115,7 +130,8 @@ impl Liveness {
             .collect()
     }
 
-    /// Nodes that are to be live: heard lately, and their heartbeat shows the image with their registration.
+    /// Nodes that are to be live: heard lately, and their heartbeat shows the image with their registration, and with their
+    /// fence where there was one.
     #[must_use]
     pub fn ready(&self, now: Instant, nodes: &Nodes) -> Vec<(NodeId, Incarnation)> {
         let waits = |state: NodeState| matches!(state, NodeState::Starting | NodeState::Fenced);
@@ -125,8 +141,10 @@ impl Liveness {
             .filter(|(_, known)| waits(known.state))
             .filter(|(node, known)| {
                 let heard = self.heard.get(node).filter(lately);
+                let fenced = self.fenced.get(node).map_or(0, |(_, version)| *version);
+                let needed = known.registered_version.max(fenced);
                 heard.is_some_and(|heard| {
-                    heard.incarnation == known.incarnation && heard.image_version >= known.registered_version
+                    heard.incarnation == known.incarnation && heard.image_version >= needed
                 })
             })
             .map(|(node, known)| (node, known.incarnation))
@@ -143,8 +161,8 @@ impl Liveness {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::image::Command;
     use crate::image::fixture::{done, fence, live_nodes, registration};
-    use crate::image::{Command, Image};
 
     fn ms(milliseconds: u64) -> Duration {
         Duration::from_millis(milliseconds)
@@ -220,13 +238,18 @@ mod tests {
     }
 
     #[test]
-    fn a_fenced_node_that_is_heard_again_is_live_again() {
+    fn a_fenced_node_that_is_heard_again_and_knows_of_its_fence_is_live_again() {
         let mut image = live_nodes(&[1]);
         done(&mut image, fence(1, 1));
         let now = Instant::now();
         let mut liveness = Liveness::new(Timing::default(), now);
+        liveness.see(&image);
         assert_eq!(silent(&liveness, now + ms(900), &image), []);
-        liveness.heard(now, NodeId(1), Incarnation(1), image.version());
+        liveness.heard(now, NodeId(1), Incarnation(1), image.version() - 1);
+        assert_eq!(liveness.ready(now, image.nodes()), [], "it does not know what it has lost");
+        done(&mut image, Command::RegisterNode(registration(2, 1)));
+        liveness.see(&image);
+        liveness.heard(now, NodeId(1), Incarnation(1), image.version() - 1);
         assert_eq!(liveness.ready(now, image.nodes()).len(), 1);
     }
 

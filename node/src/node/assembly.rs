@@ -43,7 +43,7 @@ use super::error::StartError;
 use super::groups::confirming;
 use super::health::NodeState;
 use super::listeners::{KafkaParts, start_kafka};
-use super::named::{UserParts, start_actors, user_threads};
+use super::named::{start_actors, user_threads};
 use super::native::{self, LateService};
 use super::native_transactions;
 use super::reach::ReachReport;
@@ -196,24 +196,13 @@ impl Running {
         let transactions = start_transactions(&parts, &marks, &mut tasks).await?;
         let threads = user_threads(&world, &config, &events);
         let (entities, caller) = start_entities(&parts, types, threads.clone(), &mut tasks).await?;
+        let actors = start_actors(&parts, &threads).await?;
         verifier.open(Arc::new(NodeVerifier {
             me: config.node_id,
             transactions: transactions.clone(),
             images: images.clone(),
             endpoint: endpoint.clone(),
         }));
-        let parts = UserParts {
-            world: &world,
-            config: &config,
-            incarnation,
-            endpoint: &endpoint,
-            front: &front,
-            images: &images,
-            agent: &agent,
-            events: &events,
-            tree: &tree,
-        };
-        let actors = start_actors(&parts, &threads).await?;
         let handlers = native::all(&front, &config, &images, &partitions, &groups)
             .and(transaction_handlers(&transactions, &marks))
             .and(native_transactions::handlers(&images, &partitions, &groups, &transactions))

@@ -32,7 +32,7 @@ use super::transactions::{ClusterIds, LeaderMarks, Marks, transactions_topic};
 use super::tree::Tree;
 use crate::config::NodeConfig;
 
-/// What the coordinators need of the other parts.
+/// What the coordinators, and the actors of users, need of the other parts.
 pub(super) struct CoordinatorParts<'a> {
     pub(super) world: &'a World,
     pub(super) config: &'a NodeConfig,

@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use futures::FutureExt;
 use futures::future::BoxFuture;
-use millstream_actors::cluster::agent::AgentHandle;
 use millstream_actors::cluster::front::ClusterFront;
 use millstream_actors::cluster::message::names::AlterNames;
 use millstream_actors::custom::named::message::{ActorEnd, AskActor, ListActors, TellActor, WatchActor};
@@ -16,27 +15,14 @@ use millstream_actors::custom::{Answered, CallError, UserThreads, UserThreadsSet
 use millstream_actors::error::Refusal;
 use millstream_actors::events::Events;
 use millstream_actors::ids::{Incarnation, NodeId};
-use millstream_actors::image::{Image, NameAlteration};
+use millstream_actors::image::NameAlteration;
 use millstream_transport::message::Message;
 use millstream_transport::peer::{AskError, Endpoint, FaultCode, Lane};
-use millstream_transport::world::{Clock, World, watch};
+use millstream_transport::world::{Clock, World};
 
+use super::coordination::CoordinatorParts;
 use super::error::StartError;
-use super::tree::Tree;
 use crate::config::NodeConfig;
-
-/// What actors of users need of the other parts.
-pub(super) struct UserParts<'a> {
-    pub(super) world: &'a World,
-    pub(super) config: &'a NodeConfig,
-    pub(super) incarnation: Incarnation,
-    pub(super) endpoint: &'a Endpoint,
-    pub(super) front: &'a ClusterFront<Endpoint>,
-    pub(super) images: &'a watch::Receiver<Arc<Image>>,
-    pub(super) agent: &'a AgentHandle,
-    pub(super) events: &'a Events,
-    pub(super) tree: &'a Tree,
-}
 
 /// The threads on which users' code runs. Their first use begins them.
 pub(super) fn user_threads(world: &World, config: &NodeConfig, events: &Events) -> UserThreads {
@@ -47,7 +33,7 @@ pub(super) fn user_threads(world: &World, config: &NodeConfig, events: &Events) 
 
 /// Starts what looks after the actors of users.
 pub(super) async fn start_actors(
-    parts: &UserParts<'_>,
+    parts: &CoordinatorParts<'_>,
     threads: &UserThreads,
 ) -> Result<NodeActors, StartError> {
     let node = parts.config.node_id;
@@ -152,10 +138,9 @@ mod tests {
 
     use super::*;
     use crate::certificates::LOCAL_CLIENT;
-    use crate::config::Settings;
+    use crate::node::thread::at_any_ports;
     use crate::{
-        ActorContext, ActorMessage, ActorSettings, Client, ClientSettings, Handled, NamedActor, Node,
-        StopReason,
+        ActorContext, ActorMessage, ActorSettings, Client, ClientSettings, Handled, NamedActor, StopReason,
     };
 
     #[derive(Serialize, Deserialize)]
@@ -188,13 +173,7 @@ mod tests {
     #[tokio::test]
     async fn an_actor_runs_on_the_users_threads_and_is_seen_by_client_http_and_metrics() {
         let directory = tempfile::tempdir().unwrap();
-        let settings = Settings::default()
-            .set("data.dir", &directory.path().to_string_lossy())
-            .and_then(|settings| settings.set("node.cores", "1"))
-            .and_then(|settings| settings.set("quic.listen", "127.0.0.1:0"))
-            .and_then(|settings| settings.set("http.listen", "127.0.0.1:0"))
-            .unwrap();
-        let node = Node::start(&settings).unwrap();
+        let node = at_any_ports(&directory);
         assert!(node.wait_until_ready(Duration::from_secs(10)).await);
         node.actors().spawn("probe-1", ActorSettings::default(), || Probe).await.unwrap();
 

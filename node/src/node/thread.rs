@@ -332,6 +332,17 @@ fn credentials(
     Ok(certificates::load(&files)?)
 }
 
+/// A node of one core at any free ports.
+#[cfg(test)]
+pub(super) fn at_any_ports(directory: &tempfile::TempDir) -> Node {
+    let settings = Settings::default()
+        .set("data.dir", &directory.path().to_string_lossy())
+        .and_then(|settings| settings.set("node.cores", "1"))
+        .and_then(|settings| settings.set("quic.listen", "127.0.0.1:0"))
+        .and_then(|settings| settings.set("http.listen", "127.0.0.1:0"));
+    Node::start(&settings.unwrap()).unwrap()
+}
+
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeMap;
@@ -343,13 +354,7 @@ mod tests {
     #[tokio::test]
     async fn a_node_at_any_free_ports_says_which_it_got_and_is_found_there() {
         let directory = tempfile::tempdir().unwrap();
-        let settings = Settings::default()
-            .set("data.dir", &directory.path().to_string_lossy())
-            .and_then(|settings| settings.set("node.cores", "1"))
-            .and_then(|settings| settings.set("quic.listen", "127.0.0.1:0"))
-            .and_then(|settings| settings.set("http.listen", "127.0.0.1:0"))
-            .unwrap();
-        let node = Node::start(&settings).unwrap();
+        let node = at_any_ports(&directory);
         assert!(node.quic_address().port() > 0 && node.http_address().unwrap().port() > 0);
         assert!(node.wait_until_ready(Duration::from_secs(10)).await);
         let credentials = node.certificates().client(LOCAL_CLIENT).unwrap();

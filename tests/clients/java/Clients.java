@@ -36,15 +36,11 @@ import org.apache.kafka.common.serialization.StringDeserializer;
 import org.apache.kafka.common.serialization.StringSerializer;
 
 /** Tries Kafka's own client. */
-public final class Clients {
+public final class Clients extends Checks {
     private static final String NAME = "java";
     private static final String BOOTSTRAP = System.getenv("BOOTSTRAP");
     private static final Duration A_MOMENT = Duration.ofMillis(100);
     private static Admin admin;
-
-    private interface Check {
-        void run() throws Exception;
-    }
 
     private record Pair(String key, String value) {}
 
@@ -64,22 +60,6 @@ public final class Clients {
         }
         tell("kill", Clients::leaderKilled);
         admin.close();
-    }
-
-    private static void tell(String name, Check check) {
-        try {
-            check.run();
-            System.out.println("ok " + name);
-        } catch (Exception | AssertionError error) {
-            error.printStackTrace();
-            System.out.println("failed " + name + ": " + error.toString().replace('\n', ' '));
-        }
-    }
-
-    private static void must(boolean holds, String what) {
-        if (!holds) {
-            throw new AssertionError(what);
-        }
     }
 
     private static void until(String what, BooleanSupplier is) throws InterruptedException {

@@ -29,37 +29,17 @@ import org.apache.kafka.common.serialization.StringSerializer;
  * Kafka's own client where one has to log in and may not do everything. Its argument is the directory of the files that say
  * how each user logs in.
  */
-public final class Secured {
+public final class Secured extends Checks {
     private static final String SOURCE = "secured-source";
     private static final String TARGET = "secured-target";
     private static final int RECORDS = 200;
     private static String directory;
-
-    private interface Step {
-        void run() throws Exception;
-    }
 
     public static void main(String[] arguments) {
         directory = arguments[0];
         tell("allowed", Secured::allowed);
         tell("denied", Secured::denied);
         tell("wrong-password", Secured::wrongPassword);
-    }
-
-    private static void tell(String name, Step check) {
-        try {
-            check.run();
-            System.out.println("ok " + name);
-        } catch (Exception | AssertionError error) {
-            error.printStackTrace();
-            System.out.println("failed " + name + ": " + error.toString().replace('\n', ' '));
-        }
-    }
-
-    private static void must(boolean holds, String what) {
-        if (!holds) {
-            throw new AssertionError(what);
-        }
     }
 
     /** It is refused with this very exception, whatever that is wrapped in. */

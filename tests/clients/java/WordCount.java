@@ -31,7 +31,7 @@ import org.apache.kafka.streams.kstream.Produced;
  * Kafka Streams' word count, exactly once: its process is killed and begun anew, and a node that serves it is killed too.
  * Called with a directory it is that process, else the check of it.
  */
-public final class WordCount {
+public final class WordCount extends Checks {
     private static final String BOOTSTRAP = System.getenv("BOOTSTRAP");
     private static final String LINES = "words-lines";
     private static final String COUNTS = "words-counts";
@@ -217,11 +217,5 @@ public final class WordCount {
     private static void node(String action, int number) throws Exception {
         var process = new ProcessBuilder(System.getenv("NODE"), action, Integer.toString(number)).inheritIO().start();
         must(process.waitFor() == 0, action + " of node " + number);
-    }
-
-    private static void must(boolean holds, String what) {
-        if (!holds) {
-            throw new AssertionError(what);
-        }
     }
 }

@@ -102,6 +102,25 @@ async fn a_new_controller_starts_from_what_it_heard_itself() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_node_whose_fence_is_under_way_or_in_doubt_is_granted_nothing() {
+    let rig = Rig::with_nodes(&[1, 2, 3]).await;
+    rig.beat_for(&[1, 2, 3], 300).await;
+    rig.quorum.takes_ms.store(200, Ordering::Relaxed);
+    // It comes to nothing; nobody knows that before the next entry is decided.
+    rig.quorum.failures.store(1, Ordering::Relaxed);
+    rig.beat_for(&[1, 2], 500).await;
+    assert_eq!(rig.image().nodes().get(NodeId(3)).unwrap().state, NodeState::Live);
+    let answer = rig.beat(3, 1).await;
+    assert_eq!((answer.standing, answer.lease_ms), (NodeStanding::Live, 0), "its fence is under way");
+    rig.beat_for(&[1, 2, 3], 100).await;
+    assert_eq!(rig.beat(3, 1).await.lease_ms, 0, "its fence is in doubt");
+    let before = rig.quorum.entries().len();
+    rig.beat_for(&[1, 2, 3], 400).await;
+    assert_eq!(rig.beat(3, 1).await.lease_ms, 300);
+    assert_eq!(entries(&rig, before), [Vec::new()], "one entry without a command, which tells");
+}
+
+#[tokio::test(start_paused = true)]
 async fn in_sync_changes_that_come_together_are_one_entry() {
     let rig = Rig::with_nodes(&[1, 2, 3]).await;
     rig.controller.call(create(1, 3, 3)).await.unwrap();

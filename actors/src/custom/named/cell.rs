@@ -104,7 +104,7 @@ impl Cell {
         deadline: Option<Deadline>,
         reply: CallReply,
     ) -> Result<(), (CallReply, CallError)> {
-        let place = match self.gate.check().and_then(|()| self.mailbox.take(envelope.body.len())) {
+        let place = match self.gate.check().and_then(|()| self.mailbox.take(&envelope)) {
             Ok(place) => place,
             Err(error) => {
                 self.refused();

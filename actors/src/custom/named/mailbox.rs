@@ -8,6 +8,9 @@ use crate::custom::call::{CallError, Deadline};
 use crate::custom::envelope::{Answered, Envelope};
 use crate::partition::memory::{Budget, Permit};
 
+/// What a message that waits takes beside its name and body.
+const BESIDE_BYTES: usize = 256;
+
 /// The places of one mailbox. ractor's own mailbox has no bound: nothing gets there without a place.
 #[derive(Clone, Debug)]
 pub(super) struct Mailbox {
@@ -21,9 +24,9 @@ impl Mailbox {
         Self { waiting: Arc::default(), most, bytes }
     }
 
-    /// A place for a message of so many bytes.
-    pub(super) fn take(&self, bytes: usize) -> Result<Place, CallError> {
-        let Some(permit) = self.bytes.take(bytes) else {
+    /// A place for a message.
+    pub(super) fn take(&self, message: &Envelope) -> Result<Place, CallError> {
+        let Some(permit) = self.bytes.take(BESIDE_BYTES + message.name.len() + message.body.len()) else {
             let text = "the mailboxes of this node hold as many bytes as they may (actors.mailbox.bytes)";
             return Err(CallError::Busy(text.to_owned()));
         };
@@ -114,18 +117,29 @@ impl ractor::Message for Delivery {}
 mod tests {
     use super::*;
 
+    fn message(bytes: usize) -> Envelope {
+        Envelope { name: String::new(), version: 1, body: bytes::Bytes::from(vec![0; bytes]) }
+    }
+
     #[test]
     fn a_mailbox_takes_so_many_messages_and_all_of_them_so_many_bytes() {
-        let bytes = Budget::new(100);
+        let bytes = Budget::new(3 * BESIDE_BYTES + 100);
         let (one, two) = (Mailbox::new(2, bytes.clone()), Mailbox::new(9, bytes));
-        let first = one.take(10).unwrap();
-        let _second = one.take(10).unwrap();
-        assert!(matches!(one.take(10), Err(CallError::Busy(_))));
+        let first = one.take(&message(10)).unwrap();
+        let _second = one.take(&message(10)).unwrap();
+        assert!(matches!(one.take(&message(10)), Err(CallError::Busy(_))));
         assert_eq!(one.waiting(), 2);
         drop(first);
-        let _third = one.take(10).unwrap();
-        assert!(matches!(two.take(90), Err(CallError::Busy(_))));
-        assert!(two.take(80).is_ok());
+        let _third = one.take(&message(10)).unwrap();
+        assert!(matches!(two.take(&message(90)), Err(CallError::Busy(_))));
+        assert!(two.take(&message(80)).is_ok());
+    }
+
+    #[test]
+    fn messages_without_a_body_count_too() {
+        let mailbox = Mailbox::new(9, Budget::new(2 * BESIDE_BYTES));
+        let _two = [mailbox.take(&message(0)).unwrap(), mailbox.take(&message(0)).unwrap()];
+        assert!(matches!(mailbox.take(&message(0)), Err(CallError::Busy(_))));
     }
 
     #[test]

@@ -57,16 +57,21 @@ impl Host {
         if actor == self.id(actor.serial) {
             return self.stopped_here(actor.serial).await;
         }
+        if actor.node == self.parts.node {
+            // Of an earlier life of this node: that it is over is the quorum's to say.
+            return std::future::pending().await;
+        }
         loop {
             let within_ms = u32::try_from(ASK_WITHIN.as_millis()).unwrap_or(u32::MAX);
             let message = WatchActor { actor, since, within_ms };
             let most = ASK_WITHIN + Duration::from_secs(2);
-            match self.parts.mail.watch(actor.node, message, most).await {
-                // Whether it is lost this node knows itself; that another is unsure says nothing here.
-                Ok(Some(end @ ActorEnd::Stopped(_))) => return end,
-                Ok(None) => {}
-                Ok(Some(_)) | Err(_) => sleep(ASK_AGAIN).await,
+            // Whether it is lost this node knows itself; that another is unsure says nothing here.
+            let told = self.parts.mail.watch(actor.node, message, most).await;
+            if let Ok(Some(end @ ActorEnd::Stopped(_))) = told {
+                return end;
             }
+            // Not at once: a node whose places for waits are taken says without waiting that it knows of no end.
+            sleep(ASK_AGAIN).await;
         }
     }
 

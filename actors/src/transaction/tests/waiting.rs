@@ -2,14 +2,20 @@
 
 use super::*;
 
-#[tokio::test(start_paused = true)]
-async fn a_partition_that_is_added_while_markers_are_written_waits_for_them() {
-    let world = World::default();
-    let front = coordinator(&world, 3).await;
+/// A transaction whose end is decided, while no partition takes its marker; and the producer from then on.
+async fn ending(world: &World) -> (TransactionFront, ProducerEpoch) {
+    let front = coordinator(world, 3).await;
     let producer = begin(&front).await;
     front.add(ID, producer, partitions(), 2).await.unwrap();
     world.with(|shelf| shelf.away = true);
     let next = front.end(ID, Ending { producer, commits: true, client_version: 2 }).await.unwrap();
+    (front, next)
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_partition_that_is_added_while_markers_are_written_waits_for_them() {
+    let world = World::default();
+    let (front, next) = ending(&world).await;
     let added = front.add(ID, next, partitions(), 2);
     assert_eq!(state(&front).await, TransactionState::PrepareCommit);
     world.with(|shelf| shelf.away = false);
@@ -20,11 +26,7 @@ async fn a_partition_that_is_added_while_markers_are_written_waits_for_them() {
 #[tokio::test(start_paused = true)]
 async fn a_partition_whose_markers_take_long_is_refused_and_may_be_added_later() {
     let world = World::default();
-    let front = coordinator(&world, 3).await;
-    let producer = begin(&front).await;
-    front.add(ID, producer, partitions(), 2).await.unwrap();
-    world.with(|shelf| shelf.away = true);
-    let next = front.end(ID, Ending { producer, commits: true, client_version: 2 }).await.unwrap();
+    let (front, next) = ending(&world).await;
     for _ in 0..2 {
         let early = front.add(ID, next, partitions(), 2).await;
         assert_eq!(early.unwrap_err().code, ErrorCode::ConcurrentTransactions);
@@ -37,11 +39,7 @@ async fn a_partition_whose_markers_take_long_is_refused_and_may_be_added_later()
 #[tokio::test(start_paused = true)]
 async fn what_waits_for_markers_is_answered_when_its_coordinator_stops() {
     let world = World::default();
-    let front = coordinator(&world, 3).await;
-    let producer = begin(&front).await;
-    front.add(ID, producer, partitions(), 2).await.unwrap();
-    world.with(|shelf| shelf.away = true);
-    let next = front.end(ID, Ending { producer, commits: true, client_version: 2 }).await.unwrap();
+    let (front, next) = ending(&world).await;
     let waiting = front.add(ID, next, partitions(), 2);
     front.resign(0, LeaderEpoch(3));
     assert!(waiting.await.unwrap_err().code.is_retriable());

@@ -1,5 +1,6 @@
 use super::*;
 use crate::custom::named::{OwnerChange, StopReason};
+use crate::ids::ActorId;
 
 #[test]
 fn all_who_watch_an_actor_are_told_the_same_end_of_its_node_once() {
@@ -35,6 +36,25 @@ fn who_watches_is_told_why_an_actor_stopped() {
         sleep(Duration::from_millis(10)).await;
         let nobody = nodes.on(2).watch("sum").await.unwrap_err();
         assert_eq!(nobody, CallError::NoSuchName("sum".to_owned()));
+    });
+}
+
+#[test]
+fn more_than_may_wait_at_a_node_are_told_all_the_same_and_an_earlier_life_asks_nobody() {
+    with_nodes(2, |nodes| async move {
+        let actor = nodes.on(1).spawn("sum", ActorSettings::default(), Adder::default).await.unwrap();
+        let id = actor.actor();
+        let watching = (0..300).map(|_| nodes.on(2).watch_actor(id)).collect::<Vec<_>>();
+        let earlier = ActorId { incarnation: Incarnation(0), ..id };
+        let of_earlier = nodes.on(1).clone();
+        let nobody_tells = tokio::spawn(async move { of_earlier.watch_actor(earlier).await });
+        let (ends, ()) = tokio::join!(futures::future::join_all(watching), async {
+            sleep(SECOND).await;
+            assert_eq!(nodes.on(2).ask("sum", &Sum::Add(1), SECOND).await.unwrap(), 1);
+            actor.stop();
+        });
+        assert!(ends.into_iter().all(|end| end == Ok(ActorEnd::Stopped(StopReason::Asked))));
+        assert!(!nobody_tells.is_finished(), "the quorum has not said that it was lost");
     });
 }
 
