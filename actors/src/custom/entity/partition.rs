@@ -248,7 +248,11 @@ impl<B: Behaviour, T> EntityPartition<B, T> {
             return;
         }
         let mut batch = self.pending.pop_front().unwrap_or_else(|| self.new_batch());
+        // The rest goes with the next: a batch of the log has a bound, and none of its turns may be refused for chores.
         for key in chores {
+            if batch.bytes() >= self.settings.turn_max_bytes {
+                break;
+            }
             batch.put_unless_there(&key);
         }
         self.effects.push(Effect::Append { batch: batch.number, records: batch.records(now_ms) });

@@ -19,8 +19,8 @@ pub struct EntitySettings {
     pub snapshot_events: usize,
     /// Bytes of one partition that wait for their entity or for the log; more are refused.
     pub waiting_max_bytes: usize,
-    /// Bytes of the messages to other entities of one partition that are not delivered; turns that would send more are
-    /// refused.
+    /// Bytes of the messages to other entities of one partition that are not delivered; asks whose turns would send more
+    /// are refused, and at twice as much the turns of messages and timers, too.
     pub outbox_max_bytes: usize,
     /// Bytes of the timers of one partition; turns that would set more are refused.
     pub timers_max_bytes: usize,

@@ -5,7 +5,7 @@ use uuid::Uuid;
 
 use super::behaviour::{Behaviour, Change, Fault, Handled, PoisonPolicy, Saved};
 use super::partition::{Delivery, Effect, EntityPartition, Input};
-use super::records::{RecordKey, Source, Timer};
+use super::records::{Event, Outgoing, RecordKey, Source, Timer};
 use super::settings::EntitySettings;
 use super::table::Table;
 use crate::custom::RequestId;
@@ -13,7 +13,7 @@ use crate::group::records::LogRecord;
 use crate::ids::{Offset, TopicId};
 
 /// Keeps the last text it was told, and answers with the one before. `read` only reads, `panic` panics, `no` is refused,
-/// `later` sets a timer that tells `rang`, `gone` forgets.
+/// `later` sets a timer that tells `rang`, `gone` forgets. `events`, `end` and `send` write much.
 #[derive(Debug)]
 struct Note(PoisonPolicy);
 
@@ -39,6 +39,16 @@ impl Behaviour for Note {
                 handled.timers.push(("t".to_owned(), Some(timer)));
             }
             b"gone" => handled.change = Change::Gone,
+            b"events" => {
+                let event = Event { version: 1, event: Bytes::from_static(b"it was so") };
+                handled.change = Change::Events(vec![event; 600]);
+            }
+            b"end" => handled.timers = (0..600).map(|number| (format!("t{number}"), None)).collect(),
+            b"send" => {
+                let outgoing =
+                    Outgoing { kind: "note".to_owned(), key: KEY, message: Bytes::from(vec![0; 400]) };
+                handled.outgoing.push(outgoing);
+            }
             text => {
                 *note = Bytes::copy_from_slice(text);
                 handled.change = Change::State { version: 1, state: note.clone() };
@@ -161,6 +171,68 @@ fn ok(reply: u32, answer: &'static str, needs_lease: bool) -> Answer {
 
 fn is_retry(answer: &Answer) -> bool {
     matches!(answer.1, Err(Fault::Retry(_)))
+}
+
+const KEY: Bytes = Bytes::from_static(&[b'k'; 4_000]);
+
+fn ask_long(rig: &mut Rig, message: &'static str, reply: u32) {
+    let request = RequestId(Uuid::from_u128(reply.into()));
+    rig.take(Input::Ask { entity: KEY, request, message: Bytes::from_static(message.as_bytes()), reply });
+}
+
+#[test]
+fn a_turn_whose_records_have_long_keys_is_weighed_with_them_and_refused_alone() {
+    let mut rig = rig();
+    ask_long(&mut rig, "one", 1);
+    ask_long(&mut rig, "events", 2);
+    ask_long(&mut rig, "end", 3);
+    rig.commit();
+    let answers = rig.answers();
+    let of = |reply: u32| &answers.iter().find(|(to, ..)| *to == reply).unwrap().1;
+    assert_eq!(*of(1), Ok(Bytes::new()));
+    assert!(matches!(of(2), Err(Fault::TooLarge { .. })) && matches!(of(3), Err(Fault::TooLarge { .. })));
+}
+
+#[test]
+fn chores_make_no_batch_larger_than_a_turn_may_be() {
+    let settings = EntitySettings { turn_max_bytes: 100_000, ..EntitySettings::default() };
+    let mut rig = Rig::begin(PoisonPolicy::Fail, settings.clone());
+    for reply in 1..=400 {
+        ask_long(&mut rig, "one", reply);
+        if rig.append.is_some() {
+            rig.commit();
+        }
+    }
+    while rig.append.is_some() {
+        rig.commit();
+    }
+    rig.pass(settings.dedupe_ms + 1);
+    let mut forgotten = 0;
+    while let Some((_, records)) = &rig.append {
+        let bytes: usize = records.iter().map(|record| record.key.len()).sum();
+        assert!(bytes < settings.turn_max_bytes + 2 * KEY.len(), "{bytes}");
+        forgotten += records.iter().filter(|record| record.value.is_none()).count();
+        rig.commit();
+        rig.pass(2_000);
+    }
+    assert_eq!(forgotten, 400);
+}
+
+#[test]
+fn a_full_outbox_refuses_asks_and_lets_in_what_messages_cause() {
+    let settings = EntitySettings { outbox_max_bytes: 10_000, ..EntitySettings::default() };
+    let mut rig = Rig::begin(PoisonPolicy::Fail, settings);
+    for reply in 1..=3 {
+        ask_long(&mut rig, "send", reply);
+    }
+    rig.deliver(&[(1, "a", "send")], 9);
+    while rig.append.is_some() {
+        rig.commit();
+    }
+    let answers = rig.answers();
+    let of = |reply: u32| &answers.iter().find(|(to, ..)| *to == reply).unwrap().1;
+    assert!(of(1).is_ok() && of(2).is_ok() && of(9).is_ok(), "{answers:?}");
+    assert!(matches!(of(3), Err(Fault::Busy(_))), "{:?}", of(3));
 }
 
 #[test]

@@ -189,8 +189,13 @@ impl<B: Behaviour, T> EntityPartition<B, T> {
         let change: usize = match &handled.change {
             Change::Nothing | Change::Gone => 0,
             Change::State { state, .. } => state.len(),
-            Change::Events(events) => events.iter().map(|event| event.event.len() + RECORD_BYTES).sum(),
+            // The key of each has the entity's.
+            Change::Events(events) => {
+                events.iter().map(|event| event.event.len() + entity.len() + RECORD_BYTES).sum()
+            }
         };
+        let ended = handled.timers.iter().filter(|(_, timer)| timer.is_none());
+        let ended: usize = ended.map(|(name, _)| name.len() + entity.len() + RECORD_BYTES).sum();
         let timers = handled.timers.iter().filter_map(|(name, timer)| Some((name, timer.as_ref()?)));
         let adds = Adds {
             requests: match cause {
@@ -200,13 +205,20 @@ impl<B: Behaviour, T> EntityPartition<B, T> {
             timers: timers.map(|(name, timer)| timer_bytes(entity, name, timer)).sum(),
             outbox: handled.outgoing.iter().map(outgoing_bytes).sum(),
         };
-        let total = change + adds.requests + adds.timers + adds.outbox + entity.len() + 4 * RECORD_BYTES;
+        let caused = entity.len() + 4 * RECORD_BYTES;
+        let total = change + ended + adds.requests + adds.timers + adds.outbox + caused;
         let (settings, most) = (&self.settings, self.settings.turn_max_bytes);
         if total > most {
             return Err(Fault::TooLarge { bytes: total, most });
         }
         let table = self.table.as_ref().ok_or_else(super::partition::reading)?;
         let sum = self.adds().plus(adds);
+        // What messages cause is let in where asks are not any more: two partitions whose outboxes are full of messages to
+        // each other would else wait for ever.
+        let reserved = match cause {
+            Cause::Request(_) => 0,
+            Cause::Delivery(..) | Cause::Timer(_) => settings.outbox_max_bytes,
+        };
         for (what, added, has, most) in [
             (
                 "remembered requests",
@@ -219,7 +231,7 @@ impl<B: Behaviour, T> EntityPartition<B, T> {
                 "undelivered messages",
                 adds.outbox,
                 table.outbox_bytes() + sum.outbox,
-                settings.outbox_max_bytes,
+                settings.outbox_max_bytes.saturating_add(reserved),
             ),
         ] {
             if added > 0 && has > most {
