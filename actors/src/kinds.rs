@@ -181,7 +181,7 @@ pub const ENTITY_SUPERVISOR: ActorKind = ActorKind {
     supervisor: "node",
     restarts: budget(0, 60, 0),
     mailbox_max: 10_000,
-    bound: "a beginning and an end a partition; places that the front gives, for all requests of entities of the node",
+    bound: "a beginning and an end a partition; requests go past it",
     death: "no entity can be asked here any more; the node stops",
 };
 
@@ -191,8 +191,8 @@ pub const ENTITY_HOST: ActorKind = ActorKind {
     system: System::Ractor,
     supervisor: "entity_supervisor",
     restarts: budget(5, 60, 100),
-    mailbox_max: ENTITY_SUPERVISOR.mailbox_max,
-    bound: "the places of the front; one answer of the log for each batch and each entity read; one tick",
+    mailbox_max: 1_000,
+    bound: "places of its own, which the front gives; one answer of the log for each batch and each entity read; one tick",
     death: "its entities are read again from the log; who waited asks again, and what was applied is applied once",
 };
 

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use millstream::NodeId;
-use millstream_tests::bank::{Bank, accounts};
+use millstream_tests::bank::{Account, Bank, Order, accounts};
 use millstream_tests::simulated::{SimulatedCluster, over_seeds, tell};
 use millstream_transport::world::simulation::Simulation;
 use rand::rngs::SmallRng;
@@ -77,6 +77,26 @@ fn what_accounts_were_told_is_there_after_all_nodes_were_killed_at_once() {
             bank.flows(20, PATIENCE).await;
         }
         bank.close(PATIENCE).await;
+        cluster.stop_all().await;
+    });
+}
+
+#[test]
+fn a_flood_of_asks_of_one_entity_is_applied_each_once_and_holds_up_no_other() {
+    over_seeds("a_flood_of_asks", 0..1, |simulation| async move {
+        let mut cluster = SimulatedCluster::start_hosting(&simulation, 1, &SETTINGS, accounts()).await;
+        let client = cluster.client();
+        let (flooded, other) =
+            (client.entities().entity::<Account>(&1), client.entities().entity::<Account>(&2));
+        // More than one partition has places for, and more than a node leaves open.
+        let asks = (0..3_000).map(|_| flooded.ask(&Order::Receive { cents: 1 }, PATIENCE));
+        let (answers, account) =
+            tokio::join!(futures::future::join_all(asks), other.ask(&Order::Look, PATIENCE));
+        assert_eq!(account.map(|account| account.received), Ok(0));
+        let applied = answers.iter().filter(|answer| answer.is_ok()).count();
+        assert_eq!(applied, 3_000, "{:?}", answers.iter().find(|answer| answer.is_err()));
+        let account = flooded.ask(&Order::Look, PATIENCE).await.unwrap();
+        assert_eq!(account.received, 3_000);
         cluster.stop_all().await;
     });
 }

@@ -10,12 +10,9 @@ use futures::future::{BoxFuture, Either, select};
 use millstream_transport::world::{Clock, Random};
 
 use super::definition::{Entity, EntityKey};
-use super::message::AskEntity;
+use super::message::{AskEntity, TRY_WITHIN};
 use crate::custom::{ActorMessage, Answered, CallError, Deadline, Envelope, RequestId, open_answer};
 use crate::ids::NodeId;
-
-/// How long a try may be without an answer before the same request is sent again.
-const TRY_WITHIN: Duration = Duration::from_secs(2);
 
 /// The pause after the first try that failed; it doubles up to [`PAUSE_MOST`]. News of the cluster end it.
 const PAUSE: Duration = Duration::from_millis(10);

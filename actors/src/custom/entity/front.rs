@@ -13,7 +13,7 @@ use tokio::sync::{Semaphore, oneshot};
 use super::behaviour::Fault;
 use super::doors::EntityDoors;
 use super::host::{EntityReply, HostMessage};
-use super::message::{AskEntity, DeliverToEntities, Delivered, stored};
+use super::message::{AskEntity, DeliverToEntities, Delivered, TRY_WITHIN, stored};
 use super::partition::Delivery;
 use super::supervisor::{EntitySupervisor, Hosts, SupervisorMessage};
 use super::types::EntityTypes;
@@ -22,11 +22,13 @@ use crate::group::doors::OwnershipLease;
 use crate::group::request::Reply;
 use crate::ids::{LeaderEpoch, PartitionId, TopicId};
 use crate::image::{Image, entity_topic};
-use crate::kinds::ENTITY_SUPERVISOR;
 use crate::record::key_hash::partition_for_key;
 
 /// The longest key of an entity, in bytes.
 pub const KEY_BYTES_MAX: usize = 4_096;
+
+/// Asks of other nodes and of clients open at a time: half of what one link may have unanswered, before it is not read on.
+const OPEN_ASKS_MAX: usize = 512;
 
 /// The entities of a node. Cheap to clone; any thread may ask.
 #[derive(Clone, Debug)]
@@ -36,7 +38,8 @@ pub struct EntityFront {
     supervisor: ActorRef<SupervisorMessage>,
     hosts: Hosts,
     message_max_bytes: usize,
-    places: Arc<Semaphore>,
+    /// Asks of other nodes and of clients that are open.
+    open: Arc<Semaphore>,
 }
 
 impl EntityFront {
@@ -54,8 +57,8 @@ impl EntityFront {
             Some(parent) => Actor::spawn_linked(None, EntitySupervisor, arguments, parent).await?,
             None => Actor::spawn(None, EntitySupervisor, arguments).await?,
         };
-        let places = Arc::new(Semaphore::new(ENTITY_SUPERVISOR.mailbox_max));
-        Ok(Self { types, images, supervisor, hosts, message_max_bytes, places })
+        let open = Arc::new(Semaphore::new(OPEN_ASKS_MAX));
+        Ok(Self { types, images, supervisor, hosts, message_max_bytes, open })
     }
 
     /// The types hosted here.
@@ -120,8 +123,17 @@ impl EntityFront {
         let (asked, delivered) = (self.clone(), self.clone());
         Handlers::new()
             .on(move |_, ask: AskEntity, answering: Answering<AskEntity>| {
+                let Ok(place) = Arc::clone(&asked.open).try_acquire_owned() else {
+                    let text = "as many asks of entities are open on this node as may be".to_owned();
+                    return answering.answer(Err(CallError::Busy(text)));
+                };
                 let answer = asked.ask(ask);
-                tokio::spawn(async move { answering.answer(answer.await) });
+                tokio::spawn(async move {
+                    // Nobody waits for longer, and a link is not read on while too much on it is unanswered.
+                    let late = |_| Err(CallError::Retry("the entity has not answered yet".to_owned()));
+                    answering.answer(tokio::time::timeout(TRY_WITHIN, answer).await.unwrap_or_else(late));
+                    drop(place);
+                });
             })
             .on_nodes(move |_, delivery: DeliverToEntities, answering: Answering<DeliverToEntities>| {
                 let applied = delivered.deliver(delivery);
@@ -156,17 +168,17 @@ impl EntityFront {
         partition: PartitionId,
         wrap: impl FnOnce(EntityReply) -> HostMessage,
     ) -> BoxFuture<'static, Result<Bytes, CallError>> {
-        let Ok(place) = Arc::clone(&self.places).try_acquire_owned() else {
-            let text = "as many requests of entities wait on this node as may".to_owned();
-            return std::future::ready(Err(CallError::Busy(text))).boxed();
-        };
         let Some(host) = self.hosts.get(partition) else {
             let text = "this node does not lead the entity's partition, or not yet".to_owned();
             return std::future::ready(Err(CallError::NotOwner(text))).boxed();
         };
+        let Ok(place) = host.places.try_acquire_owned() else {
+            let text = "as many requests wait for entities of this partition as may".to_owned();
+            return std::future::ready(Err(CallError::Busy(text))).boxed();
+        };
         let (to, from) = oneshot::channel();
         // One that has ended drops it, and with it its reply: the asker is told to try again.
-        let _ended = host.cast(wrap(Reply::new(to, place)));
+        let _ended = host.actor.cast(wrap(Reply::new(to, place)));
         async move {
             let ended = "the entity's partition ended before it answered; the same request again finds out";
             let answer = from.await.unwrap_or_else(|_| Err(Fault::Retry(ended.to_owned())));

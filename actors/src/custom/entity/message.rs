@@ -1,5 +1,7 @@
 //! What is asked of entities between nodes, and from native clients. Kinds 430 to 459.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use millstream_transport::message::{BodyMismatch, Message};
 use serde::{Deserialize, Serialize};
@@ -7,6 +9,9 @@ use serde::{Deserialize, Serialize};
 use super::behaviour::Fault;
 use super::records::Source;
 use crate::custom::{Answered, CallError, Envelope, RequestId};
+
+/// How long one try waits for its answer at most, at both ends; whoever has more time asks again, with the same id.
+pub(super) const TRY_WITHIN: Duration = Duration::from_secs(2);
 
 /// Asks an entity; answered by the leader of its partition, when all that the answer may rest on is committed. Asked
 /// again with the same id it is applied once.

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use dashmap::DashMap;
 use ractor::{Actor, ActorId, ActorProcessingErr, ActorRef, SupervisionEvent};
+use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
 use super::doors::EntityDoors;
@@ -22,17 +23,25 @@ use crate::supervision::Deaths;
 /// The wait before one is begun anew that dies too often.
 const REST: Duration = Duration::from_secs(60);
 
+/// The actor of a partition, and the places for those who ask it.
+#[derive(Clone, Debug)]
+pub(super) struct Door {
+    pub(super) actor: ActorRef<HostMessage>,
+    pub(super) places: Arc<Semaphore>,
+}
+
 /// The actors of the partitions led here: any thread finds them. Cheap to clone; all clones see the same.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Hosts(Arc<DashMap<PartitionId, ActorRef<HostMessage>>>);
+pub(super) struct Hosts(Arc<DashMap<PartitionId, Door>>);
 
 impl Hosts {
-    pub(super) fn get(&self, partition: PartitionId) -> Option<ActorRef<HostMessage>> {
-        self.0.get(&partition).map(|actor| actor.clone())
+    pub(super) fn get(&self, partition: PartitionId) -> Option<Door> {
+        self.0.get(&partition).map(|door| door.clone())
     }
 
     fn insert(&self, partition: PartitionId, actor: ActorRef<HostMessage>) {
-        self.0.insert(partition, actor);
+        let places = Arc::new(Semaphore::new(ENTITY_HOST.mailbox_max));
+        self.0.insert(partition, Door { actor, places });
     }
 
     fn remove(&self, partition: PartitionId) {
