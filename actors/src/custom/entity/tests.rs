@@ -13,7 +13,7 @@ use crate::group::records::LogRecord;
 use crate::ids::{Offset, TopicId};
 
 /// Keeps the last text it was told, and answers with the one before. `read` only reads, `panic` panics, `no` is refused,
-/// `later` sets a timer that tells `rang`, `gone` forgets. `events`, `end` and `send` write much.
+/// `later` sets a timer that tells `rang`, `worse` one that panics, `gone` forgets. `events`, `end` and `send` write much.
 #[derive(Debug)]
 struct Note(PoisonPolicy);
 
@@ -24,7 +24,10 @@ impl Behaviour for Note {
         self.0
     }
 
-    fn load(&self, _: &[u8], saved: &Saved) -> Result<Bytes, Fault> {
+    fn load(&self, key: &[u8], saved: &Saved) -> Result<Bytes, Fault> {
+        if key == b"later version" {
+            return Err(Fault::Unreadable("so is its key".to_owned()));
+        }
         Ok(saved.snapshot.as_ref().map(|(_, state)| state.clone()).unwrap_or_default())
     }
 
@@ -36,6 +39,10 @@ impl Behaviour for Note {
             b"no" => return Err(Fault::Refused("so told".to_owned())),
             b"later" => {
                 let timer = Timer { due_ms: now_ms + 100, message: Bytes::from_static(b"rang") };
+                handled.timers.push(("t".to_owned(), Some(timer)));
+            }
+            b"worse" => {
+                let timer = Timer { due_ms: now_ms + 100, message: Bytes::from_static(b"panic") };
                 handled.timers.push(("t".to_owned(), Some(timer)));
             }
             b"gone" => handled.change = Change::Gone,
@@ -435,4 +442,28 @@ fn an_entity_that_is_forgotten_is_new_for_its_next_message() {
     assert_eq!(rig.partition.table().unwrap().entities(), 0);
     let key = RecordKey::Snapshot { entity: Bytes::from_static(b"a") }.encode();
     assert!(rig.log.iter().any(|record| record.key == key && record.value.is_none()));
+}
+
+#[test]
+fn a_message_to_an_entity_that_cannot_be_read_here_is_never_left_out() {
+    let mut rig = Rig::begin(PoisonPolicy::Skip, EntitySettings::default());
+    for reply in [1, 2] {
+        rig.deliver(&[(1, "later version", "one")], reply);
+        assert!(matches!(rig.answers()[..], [(_, Err(Fault::Unreadable(_)), _)]), "it is not done with");
+    }
+}
+
+#[test]
+fn a_timer_that_could_not_be_handled_rings_again_once_it_is_set_anew() {
+    let mut rig = rig();
+    rig.ask("a", "worse", 1);
+    rig.commit();
+    rig.pass(100);
+    assert!(rig.append.is_none(), "its handler panicked");
+    rig.ask("a", "later", 2);
+    rig.commit();
+    rig.pass(100);
+    rig.commit();
+    rig.ask("a", "read", 3);
+    assert_eq!(rig.answers().last(), Some(&ok(3, "rang", true)));
 }

@@ -70,7 +70,8 @@ impl<B: Behaviour, T> EntityPartition<B, T> {
     fn leaves_out(&self, fault: &Fault) -> bool {
         match fault {
             Fault::Refused(_) => true,
-            Fault::Busy(_) | Fault::Retry(_) => false,
+            // What this program cannot read another node can, or this one once it is upgraded.
+            Fault::Busy(_) | Fault::Retry(_) | Fault::Unreadable(_) => false,
             _ => self.behaviour.poison() == PoisonPolicy::Skip,
         }
     }
@@ -280,7 +281,11 @@ impl<B: Behaviour, T> EntityPartition<B, T> {
             batch.adds = batch.adds.plus(adds);
         });
         self.noted(number, entity, cause, &handled.answer);
-        self.uncommitted.timers.extend(timers.into_iter().map(|(key, _)| (key, number)));
+        for (key, _) in timers {
+            // One that was set anew may ring, whatever the last one did.
+            self.blocked_timers.remove(&key);
+            self.uncommitted.timers.insert(key, number);
+        }
         if let Some(live) = self.live.get_mut(entity) {
             live.batch = number;
         }
