@@ -51,13 +51,8 @@ impl EntityReach for ClientReach {
     fn news(&self) -> BoxFuture<'static, ()> {
         let mut views = self.0.metadata.subscribe();
         drop(views.borrow_and_update());
-        async move {
-            // A client that is closed hears no more; its asks end by their time.
-            if views.changed().await.is_err() {
-                std::future::pending::<()>().await;
-            }
-        }
-        .boxed()
+        // A client that is closed hears no more; its asks end by their time.
+        async move { views.changed_or_never().await }.boxed()
     }
 
     fn ask(

@@ -174,10 +174,8 @@ impl Accepting {
 async fn caught_up(mut images: world::watch::Receiver<Arc<Image>>, me: NodeId, life: Incarnation) {
     let shows = |image: &Image| image.nodes().get(me).is_some_and(|known| known.incarnation == life);
     while !shows(&images.borrow_and_update()) {
-        if images.changed().await.is_err() {
-            // The node ends.
-            std::future::pending::<()>().await;
-        }
+        // Images end with the node.
+        images.changed_or_never().await;
     }
 }
 

@@ -338,13 +338,8 @@ impl EntityReach for NodeReach {
     fn news(&self) -> BoxFuture<'static, ()> {
         let mut images = self.images.clone();
         drop(images.borrow_and_update());
-        async move {
-            // Images end with the node; what still waits ends by its time.
-            if images.changed().await.is_err() {
-                std::future::pending::<()>().await;
-            }
-        }
-        .boxed()
+        // Images end with the node; what still waits ends by its time.
+        async move { images.changed_or_never().await }.boxed()
     }
 
     fn ask(

@@ -191,6 +191,13 @@ impl<T> Receiver<T> {
         }
     }
 
+    /// The same where it is no matter that nobody is left to send: then it waits for ever.
+    pub async fn changed_or_never(&mut self) {
+        if self.changed().await.is_err() {
+            std::future::pending::<()>().await;
+        }
+    }
+
     /// Waits until the value is as wanted; it counts as seen.
     pub async fn wait_for(&mut self, mut wanted: impl FnMut(&T) -> bool) -> Result<Ref<'_, T>, Closed> {
         loop {
