@@ -91,10 +91,9 @@ async fn run(mut say: impl FnMut(String)) -> Result<(), Box<dyn Error>> {
     let total = client.actors().ask("till-1", &Till::Total, WITHIN).await?;
     say(format!("the till was begun anew and has {total}"));
 
-    // Who watches is told of the end, wherever it watches.
-    let watching = second.actors().clone();
-    let watch = tokio::spawn(async move { watching.watch("till-1").await });
-    tokio::time::sleep(Duration::from_millis(100)).await;
+    // Who watches is told of the end, wherever it watches, and also where it asks late.
+    let (watching, id) = (second.actors().clone(), till.actor());
+    let watch = tokio::spawn(async move { watching.watch_actor(id).await });
     till.stop();
     say(format!("the watcher on node {} was told: {:?}", second.id(), watch.await??));
 
