@@ -41,6 +41,7 @@ use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
+use millstream_actors::client::Client;
 use millstream_actors::custom::entity::{EntityCaller, EntityTypes};
 use millstream_actors::custom::named::NodeActors;
 use millstream_actors::ids::NodeId;
@@ -142,6 +143,18 @@ impl TestNodes {
     pub fn entities(&self, node: u8) -> &EntityCaller {
         match self.nodes.get(&node) {
             Some((node, _)) => node.entities(),
+            None => panic!("node {node} does not run"),
+        }
+    }
+
+    /// The client of the cluster that a node has: makes producers, consumers and topics.
+    ///
+    /// # Panics
+    /// As [`TestNodes::actors`].
+    #[must_use]
+    pub fn client(&self, node: u8) -> Client {
+        match self.nodes.get(&node) {
+            Some((node, _)) => node.client(),
             None => panic!("node {node} does not run"),
         }
     }

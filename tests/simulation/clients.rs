@@ -3,9 +3,10 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use millstream::testing::with_nodes;
 use millstream::{
-    Client, Consumer, ConsumerEvent, ConsumerSettings, CreateTopic, Offset, OffsetReset, ProducerRecord,
-    ProducerSettings, SeekTo, TopicPartition,
+    Client, ClientError, Consumer, ConsumerEvent, ConsumerSettings, CreateTopic, IsolationLevel, Offset,
+    OffsetReset, ProducerRecord, ProducerSettings, SeekTo, TopicPartition,
 };
 use millstream_tests::simulated::{SimulatedCluster, over_seeds};
 
@@ -130,5 +131,41 @@ fn a_time_is_sought_and_a_paused_partition_waits() {
         assert_eq!(take(&mut consumer, 1).await["flights"], [3_000]);
         consumer.close().await;
         cluster.stop_all().await;
+    });
+}
+
+#[test]
+fn the_client_of_a_node_works_with_all_nodes_and_ends_with_its_own() {
+    with_nodes(11, 3, async |nodes| {
+        let client = nodes.client(1);
+        make(&client, "flights").await;
+        send(&client, "flights", 0..5).await;
+        // Of another node, whose leader may be a third one.
+        let other = nodes.client(2);
+        let mut producer = other
+            .transactional_producer(ProducerSettings::transactional("t"))
+            .await
+            .expect("a transactional producer");
+        let transaction = producer.begin().await.expect("a transaction");
+        drop(transaction.send(ProducerRecord::to("flights").value("99")).await.expect("it is taken"));
+        drop(transaction);
+        let mut transaction = producer.begin().await.expect("a transaction");
+        drop(transaction.send(ProducerRecord::to("flights").value("5")).await.expect("it is taken"));
+        transaction.commit().await.expect("it commits");
+
+        let settings = ConsumerSettings { isolation: IsolationLevel::ReadCommitted, ..member("g") };
+        let mut consumer = Consumer::new(&nodes.client(3), settings).expect("a consumer");
+        consumer.subscribe(["flights"]).expect("it has a group");
+        assert_eq!(take(&mut consumer, 6).await["flights"], [0, 1, 2, 3, 4, 5]);
+        consumer.close().await;
+
+        // Who is done with it takes it from nobody; with its node it is gone, and says so.
+        client.close().await;
+        nodes.client(1).admin().delete_topic("flights").await.expect("it is deleted");
+        nodes.kill(1).await;
+        let gone = client.producer(ProducerSettings::default()).await.expect("a producer");
+        let refused =
+            gone.send(ProducerRecord::to("flights").value("6")).await.expect_err("its node is gone");
+        assert!(refused.to_string().contains(&ClientError::Closed.to_string()), "{refused}");
     });
 }

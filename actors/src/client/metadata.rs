@@ -158,10 +158,14 @@ impl MetadataCache {
         let mut views = self.subscribe();
         let search = async {
             loop {
+                // What a closed client still knows is of no use: nobody can be asked any more.
+                if self.wanted().closed {
+                    return Err(ClientError::Closed);
+                }
                 if let Some(found) = find(&views.borrow_and_update()) {
                     return Ok(found);
                 }
-                if self.wanted().closed || views.changed().await.is_err() {
+                if views.changed().await.is_err() {
                     return Err(ClientError::Closed);
                 }
             }

@@ -9,6 +9,7 @@ mod error;
 #[cfg(test)]
 pub(crate) mod fake;
 mod group_metadata;
+mod in_node;
 mod link;
 mod metadata;
 mod quic;
@@ -26,6 +27,7 @@ pub use admin::Admin;
 pub(crate) use coordinator::Coordinator;
 pub use error::ClientError;
 pub use group_metadata::GroupMetadata;
+pub use in_node::NodeClient;
 pub use link::{Asking, Asks, Closing, Cluster, LinkError, Target};
 pub use metadata::MetadataCache;
 pub use quic::QuicLink;
@@ -98,17 +100,23 @@ pub struct Client {
     actors: ActorCalls,
     /// Its own threads, where it has some: they end with the last clone.
     threads: Option<Arc<Arbiters>>,
+    /// It belongs to its node, and to others who work with it: who is done with it ends nothing.
+    is_lent: bool,
 }
 
 impl Client {
     /// A client that speaks over `link`. Asks for metadata at once.
     pub fn over(world: World, link: Arc<dyn Cluster>, settings: ClientSettings) -> Result<Self, ClientError> {
         settings.check()?;
+        Ok(Self::begin(world, link, settings))
+    }
+
+    fn begin(world: World, link: Arc<dyn Cluster>, settings: ClientSettings) -> Self {
         let metadata = MetadataCache::start(&world, Arc::clone(&link), settings.bootstrap.clone());
         let settings = Arc::new(settings);
         let way = actors::ClientWay::new(Arc::clone(&link), metadata.clone(), settings.request_timeout);
         let actors = ActorCalls::new(Arc::new(way));
-        Ok(Self { world, link, settings, metadata, actors, threads: None })
+        Self { world, link, settings, metadata, actors, threads: None, is_lent: false }
     }
 
     /// The view of the cluster.
@@ -129,8 +137,12 @@ impl Client {
         self.actors.clone()
     }
 
-    /// Ends the client's own work and its links; producers and consumers are closed before.
+    /// Ends the client's own work and its links; producers and consumers are closed before. Ends nothing of a node's own
+    /// client: that ends with its node.
     pub async fn close(&self) {
+        if self.is_lent {
+            return;
+        }
         self.metadata.close();
         self.link.close().await;
     }

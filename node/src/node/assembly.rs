@@ -6,6 +6,7 @@
 
 use std::sync::Arc;
 
+use millstream_actors::client::NodeClient;
 use millstream_actors::cluster::agent::{AgentHandle, AgentParts, NodeIdentity};
 use millstream_actors::cluster::controller::ControllerHandle;
 use millstream_actors::cluster::front::ClusterFront;
@@ -96,6 +97,8 @@ pub(super) struct Running {
     pub(super) caller: EntityCaller,
     threads: UserThreads,
     pub(super) actors: NodeActors,
+    /// The client of the cluster that users and their actors have on this node.
+    pub(super) client: NodeClient,
     kafka: Option<KafkaListeners>,
     tasks: Vec<JoinHandle<()>>,
     tree: Tree,
@@ -119,6 +122,7 @@ impl Running {
         let endpoint = start_endpoint(&ingredients, incarnation, memory, Arc::clone(&service))?;
         ingredients.config = ingredients.config.listening_at(endpoint.local_address().port());
         let mut tasks = Vec::new();
+        let client = NodeClient::new(&ingredients.world, &endpoint, ingredients.config.node_id);
         let council = Council::convene(&ingredients, &endpoint, &tree, &mut tasks).await?;
         let Ingredients { world, config, events, kafka, tls, entities: types, .. } = ingredients;
         let Council { door, quorum, controller, front, images, voters } = council;
@@ -250,6 +254,7 @@ impl Running {
             caller,
             threads,
             actors,
+            client,
             kafka,
             tasks,
             tree,
@@ -273,6 +278,7 @@ impl Running {
         let within = self.config.shutdown_timeout;
         // Before the node leaves, which gives their names to others.
         self.actors.stop(within / 4).await;
+        self.client.end();
         let handing_over = self.front.hand_over(self.incarnation, within / 4);
         if let Err(refusal) = handing_over.await {
             tracing::warn!(node = %self.config.node_id, %refusal, "leaderships were not handed over");
@@ -303,6 +309,7 @@ impl Running {
     pub(super) async fn abandon(self) {
         drop(self.kafka);
         self.endpoint.abandon();
+        self.client.end();
         self.actors.abandon();
         self.tree.stop();
         self.agent.actor().kill();

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use millstream_actors::client::Client;
 use millstream_actors::custom::entity::{EntityCaller, EntityTypes};
 use millstream_actors::custom::named::NodeActors;
 use millstream_actors::ids::NodeId;
@@ -70,6 +71,12 @@ impl SimulatedNode {
     #[must_use]
     pub fn actors(&self) -> &NodeActors {
         &self.running.actors
+    }
+
+    /// A client of the cluster over this node's own endpoint.
+    #[must_use]
+    pub fn client(&self) -> Client {
+        self.running.client.get()
     }
 
     /// Its series.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
+use millstream_actors::client::{Client, NodeClient};
 use millstream_actors::custom::entity::{EntityCaller, EntityTypes};
 use millstream_actors::custom::named::NodeActors;
 use millstream_actors::ids::NodeId;
@@ -34,6 +35,7 @@ pub struct Node {
     state: Arc<NodeState>,
     entities: EntityCaller,
     actors: NodeActors,
+    client: NodeClient,
     http: Option<HttpServer>,
     end: Option<oneshot::Sender<End>>,
     control: Option<JoinHandle<Result<(), String>>>,
@@ -57,6 +59,7 @@ struct Up {
     entities: EntityCaller,
     state: Arc<NodeState>,
     actors: NodeActors,
+    client: NodeClient,
     vitals: NodeVitals,
 }
 
@@ -114,6 +117,7 @@ impl Node {
             state: up.state,
             entities: up.entities,
             actors: up.actors,
+            client: up.client,
             http: None,
             end: Some(end),
             control: Some(control),
@@ -169,6 +173,15 @@ impl Node {
     #[must_use]
     pub fn actors(&self) -> &NodeActors {
         &self.actors
+    }
+
+    /// A client of the cluster from inside of this node: it makes producers, consumers and changes to topics.
+    ///
+    /// It speaks over the node's own endpoint, as the node: there is no certificate and no socket beside the node's. Its
+    /// work runs on the cores of the node, and ends with it. All calls give the same client, so closing one ends nothing.
+    #[must_use]
+    pub fn client(&self) -> Client {
+        self.client.get()
     }
 
     /// How it is.
@@ -283,6 +296,7 @@ fn control(
             entities: running.caller.clone(),
             state: Arc::clone(&running.state),
             actors: running.actors.clone(),
+            client: running.client.clone(),
             vitals: running.vitals(&events),
         };
         let _ = tell.send(Ok(up));
@@ -349,7 +363,7 @@ mod tests {
 
     use super::*;
     use crate::certificates::LOCAL_CLIENT;
-    use crate::{Client, ClientSettings, CreateTopic, ProducerRecord, ProducerSettings};
+    use crate::{Client, ClientError, ClientSettings, CreateTopic, Offset, ProducerRecord, ProducerSettings};
 
     #[tokio::test]
     async fn a_node_at_any_free_ports_says_which_it_got_and_is_found_there() {
@@ -367,7 +381,7 @@ mod tests {
             replication_factor: Some(1),
             config: BTreeMap::new(),
         };
-        client.admin().create_topic(topic).await.unwrap();
+        client.admin().create_topic(topic.clone()).await.unwrap();
         // The partition's leader is asked at the address that the node told the cluster.
         let delivery = producer.send(ProducerRecord::to("thoughts").value("here")).await.unwrap();
         delivery.await.unwrap();
@@ -375,6 +389,15 @@ mod tests {
         assert_eq!(told, Some(node.quic_address().to_string()));
         producer.close(Duration::from_secs(1)).await;
         client.close().await;
+
+        // And from inside, without a certificate or a socket of its own.
+        let inside = node.client();
+        let producer = inside.producer(ProducerSettings::default()).await.unwrap();
+        let delivery = producer.send(ProducerRecord::to("thoughts").value("there")).await.unwrap();
+        assert_eq!(delivery.await.unwrap().offset, Some(Offset(1)));
+        producer.close(Duration::from_secs(1)).await;
         node.stop().unwrap();
+        let late = inside.admin().create_topic(topic).await.unwrap_err();
+        assert_eq!(late, ClientError::Closed);
     }
 }
