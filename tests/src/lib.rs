@@ -1,5 +1,6 @@
 //! The harness: what happened (history), whether it may have (checker), real processes, the simulated cluster.
 
+pub mod asking;
 pub mod bank;
 pub mod checker;
 pub mod disks;

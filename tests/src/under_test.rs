@@ -4,7 +4,6 @@
 //! Prints a line when it is ready, stops cleanly on SIGTERM, and ends at once when its standard input does: so that no
 //! node outlives the test that started it, however that one ends.
 
-use std::error::Error;
 use std::io::Read;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -14,15 +13,32 @@ use millstream::config::Settings;
 use millstream::{EntityTypes, Node};
 use tokio::signal::unix::{SignalKind, signal};
 
+use crate::Outcome;
+
 /// The program of a node that hosts these types of entities.
-#[expect(clippy::print_stderr, reason = "a program tells its user why it ends")]
 #[must_use]
 pub fn main_hosting(entities: EntityTypes) -> ExitCode {
+    main_hosting_with(entities, |_| async {})
+}
+
+/// The same of a node that does something beside.
+#[must_use]
+pub fn main_hosting_with<F>(entities: EntityTypes, beside: impl FnOnce(&Node) -> F) -> ExitCode
+where
+    F: Future<Output = ()> + 'static,
+{
     if std::env::args_os().nth(1).is_none_or(|first| first != "--config") {
         return millstream::cli::run(std::env::args_os());
     }
     std::thread::spawn(end_with_the_test);
-    match run(entities) {
+    ended(run(entities, beside))
+}
+
+/// How a program ends with this.
+#[expect(clippy::print_stderr, reason = "a program tells its user why it ends")]
+#[must_use]
+pub fn ended(outcome: Outcome) -> ExitCode {
+    match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("millstream: {error}");
@@ -39,7 +55,10 @@ fn end_with_the_test() {
     std::process::abort();
 }
 
-fn run(entities: EntityTypes) -> Result<(), Box<dyn Error>> {
+fn run<F>(entities: EntityTypes, beside: impl FnOnce(&Node) -> F) -> Outcome
+where
+    F: Future<Output = ()> + 'static,
+{
     let mut arguments = std::env::args_os().skip(1);
     let file = match (arguments.next(), arguments.next()) {
         (Some(flag), Some(file)) if flag == "--config" => PathBuf::from(file),
@@ -51,11 +70,16 @@ fn run(entities: EntityTypes) -> Result<(), Box<dyn Error>> {
         settings.value("log.format") == "json",
     );
     let node = Node::start_hosting(&settings, entities)?;
-    tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(serve(node))
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let beside = beside(&node);
+    tokio::task::LocalSet::new().block_on(&runtime, async move {
+        tokio::task::spawn_local(beside);
+        serve(node).await
+    })
 }
 
 #[expect(clippy::print_stdout, reason = "a program tells its user that it is ready")]
-async fn serve(node: Node) -> Result<(), Box<dyn Error>> {
+async fn serve(node: Node) -> Outcome {
     let mut terminate = signal(SignalKind::terminate())?;
     let ready = async {
         while !node.wait_until_ready(Duration::from_secs(1)).await {}
