@@ -196,6 +196,28 @@ pub const ENTITY_HOST: ActorKind = ActorKind {
     death: "its entities are read again from the log; who waited asks again, and what was applied is applied once",
 };
 
+/// Looks after the readers of the topics that entities read.
+pub const ENTITY_READER_SUPERVISOR: ActorKind = ActorKind {
+    name: "entity_reader_supervisor",
+    system: System::Ractor,
+    supervisor: "node",
+    restarts: budget(0, 60, 0),
+    mailbox_max: 10_000,
+    bound: "a beginning and an end a partition of a topic that is read here",
+    death: "no topic is read for entities here any more; the node stops",
+};
+
+/// Reads a partition of a topic for the entities of a type, on the users' threads.
+pub const ENTITY_READER: ActorKind = ActorKind {
+    name: "entity_reader",
+    system: System::Ractor,
+    supervisor: "entity_reader_supervisor",
+    restarts: budget(5, 60, 100),
+    mailbox_max: 1_000,
+    bound: "it is asked nothing: one answer of each partition of the entities, one of the topic, one tick",
+    death: "it is begun anew and reads on where the entities are; what they have is not applied again",
+};
+
 /// A client's producer.
 pub const PRODUCER_ROUTER: ActorKind = ActorKind {
     name: "producer_router",
@@ -230,7 +252,7 @@ pub const USER_ACTOR: ActorKind = ActorKind {
 };
 
 /// All of them.
-pub const KINDS: [ActorKind; 16] = [
+pub const KINDS: [ActorKind; 18] = [
     REPLICA,
     CORE_HOST,
     FEEDER,
@@ -244,6 +266,8 @@ pub const KINDS: [ActorKind; 16] = [
     TRANSACTION_COORDINATOR,
     ENTITY_SUPERVISOR,
     ENTITY_HOST,
+    ENTITY_READER_SUPERVISOR,
+    ENTITY_READER,
     PRODUCER_ROUTER,
     USER_SUPERVISOR,
     USER_ACTOR,

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::event::Fetched;
 use super::settings::{ConsumerSettings, IsolationLevel, OffsetReset};
-use super::stable::Aborted;
+use super::stable::committed_batches;
 use super::state::SeekTo;
 use crate::client::{Asks, Client, ClientError, Coordinator, LinkError, Target, TopicPartition, View};
 use crate::error::{ErrorCode, Refusal};
@@ -15,7 +15,6 @@ use crate::group::message::transactional::StableOffsetFetch;
 use crate::ids::{NodeId, Offset, PartitionId};
 use crate::partition::message::transactional::FetchStable;
 use crate::partition::message::{self, Fetch, FetchAnswer, FetchPart, ListOffsets, OffsetSpec};
-use crate::record::whole_batches;
 
 /// The pause before something that failed is tried again.
 const PAUSE: Duration = Duration::from_millis(50);
@@ -266,32 +265,17 @@ fn spec(seek: SeekTo, isolation: IsolationLevel) -> OffsetSpec {
 }
 
 fn take_batches(wanted: &Wanted, fetched: &message::Fetched, check: bool) -> Done {
-    let mut batches = Vec::new();
-    let mut next = wanted.offset;
-    let mut aborted = Aborted::new(&fetched.aborted);
-    for batch in whole_batches(&fetched.batches) {
-        let checked =
-            batch.and_then(|batch| if check { batch.verify_checksum().map(|()| batch) } else { Ok(batch) });
-        match checked {
-            Ok(batch) => {
-                next = next.max(batch.header.next_offset());
-                // What brokers write about transactions are no records.
-                let is_dropped = aborted.holds(&batch);
-                if !is_dropped && !batch.header.attributes.is_control() {
-                    batches.push(batch);
-                }
-            }
-            Err(error) => {
-                let text = format!("{} from offset {}: {error}; fetch it again", wanted.name, next);
-                return Done::Failed(Refusal::new(ErrorCode::CorruptMessage, text).into());
-            }
+    match committed_batches(fetched, wanted.offset, check) {
+        Ok((batches, next)) => Done::Fetched(Fetched {
+            partition: wanted.name.clone(),
+            high_watermark: fetched.high_watermark,
+            batches,
+            from: wanted.offset,
+            next,
+        }),
+        Err((error, next)) => {
+            let text = format!("{} from offset {}: {error}; fetch it again", wanted.name, next);
+            Done::Failed(Refusal::new(ErrorCode::CorruptMessage, text).into())
         }
     }
-    Done::Fetched(Fetched {
-        partition: wanted.name.clone(),
-        high_watermark: fetched.high_watermark,
-        batches,
-        from: wanted.offset,
-        next,
-    })
 }

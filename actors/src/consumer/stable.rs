@@ -7,28 +7,29 @@ use crate::client::{ClientError, Coordinator, Tries};
 use crate::group::message::transactional::StableOffsetFetch;
 use crate::ids::{Offset, PartitionId, ProducerId};
 use crate::partition::append::AbortedTransaction;
-use crate::record::{Batch, EndMarker};
+use crate::partition::message::Fetched;
+use crate::record::{Batch, BatchError, EndMarker, whole_batches};
 
 /// Tells the batches of aborted transactions from others, as the batches of one answer are gone through in their order.
 ///
 /// A producer is on the list from the first offset of an aborted transaction to its abort marker: what it writes behind
 /// that is another transaction.
 #[derive(Debug)]
-pub(super) struct Aborted {
+struct Aborted {
     /// To come, the last first.
     ahead: Vec<(Offset, ProducerId)>,
     now: BTreeSet<ProducerId>,
 }
 
 impl Aborted {
-    pub(super) fn new(told: &[AbortedTransaction]) -> Self {
+    fn new(told: &[AbortedTransaction]) -> Self {
         let mut ahead: Vec<_> = told.iter().map(|aborted| (aborted.first, aborted.producer_id)).collect();
         ahead.sort_unstable_by(|one, other| other.cmp(one));
         Self { ahead, now: BTreeSet::new() }
     }
 
     /// Whether the next batch is part of an aborted transaction.
-    pub(super) fn holds(&mut self, batch: &Batch) -> bool {
+    fn holds(&mut self, batch: &Batch) -> bool {
         let last = batch.header.last_offset();
         while let Some((_, producer)) = self.ahead.pop_if(|(first, _)| *first <= last) {
             self.now.insert(producer);
@@ -42,6 +43,29 @@ impl Aborted {
         }
         batch.header.attributes.is_transactional() && self.now.contains(&producer)
     }
+}
+
+/// The batches of an answer that are of no aborted transaction and hold records, and the offset behind all that was read,
+/// of what was asked for from an offset on. With an error comes how far it was good.
+pub(crate) fn committed_batches(
+    fetched: &Fetched,
+    from: Offset,
+    check: bool,
+) -> Result<(Vec<Batch>, Offset), (BatchError, Offset)> {
+    let (mut batches, mut next) = (Vec::new(), from);
+    let mut aborted = Aborted::new(&fetched.aborted);
+    for batch in whole_batches(&fetched.batches) {
+        let checked =
+            batch.and_then(|batch| if check { batch.verify_checksum().map(|()| batch) } else { Ok(batch) });
+        let batch = checked.map_err(|error| (error, next))?;
+        next = next.max(batch.header.next_offset());
+        // What brokers write about transactions are no records.
+        let is_dropped = aborted.holds(&batch);
+        if !is_dropped && !batch.header.attributes.is_control() {
+            batches.push(batch);
+        }
+    }
+    Ok((batches, next))
 }
 
 /// The offsets that a group has committed for these partitions, once none of them waits for the end of a transaction.

@@ -2,7 +2,7 @@
 //!
 //! Names follow Prometheus: `millstream_` first, the unit last (`_seconds`, `_bytes`), counters end in `_total`. A series
 //! that is not here fails a test of this file; so does one that is here and nobody tells. Nothing is told per partition
-//! but the lag of groups and the replicas that it lacks.
+//! but the lag of groups and of entities, and the replicas that it lacks.
 
 use metrics::{KeyName, Label, SharedString, Unit};
 
@@ -115,6 +115,8 @@ const ACTORS: &[&str] = &[
     "transaction_coordinator",
     "entity_supervisor",
     "entity_host",
+    "entity_reader_supervisor",
+    "entity_reader",
     "producer_router",
     "user_supervisor",
     "user_actor",
@@ -135,6 +137,7 @@ const RESIGNATIONS: &[&str] = &["begun_anew", "sync_lag", "damaged", "failed"];
 const LEAVING: &[&str] = &["left", "away", "replaced", "session_timeout", "rebalance_timeout"];
 const SIDES: &[&str] = &["leader", "follower"];
 const USER_KIND: &[&str] = &["kind"];
+const INPUT: &[&str] = &["kind", "topic"];
 const LAG: &[&str] = &["group", "topic", "partition"];
 
 /// The node itself.
@@ -392,6 +395,32 @@ const USERS: &[Series] = &[
     .of_each(USER_KIND),
 ];
 
+/// Topics that entities read; told by the node whose entities the reader lives beside, by type.
+const ENTITY_INPUT: &[Series] = &[
+    counter("millstream_entity_input_records_total", "Records of topics that entities have applied.")
+        .of_each(INPUT),
+    gauge(
+        "millstream_entity_input_lag_records",
+        "Committed records of a topic that entities have not applied; 0 where it is not read here any more.",
+    )
+    .of_each(&["kind", "topic", "partition"]),
+    counter(
+        "millstream_entity_input_missed_total",
+        "Records of topics that were deleted before entities have read them.",
+    )
+    .of_each(INPUT),
+    counter(
+        "millstream_entity_input_left_out_total",
+        "Records of topics that could not be understood and were left out, as their type wants it.",
+    )
+    .of_each(INPUT),
+    counter(
+        "millstream_entity_input_stands_total",
+        "Times a topic was not read on for entities because a record was not understood or not taken.",
+    )
+    .of_each(INPUT),
+];
+
 /// Kafka's listener.
 const KAFKA: &[Series] = &[
     gauge("millstream_fetch_sessions", "Fetch sessions of Kafka clients that are kept."),
@@ -445,9 +474,22 @@ const PEERS: &[Series] = &[
 
 /// All of them.
 pub fn all() -> impl Iterator<Item = &'static Series> {
-    [NODE, CLUSTER, QUORUM, PARTITIONS, REPLICATION, LOG, GROUPS, TRANSACTIONS, USERS, KAFKA, PEERS]
-        .into_iter()
-        .flatten()
+    [
+        NODE,
+        CLUSTER,
+        QUORUM,
+        PARTITIONS,
+        REPLICATION,
+        LOG,
+        GROUPS,
+        TRANSACTIONS,
+        USERS,
+        ENTITY_INPUT,
+        KAFKA,
+        PEERS,
+    ]
+    .into_iter()
+    .flatten()
 }
 
 impl Events {

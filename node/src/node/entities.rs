@@ -11,7 +11,9 @@ use millstream_actors::cluster::message::CreateTopic;
 use millstream_actors::custom::entity::doors::{EntityDoors, EntityLanes, EntityLog};
 use millstream_actors::custom::entity::following::follow;
 use millstream_actors::custom::entity::front::EntityFront;
-use millstream_actors::custom::entity::message::{AskEntity, DeliverToEntities};
+use millstream_actors::custom::entity::message::{
+    Applied, AskEntity, DeliverToEntities, FeedEntities, PositionOfSource,
+};
 use millstream_actors::custom::entity::table::Table;
 use millstream_actors::custom::entity::{EntityCaller, EntityReach, EntitySettings, EntityTypes, Place};
 use millstream_actors::custom::{Answered, CallError, UserThreads};
@@ -25,6 +27,7 @@ use millstream_actors::record::key_hash::partition_for_key;
 use millstream_actors::record::{
     BatchBuilder, BatchError, Compression, MAX_UNPACKED_BYTES, records, whole_batches,
 };
+use millstream_transport::message::Message;
 use millstream_transport::peer::{AskError, Endpoint, Lane};
 use millstream_transport::world::{Core, watch};
 use tokio::sync::oneshot;
@@ -32,6 +35,7 @@ use tokio::task::JoinHandle;
 
 use super::coordination::CoordinatorParts;
 use super::coordinator_log::{fetch, read_batches};
+use super::entity_topics::NodeTopics;
 use super::error::StartError;
 
 /// How long turns may wait to be committed before those who wait are told to ask again.
@@ -79,6 +83,12 @@ pub(super) async fn start_entities(
     let doors = EntityDoors {
         log: Arc::new(ReplicaEntityLog { front: parts.partitions.clone(), core }),
         lanes: Arc::new(reach.clone()),
+        topics: Arc::new(NodeTopics::new(
+            config.node_id,
+            images.clone(),
+            parts.partitions.clone(),
+            endpoint.clone(),
+        )),
         threads,
         settings: watch::channel(Arc::new(settings)).1,
         clock: world.clock.clone(),
@@ -374,19 +384,47 @@ impl EntityLanes for NodeReach {
     }
 
     fn deliver(&self, delivery: DeliverToEntities) -> BoxFuture<'static, Result<(), CallError>> {
-        let (kind, partition) = (delivery.kind.clone(), delivery.partition);
+        let to = (delivery.kind.clone(), delivery.partition);
+        self.at_leader(to, delivery, EntityFront::deliver)
+    }
+
+    fn feed(&self, feed: FeedEntities) -> BoxFuture<'static, Result<(), CallError>> {
+        let to = (feed.kind.clone(), feed.partition);
+        self.at_leader(to, feed, EntityFront::feed)
+    }
+
+    fn position(&self, asked: PositionOfSource) -> BoxFuture<'static, Result<Applied, CallError>> {
+        let to = (asked.kind.clone(), asked.partition);
+        self.at_leader(to, asked, EntityFront::position)
+    }
+}
+
+impl NodeReach {
+    /// Asks the leader of a partition once, in bounded time.
+    fn at_leader<M: Message<Answer = Result<T, CallError>>, T: Send + 'static>(
+        &self,
+        (kind, partition): (String, u32),
+        message: M,
+        here: impl FnOnce(&EntityFront, M) -> BoxFuture<'static, Result<T, CallError>>,
+    ) -> BoxFuture<'static, Result<T, CallError>> {
         match (self.leader(&kind, partition), self.here.get()) {
-            (Some(leader), Some(here)) if leader == self.me => here.deliver(delivery),
+            (Some(leader), Some(front)) if leader == self.me => {
+                let answered = here(front, message);
+                let late = || CallError::Retry("the partition has not answered in time".to_owned());
+                async move {
+                    let in_time = tokio::time::timeout(DELIVER_WITHIN, answered);
+                    in_time.await.unwrap_or_else(|_| Err(late()))
+                }
+                .boxed()
+            }
             (Some(leader), _) => {
-                let asked = self.endpoint.peer(leader).ask(Lane::Data, delivery, DELIVER_WITHIN);
+                let asked = self.endpoint.peer(leader).ask(Lane::Data, message, DELIVER_WITHIN);
                 self.clone().while_led(kind, partition, leader, asked.boxed()).boxed()
             }
             (None, _) => std::future::ready(Err(moved())).boxed(),
         }
     }
-}
 
-impl NodeReach {
     fn leader(&self, kind: &str, partition: u32) -> Option<NodeId> {
         let image = self.images.borrow();
         let topic = image.topics().named(&entity_topic(kind))?;
@@ -394,13 +432,13 @@ impl NodeReach {
     }
 
     /// The answer of the leader, unless another leads before it comes: then that one is to be asked.
-    async fn while_led(
+    async fn while_led<T>(
         self,
         kind: String,
         partition: u32,
         leader: NodeId,
-        mut asked: BoxFuture<'static, Result<Result<(), CallError>, AskError>>,
-    ) -> Result<(), CallError> {
+        mut asked: BoxFuture<'static, Result<Result<T, CallError>, AskError>>,
+    ) -> Result<T, CallError> {
         loop {
             let news = self.news();
             if self.leader(&kind, partition) != Some(leader) {

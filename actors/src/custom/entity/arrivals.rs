@@ -89,16 +89,31 @@ impl<B: Behaviour, T> EntityPartition<B, T> {
         self.go_on(now_ms);
     }
 
-    pub(super) fn deliver(&mut self, now_ms: i64, source: Source, messages: Vec<Delivery>, reply: T) {
+    pub(super) fn deliver(
+        &mut self,
+        now_ms: i64,
+        source: Source,
+        through: Option<u64>,
+        messages: Vec<Delivery>,
+        reply: T,
+    ) {
         if self.table.is_none() {
             return self.answer(reply, Err(reading()));
+        }
+        let streams: usize = self.streams.values().map(|stream| stream.bytes).sum();
+        if through.is_some()
+            && self.waiting_bytes().saturating_add(streams) >= self.settings.waiting_max_bytes
+        {
+            let text = "as much as may waits here already; send these again later".to_owned();
+            return self.answer(reply, Err(Fault::Busy(text)));
         }
         if self.streams.contains_key(&source) {
             let text = "messages of this source are being applied; send these again".to_owned();
             return self.answer(reply, Err(Fault::Retry(text)));
         }
         let batch = self.uncommitted.positions.get(&source).map_or(0, |(_, batch)| *batch);
-        self.streams.insert(source, Stream { messages: messages.into(), reply, batch });
+        let bytes = messages.iter().map(|message| message.entity.len() + message.message.len()).sum();
+        self.streams.insert(source, Stream { messages: messages.into(), bytes, through, reply, batch });
         self.advance(now_ms, source);
     }
 
@@ -114,7 +129,7 @@ impl<B: Behaviour, T> EntityPartition<B, T> {
     fn advance(&mut self, now_ms: i64, source: Source) {
         loop {
             let Some(stream) = self.streams.get_mut(&source) else { return };
-            let Some(delivery) = stream.messages.pop_front() else { return self.end_stream(source, None) };
+            let Some(delivery) = stream.messages.pop_front() else { return self.end_of_stream(source) };
             if delivery.sequence <= self.position(source) {
                 continue;
             }
@@ -137,6 +152,18 @@ impl<B: Behaviour, T> EntityPartition<B, T> {
     fn position(&self, source: Source) -> u64 {
         let committed = self.table.as_ref().map_or(0, |table| table.position(source));
         self.uncommitted.positions.get(&source).map_or(committed, |(sequence, _)| *sequence)
+    }
+
+    /// All messages of a stream are in batches.
+    fn end_of_stream(&mut self, source: Source) {
+        let through = self.streams.get(&source).and_then(|stream| stream.through);
+        if let Some(through) = through.filter(|through| *through > self.position(source)) {
+            let batch = self.seen_through(source, through);
+            if let Some(stream) = self.streams.get_mut(&source) {
+                stream.batch = batch;
+            }
+        }
+        self.end_stream(source, None);
     }
 
     fn end_stream(&mut self, source: Source, fault: Option<Fault>) {

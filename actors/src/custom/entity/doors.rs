@@ -7,7 +7,7 @@ use bytes::Bytes;
 use futures::future::BoxFuture;
 use millstream_transport::world::{Clock, watch};
 
-use super::message::DeliverToEntities;
+use super::message::{Applied, DeliverToEntities, FeedEntities, PositionOfSource};
 use super::settings::EntitySettings;
 use super::table::Table;
 use crate::custom::{CallError, UserThreads};
@@ -15,6 +15,7 @@ use crate::error::Refusal;
 use crate::events::Events;
 use crate::group::records::LogRecord;
 use crate::ids::{LeaderEpoch, Offset, PartitionId};
+use crate::partition::message::Fetched;
 
 /// The partitions of `__entity_TYPE` topics that this node leads.
 ///
@@ -55,6 +56,27 @@ pub trait EntityLanes: fmt::Debug + Send + Sync {
 
     /// Tries once, in bounded time, to deliver.
     fn deliver(&self, delivery: DeliverToEntities) -> BoxFuture<'static, Result<(), CallError>>;
+
+    /// Tries once, in bounded time, to deliver records of a topic.
+    fn feed(&self, feed: FeedEntities) -> BoxFuture<'static, Result<(), CallError>>;
+
+    /// Tries once, in bounded time, to learn how far a source is applied.
+    fn position(&self, asked: PositionOfSource) -> BoxFuture<'static, Result<Applied, CallError>>;
+}
+
+/// Topics as they are read for entities: what is committed, wherever it is led. What is refused may be asked again.
+pub trait TopicLog: fmt::Debug + Send + Sync {
+    /// Whole batches from this offset on, none of which is part of a transaction that is open; about so many bytes, but one
+    /// batch at least. Answered in bounded time, without any where there is nothing new.
+    fn read(
+        &self,
+        partition: PartitionId,
+        from: Offset,
+        max_bytes: u32,
+    ) -> BoxFuture<'static, Result<Fetched, Refusal>>;
+
+    /// The first offset that is still there.
+    fn start(&self, partition: PartitionId) -> BoxFuture<'static, Result<Offset, Refusal>>;
 }
 
 /// The doors of a node's entities. Cheap to clone.
@@ -64,6 +86,8 @@ pub struct EntityDoors {
     pub log: Arc<dyn EntityLog>,
     /// The way to others.
     pub lanes: Arc<dyn EntityLanes>,
+    /// The topics that entities read.
+    pub topics: Arc<dyn TopicLog>,
     /// Where users' code runs.
     pub threads: UserThreads,
     /// How entities are kept, of partitions led from now on.

@@ -1,4 +1,5 @@
-//! Entities follow the image: which partitions of the types hosted here this node leads.
+//! Entities follow the image: which partitions of the types hosted here this node leads, and which partitions of topics
+//! are read beside them.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -6,6 +7,7 @@ use std::sync::Arc;
 use millstream_transport::world::watch;
 
 use super::front::EntityFront;
+use super::reader::{Assignment, ReaderKey, readers_here};
 use super::types::EntityTypes;
 use crate::group::doors::OwnershipLease;
 use crate::group::following::led_by;
@@ -21,6 +23,7 @@ pub async fn follow(
     lease: impl Fn(PartitionId, LeaderEpoch) -> Arc<dyn OwnershipLease> + Send,
 ) {
     let mut led: BTreeMap<PartitionId, (Arc<str>, LeaderEpoch)> = BTreeMap::new();
+    let mut read: BTreeMap<ReaderKey, Assignment> = BTreeMap::new();
     loop {
         let image = Arc::clone(&images.borrow_and_update());
         let leads = led_here(&image, front.types(), me);
@@ -34,7 +37,14 @@ pub async fn follow(
         {
             front.lead(Arc::clone(kind), *partition, *epoch, lease(*partition, *epoch));
         }
-        led = leads;
+        let reads = readers_here(&image, front.types(), &leads);
+        for key in read.keys().filter(|key| !reads.contains_key(*key)) {
+            front.leave(key.clone());
+        }
+        for (key, assignment) in reads.iter().filter(|(key, is)| read.get(*key) != Some(*is)) {
+            front.read(key.clone(), assignment.clone());
+        }
+        (led, read) = (leads, reads);
         if images.changed().await.is_err() {
             return;
         }

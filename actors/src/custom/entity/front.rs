@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use bytes::Bytes;
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use millstream_transport::peer::{Answering, Handlers};
@@ -12,9 +11,13 @@ use tokio::sync::{Semaphore, oneshot};
 
 use super::behaviour::Fault;
 use super::doors::EntityDoors;
-use super::host::{EntityReply, HostMessage};
-use super::message::{AskEntity, DeliverToEntities, Delivered, TRY_WITHIN, stored};
+use super::host::HostMessage;
+use super::message::{
+    Applied, AskEntity, DeliverToEntities, Delivered, FeedEntities, PositionOfSource, TRY_WITHIN, stored,
+};
 use super::partition::Delivery;
+use super::reader::{Assignment, ReaderKey, ReaderSupervisor, ReadersMessage};
+use super::records::Source;
 use super::supervisor::{EntitySupervisor, Hosts, SupervisorMessage};
 use super::types::EntityTypes;
 use crate::custom::{Answered, CallError};
@@ -30,20 +33,26 @@ pub const KEY_BYTES_MAX: usize = 4_096;
 /// Asks of other nodes and of clients open at a time: half of what one link may have unanswered, before it is not read on.
 const OPEN_ASKS_MAX: usize = 512;
 
+/// Deliveries of topics by other nodes open at a time.
+const OPEN_FEEDS_MAX: usize = 256;
+
 /// The entities of a node. Cheap to clone; any thread may ask.
 #[derive(Clone, Debug)]
 pub struct EntityFront {
     types: EntityTypes,
     images: watch::Receiver<Arc<Image>>,
     supervisor: ActorRef<SupervisorMessage>,
+    readers: ActorRef<ReadersMessage>,
     hosts: Hosts,
     message_max_bytes: usize,
     /// Asks of other nodes and of clients that are open.
     open: Arc<Semaphore>,
+    /// Deliveries of topics by other nodes that are open.
+    feeds: Arc<Semaphore>,
 }
 
 impl EntityFront {
-    /// Starts the supervisor of the node's entities, under `parent` if there is one. On the control thread.
+    /// Starts the supervisors of the node's entities and of the readers of their topics, under `parent` if there is one. On the control thread.
     pub async fn start(
         types: EntityTypes,
         images: watch::Receiver<Arc<Image>>,
@@ -52,13 +61,12 @@ impl EntityFront {
     ) -> Result<Self, SpawnErr> {
         let message_max_bytes = doors.settings.borrow().turn_max_bytes;
         let hosts = Hosts::default();
-        let arguments = (types.clone(), doors, hosts.clone());
-        let (supervisor, _) = match parent {
-            Some(parent) => Actor::spawn_linked(None, EntitySupervisor, arguments, parent).await?,
-            None => Actor::spawn(None, EntitySupervisor, arguments).await?,
-        };
+        let arguments = (types.clone(), doors.clone(), hosts.clone());
+        let supervisor = spawn(EntitySupervisor, arguments, parent.clone()).await?;
+        let readers = spawn(ReaderSupervisor, doors, parent).await?;
         let open = Arc::new(Semaphore::new(OPEN_ASKS_MAX));
-        Ok(Self { types, images, supervisor, hosts, message_max_bytes, open })
+        let feeds = Arc::new(Semaphore::new(OPEN_FEEDS_MAX));
+        Ok(Self { types, images, supervisor, readers, hosts, message_max_bytes, open, feeds })
     }
 
     /// The types hosted here.
@@ -83,8 +91,20 @@ impl EntityFront {
         self.tell(SupervisorMessage::Resign { partition, epoch });
     }
 
+    /// A topic's partition is read here from now on, and in no other way.
+    pub(super) fn read(&self, key: ReaderKey, assignment: Assignment) {
+        // Fails only when the supervisor has ended, and then nothing is read.
+        let _ended = self.readers.cast(ReadersMessage::Read { key, assignment });
+    }
+
+    /// It is read here no more.
+    pub(super) fn leave(&self, key: ReaderKey) {
+        let _ended = self.readers.cast(ReadersMessage::Leave { key });
+    }
+
     /// Ends all; what waits is told to ask again.
     pub async fn stop(&self) {
+        let _ended = self.readers.stop_and_wait(None, None).await;
         // It has ended already if this fails.
         let _ended = self.supervisor.stop_and_wait(None, None).await;
     }
@@ -106,21 +126,54 @@ impl EntityFront {
     /// Applies messages of other entities, in a partition that is led here.
     pub fn deliver(&self, delivery: DeliverToEntities) -> BoxFuture<'static, Result<(), CallError>> {
         let DeliverToEntities { kind, partition, source, messages } = delivery;
-        let index = i32::try_from(partition).unwrap_or(i32::MAX);
-        let partition = match self.topic(&kind, |id, _| PartitionId { topic: id, index }) {
+        self.apply((&kind, partition), source, None, messages)
+    }
+
+    /// Applies records of a topic, in a partition that is led here.
+    pub fn feed(&self, feed: FeedEntities) -> BoxFuture<'static, Result<(), CallError>> {
+        let FeedEntities { kind, partition, source, through, messages } = feed;
+        self.apply((&kind, partition), source, Some(through), messages)
+    }
+
+    /// How far a source is applied, in a partition that is led here.
+    pub fn position(&self, asked: PositionOfSource) -> BoxFuture<'static, Result<Applied, CallError>> {
+        let PositionOfSource { kind, partition, source } = asked;
+        match self.partition(&kind, partition) {
+            Ok(partition) => {
+                let told = self.place(partition, |reply| HostMessage::Position { source, reply });
+                async move { told.await.map(Applied) }.boxed()
+            }
+            Err(error) => std::future::ready(Err(error)).boxed(),
+        }
+    }
+
+    fn apply(
+        &self,
+        (kind, partition): (&str, u32),
+        source: Source,
+        through: Option<u64>,
+        messages: Vec<Delivered>,
+    ) -> BoxFuture<'static, Result<(), CallError>> {
+        let partition = match self.partition(kind, partition) {
             Ok(partition) => partition,
             Err(error) => return std::future::ready(Err(error)).boxed(),
         };
         let each = |Delivered { sequence, entity, message }| Delivery { sequence, entity, message };
         let messages = messages.into_iter().map(each).collect();
-        let applied = self.place(partition, |reply| HostMessage::Deliver { source, messages, reply });
+        let wrap = |reply| HostMessage::Deliver { source, through, messages, reply };
+        let applied = self.place(partition, wrap);
         async move { applied.await.map(|_| ()) }.boxed()
+    }
+
+    fn partition(&self, kind: &str, partition: u32) -> Result<PartitionId, CallError> {
+        let index = i32::try_from(partition).unwrap_or(i32::MAX);
+        self.topic(kind, |topic, _| PartitionId { topic, index })
     }
 
     /// Serves nodes and clients.
     #[must_use]
     pub fn handlers(&self) -> Handlers {
-        let (asked, delivered) = (self.clone(), self.clone());
+        let (asked, delivered, fed, position) = (self.clone(), self.clone(), self.clone(), self.clone());
         Handlers::new()
             .on(move |_, ask: AskEntity, answering: Answering<AskEntity>| {
                 let Ok(place) = Arc::clone(&asked.open).try_acquire_owned() else {
@@ -138,6 +191,25 @@ impl EntityFront {
             .on_nodes(move |_, delivery: DeliverToEntities, answering: Answering<DeliverToEntities>| {
                 let applied = delivered.deliver(delivery);
                 tokio::spawn(async move { answering.answer(applied.await) });
+            })
+            .on_nodes(move |_, feed: FeedEntities, answering: Answering<FeedEntities>| {
+                let Ok(place) = Arc::clone(&fed.feeds).try_acquire_owned() else {
+                    let text = "as many deliveries of topics are open on this node as may be".to_owned();
+                    return answering.answer(Err(CallError::Busy(text)));
+                };
+                let applied = fed.feed(feed);
+                tokio::spawn(async move {
+                    let late = |_| Err(CallError::Retry("not all is applied yet".to_owned()));
+                    answering.answer(tokio::time::timeout(TRY_WITHIN, applied).await.unwrap_or_else(late));
+                    drop(place);
+                });
+            })
+            .on_nodes(move |_, asked: PositionOfSource, answering: Answering<PositionOfSource>| {
+                let told = position.position(asked);
+                tokio::spawn(async move {
+                    let late = |_| Err(CallError::Retry("the partition has not answered yet".to_owned()));
+                    answering.answer(tokio::time::timeout(TRY_WITHIN, told).await.unwrap_or_else(late));
+                });
             })
     }
 
@@ -163,11 +235,11 @@ impl EntityFront {
     }
 
     /// Sends what `wrap` makes of the place for its answer, and waits for that.
-    fn place(
+    fn place<T: Send + 'static>(
         &self,
         partition: PartitionId,
-        wrap: impl FnOnce(EntityReply) -> HostMessage,
-    ) -> BoxFuture<'static, Result<Bytes, CallError>> {
+        wrap: impl FnOnce(Reply<Result<T, Fault>>) -> HostMessage,
+    ) -> BoxFuture<'static, Result<T, CallError>> {
         let Some(host) = self.hosts.get(partition) else {
             let text = "this node does not lead the entity's partition, or not yet".to_owned();
             return std::future::ready(Err(CallError::NotOwner(text))).boxed();
@@ -191,4 +263,17 @@ impl EntityFront {
         // Fails only when the supervisor has ended, and then there is nothing to ask.
         let _ended = self.supervisor.cast(message);
     }
+}
+
+/// Begins a supervisor, under `parent` if there is one.
+async fn spawn<A: Actor>(
+    actor: A,
+    arguments: A::Arguments,
+    parent: Option<ActorCell>,
+) -> Result<ActorRef<A::Msg>, SpawnErr> {
+    let (actor, _) = match parent {
+        Some(parent) => Actor::spawn_linked(None, actor, arguments, parent).await?,
+        None => Actor::spawn(None, actor, arguments).await?,
+    };
+    Ok(actor)
 }

@@ -16,7 +16,7 @@ use super::behaviour::{Behaviour, Fault};
 use super::doors::EntityDoors;
 use super::message::{DeliverToEntities, Delivered};
 use super::outbox::{Lane, Outbound};
-use super::partition::{Delivery, Effect, EntityPartition, Input};
+use super::partition::{Delivery, Effect, EntityPartition, Input, reading};
 use super::records::Source;
 use super::table::Table;
 use crate::custom::RequestId;
@@ -37,8 +37,10 @@ const REPLAY_AGAIN_MOST: Duration = Duration::from_secs(5);
 pub(super) enum HostMessage {
     /// Somebody asks an entity.
     Ask { entity: Bytes, request: RequestId, message: Bytes, reply: EntityReply },
-    /// Messages of other entities.
-    Deliver { source: Source, messages: Vec<Delivery>, reply: EntityReply },
+    /// Messages of other entities, or of a topic.
+    Deliver { source: Source, through: Option<u64>, messages: Vec<Delivery>, reply: EntityReply },
+    /// Somebody wants to know how far a source is applied.
+    Position { source: Source, reply: Reply<Result<u64, Fault>> },
     /// A batch is committed, or not.
     Settled { batch: u64, result: Result<Offset, Refusal> },
     /// Records were read.
@@ -146,7 +148,13 @@ where
             HostMessage::Ask { entity, request, message, reply } => {
                 Input::Ask { entity, request, message, reply }
             }
-            HostMessage::Deliver { source, messages, reply } => Input::Deliver { source, messages, reply },
+            HostMessage::Deliver { source, through, messages, reply } => {
+                Input::Deliver { source, through, messages, reply }
+            }
+            HostMessage::Position { source, reply } => {
+                let position = self.partition.table().map(|table| table.position(source));
+                return reply.give(position.ok_or_else(reading));
+            }
             HostMessage::Settled { batch, result } => match result {
                 Ok(first) => Input::Committed { batch, first },
                 Err(refusal) => {

@@ -38,6 +38,9 @@ pub enum Input<T> {
     Deliver {
         /// The source.
         source: Source,
+        /// Of a topic: all of the source up to this sequence is here, or came before, or is for others. It is written with
+        /// the position, and refused where much waits: a topic keeps what is in it.
+        through: Option<u64>,
         /// The messages.
         messages: Vec<Delivery>,
         /// Where the answer goes.

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use millstream_transport::message::{BodyMismatch, Message};
+use millstream_transport::message::{Answer, BodyMismatch, Message};
 use serde::{Deserialize, Serialize};
 
 use super::behaviour::Fault;
@@ -75,6 +75,51 @@ impl Message for DeliverToEntities {
     type Answer = Result<(), CallError>;
 }
 
+/// Records of a partition of a topic, as messages for entities of one partition, in their order; the sequence of each is
+/// its offset and one. Answered when all are applied and it is written that nothing up to `through` is missing; what was
+/// applied before is left out.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FeedEntities {
+    /// The type they are for.
+    pub kind: String,
+    /// The partition they are for.
+    pub partition: u32,
+    /// The partition of the topic.
+    pub source: Source,
+    /// All up to this sequence is here, or was applied before, or is for others.
+    pub through: u64,
+    /// The messages.
+    pub messages: Vec<Delivered>,
+}
+
+impl Message for FeedEntities {
+    const KIND: u16 = 433;
+    type Answer = Result<(), CallError>;
+}
+
+/// Asks how far a source is applied in a partition of entities: the last sequence of which that is committed, 0 before the
+/// first.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PositionOfSource {
+    /// The type.
+    pub kind: String,
+    /// The partition.
+    pub partition: u32,
+    /// The source.
+    pub source: Source,
+}
+
+impl Message for PositionOfSource {
+    const KIND: u16 = 434;
+    type Answer = Result<Applied, CallError>;
+}
+
+/// The answer to [`PositionOfSource`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Applied(pub u64);
+
+impl Answer for Applied {}
+
 /// A message as the log has it.
 #[derive(Serialize, Deserialize)]
 struct Stored {
@@ -140,6 +185,19 @@ mod tests {
         };
         assert_eq!(header(&deliver), "016b0310abababababababababababababababab020105016100");
         assert_eq!(hex(&stored(&envelope())), "016d02020708");
+        let source = Source { topic: TopicId(uuid), partition: 1 };
+        let feed = FeedEntities {
+            kind: "k".to_owned(),
+            partition: 3,
+            source,
+            through: 300,
+            messages: deliver.messages.clone(),
+        };
+        assert_eq!(header(&feed), "016b0310abababababababababababababababab02ac020105016100");
+        let position = PositionOfSource { kind: "k".to_owned(), partition: 3, source };
+        assert_eq!(header(&position), "016b0310abababababababababababababababab02");
+        let answers = [Ok(Applied(300)), Err(CallError::NotOwner("a".to_owned()))];
+        assert_eq!(answers.map(|answer| header(&answer)), ["00ac02", "01080161"]);
     }
 
     #[test]

@@ -328,7 +328,8 @@ impl World {
         for outbound in self.partition.outbound(self.now_ms, |_| Some(1)) {
             let (number, messages) = (outbound.number, outbound.messages.clone());
             self.outbound.insert(number, outbound);
-            self.take(Input::Deliver { source: SOURCE, messages, reply: Waiter::Deliver(number) });
+            let reply = Waiter::Deliver(number);
+            self.take(Input::Deliver { source: SOURCE, through: None, messages, reply });
         }
     }
 

@@ -52,6 +52,10 @@ pub(super) struct Asked<T> {
 #[derive(Debug)]
 pub(super) struct Stream<T> {
     pub(super) messages: VecDeque<Delivery>,
+    /// Bytes of all that came with it.
+    pub(super) bytes: usize,
+    /// Up to where nothing of the source is missing.
+    pub(super) through: Option<u64>,
     pub(super) reply: T,
     /// The last batch that one of them is in.
     pub(super) batch: u64,
@@ -135,7 +139,9 @@ impl<B: Behaviour, T> EntityPartition<B, T> {
             Input::Ask { entity, request, message, reply } => {
                 self.ask(now_ms, entity, Asked { request, message, reply });
             }
-            Input::Deliver { source, messages, reply } => self.deliver(now_ms, source, messages, reply),
+            Input::Deliver { source, through, messages, reply } => {
+                self.deliver(now_ms, source, through, messages, reply);
+            }
             Input::Loaded { life, entity, values } => {
                 if life == self.life {
                     self.loaded(now_ms, &entity, values);

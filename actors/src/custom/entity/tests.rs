@@ -158,7 +158,7 @@ impl Rig {
             entity: Bytes::from_static(entity.as_bytes()),
             message: Bytes::from_static(message.as_bytes()),
         });
-        self.take(Input::Deliver { source: SOURCE, messages: each.collect(), reply });
+        self.take(Input::Deliver { source: SOURCE, through: None, messages: each.collect(), reply });
     }
 
     fn answers(&mut self) -> Vec<Answer> {

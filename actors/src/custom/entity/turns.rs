@@ -49,7 +49,18 @@ impl<B: Behaviour, T> EntityPartition<B, T> {
             Err(fault) if self.leaves_out(&fault) => self.note(&cause, &delivery.entity),
             Err(fault) => return Err(fault),
         }
-        Ok(self.uncommitted.positions.get(&source).map_or(0, |(_, batch)| *batch))
+        Ok(self.batch_of_position(source))
+    }
+
+    /// Nothing of a source up to this sequence is missing here, though the last of it was for others; the batch that says
+    /// so.
+    pub(super) fn seen_through(&mut self, source: Source, sequence: u64) -> u64 {
+        self.note(&Cause::Delivery(source, sequence), &Bytes::new());
+        self.batch_of_position(source)
+    }
+
+    fn batch_of_position(&self, source: Source) -> u64 {
+        self.uncommitted.positions.get(&source).map_or(0, |(_, batch)| *batch)
     }
 
     /// The turn of a timer that is due.

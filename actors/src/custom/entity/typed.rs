@@ -118,7 +118,7 @@ impl<E: Entity> Typed<E> {
 }
 
 /// Runs a user's code; its panic is a fault. What it may have left half done is thrown away by who called.
-fn caught<T>(run: impl FnOnce() -> T) -> Result<T, Fault> {
+pub(super) fn caught<T>(run: impl FnOnce() -> T) -> Result<T, Fault> {
     catch_unwind(AssertUnwindSafe(run)).map_err(|panic| Fault::Panicked(text_of(&*panic)))
 }
 

@@ -10,26 +10,30 @@ use ractor::{Actor, ActorCell, ActorRef};
 
 use super::definition::Entity;
 use super::host::{EntityHost, HostMessage, Leadership};
+use super::reader::{Declared, TopicInput};
 use super::typed::Typed;
-use crate::image::{HostedType, is_type_name};
+use crate::custom::UserThreads;
+use crate::image::{HostedType, Topic, check_name, is_type_name};
 
-/// A type cannot be hosted.
+/// A type cannot be hosted, or not in this way.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("entity type {kind:?}: {reason}")]
 pub struct InvalidType {
     kind: String,
-    reason: &'static str,
+    reason: String,
 }
 
-type Spawned = BoxFuture<'static, Result<ActorRef<HostMessage>, String>>;
+type Spawned<M> = BoxFuture<'static, Result<ActorRef<M>, String>>;
 
 /// Begins the actor of a partition on the users' threads.
-type Begin = Arc<dyn Fn(Leadership, ActorCell) -> Spawned + Send + Sync>;
+type Begin = Arc<dyn Fn(Leadership, ActorCell) -> Spawned<HostMessage> + Send + Sync>;
 
 /// The types of entities that a node hosts. Cheap to clone.
 #[derive(Clone, Default)]
 pub struct EntityTypes {
     types: BTreeMap<Arc<str>, (u16, Begin)>,
+    /// What they read; of a type each topic once.
+    inputs: Vec<(Arc<str>, Arc<Declared>)>,
 }
 
 impl EntityTypes {
@@ -41,7 +45,7 @@ impl EntityTypes {
 
     /// These, and `E`.
     pub fn and<E: Entity>(mut self) -> Result<Self, InvalidType> {
-        let invalid = |reason| InvalidType { kind: E::TYPE.to_owned(), reason };
+        let invalid = |reason: &str| InvalidType { kind: E::TYPE.to_owned(), reason: reason.to_owned() };
         if !is_type_name(E::TYPE) {
             return Err(invalid("its name has not 1 to 200 letters, digits, - or _"));
         }
@@ -50,6 +54,82 @@ impl EntityTypes {
             return Err(invalid("it is hosted twice"));
         }
         Ok(self)
+    }
+
+    /// These, one of which reads a topic: each of its records, once, in the order of its partition. A type may read several.
+    ///
+    /// The reader of a partition of the topic lives beside the entities, on the node that leads their partition with its
+    /// index. A topic that is not there yet is waited for; one that is deleted and made anew is read from its beginning.
+    /// ```
+    /// use millstream_actors::custom::ActorMessage;
+    /// use millstream_actors::custom::entity::{Entity, EntityTypes, Refused, TopicInput, Turn};
+    /// use serde::{Deserialize, Serialize};
+    ///
+    /// #[derive(Serialize, Deserialize)]
+    /// struct Account {
+    ///     cents: i64,
+    /// }
+    ///
+    /// #[derive(Serialize, Deserialize)]
+    /// struct Pay(i64);
+    ///
+    /// impl ActorMessage for Pay {
+    ///     const NAME: &'static str = "pay";
+    ///     type Answer = i64;
+    /// }
+    ///
+    /// impl Entity for Account {
+    ///     const TYPE: &'static str = "account";
+    ///     type Key = String;
+    ///     type Message = Pay;
+    ///
+    ///     fn new(_: &String) -> Self {
+    ///         Self { cents: 0 }
+    ///     }
+    ///
+    ///     fn handle(&mut self, Pay(cents): Pay, _: &mut Turn<'_, Self>) -> Result<i64, Refused> {
+    ///         self.cents += cents;
+    ///         Ok(self.cents)
+    ///     }
+    /// }
+    ///
+    /// // Records like "alice" -> "250".
+    /// let payments = TopicInput::<Account>::new("payments", |record| {
+    ///     let text = |bytes: Option<&[u8]>| String::from_utf8(bytes.unwrap_or_default().to_vec());
+    ///     let account = text(record.key()).map_err(|error| error.to_string())?;
+    ///     let amount = text(record.value()).map_err(|error| error.to_string())?;
+    ///     let cents = amount.parse::<i64>().map_err(|error| error.to_string())?;
+    ///     Ok(Some((account, Pay(cents))))
+    /// });
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let types = EntityTypes::new().and::<Account>()?.reading(payments)?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn reading<E: Entity>(mut self, input: TopicInput<E>) -> Result<Self, InvalidType> {
+        let invalid = |reason: String| Err(InvalidType { kind: E::TYPE.to_owned(), reason });
+        let declared = Declared::of(input);
+        let topic = Arc::clone(&declared.topic);
+        if let Err(refusal) = check_name(&topic) {
+            return invalid(refusal.text);
+        }
+        if Topic::is_internal_name(&topic) {
+            return invalid(format!("it cannot read {topic}, which is the system's own"));
+        }
+        let Some((kind, _)) = self.types.get_key_value(E::TYPE) else {
+            return invalid(format!("it reads {topic} and is not hosted"));
+        };
+        let kind = Arc::clone(kind);
+        if self.inputs.iter().any(|(reader, known)| (reader, &known.topic) == (&kind, &topic)) {
+            return invalid(format!("it reads {topic} twice"));
+        }
+        self.inputs.push((kind, Arc::new(declared)));
+        Ok(self)
+    }
+
+    /// What they read.
+    pub(super) fn inputs(&self) -> impl Iterator<Item = (&Arc<str>, &Arc<Declared>)> {
+        self.inputs.iter().map(|(kind, input)| (kind, input))
     }
 
     /// Their names.
@@ -78,7 +158,11 @@ impl EntityTypes {
         self.types.contains_key(kind)
     }
 
-    pub(super) fn begin(&self, leadership: Leadership, supervisor: ActorCell) -> Option<Spawned> {
+    pub(super) fn begin(
+        &self,
+        leadership: Leadership,
+        supervisor: ActorCell,
+    ) -> Option<Spawned<HostMessage>> {
         let (_, begin) = self.types.get(&leadership.kind)?;
         Some(begin(leadership, supervisor))
     }
@@ -90,14 +174,21 @@ impl fmt::Debug for EntityTypes {
     }
 }
 
-fn begin<E: Entity>(leadership: Leadership, supervisor: ActorCell) -> Spawned {
+fn begin<E: Entity>(leadership: Leadership, supervisor: ActorCell) -> Spawned<HostMessage> {
     let threads = leadership.doors.threads.clone();
     let message_max_bytes = leadership.doors.settings.borrow().turn_max_bytes;
     let behaviour = Typed::<E>::new(threads.clone(), message_max_bytes);
-    // What an actor spawns runs where it was spawned: on the users' threads.
-    let spawned = threads.spawn(async move {
-        Actor::spawn_linked(None, EntityHost::new(), (leadership, behaviour), supervisor).await
-    });
+    on_users_threads(&threads, EntityHost::new(), (leadership, behaviour), supervisor)
+}
+
+/// Begins an actor on the users' threads. What it spawns runs there, too.
+pub(super) fn on_users_threads<A: Actor>(
+    threads: &UserThreads,
+    actor: A,
+    arguments: A::Arguments,
+    supervisor: ActorCell,
+) -> Spawned<A::Msg> {
+    let spawned = threads.spawn(async move { Actor::spawn_linked(None, actor, arguments, supervisor).await });
     async move {
         match spawned {
             Ok(task) => match task.await {
@@ -142,6 +233,35 @@ mod tests {
         fn handle(&mut self, _: Nothing, _: &mut Turn<'_, Self>) -> Result<(), Refused> {
             Ok(())
         }
+    }
+
+    #[derive(Serialize, Deserialize)]
+    struct Well;
+
+    impl Entity for Well {
+        const TYPE: &'static str = "well";
+        type Key = String;
+        type Message = Nothing;
+
+        fn new(_: &String) -> Self {
+            Self
+        }
+
+        fn handle(&mut self, _: Nothing, _: &mut Turn<'_, Self>) -> Result<(), Refused> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn a_type_reads_topics_of_users_each_once_and_only_where_it_is_hosted() {
+        let input = |topic: &str| TopicInput::<Well>::new(topic, |_| Ok(None));
+        let hosted = || EntityTypes::new().and::<Well>().unwrap().reading(input("in")).unwrap();
+        assert_eq!(hosted().reading(input("other")).unwrap().inputs().count(), 2);
+        let refused = |types: EntityTypes, topic| types.reading(input(topic)).unwrap_err().to_string();
+        assert!(refused(hosted(), "in").contains("twice"));
+        assert!(refused(hosted(), "__entity_well").contains("the system's own"));
+        assert!(refused(hosted(), "no topic").contains("no topic can be named"));
+        assert!(refused(EntityTypes::new(), "in").contains("is not hosted"));
     }
 
     #[test]
