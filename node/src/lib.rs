@@ -23,7 +23,7 @@ pub use millstream_actors::consumer::{
 };
 pub use millstream_actors::custom::entity::{
     ByEvents, Decided, Entity, EntityCaller, EntityKey, EntityRef, EntityTypes, EventSourced, PoisonPolicy,
-    Refused, Turn,
+    Refused, TopicInput, TopicRecord, Turn,
 };
 pub use millstream_actors::custom::named::{
     ActorCalls, ActorContext, ActorEnd, ActorHandle, ActorLine, ActorSettings, Handled, NameWatch,

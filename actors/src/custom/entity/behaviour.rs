@@ -75,10 +75,11 @@ impl From<CallError> for Fault {
 /// What is done with a message that panics its handler each time, or that it does not understand.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum PoisonPolicy {
-    /// Who asked is told. A message of another entity or of a timer stays, and those behind it wait: nothing is lost.
+    /// Who asked is told. A message of another entity, of a timer or of a topic stays, and those behind it wait: nothing is
+    /// lost.
     #[default]
     Fail,
-    /// Who asked is told. A message of another entity or of a timer is left out.
+    /// Who asked is told. A message of another entity, of a timer or of a topic is left out.
     Skip,
 }
 

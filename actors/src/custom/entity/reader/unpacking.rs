@@ -2,6 +2,8 @@
 
 use std::vec::IntoIter;
 
+use bytes::Bytes;
+
 use crate::consumer::committed_batches;
 use crate::ids::Offset;
 use crate::partition::message::Fetched;
@@ -15,9 +17,11 @@ pub(super) struct Unpacking {
 }
 
 impl Unpacking {
-    /// What was read from an offset on, without what is of aborted transactions.
-    pub(super) fn of(fetched: &Fetched, from: Offset) -> Result<Self, BatchError> {
-        let (batches, behind) = committed_batches(fetched, from, true).map_err(|(error, _)| error)?;
+    /// What was read from an offset on, without what is of aborted transactions. In bytes of its own: entities that are slow
+    /// are not to hold what the node has for answers to fetches.
+    pub(super) fn of(fetched: Fetched, from: Offset) -> Result<Self, BatchError> {
+        let fetched = Fetched { batches: Bytes::copy_from_slice(&fetched.batches), ..fetched };
+        let (batches, behind) = committed_batches(&fetched, from, true).map_err(|(error, _)| error)?;
         Ok(Self { batches: batches.into_iter(), records: None, behind })
     }
 
