@@ -15,7 +15,7 @@ use crate::ids::{Offset, TopicId};
 /// Keeps the last text it was told, and answers with the one before. `read` only reads, `panic` panics, `no` is refused,
 /// `later` sets a timer that tells `rang`, `worse` one that panics, `gone` forgets. `events`, `end` and `send` write much.
 #[derive(Debug)]
-struct Note(PoisonPolicy);
+pub(super) struct Note(PoisonPolicy);
 
 impl Behaviour for Note {
     type Entity = Bytes;
@@ -69,21 +69,21 @@ impl Behaviour for Note {
     }
 }
 
-type Answer = (u32, Result<Bytes, Fault>, bool);
+pub(super) type Answer = (u32, Result<Bytes, Fault>, bool);
 
 /// A partition with its log: what it wants appended waits until the test says what becomes of it.
-struct Rig {
-    partition: EntityPartition<Note, u32>,
+pub(super) struct Rig {
+    pub(super) partition: EntityPartition<Note, u32>,
     now_ms: i64,
     log: Vec<LogRecord>,
-    append: Option<(u64, Vec<LogRecord>)>,
+    pub(super) append: Option<(u64, Vec<LogRecord>)>,
     loads: Vec<(u64, Bytes, Vec<Offset>)>,
     replay: Option<Table>,
     answers: Vec<Answer>,
 }
 
 impl Rig {
-    fn begin(poison: PoisonPolicy, settings: EntitySettings) -> Self {
+    pub(super) fn begin(poison: PoisonPolicy, settings: EntitySettings) -> Self {
         let (partition, _) = EntityPartition::new(Note(poison), settings);
         let (log, loads, answers) = (Vec::new(), Vec::new(), Vec::new());
         let mut rig = Self { partition, now_ms: 0, log, append: None, loads, replay: None, answers };
@@ -91,7 +91,7 @@ impl Rig {
         rig
     }
 
-    fn take(&mut self, input: Input<u32>) {
+    pub(super) fn take(&mut self, input: Input<u32>) {
         for effect in self.partition.take(self.now_ms, input) {
             match effect {
                 Effect::Answer { reply, answer, needs_lease } => {
@@ -115,18 +115,18 @@ impl Rig {
         });
     }
 
-    fn ask(&mut self, entity: &'static str, message: &'static str, reply: u32) {
+    pub(super) fn ask(&mut self, entity: &'static str, message: &'static str, reply: u32) {
         self.ask_as(reply.into(), entity, message, reply);
     }
 
-    fn commit(&mut self) {
+    pub(super) fn commit(&mut self) {
         let (batch, records) = self.append.take().expect("a batch is on its way");
         let first = Offset(i64::try_from(self.log.len()).unwrap());
         self.log.extend(records);
         self.take(Input::Committed { batch, first });
     }
 
-    fn refuse(&mut self) {
+    pub(super) fn refuse(&mut self) {
         let (batch, _) = self.append.take().expect("a batch is on its way");
         self.take(Input::Refused { batch });
     }
@@ -139,7 +139,7 @@ impl Rig {
         }
     }
 
-    fn replay(&mut self) {
+    pub(super) fn replay(&mut self) {
         let mut table = self.replay.take().expect("a replay is wished");
         for (offset, record) in (0..).zip(&self.log) {
             table.take(Offset(offset), Some(&record.key), record.value.as_deref());
@@ -152,7 +152,7 @@ impl Rig {
         self.take(Input::Tick);
     }
 
-    fn deliver(&mut self, messages: &[(u64, &'static str, &'static str)], reply: u32) {
+    pub(super) fn deliver(&mut self, messages: &[(u64, &'static str, &'static str)], reply: u32) {
         let each = messages.iter().map(|(sequence, entity, message)| Delivery {
             sequence: *sequence,
             entity: Bytes::from_static(entity.as_bytes()),
@@ -161,18 +161,18 @@ impl Rig {
         self.take(Input::Deliver { source: SOURCE, through: None, messages: each.collect(), reply });
     }
 
-    fn answers(&mut self) -> Vec<Answer> {
+    pub(super) fn answers(&mut self) -> Vec<Answer> {
         std::mem::take(&mut self.answers)
     }
 }
 
-const SOURCE: Source = Source { topic: TopicId(Uuid::from_u128(7)), partition: 0 };
+pub(super) const SOURCE: Source = Source { topic: TopicId(Uuid::from_u128(7)), partition: 0 };
 
-fn rig() -> Rig {
+pub(super) fn rig() -> Rig {
     Rig::begin(PoisonPolicy::Fail, EntitySettings::default())
 }
 
-fn ok(reply: u32, answer: &'static str, needs_lease: bool) -> Answer {
+pub(super) fn ok(reply: u32, answer: &'static str, needs_lease: bool) -> Answer {
     (reply, Ok(Bytes::from_static(answer.as_bytes())), needs_lease)
 }
 

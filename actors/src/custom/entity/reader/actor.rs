@@ -13,7 +13,7 @@ use tokio::time::Instant;
 use super::super::doors::EntityDoors;
 use super::super::input::Delivery;
 use super::super::message::{Applied, Delivered, FeedEntities, PositionOfSource};
-use super::lane::Errand;
+use super::lane::{Errand, Fed};
 use super::placed::{Assignment, ReaderKey};
 use super::progress::{Due, Progress, ReaderSettings};
 use super::unpacking::Unpacking;
@@ -149,15 +149,17 @@ impl Reading {
                 self.tell_began();
             }
             ReaderMessage::Fed { receiver, result } => {
-                let applied = self.progress.fed(now_ms, receiver, result.is_ok());
-                self.metrics.applied(applied);
-                if let Err(error) = result
-                    && !passes(&error)
-                {
-                    let text =
-                        format!("partition {receiver} of the entities does not take its records: {error}");
-                    self.stands(&text);
-                }
+                let fed = match result {
+                    Ok(()) => Fed::Applied,
+                    Err(error) if passes(&error) => Fed::NotNow,
+                    Err(error) => {
+                        self.stands(&format!(
+                            "partition {receiver} of the entities does not take a record: {error}"
+                        ));
+                        Fed::Stands
+                    }
+                };
+                self.metrics.applied(self.progress.fed(now_ms, receiver, fed));
             }
             ReaderMessage::Read(result) => {
                 self.is_reading = false;

@@ -4,9 +4,11 @@ use std::collections::VecDeque;
 
 use super::super::input::Delivery;
 
-/// How long a receiver that did not take something is left alone, at first; it doubles up to [`AGAIN_MOST_MS`].
+/// How long a receiver that did not take something is left alone, at first; it doubles up to [`AGAIN_MOST_MS`], or to
+/// [`STAND_MOST_MS`] where a person has to do something.
 const AGAIN_MS: i64 = 50;
 const AGAIN_MOST_MS: i64 = 2_000;
+const STAND_MOST_MS: i64 = 30_000;
 
 /// Messages of one delivery, and their bytes.
 const DELIVERY_MAX: usize = 100;
@@ -36,6 +38,17 @@ pub(super) enum Errand {
         /// The messages; none where only that is to be said.
         messages: Vec<Delivery>,
     },
+}
+
+/// What became of a delivery.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Fed {
+    /// It is applied.
+    Applied,
+    /// It is not, or nobody knows; that passes.
+    NotNow,
+    /// It is not, and will not be before somebody does something.
+    Stands,
 }
 
 /// When a receiver is told how far the source is, though nothing in it is for its entities.
@@ -131,17 +144,20 @@ impl Lane {
                 self.marked_ms = now_ms;
                 self.failures = 0;
             }
-            None => self.failed(now_ms),
+            None => self.failed(now_ms, AGAIN_MOST_MS),
         }
     }
 
-    /// A delivery was applied, or nobody knows; what is done with.
-    pub(super) fn fed(&mut self, now_ms: i64, is_applied: bool) -> Left {
+    /// What became of a delivery; what is done with.
+    pub(super) fn fed(&mut self, now_ms: i64, fed: Fed) -> Left {
         let Some(OnWay::Delivery { messages, through }) = self.on_way else { return Left::default() };
         self.on_way = None;
-        if !is_applied {
-            self.failed(now_ms);
-            return Left::default();
+        match fed {
+            Fed::Applied => {}
+            Fed::NotNow | Fed::Stands => {
+                self.failed(now_ms, if fed == Fed::Stands { STAND_MOST_MS } else { AGAIN_MOST_MS });
+                return Left::default();
+            }
         }
         (self.failures, self.marked_ms) = (0, now_ms);
         self.applied = self.applied.map(|applied| applied.max(through));
@@ -152,8 +168,8 @@ impl Lane {
         })
     }
 
-    fn failed(&mut self, now_ms: i64) {
-        let wait_ms = AGAIN_MS.saturating_mul(1 << self.failures.min(10)).min(AGAIN_MOST_MS);
+    fn failed(&mut self, now_ms: i64, most_ms: i64) {
+        let wait_ms = AGAIN_MS.saturating_mul(1 << self.failures.min(20)).min(most_ms);
         self.failures = self.failures.saturating_add(1);
         self.not_before_ms = now_ms.saturating_add(wait_ms);
     }

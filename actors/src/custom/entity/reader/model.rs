@@ -14,7 +14,7 @@ use super::super::partition::{Effect, EntityPartition, Input};
 use super::super::records::Source;
 use super::super::settings::EntitySettings;
 use super::super::table::Table;
-use super::lane::Errand;
+use super::lane::{Errand, Fed};
 use super::progress::{Due, Progress, ReaderSettings};
 use crate::group::records::LogRecord;
 use crate::ids::{Offset, TopicId};
@@ -270,7 +270,7 @@ impl World {
 
     fn answered(&mut self, (reader, receiver): Ticket, is_applied: bool) {
         if let Some(reader) = reader.and_then(|reader| self.readers.get_mut(&reader)) {
-            reader.fed(self.now_ms, receiver, is_applied);
+            reader.fed(self.now_ms, receiver, if is_applied { Fed::Applied } else { Fed::NotNow });
         }
     }
 

@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use bytes::Bytes;
 
 use super::super::input::Delivery;
-use super::lane::{Errand, Lane, Marks};
+use super::lane::{Errand, Fed, Lane, Marks};
 use crate::ids::Offset;
 
 /// How much of one source may be under way.
@@ -129,9 +129,9 @@ impl Progress {
         }
     }
 
-    /// A delivery was applied, or nobody knows. How many records were in it and are done with.
-    pub(super) fn fed(&mut self, now_ms: i64, receiver: u32, is_applied: bool) -> usize {
-        let left = self.lane(receiver).map(|lane| lane.fed(now_ms, is_applied)).unwrap_or_default();
+    /// What became of a delivery. How many records were in it and are done with.
+    pub(super) fn fed(&mut self, now_ms: i64, receiver: u32, fed: Fed) -> usize {
+        let left = self.lane(receiver).map(|lane| lane.fed(now_ms, fed)).unwrap_or_default();
         self.records = self.records.saturating_sub(left.records);
         self.bytes = self.bytes.saturating_sub(left.bytes);
         left.records

@@ -110,7 +110,7 @@ fn an_entity_that_does_not_take_a_record_is_told_and_given_it_again() {
         after(5_000).await;
         assert!(rig.told("millstream_entity_input_stands_total") >= 3);
         rig.node.with(|node| node.answers_no = false);
-        after(5_000).await;
+        after(30_000).await;
         assert_eq!(rig.told("millstream_entity_input_records_total"), 2);
     });
 }

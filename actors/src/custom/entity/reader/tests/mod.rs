@@ -2,4 +2,5 @@
 
 mod actor;
 mod progress;
+mod receiver;
 mod rig;

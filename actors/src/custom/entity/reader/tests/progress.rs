@@ -1,6 +1,6 @@
 use bytes::Bytes;
 
-use super::super::lane::Errand;
+use super::super::lane::{Errand, Fed};
 use super::super::progress::{Due, Progress, ReaderSettings};
 use crate::ids::Offset;
 
@@ -58,12 +58,12 @@ fn what_a_receiver_does_not_take_is_sent_again_in_the_same_order_after_pauses_th
     (0..3).for_each(|at| record(&mut progress, at, 0));
     let first: Vec<_> = progress.due(0).iter().map(fed).collect();
     assert_eq!(first, [(0, 3, vec![1, 2, 3])]);
-    progress.fed(0, 0, false);
+    progress.fed(0, 0, Fed::NotNow);
     record(&mut progress, 3, 0);
     assert_eq!(progress.next_ms(), Some(50));
     let again: Vec<_> = progress.due(50).iter().map(fed).collect();
     assert_eq!(again, [(0, 4, vec![1, 2, 3, 4])]);
-    progress.fed(50, 0, false);
+    progress.fed(50, 0, Fed::NotNow);
     assert_eq!(progress.next_ms(), Some(150));
 }
 
@@ -73,7 +73,7 @@ fn nothing_is_read_while_as_much_as_may_is_under_way() {
     (0..10).for_each(|at| record(&mut progress, at, 0));
     assert_eq!((progress.reads_from(), progress.has_room()), (None, false));
     progress.due(0);
-    assert_eq!(progress.fed(0, 0, true), 10);
+    assert_eq!(progress.fed(0, 0, Fed::Applied), 10);
     assert_eq!(progress.reads_from(), Some(Offset(10)));
 }
 
@@ -82,10 +82,10 @@ fn a_receiver_that_no_record_is_for_hears_by_count_and_by_time_how_far_the_sourc
     let mut progress = progress([0, 0]);
     record(&mut progress, 0, 0);
     assert_eq!(progress.due(0).iter().map(fed).collect::<Vec<_>>(), [(0, 1, vec![1])]);
-    progress.fed(0, 0, true);
+    progress.fed(0, 0, Fed::Applied);
     assert_eq!(progress.next_ms(), Some(1_000));
     assert_eq!(progress.due(1_000).iter().map(fed).collect::<Vec<_>>(), [(1, 1, vec![])]);
-    progress.fed(1_000, 1, true);
+    progress.fed(1_000, 1, Fed::Applied);
     assert_eq!(progress.next_ms(), None, "both are there");
     progress.read_through(Offset(6));
     assert_eq!(progress.due(1_001).iter().map(fed).collect::<Vec<_>>(), [(0, 6, vec![]), (1, 6, vec![])]);
@@ -109,6 +109,6 @@ fn the_lag_is_what_may_be_read_and_is_not_applied() {
     progress.take(Offset(3), None);
     assert_eq!(progress.lag(Offset(6)), 4);
     progress.due(0);
-    progress.fed(0, 0, true);
+    progress.fed(0, 0, Fed::Applied);
     assert_eq!(progress.lag(Offset(6)), 2);
 }
