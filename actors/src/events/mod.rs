@@ -28,7 +28,10 @@ pub use cluster::{
     NodeRegistered, PartitionHealth, ProposalFailed, QuorumSeen, ReplicasReassigned,
 };
 pub use custom::{HandlerRunsLong, UserActorPanicked};
-pub use entity::{EntitiesBroken, EntitiesLoaded};
+pub use entity::{
+    DeadLetterWritten, EntitiesBroken, EntitiesLoaded, PublicationRefused, PublicationsDelayed,
+    PublicationsDropped, PublicationsLost, PublicationsSent,
+};
 pub use group::{
     CoordinatorPanicked, GroupBroken, GroupConverted, GroupLag, GroupLoadFailed, GroupNotDowngraded,
     GroupOwnership, GroupRetargeted, GroupsLoaded, MemberJoined, MemberLeft, OffsetsForgotten,

@@ -47,6 +47,7 @@ use super::listeners::{KafkaParts, start_kafka};
 use super::named::{start_actors, user_threads};
 use super::native::{self, LateService};
 use super::native_transactions;
+use super::publications;
 use super::reach::ReachReport;
 use super::replication::{links, sessions};
 use super::transactions::{Marks, NodeVerifier, handlers as transaction_handlers};
@@ -211,6 +212,7 @@ impl Running {
             .and(transaction_handlers(&transactions, &marks))
             .and(native_transactions::handlers(&images, &partitions, &groups, &transactions))
             .and(entities.handlers())
+            .and(publications::handlers(&partitions))
             .and(actors.handlers())
             .and(confirming(&images))
             .and(warned(&quarantine, &events))

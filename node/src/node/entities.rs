@@ -33,6 +33,7 @@ use tokio::task::JoinHandle;
 use super::coordination::CoordinatorParts;
 use super::coordinator_log::{fetch, read_batches};
 use super::error::StartError;
+use super::publications::LeaderTopics;
 
 /// How long turns may wait to be committed before those who wait are told to ask again.
 const COMMIT_WITHIN: Duration = Duration::from_secs(5);
@@ -79,6 +80,13 @@ pub(super) async fn start_entities(
     let doors = EntityDoors {
         log: Arc::new(ReplicaEntityLog { front: parts.partitions.clone(), core }),
         lanes: Arc::new(reach.clone()),
+        topics: Arc::new(LeaderTopics {
+            me: config.node_id,
+            images: images.clone(),
+            endpoint: endpoint.clone(),
+            front: parts.partitions.clone(),
+            cluster: front.clone(),
+        }),
         threads,
         settings: watch::channel(Arc::new(settings)).1,
         clock: world.clock.clone(),

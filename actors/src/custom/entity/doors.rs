@@ -8,13 +8,15 @@ use futures::future::BoxFuture;
 use millstream_transport::world::{Clock, watch};
 
 use super::message::DeliverToEntities;
+use super::publisher::LastSequence;
 use super::settings::EntitySettings;
 use super::table::Table;
+use super::topics::KnownTopics;
 use crate::custom::{CallError, UserThreads};
 use crate::error::Refusal;
 use crate::events::Events;
 use crate::group::records::LogRecord;
-use crate::ids::{LeaderEpoch, Offset, PartitionId};
+use crate::ids::{LeaderEpoch, Offset, PartitionId, ProducerId};
 
 /// The partitions of `__entity_TYPE` topics that this node leads.
 ///
@@ -57,6 +59,22 @@ pub trait EntityLanes: fmt::Debug + Send + Sync {
     fn deliver(&self, delivery: DeliverToEntities) -> BoxFuture<'static, Result<(), CallError>>;
 }
 
+/// The way to topics of users, on any node. Each call tries once, in bounded time.
+pub trait EntityTopics: KnownTopics {
+    /// A producer id that nobody had.
+    fn producer_id(&self) -> BoxFuture<'static, Result<ProducerId, Refusal>>;
+
+    /// What a partition has of a producer, once all of that is committed; nothing where it does not know the producer.
+    fn last_sequence(
+        &self,
+        target: PartitionId,
+        producer: ProducerId,
+    ) -> BoxFuture<'static, Result<Option<LastSequence>, Refusal>>;
+
+    /// Appends a batch; done when it is committed. A refusal does not tell that it was not appended.
+    fn append(&self, target: PartitionId, batch: Bytes) -> BoxFuture<'static, Result<(), Refusal>>;
+}
+
 /// The doors of a node's entities. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct EntityDoors {
@@ -64,6 +82,8 @@ pub struct EntityDoors {
     pub log: Arc<dyn EntityLog>,
     /// The way to others.
     pub lanes: Arc<dyn EntityLanes>,
+    /// The way to topics.
+    pub topics: Arc<dyn EntityTopics>,
     /// Where users' code runs.
     pub threads: UserThreads,
     /// How entities are kept, of partitions led from now on.

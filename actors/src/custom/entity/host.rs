@@ -16,7 +16,10 @@ use super::behaviour::{Behaviour, Fault};
 use super::doors::EntityDoors;
 use super::message::{DeliverToEntities, Delivered};
 use super::outbox::{Lane, Outbound};
+use super::outward::{Outward, PublicationsWaiting};
 use super::partition::{Delivery, Effect, EntityPartition, Input};
+use super::publisher::Done;
+use super::publishing::Publishing;
 use super::records::Source;
 use super::table::Table;
 use crate::custom::RequestId;
@@ -47,6 +50,8 @@ pub(super) enum HostMessage {
     Replayed(Box<(Table, Result<(), Refusal>)>),
     /// A delivery was applied, or not.
     Delivered { lane: Lane, number: u64, is_applied: bool },
+    /// An errand for publications is done, or failed.
+    Published { target: PartitionId, number: u64, done: Done },
     /// Time has passed.
     Tick,
 }
@@ -87,6 +92,7 @@ pub(super) struct Hosted<B: Behaviour> {
     replay: Option<JoinHandle<()>>,
     timer: Option<(i64, JoinHandle<()>)>,
     began: Instant,
+    waiting: PublicationsWaiting,
 }
 
 impl<B> Actor for EntityHost<B>
@@ -105,9 +111,23 @@ where
     ) -> Result<Hosted<B>, ActorProcessingErr> {
         let settings = leadership.doors.settings.borrow().as_ref().clone();
         let (partition, effect) = EntityPartition::new(behaviour, settings);
-        let began = leadership.doors.clock.now();
-        let mut hosted =
-            Hosted { leadership, myself, partition, replays_failed: 0, replay: None, timer: None, began };
+        let Leadership { kind, doors, .. } = &leadership;
+        let partition = partition.publishing(Publishing {
+            kind: Arc::clone(kind),
+            node: doors.events.node(),
+            topics: Arc::clone(&doors.topics) as _,
+        });
+        let (began, waiting) = (doors.clock.now(), PublicationsWaiting::new(&doors.events, kind));
+        let mut hosted = Hosted {
+            leadership,
+            myself,
+            partition,
+            replays_failed: 0,
+            replay: None,
+            timer: None,
+            began,
+            waiting,
+        };
         hosted.perform(vec![effect]);
         Ok(hosted)
     }
@@ -120,6 +140,7 @@ where
     ) -> Result<(), ActorProcessingErr> {
         hosted.take(message);
         hosted.send();
+        hosted.publish();
         hosted.set_timer();
         Ok(())
     }
@@ -172,6 +193,11 @@ where
             },
             HostMessage::Delivered { lane, number, is_applied } => {
                 return self.partition.delivered(self.now_ms(), &lane, number, is_applied);
+            }
+            HostMessage::Published { target, number, done } => {
+                self.partition.published(self.now_ms(), target, number, done);
+                // What follows may be a batch.
+                Input::Go
             }
             HostMessage::Tick => {
                 self.timer = None;
@@ -257,6 +283,24 @@ where
                 let _ended = myself.cast(HostMessage::Delivered { lane, number, is_applied });
             });
         }
+    }
+
+    /// Records leave for their topics, and what became of others is told.
+    fn publish(&mut self) {
+        let Leadership { kind, partition, doors, .. } = &self.leadership;
+        let outward = Outward { kind, partition: partition.index, doors };
+        for errand in self.partition.publications_due(doors.clock.wall_ms()) {
+            let (target, number) = (errand.target, errand.number);
+            let (done, myself) = (outward.perform(errand), self.myself.clone());
+            tokio::spawn(async move {
+                let done = done.await;
+                let _ended = myself.cast(HostMessage::Published { target, number, done });
+            });
+        }
+        for note in self.partition.take_notes() {
+            outward.tell(&note);
+        }
+        self.waiting.set(self.partition.table().map_or(0, Table::publications));
     }
 
     /// One timer, whatever the number of entities; none where nothing is to come.

@@ -3,12 +3,15 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use millstream_transport::message::{BodyMismatch, Message};
+use millstream_transport::message::{Answer, BodyMismatch, Message};
 use serde::{Deserialize, Serialize};
 
 use super::behaviour::Fault;
+use super::publisher::LastSequence;
 use super::records::Source;
 use crate::custom::{Answered, CallError, Envelope, RequestId};
+use crate::error::Refusal;
+use crate::ids::{PartitionId, ProducerId};
 
 /// How long one try waits for its answer at most, at both ends; whoever has more time asks again, with the same id.
 pub(super) const TRY_WITHIN: Duration = Duration::from_secs(2);
@@ -73,6 +76,30 @@ pub struct Delivered {
 impl Message for DeliverToEntities {
     const KIND: u16 = 431;
     type Answer = Result<(), CallError>;
+}
+
+/// Asks the leader of a partition of a topic for the last sequence of a producer. Answered when all that it has of the
+/// producer is committed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AskLastSequence {
+    /// The partition.
+    pub partition: PartitionId,
+    /// The producer.
+    pub producer: ProducerId,
+}
+
+/// Answers to [`AskLastSequence`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KnownSequence {
+    /// Nothing where the producer is not known.
+    pub last: Option<LastSequence>,
+}
+
+impl Answer for KnownSequence {}
+
+impl Message for AskLastSequence {
+    const KIND: u16 = 440;
+    type Answer = Result<KnownSequence, Refusal>;
 }
 
 /// A message as the log has it.
@@ -140,6 +167,14 @@ mod tests {
         };
         assert_eq!(header(&deliver), "016b0310abababababababababababababababab020105016100");
         assert_eq!(hex(&stored(&envelope())), "016d02020708");
+        let asked = AskLastSequence {
+            partition: PartitionId { topic: TopicId(uuid), index: 1 },
+            producer: ProducerId(5),
+        };
+        assert_eq!(header(&asked), "10abababababababababababababababab020a");
+        let known: Result<_, Refusal> =
+            Ok(KnownSequence { last: Some(LastSequence { epoch: 1, sequence: 4 }) });
+        assert_eq!(header(&known), "00010208");
     }
 
     #[test]
