@@ -11,6 +11,7 @@ mod kills;
 mod mixture;
 mod network;
 mod power;
+mod publications;
 mod reassignment;
 mod stops;
 mod takeovers;

@@ -145,8 +145,8 @@ pub struct PublicationsDelayed<'a> {
     pub kind: &'a str,
     /// Their partition.
     pub partition: i32,
-    /// Where the records should go.
-    pub target: PartitionId,
+    /// Where the records should go; none where that is several topics together.
+    pub target: Option<PartitionId>,
     /// Requests in a row that failed.
     pub failures: u32,
     /// Why the last one did.
@@ -155,8 +155,9 @@ pub struct PublicationsDelayed<'a> {
 
 impl Event for PublicationsDelayed<'_> {
     fn tell(&self, events: &Events) {
-        let Self { kind, partition, target, failures, refusal } = self;
-        tracing::warn!(node = %events.node(), kind, partition, %target, failures, %refusal, "what entities published does not get into its topic; it is tried on");
+        let Self { kind, partition, failures, refusal, .. } = self;
+        let target = self.target.map_or_else(|| "several".to_owned(), |target| target.to_string());
+        tracing::warn!(node = %events.node(), kind, partition, target, failures, %refusal, "what entities published does not get into its topic; it is tried on");
     }
 }
 

@@ -200,7 +200,8 @@ impl Running {
         let marks = Marks { partitions: partitions.clone(), groups: groups.clone(), images: images.clone() };
         let transactions = start_transactions(&parts, &marks, &mut tasks).await?;
         let threads = user_threads(&world, &config, &events);
-        let (entities, caller) = start_entities(&parts, types, threads.clone(), &mut tasks).await?;
+        let (entities, caller) =
+            start_entities(&parts, types, (threads.clone(), &client), &mut tasks).await?;
         let actors = start_actors(&parts, &threads).await?;
         verifier.open(Arc::new(NodeVerifier {
             me: config.node_id,

@@ -6,6 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures::FutureExt;
 use futures::future::{BoxFuture, Either, select};
+use millstream_actors::client::NodeClient;
 use millstream_actors::cluster::front::ClusterFront;
 use millstream_actors::cluster::message::CreateTopic;
 use millstream_actors::custom::entity::doors::{EntityDoors, EntityLanes, EntityLog};
@@ -33,6 +34,7 @@ use tokio::task::JoinHandle;
 use super::coordination::CoordinatorParts;
 use super::coordinator_log::{fetch, read_batches};
 use super::error::StartError;
+use super::output_transactions::NodeProducers;
 use super::publications::LeaderTopics;
 
 /// How long turns may wait to be committed before those who wait are told to ask again.
@@ -59,7 +61,7 @@ type Images = watch::Receiver<Arc<Image>>;
 pub(super) async fn start_entities(
     parts: &CoordinatorParts<'_>,
     types: EntityTypes,
-    threads: UserThreads,
+    (threads, client): (UserThreads, &NodeClient),
     tasks: &mut Vec<JoinHandle<()>>,
 ) -> Result<(EntityFront, EntityCaller), StartError> {
     let CoordinatorParts { world, config, incarnation, endpoint, front, images, events, tree, .. } = *parts;
@@ -87,6 +89,7 @@ pub(super) async fn start_entities(
             front: parts.partitions.clone(),
             cluster: front.clone(),
         }),
+        producers: Arc::new(NodeProducers { client: client.clone(), images: images.clone() }),
         threads,
         settings: watch::channel(Arc::new(settings)).1,
         clock: world.clock.clone(),

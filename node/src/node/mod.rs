@@ -15,6 +15,7 @@ mod listeners;
 mod named;
 mod native;
 mod native_transactions;
+mod output_transactions;
 mod publications;
 mod reach;
 mod replication;

@@ -161,7 +161,8 @@ async fn last_sequence(front: &Front, asked: AskLastSequence) -> Result<KnownSeq
     // Asked for behind the producers, in the epoch that it was before them: all that they have lies before it.
     let end = front.log_end(partition, epoch).await?;
     let known = producers.into_iter().find(|known| known.id == producer);
-    let last = known.and_then(|known| Some(LastSequence { epoch: known.epoch, sequence: known.last_sequence? }));
+    let last =
+        known.and_then(|known| Some(LastSequence { epoch: known.epoch, sequence: known.last_sequence? }));
     let before = Offset(end.0.saturating_sub(1)).max(Offset::ZERO);
     if last.is_some() {
         read_batches(front, partition, epoch, (before, end), |_| Ok(())).await?;

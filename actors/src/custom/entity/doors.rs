@@ -8,6 +8,7 @@ use futures::future::BoxFuture;
 use millstream_transport::world::{Clock, watch};
 
 use super::message::DeliverToEntities;
+use super::publication::Written;
 use super::publisher::LastSequence;
 use super::settings::EntitySettings;
 use super::table::Table;
@@ -75,6 +76,27 @@ pub trait EntityTopics: KnownTopics {
     fn append(&self, target: PartitionId, batch: Bytes) -> BoxFuture<'static, Result<(), Refusal>>;
 }
 
+/// A transactional producer of a partition of entities, once it has begun, and how far it has committed: the number of the
+/// first publication that no transaction of it holds.
+pub type Begun = (Arc<dyn EntityTransactions>, u64);
+
+/// The transactional producer of a partition of entities.
+pub trait EntityTransactions: fmt::Debug + Send + Sync {
+    /// Appends records and commits `next` as how far they go, in one transaction, in bounded time. An error tells nothing of
+    /// what became of it, unless it says that a record is not valid: then it is aborted. After an error another is begun.
+    fn commit(
+        self: Arc<Self>,
+        records: Vec<(PartitionId, Written)>,
+        next: u64,
+    ) -> BoxFuture<'static, Result<(), Refusal>>;
+}
+
+/// Begins as the transactional producer of a partition of entities.
+pub trait EntityProducers: fmt::Debug + Send + Sync {
+    /// Whoever was it before is fenced, and what it had begun has ended when this is done. Tries in bounded time.
+    fn begin(&self, kind: &str, partition: PartitionId) -> BoxFuture<'static, Result<Begun, Refusal>>;
+}
+
 /// The doors of a node's entities. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct EntityDoors {
@@ -84,6 +106,8 @@ pub struct EntityDoors {
     pub lanes: Arc<dyn EntityLanes>,
     /// The way to topics.
     pub topics: Arc<dyn EntityTopics>,
+    /// The way to several of them at once.
+    pub producers: Arc<dyn EntityProducers>,
     /// Where users' code runs.
     pub threads: UserThreads,
     /// How entities are kept, of partitions led from now on.

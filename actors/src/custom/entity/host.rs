@@ -13,12 +13,12 @@ use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 use super::behaviour::{Behaviour, Fault};
-use super::doors::EntityDoors;
+use super::doors::{Begun, EntityDoors, EntityTransactions};
 use super::message::{DeliverToEntities, Delivered};
 use super::outbox::{Lane, Outbound};
-use super::outward::{Outward, PublicationsWaiting};
+use super::outward::{Outward, Performed, PublicationsWaiting};
 use super::partition::{Delivery, Effect, EntityPartition, Input};
-use super::publisher::Done;
+use super::publisher::{Done, Errands};
 use super::publishing::Publishing;
 use super::records::Source;
 use super::table::Table;
@@ -51,7 +51,9 @@ pub(super) enum HostMessage {
     /// A delivery was applied, or not.
     Delivered { lane: Lane, number: u64, is_applied: bool },
     /// An errand for publications is done, or failed.
-    Published { target: PartitionId, number: u64, done: Done },
+    Published { target: Option<PartitionId>, number: u64, done: Done },
+    /// The partition has begun as a transactional producer, or could not.
+    Began { number: u64, result: Result<Begun, Refusal> },
     /// Time has passed.
     Tick,
 }
@@ -93,6 +95,7 @@ pub(super) struct Hosted<B: Behaviour> {
     timer: Option<(i64, JoinHandle<()>)>,
     began: Instant,
     waiting: PublicationsWaiting,
+    transactions: Option<Arc<dyn EntityTransactions>>,
 }
 
 impl<B> Actor for EntityHost<B>
@@ -127,6 +130,7 @@ where
             timer: None,
             began,
             waiting,
+            transactions: None,
         };
         hosted.perform(vec![effect]);
         Ok(hosted)
@@ -197,6 +201,14 @@ where
             HostMessage::Published { target, number, done } => {
                 self.partition.published(self.now_ms(), target, number, done);
                 // What follows may be a batch.
+                Input::Go
+            }
+            HostMessage::Began { number, result } => {
+                let began = result.map(|(transactions, next)| {
+                    self.transactions = Some(transactions);
+                    next
+                });
+                self.partition.published(self.now_ms(), None, number, Done::Began(began));
                 Input::Go
             }
             HostMessage::Tick => {
@@ -288,13 +300,16 @@ where
     /// Records leave for their topics, and what became of others is told.
     fn publish(&mut self) {
         let Leadership { kind, partition, doors, .. } = &self.leadership;
-        let outward = Outward { kind, partition: partition.index, doors };
-        for errand in self.partition.publications_due(doors.clock.wall_ms()) {
-            let (target, number) = (errand.target, errand.number);
-            let (done, myself) = (outward.perform(errand), self.myself.clone());
+        let outward = Outward { kind, partition: *partition, doors, lease: &self.leadership.lease };
+        for Errands { target, number, errand } in self.partition.publications_due(doors.clock.wall_ms()) {
+            let (done, myself) =
+                (outward.perform(target, errand, &mut self.transactions), self.myself.clone());
             tokio::spawn(async move {
-                let done = done.await;
-                let _ended = myself.cast(HostMessage::Published { target, number, done });
+                let message = match done.await {
+                    Performed::Done(done) => HostMessage::Published { target, number, done },
+                    Performed::Began(result) => HostMessage::Began { number, result },
+                };
+                let _ended = myself.cast(message);
             });
         }
         for note in self.partition.take_notes() {

@@ -1,5 +1,6 @@
 //! Publications leave the node: errands are carried out, and what became of them is told.
 
+use std::future::ready;
 use std::sync::Arc;
 
 use futures::FutureExt;
@@ -7,39 +8,84 @@ use futures::future::BoxFuture;
 use metrics::{Gauge, Label};
 
 use super::dead_letter::name_of;
-use super::doors::EntityDoors;
+use super::doors::{Begun, EntityDoors, EntityTransactions};
 use super::publication::Written;
-use super::publisher::{Done, Errand, Errands};
+use super::publisher::{Done, Errand};
 use super::publishing::Note;
+use crate::error::{ErrorCode, Refusal};
 use crate::events::{
-    DeadLetterWritten, Events, PublicationRefused, PublicationsDelayed, PublicationsDropped, PublicationsLost,
-    PublicationsSent,
+    DeadLetterWritten, Events, PublicationRefused, PublicationsDelayed, PublicationsDropped,
+    PublicationsLost, PublicationsSent,
 };
+use crate::group::doors::OwnershipLease;
+use crate::ids::PartitionId;
 
 /// The way out of a partition of entities.
 pub(super) struct Outward<'a> {
     pub(super) kind: &'a Arc<str>,
-    pub(super) partition: i32,
+    pub(super) partition: PartitionId,
     pub(super) doors: &'a EntityDoors,
+    pub(super) lease: &'a Arc<dyn OwnershipLease>,
+}
+
+/// What became of an errand.
+pub(super) enum Performed {
+    Done(Done),
+    Began(Result<Begun, Refusal>),
 }
 
 impl Outward<'_> {
-    /// Begins an errand.
-    pub(super) fn perform(&self, errand: Errands) -> BoxFuture<'static, Done> {
-        let (target, topics) = (errand.target, &self.doors.topics);
-        match errand.errand {
-            Errand::Name => topics.producer_id().map(Done::Named).boxed(),
-            Errand::Ask(producer) => topics.last_sequence(target, producer).map(Done::Asked).boxed(),
-            Errand::Send { producer, sequence, records } => {
-                let batch = Written::batch(&records, producer, sequence);
-                topics.append(target, batch).map(Done::Sent).boxed()
+    /// Begins an errand. One that begins as a producer lets go of the producer before.
+    pub(super) fn perform(
+        &self,
+        target: Option<PartitionId>,
+        errand: Errand,
+        transactions: &mut Option<Arc<dyn EntityTransactions>>,
+    ) -> BoxFuture<'static, Performed> {
+        let topics = &self.doors.topics;
+        match (errand, target) {
+            (Errand::Name, _) => {
+                topics.producer_id().map(|named| Performed::Done(Done::Named(named))).boxed()
             }
+            (Errand::Ask(producer), Some(target)) => {
+                let asked = topics.last_sequence(target, producer);
+                asked.map(|asked| Performed::Done(Done::Asked(asked))).boxed()
+            }
+            (Errand::Send { producer, sequence, records }, Some(target)) => {
+                let sent = topics.append(target, Written::batch(&records, producer, sequence));
+                sent.map(|sent| Performed::Done(Done::Sent(sent))).boxed()
+            }
+            (Errand::Ask(_), None) => ready(Performed::Done(Done::Asked(Err(nobody())))).boxed(),
+            (Errand::Send { .. }, None) => ready(Performed::Done(Done::Sent(Err(nobody())))).boxed(),
+            (Errand::Begin, _) => {
+                // The one before stops.
+                *transactions = None;
+                let (kind, partition) = (Arc::clone(self.kind), self.partition);
+                let (lease, producers) = (Arc::clone(self.lease), Arc::clone(&self.doors.producers));
+                async move {
+                    // Else who leads no more would fence who does.
+                    if !lease.holds()
+                        && let Err(refusal) = lease.confirm().await
+                    {
+                        return Performed::Began(Err(refusal));
+                    }
+                    Performed::Began(producers.begin(&kind, partition).await)
+                }
+                .boxed()
+            }
+            (Errand::Commit { records, next }, _) => match transactions {
+                Some(producer) => {
+                    let committed = Arc::clone(producer).commit(records, next);
+                    committed.map(|committed| Performed::Done(Done::Committed(committed))).boxed()
+                }
+                None => ready(Performed::Done(Done::Committed(Err(nobody())))).boxed(),
+            },
         }
     }
 
     /// Tells what is worth it.
     pub(super) fn tell(&self, note: &Note) {
-        let (kind, partition, events) = (&**self.kind, self.partition, &self.doors.events);
+        let (kind, partition, events) = (&**self.kind, self.partition.index, &self.doors.events);
         match note {
             Note::Published(count) => events.emit(PublicationsSent { kind, count: *count }),
             Note::Refused { target, refusal, is_kept } => {
@@ -60,6 +106,11 @@ impl Outward<'_> {
             }
         }
     }
+}
+
+/// The producer has not begun.
+fn nobody() -> Refusal {
+    Refusal::new(ErrorCode::InvalidTxnState, "the partition has not begun as a producer")
 }
 
 /// The publications of one partition that are not in their topics, in the sum of all of its type on this node.

@@ -235,7 +235,8 @@ impl Publisher {
         match done {
             Done::Named(Ok(id)) => Then::Named(id, sequence),
             Done::Asked(Ok(last)) => {
-                let there = match target.producer.zip(last).filter(|(stamp, last)| stamp.epoch == last.epoch) {
+                let there = match target.producer.zip(last).filter(|(stamp, last)| stamp.epoch == last.epoch)
+                {
                     Some((_, last)) => distance(target.in_epoch(sequence), last.sequence),
                     // It has nothing of this epoch, or nothing at all.
                     None => i32::MAX,
@@ -301,7 +302,8 @@ impl Publisher {
 
     /// When a lane is due that waits for its time.
     pub(super) fn next_ms(&self) -> Option<i64> {
-        let waits = |lane: &&Lane| matches!(lane.step, Step::Unknown | Step::Ready) && !lane.waiting.is_empty();
+        let waits =
+            |lane: &&Lane| matches!(lane.step, Step::Unknown | Step::Ready) && !lane.waiting.is_empty();
         let lanes = self.lanes.values().filter(waits).map(|lane| lane.retry.not_before_ms);
         lanes.chain(self.transactions.next_ms()).min()
     }

@@ -7,9 +7,7 @@ use super::batch::Adds;
 use super::behaviour::{Behaviour, Fault, PoisonPolicy};
 use super::dead_letter::of_refused;
 use super::partition::EntityPartition;
-use super::publication::{
-    Output, Publication, Publish, Stamp, Target, Together, Written, following,
-};
+use super::publication::{Output, Publication, Publish, Stamp, Target, Together, Written, following};
 use super::publisher::{Done, Errands, Then};
 use super::records::{RecordKey, RecordValue};
 use super::table::publication_bytes;
@@ -304,7 +302,8 @@ impl<B: Behaviour, T> EntityPartition<B, T> {
 
 /// The bytes of publications in a batch, and what they add to what is bounded.
 pub(super) fn weight(placed: &[Placed]) -> (usize, Adds) {
-    let bytes: usize = placed.iter().map(|placed| placed.record.bytes().saturating_add(2 * RECORD_BYTES)).sum();
+    let bytes: usize =
+        placed.iter().map(|placed| placed.record.bytes().saturating_add(2 * RECORD_BYTES)).sum();
     (bytes, Adds { publications: bytes, ..Adds::default() })
 }
 
@@ -316,17 +315,13 @@ fn of_target(target: PartitionId, is: Target) -> (RecordKey, Option<RecordValue>
     (RecordKey::Target { target }, Some(RecordValue::Target(is)))
 }
 
-fn index_of(
-    known: &KnownTopic,
-    chosen: Option<i32>,
-    key: Option<&[u8]>,
-    number: u64,
-) -> Result<i32, Fault> {
+fn index_of(known: &KnownTopic, chosen: Option<i32>, key: Option<&[u8]>, number: u64) -> Result<i32, Fault> {
     let count = known.partitions;
     let index = match (chosen, key) {
         (Some(index), _) => {
             let has = u32::try_from(index).is_ok_and(|index| index < count);
-            let text = || format!("topic {:?} has {count} partitions, and none is number {index}", known.name);
+            let text =
+                || format!("topic {:?} has {count} partitions, and none is number {index}", known.name);
             return if has { Ok(index) } else { Err(Fault::Unpublishable(text())) };
         }
         (None, Some(key)) => partition_for_key(key, count),

@@ -13,7 +13,7 @@ use uuid::Uuid;
 
 use super::behaviour::{Behaviour, Fault, Handled, PoisonPolicy, Saved};
 use super::partition::{Delivery, Effect, EntityPartition, Input};
-use super::publication::{Publish, TopicRecord, Written};
+use super::publication::{Output, Publication, Publish, Together, TopicRecord, Written};
 use super::publisher::{Done, Errand, Errands, LastSequence};
 use super::publishing::Publishing;
 use super::records::{RecordKey, RecordValue, Source};
@@ -32,7 +32,7 @@ const SOURCE: Source = Source { topic: TopicId(Uuid::from_u128(77)), partition: 
 
 /// Publishes what it is told.
 #[derive(Debug)]
-struct Teller;
+struct Teller(Output);
 
 /// What it can be told.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -47,6 +47,10 @@ impl Behaviour for Teller {
 
     fn poison(&self) -> PoisonPolicy {
         PoisonPolicy::DeadLetter { topic: DEAD }
+    }
+
+    fn output(&self) -> Output {
+        self.0
     }
 
     fn load(&self, _: &[u8], _: &Saved) -> Result<(), Fault> {
@@ -147,6 +151,8 @@ fn text(value: Option<Bytes>) -> String {
 #[derive(Clone, Debug)]
 struct Request {
     leader: usize,
+    /// The epoch of its producer.
+    producer: u64,
     errand: Errands,
 }
 
@@ -155,9 +161,21 @@ struct Leader {
     partition: EntityPartition<Teller, u64>,
     on_way: Option<(u64, Vec<LogRecord>)>,
     replay: Option<Table>,
+    /// The epoch in which it began as a producer last.
+    producer: u64,
+}
+
+/// What transactions have committed.
+#[derive(Default)]
+struct Committed {
+    epoch: u64,
+    next: u64,
+    topics: BTreeMap<PartitionId, Vec<String>>,
 }
 
 struct World {
+    output: Output,
+    together: Committed,
     random: SmallRng,
     now_ms: i64,
     log: Vec<LogRecord>,
@@ -178,7 +196,10 @@ const DELIVERY: u64 = u64::MAX;
 
 impl World {
     fn new(seed: u64) -> Self {
+        let output = if seed.is_multiple_of(3) { Output::Transactional } else { Output::EachTopic };
         let mut world = Self {
+            output,
+            together: Committed::default(),
             random: SmallRng::seed_from_u64(seed),
             now_ms: 0,
             log: Vec::new(),
@@ -205,11 +226,11 @@ impl World {
             self.log.extend(records);
         }
         let settings = EntitySettings { batch_bytes: 1_000, ..EntitySettings::default() };
-        let (partition, _) = EntityPartition::new(Teller, settings);
+        let (partition, _) = EntityPartition::new(Teller(self.output), settings);
         let publishing = Publishing { kind: Arc::from("teller"), node: NodeId(1), topics: Arc::new(Topics) };
         let partition = partition.publishing(publishing);
         let replay = Some(Table::default());
-        self.leaders.push(Leader { partition, on_way: None, replay });
+        self.leaders.push(Leader { partition, on_way: None, replay, producer: 0 });
         self.asked.clear();
         self.delivering = None;
     }
@@ -336,7 +357,8 @@ impl World {
         let now_ms = self.now_ms;
         for (place, leader) in self.leaders.iter_mut().enumerate() {
             let due = leader.partition.publications_due(now_ms);
-            self.requests.extend(due.into_iter().map(|errand| Request { leader: place, errand }));
+            let producer = leader.producer;
+            self.requests.extend(due.into_iter().map(|errand| Request { leader: place, producer, errand }));
         }
     }
 
@@ -364,7 +386,8 @@ impl World {
         if self.random.random_bool(0.05) {
             return self.done(&request, unknown(&request));
         }
-        let held = self.held.entry(request.errand.target).or_default();
+        let Some(target) = request.errand.target else { return self.transact(&request) };
+        let held = self.held.entry(target).or_default();
         match request.errand.errand.clone() {
             Errand::Name => {
                 self.producers += 1;
@@ -376,13 +399,52 @@ impl World {
             }
             Errand::Send { producer, sequence, records } => {
                 let batch = Written::batch(&records, producer, sequence);
-                match held.append(batch, is_dead(request.errand.target)) {
+                match held.append(batch, is_dead(target)) {
                     Ok(needed) => held.waiting.push((needed, request, Done::Sent(Ok(())))),
                     Err(refusal) => self.done(&request, Done::Sent(Err(refusal))),
                 }
             }
+            Errand::Begin | Errand::Commit { .. } => panic!("{request:?} has no target"),
         }
         self.tell();
+    }
+
+    /// What the coordinator of transactions makes of an errand; the answer may be lost.
+    fn transact(&mut self, request: &Request) {
+        let is_heard = self.random.random_bool(0.8);
+        let done = match request.errand.errand.clone() {
+            Errand::Begin => {
+                self.together.epoch += 1;
+                if is_heard {
+                    self.leaders[request.leader].producer = self.together.epoch;
+                }
+                Done::Began(Ok(self.together.next))
+            }
+            Errand::Commit { records, next } => Done::Committed(self.commit_together(request, records, next)),
+            errand => panic!("{errand:?} has a target"),
+        };
+        self.done(request, if is_heard { done } else { unknown(request) });
+    }
+
+    fn commit_together(
+        &mut self,
+        request: &Request,
+        records: Vec<(PartitionId, Written)>,
+        next: u64,
+    ) -> Result<(), Refusal> {
+        if request.producer != self.together.epoch {
+            return Err(Refusal::new(ErrorCode::ProducerFenced, "another has begun"));
+        }
+        let values = records.into_iter().map(|(target, record)| (target, text(record.value)));
+        let values: Vec<_> = values.collect();
+        if values.iter().any(|(target, value)| !is_dead(*target) && value.starts_with("bad")) {
+            return Err(Refusal::new(ErrorCode::InvalidRecord, "a bad one is among them"));
+        }
+        for (target, value) in values {
+            self.together.topics.entry(target).or_default().push(value);
+        }
+        self.together.next = next;
+        Ok(())
     }
 
     /// Those who wait for what is committed are answered.
@@ -470,39 +532,55 @@ impl World {
         panic!("not settled: {:?}", self.open);
     }
 
-    /// What committed turns have published, by target, in order.
-    fn published(&self) -> BTreeMap<PartitionId, Vec<String>> {
-        let mut all = BTreeMap::new();
+    /// What committed turns have published, in order: of each turn that is published together, and each by itself.
+    fn published(&self) -> Vec<Vec<(PartitionId, String)>> {
+        let mut all: BTreeMap<u64, Publication> = BTreeMap::new();
         for record in &self.log {
             let key = RecordKey::decode(&record.key).unwrap();
             if let (RecordKey::Publication { number }, Some(value)) = (&key, &record.value) {
-                let RecordValue::Publication(publication) = key.decode_value(value).unwrap() else { panic!() };
+                let RecordValue::Publication(publication) = key.decode_value(value).unwrap() else {
+                    panic!()
+                };
                 assert!(all.insert(*number, publication).is_none(), "a number has one content");
             }
         }
-        let mut by_target: BTreeMap<_, Vec<_>> = BTreeMap::new();
-        for publication in all.into_values() {
-            by_target.entry(publication.target).or_default().push(text(publication.record.value));
+        let (mut turns, mut turn) = (Vec::new(), Vec::new());
+        for Publication { target, together, record, .. } in all.into_values() {
+            turn.push((target, text(record.value)));
+            if together != Together::WithNext {
+                turns.push(std::mem::take(&mut turn));
+            }
         }
-        by_target
+        assert!(turn.is_empty());
+        turns
     }
 
     fn check(&self) {
-        let mut letters = 0;
-        for (target, published) in self.published() {
-            let held = self.held.get(&target);
-            let there: Vec<String> = held.into_iter().flat_map(|held| &held.batches).flat_map(values).collect();
-            let taken = |value: &String| is_dead(target) || !value.starts_with("bad");
-            let wanted: Vec<_> = published.into_iter().filter(taken).collect();
-            assert_eq!(there, wanted, "{target}");
-            letters += if is_dead(target) { there.len() } else { 0 };
+        let is_bad = |turn: &[(PartitionId, String)]| {
+            turn.iter().any(|(target, value)| !is_dead(*target) && value.starts_with("bad"))
+        };
+        let mut wanted: BTreeMap<PartitionId, Vec<String>> = BTreeMap::new();
+        let (mut refused, published) = (0, self.published());
+        for turn in published {
+            if is_bad(&turn) {
+                refused += turn.len();
+                continue;
+            }
+            for (target, value) in turn {
+                wanted.entry(target).or_default().push(value);
+            }
         }
+        let mut there = self.together.topics.clone();
+        for (target, held) in &self.held {
+            there.entry(*target).or_default().extend(held.batches.iter().flat_map(values));
+        }
+        there.retain(|_, values| !values.is_empty());
+        assert_eq!(there, wanted);
+        let letters: usize =
+            there.iter().filter(|(target, _)| is_dead(**target)).map(|(_, letters)| letters.len()).sum();
         let each = self.told.values().chain(&self.source);
-        let buried = each.map(|tell| match tell {
-            Tell::Panic(_) => 1,
-            Tell::Publish(values) => values.iter().filter(|(_, value)| value.starts_with("bad")).count(),
-        });
-        assert_eq!(letters, buried.sum::<usize>(), "each is one dead letter");
+        let panics = each.filter(|tell| matches!(tell, Tell::Panic(_))).count();
+        assert_eq!(letters, panics + refused, "each is one dead letter");
     }
 }
 
@@ -516,6 +594,8 @@ fn unknown(request: &Request) -> Done {
         Errand::Name => Done::Named(Err(refusal)),
         Errand::Ask(_) => Done::Asked(Err(refusal)),
         Errand::Send { .. } => Done::Sent(Err(refusal)),
+        Errand::Begin => Done::Began(Err(refusal)),
+        Errand::Commit { .. } => Done::Committed(Err(refusal)),
     }
 }
 

@@ -336,10 +336,12 @@ fn a_record_that_its_topic_does_not_take_holds_up_none_behind_it() {
             rig.ask(text, reply);
         }
         let is_bad = |record: &Written| record.value.as_deref() == Some(b"bad".as_slice());
-        rig.publish(|record| if is_bad(record) && header(record, "millstream.node").is_none() {
-            Err(invalid())
-        } else {
-            Ok(())
+        rig.publish(|record| {
+            if is_bad(record) && header(record, "millstream.node").is_none() {
+                Err(invalid())
+            } else {
+                Ok(())
+            }
         });
         assert_eq!(rig.sent(NEWS), [b"one".as_slice(), b"three"]);
         let is_kept = poison == BURY;
