@@ -22,8 +22,8 @@ pub use millstream_actors::consumer::{
     Consumer, ConsumerEvent, ConsumerSettings, Fetched, IsolationLevel, OffsetReset, SeekTo,
 };
 pub use millstream_actors::custom::entity::{
-    ByEvents, Decided, Entity, EntityCaller, EntityKey, EntityRef, EntityTypes, EventSourced, PoisonPolicy,
-    Refused, TopicInput, TopicRecord, Turn,
+    ByEvents, Decided, Entity, EntityCaller, EntityKey, EntityRef, EntityTypes, EventSourced, Output,
+    OutputRecord, PoisonPolicy, Refused, TopicInput, TopicRecord, Turn,
 };
 pub use millstream_actors::custom::named::{
     ActorCalls, ActorContext, ActorEnd, ActorHandle, ActorLine, ActorSettings, Handled, NameWatch,

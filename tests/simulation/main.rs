@@ -12,6 +12,7 @@ mod kills;
 mod mixture;
 mod network;
 mod power;
+mod publications;
 mod reassignment;
 mod stops;
 mod takeovers;

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use crate::client::{ClientError, Coordinator, Tries};
+use crate::client::{Client, ClientError, Coordinator, Tries};
 use crate::group::message::transactional::StableOffsetFetch;
 use crate::ids::{Offset, PartitionId, ProducerId};
 use crate::partition::append::AbortedTransaction;
@@ -66,6 +66,19 @@ pub(crate) fn committed_batches(
         }
     }
     Ok((batches, next))
+}
+
+impl Client {
+    /// The offsets that a group has committed for these partitions, once none of them waits for the end of a transaction: for
+    /// who assigns partitions by itself. Those without one are left out.
+    pub async fn stable_offsets(
+        &self,
+        group: &str,
+        partitions: Vec<PartitionId>,
+        within: Duration,
+    ) -> Result<Vec<(PartitionId, Offset)>, ClientError> {
+        committed(&Coordinator::new(self.clone(), group), group, partitions, within).await
+    }
 }
 
 /// The offsets that a group has committed for these partitions, once none of them waits for the end of a transaction.

@@ -421,6 +421,39 @@ const ENTITY_INPUT: &[Series] = &[
     .of_each(INPUT),
 ];
 
+/// Entities; told by the node that leads their partition, by their type.
+const ENTITIES: &[Series] = &[
+    gauge(
+        "millstream_entity_publications_waiting",
+        "Records that entities published and that are not known to be in their topics yet.",
+    )
+    .of_each(USER_KIND),
+    counter("millstream_entity_publications_total", "Records of entities that are in their topics.")
+        .of_each(USER_KIND),
+    counter(
+        "millstream_entity_publications_refused_total",
+        "Records of entities that their topics will never take: left out, or dead letters.",
+    )
+    .of_each(USER_KIND),
+    counter(
+        "millstream_entity_publications_dropped_total",
+        "Records of entities on their way to topics that were deleted.",
+    )
+    .of_each(USER_KIND),
+    counter(
+        "millstream_entity_publications_lost_total",
+        "Times that a topic had lost records which entities had published.",
+    )
+    .of_each(USER_KIND),
+    counter("millstream_entity_dead_letters_total", "Messages to entities that went to the dead letters.")
+        .of_each(USER_KIND),
+    counter(
+        "millstream_entity_dead_letters_failed_total",
+        "Messages to entities that could not go to the dead letters: no topic, or no room.",
+    )
+    .of_each(USER_KIND),
+];
+
 /// Kafka's listener.
 const KAFKA: &[Series] = &[
     gauge("millstream_fetch_sessions", "Fetch sessions of Kafka clients that are kept."),
@@ -484,6 +517,7 @@ pub fn all() -> impl Iterator<Item = &'static Series> {
         GROUPS,
         TRANSACTIONS,
         USERS,
+        ENTITIES,
         ENTITY_INPUT,
         KAFKA,
         PEERS,

@@ -2,8 +2,11 @@
 
 use std::time::Duration;
 
+use metrics::Label;
+
 use super::{Event, Events};
 use crate::error::Refusal;
+use crate::ids::PartitionId;
 
 /// The log of a partition of entities was read: they can be asked here.
 #[derive(Debug)]
@@ -45,5 +48,141 @@ impl Event for EntitiesBroken<'_> {
     fn tell(&self, events: &Events) {
         let Self { kind, partition, refusal } = self;
         tracing::warn!(node = %events.node(), kind, partition, %refusal, "turns of entities were not committed, or their log could not be read; it is read on");
+    }
+}
+
+fn of(kind: &str) -> Vec<Label> {
+    vec![Label::new("kind", kind.to_owned())]
+}
+
+/// Records that entities published are in their topics.
+#[derive(Debug)]
+pub struct PublicationsSent<'a> {
+    /// The entities' type.
+    pub kind: &'a str,
+    /// How many.
+    pub count: u64,
+}
+
+impl Event for PublicationsSent<'_> {
+    fn tell(&self, events: &Events) {
+        events.counter("millstream_entity_publications_total", of(self.kind)).increment(self.count);
+    }
+}
+
+/// A topic will never take a record that an entity published: it is left out, or goes to the dead letters.
+#[derive(Debug)]
+pub struct PublicationRefused<'a> {
+    /// The entity's type.
+    pub kind: &'a str,
+    /// Its partition.
+    pub partition: i32,
+    /// Where the record should have gone.
+    pub target: PartitionId,
+    /// Why it is not there.
+    pub refusal: &'a Refusal,
+    /// Whether it is kept as a dead letter.
+    pub is_kept: bool,
+}
+
+impl Event for PublicationRefused<'_> {
+    fn tell(&self, events: &Events) {
+        let Self { kind, partition, target, refusal, is_kept } = self;
+        events.counter("millstream_entity_publications_refused_total", of(kind)).increment(1);
+        if *is_kept {
+            tracing::warn!(node = %events.node(), kind, partition, %target, %refusal, "a topic does not take what an entity published; it goes to the dead letters");
+        } else {
+            tracing::error!(node = %events.node(), kind, partition, %target, %refusal, "a topic does not take what an entity published; it is left out");
+        }
+    }
+}
+
+/// Records were on their way to a topic that was deleted.
+#[derive(Debug)]
+pub struct PublicationsDropped<'a> {
+    /// The entities' type.
+    pub kind: &'a str,
+    /// Their partition.
+    pub partition: i32,
+    /// Where the records should have gone.
+    pub target: PartitionId,
+    /// How many.
+    pub count: usize,
+}
+
+impl Event for PublicationsDropped<'_> {
+    fn tell(&self, events: &Events) {
+        let Self { kind, partition, target, count } = self;
+        let dropped = events.counter("millstream_entity_publications_dropped_total", of(kind));
+        dropped.increment(u64::try_from(*count).unwrap_or(u64::MAX));
+        tracing::warn!(node = %events.node(), kind, partition, %target, count, "what entities published is dropped: its topic was deleted");
+    }
+}
+
+/// A topic has less of what entities published than it had: its log lost records.
+#[derive(Debug)]
+pub struct PublicationsLost<'a> {
+    /// The entities' type.
+    pub kind: &'a str,
+    /// Their partition.
+    pub partition: i32,
+    /// Where records are missing.
+    pub target: PartitionId,
+}
+
+impl Event for PublicationsLost<'_> {
+    fn tell(&self, events: &Events) {
+        let Self { kind, partition, target } = self;
+        events.counter("millstream_entity_publications_lost_total", of(kind)).increment(1);
+        tracing::error!(node = %events.node(), kind, partition, %target, "a topic has lost records that entities published; those that wait are published behind the gap");
+    }
+}
+
+/// Records that entities published do not get into their topic.
+#[derive(Debug)]
+pub struct PublicationsDelayed<'a> {
+    /// The entities' type.
+    pub kind: &'a str,
+    /// Their partition.
+    pub partition: i32,
+    /// Where the records should go; none where that is several topics together.
+    pub target: Option<PartitionId>,
+    /// Requests in a row that failed.
+    pub failures: u32,
+    /// Why the last one did.
+    pub refusal: &'a Refusal,
+}
+
+impl Event for PublicationsDelayed<'_> {
+    fn tell(&self, events: &Events) {
+        let Self { kind, partition, failures, refusal, .. } = self;
+        let target = self.target.map_or_else(|| "several".to_owned(), |target| target.to_string());
+        tracing::warn!(node = %events.node(), kind, partition, target, failures, %refusal, "what entities published does not get into its topic; it is tried on");
+    }
+}
+
+/// A message to an entity went to the dead letters of its type, or should have.
+#[derive(Debug)]
+pub struct DeadLetterWritten<'a> {
+    /// The entity's type.
+    pub kind: &'a str,
+    /// Its partition.
+    pub partition: i32,
+    /// What was wrong with the message, in a word.
+    pub why: &'static str,
+    /// Why it is not there: then it stays where it was.
+    pub failed: Option<String>,
+}
+
+impl Event for DeadLetterWritten<'_> {
+    fn tell(&self, events: &Events) {
+        let Self { kind, partition, why, failed } = self;
+        let Some(failed) = failed else {
+            events.counter("millstream_entity_dead_letters_total", of(kind)).increment(1);
+            tracing::warn!(node = %events.node(), kind, partition, why, "a message to an entity goes to the dead letters");
+            return;
+        };
+        events.counter("millstream_entity_dead_letters_failed_total", of(kind)).increment(1);
+        tracing::error!(node = %events.node(), kind, partition, why, failed, "a message to an entity cannot go to the dead letters");
     }
 }

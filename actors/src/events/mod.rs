@@ -29,7 +29,10 @@ pub use cluster::{
     NodeRegistered, PartitionHealth, ProposalFailed, QuorumSeen, ReplicasReassigned,
 };
 pub use custom::{HandlerRunsLong, UserActorPanicked};
-pub use entity::{EntitiesBroken, EntitiesLoaded};
+pub use entity::{
+    DeadLetterWritten, EntitiesBroken, EntitiesLoaded, PublicationRefused, PublicationsDelayed,
+    PublicationsDropped, PublicationsLost, PublicationsSent,
+};
 pub use entity_input::{
     EntityInputBegan, EntityInputLeftOut, EntityInputMetrics, EntityInputMissed, EntityInputStands,
 };

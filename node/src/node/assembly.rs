@@ -47,6 +47,7 @@ use super::listeners::{KafkaParts, start_kafka};
 use super::named::{start_actors, user_threads};
 use super::native::{self, LateService};
 use super::native_transactions;
+use super::publications;
 use super::reach::ReachReport;
 use super::replication::{links, sessions};
 use super::transactions::{Marks, NodeVerifier, handlers as transaction_handlers};
@@ -199,7 +200,8 @@ impl Running {
         let marks = Marks { partitions: partitions.clone(), groups: groups.clone(), images: images.clone() };
         let transactions = start_transactions(&parts, &marks, &mut tasks).await?;
         let threads = user_threads(&world, &config, &events);
-        let (entities, caller) = start_entities(&parts, types, threads.clone(), &mut tasks).await?;
+        let (entities, caller) =
+            start_entities(&parts, types, (threads.clone(), &client), &mut tasks).await?;
         let actors = start_actors(&parts, &threads).await?;
         verifier.open(Arc::new(NodeVerifier {
             me: config.node_id,
@@ -211,6 +213,7 @@ impl Running {
             .and(transaction_handlers(&transactions, &marks))
             .and(native_transactions::handlers(&images, &partitions, &groups, &transactions))
             .and(entities.handlers())
+            .and(publications::handlers(&partitions))
             .and(actors.handlers())
             .and(confirming(&images))
             .and(warned(&quarantine, &events))

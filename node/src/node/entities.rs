@@ -6,6 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures::FutureExt;
 use futures::future::{BoxFuture, Either, select};
+use millstream_actors::client::NodeClient;
 use millstream_actors::cluster::front::ClusterFront;
 use millstream_actors::cluster::message::CreateTopic;
 use millstream_actors::custom::entity::doors::{EntityDoors, EntityLanes, EntityLog};
@@ -37,6 +38,8 @@ use super::coordination::CoordinatorParts;
 use super::coordinator_log::{fetch, read_batches};
 use super::entity_topics::NodeTopics;
 use super::error::StartError;
+use super::output_transactions::NodeProducers;
+use super::publications::LeaderTopics;
 
 /// How long turns may wait to be committed before those who wait are told to ask again.
 const COMMIT_WITHIN: Duration = Duration::from_secs(5);
@@ -62,7 +65,7 @@ type Images = watch::Receiver<Arc<Image>>;
 pub(super) async fn start_entities(
     parts: &CoordinatorParts<'_>,
     types: EntityTypes,
-    threads: UserThreads,
+    (threads, client): (UserThreads, &NodeClient),
     tasks: &mut Vec<JoinHandle<()>>,
 ) -> Result<(EntityFront, EntityCaller), StartError> {
     let CoordinatorParts { world, config, incarnation, endpoint, front, images, events, tree, .. } = *parts;
@@ -83,12 +86,20 @@ pub(super) async fn start_entities(
     let doors = EntityDoors {
         log: Arc::new(ReplicaEntityLog { front: parts.partitions.clone(), core }),
         lanes: Arc::new(reach.clone()),
-        topics: Arc::new(NodeTopics::new(
+        sources: Arc::new(NodeTopics::new(
             config.node_id,
             images.clone(),
             parts.partitions.clone(),
             endpoint.clone(),
         )),
+        topics: Arc::new(LeaderTopics {
+            me: config.node_id,
+            images: images.clone(),
+            endpoint: endpoint.clone(),
+            front: parts.partitions.clone(),
+            cluster: front.clone(),
+        }),
+        producers: Arc::new(NodeProducers { client: client.clone(), images: images.clone() }),
         threads,
         settings: watch::channel(Arc::new(settings)).1,
         clock: world.clock.clone(),

@@ -16,6 +16,8 @@ mod listeners;
 mod named;
 mod native;
 mod native_transactions;
+mod output_transactions;
+mod publications;
 mod reach;
 mod replication;
 mod simulated;

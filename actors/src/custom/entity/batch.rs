@@ -31,6 +31,7 @@ pub(super) struct Adds {
     pub(super) requests: usize,
     pub(super) timers: usize,
     pub(super) outbox: usize,
+    pub(super) publications: usize,
 }
 
 impl Adds {
@@ -39,6 +40,7 @@ impl Adds {
             requests: self.requests.saturating_add(other.requests),
             timers: self.timers.saturating_add(other.timers),
             outbox: self.outbox.saturating_add(other.outbox),
+            publications: self.publications.saturating_add(other.publications),
         }
     }
 }

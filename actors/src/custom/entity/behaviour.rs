@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 
+use super::publication::{Output, Publish};
 use super::records::{Event, Outgoing, Timer};
 use crate::custom::CallError;
 
@@ -36,6 +37,8 @@ pub enum Fault {
     Panicked(String),
     /// What the log holds of the entity is not of this program.
     Unreadable(String),
+    /// What the handler publishes cannot be in its topic.
+    Unpublishable(String),
 }
 
 impl From<Fault> for CallError {
@@ -45,7 +48,7 @@ impl From<Fault> for CallError {
             Fault::Retry(text) => Self::Retry(text),
             Fault::Busy(text) => Self::Busy(text),
             Fault::TooLarge { bytes, most } => Self::TooLarge { bytes: wide(bytes), most: wide(most) },
-            Fault::Refused(text) => Self::Refused(text),
+            Fault::Refused(text) | Fault::Unpublishable(text) => Self::Refused(text),
             Fault::UnknownMessage { name, version, expected } => {
                 Self::UnknownMessage { name, version, expected }
             }
@@ -81,6 +84,13 @@ pub enum PoisonPolicy {
     Fail,
     /// Who asked is told. A message of another entity, of a timer or of a topic is left out.
     Skip,
+    /// Who asked is told. The message goes to this topic, once, with headers that say why: in the batch that leaves it out.
+    /// So does one of another entity or of a timer that the handler refuses; while the topic is not there, or full of what
+    /// is on its way, it stays, and those behind it wait.
+    DeadLetter {
+        /// The topic's name.
+        topic: &'static str,
+    },
 }
 
 /// What the log holds of an entity.
@@ -124,13 +134,18 @@ pub struct Handled {
     pub timers: Vec<(String, Option<Timer>)>,
     /// Messages to other entities.
     pub outgoing: Vec<Outgoing>,
+    /// Records for topics.
+    pub published: Vec<Publish>,
 }
 
 impl Handled {
     /// Whether nothing but the answer came of it.
     #[must_use]
     pub fn only_reads(&self) -> bool {
-        self.change == Change::Nothing && self.timers.is_empty() && self.outgoing.is_empty()
+        self.change == Change::Nothing
+            && self.timers.is_empty()
+            && self.outgoing.is_empty()
+            && self.published.is_empty()
     }
 }
 
@@ -141,6 +156,11 @@ pub trait Behaviour {
 
     /// What is done with messages that cannot be handled.
     fn poison(&self) -> PoisonPolicy;
+
+    /// How what it publishes gets into its topics.
+    fn output(&self) -> Output {
+        Output::EachTopic
+    }
 
     /// The entity of this key as it was saved; a new one where nothing was.
     fn load(&self, key: &[u8], saved: &Saved) -> Result<Self::Entity, Fault>;

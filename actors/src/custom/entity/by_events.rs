@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::behaviour::PoisonPolicy;
 use super::definition::{Entity, EntityKey, Refused, Turn};
+use super::publication::Output;
 use super::records::Event;
 use crate::custom::ActorMessage;
 
@@ -25,6 +26,8 @@ pub trait EventSourced: Serialize + DeserializeOwned + Send + Sized + 'static {
     const EVENT_VERSION: u16 = 1;
     /// As [`Entity::POISON`].
     const POISON: PoisonPolicy = PoisonPolicy::Fail;
+    /// As [`Entity::OUTPUT`].
+    const OUTPUT: Output = Output::EachTopic;
     /// What tells one from the others.
     type Key: EntityKey;
     /// What it can be told.
@@ -70,6 +73,7 @@ impl<T: EventSourced> Entity for ByEvents<T> {
     const TYPE: &'static str = T::TYPE;
     const VERSION: u16 = T::VERSION;
     const POISON: PoisonPolicy = T::POISON;
+    const OUTPUT: Output = T::OUTPUT;
     type Key = T::Key;
     type Message = T::Message;
 

@@ -10,6 +10,7 @@ use uuid::Uuid;
 
 use super::behaviour::PoisonPolicy;
 use super::message::stored;
+use super::publication::{Output, Publish, OutputRecord};
 use super::records::{Event, Outgoing, Timer};
 use crate::custom::{ActorMessage, CallError, Envelope};
 
@@ -114,6 +115,8 @@ pub trait Entity: Serialize + DeserializeOwned + Send + Sized + 'static {
     const VERSION: u16 = 1;
     /// What is done with messages that cannot be handled.
     const POISON: PoisonPolicy = PoisonPolicy::Fail;
+    /// How what it publishes gets into its topics.
+    const OUTPUT: Output = Output::EachTopic;
     /// What tells one from the others.
     type Key: EntityKey;
     /// What it can be told.
@@ -154,6 +157,7 @@ pub struct Turn<'a, E: Entity> {
     message_max_bytes: usize,
     pub(super) timers: Vec<(String, Option<Timer>)>,
     pub(super) outgoing: Vec<Outgoing>,
+    pub(super) published: Vec<Publish>,
     pub(super) events: Vec<Event>,
     pub(super) is_forgotten: bool,
     pub(super) problem: Option<CallError>,
@@ -167,6 +171,7 @@ impl<'a, E: Entity> Turn<'a, E> {
             message_max_bytes,
             timers: Vec::new(),
             outgoing: Vec::new(),
+            published: Vec::new(),
             events: Vec::new(),
             is_forgotten: false,
             problem: None,
@@ -191,6 +196,16 @@ impl<'a, E: Entity> Turn<'a, E> {
         if let Some(message) = self.sealed(message) {
             self.outgoing.push(Outgoing { kind: T::TYPE.to_owned(), key: key.to_bytes(), message });
         }
+    }
+
+    /// Publishes a record: it is in the topic once, after this turn is committed, in the order of publishing between this
+    /// entity's partition and that of the topic. Its partition is decided with the turn, by its key, or by turns.
+    ///
+    /// A turn that publishes to a topic that is not there, to a partition that it has not, or more than `max.message.bytes`
+    /// in one record, is refused. What the topic does not take later (its settings may change) goes to the dead letters of
+    /// the type, if it has some, and is counted; a topic that is deleted takes with it what was on its way.
+    pub fn publish(&mut self, topic: &str, record: OutputRecord) {
+        self.published.push(Publish { topic: topic.to_owned(), record });
     }
 
     /// Gives this entity a message later, at least once a turn of it is committed then. A timer of the same name is

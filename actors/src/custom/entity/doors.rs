@@ -8,13 +8,16 @@ use futures::future::BoxFuture;
 use millstream_transport::world::{Clock, watch};
 
 use super::message::{Applied, DeliverToEntities, FeedEntities, PositionOfSource};
+use super::publication::Written;
+use super::publisher::LastSequence;
 use super::settings::EntitySettings;
 use super::table::Table;
+use super::topics::KnownTopics;
 use crate::custom::{CallError, UserThreads};
 use crate::error::Refusal;
 use crate::events::Events;
 use crate::group::records::LogRecord;
-use crate::ids::{LeaderEpoch, Offset, PartitionId};
+use crate::ids::{LeaderEpoch, Offset, PartitionId, ProducerId};
 use crate::partition::message::Fetched;
 
 /// The partitions of `__entity_TYPE` topics that this node leads.
@@ -79,6 +82,43 @@ pub trait TopicLog: fmt::Debug + Send + Sync {
     fn start(&self, partition: PartitionId) -> BoxFuture<'static, Result<Offset, Refusal>>;
 }
 
+/// The way to topics of users, on any node. Each call tries once, in bounded time.
+pub trait EntityTopics: KnownTopics {
+    /// A producer id that nobody had.
+    fn producer_id(&self) -> BoxFuture<'static, Result<ProducerId, Refusal>>;
+
+    /// What a partition has of a producer, once all of that is committed; nothing where it does not know the producer.
+    fn last_sequence(
+        &self,
+        target: PartitionId,
+        producer: ProducerId,
+    ) -> BoxFuture<'static, Result<Option<LastSequence>, Refusal>>;
+
+    /// Appends a batch; done when it is committed. A refusal does not tell that it was not appended.
+    fn append(&self, target: PartitionId, batch: Bytes) -> BoxFuture<'static, Result<(), Refusal>>;
+}
+
+/// A transactional producer of a partition of entities, once it has begun, and how far it has committed: the number of the
+/// first publication that no transaction of it holds.
+pub type Begun = (Arc<dyn EntityTransactions>, u64);
+
+/// The transactional producer of a partition of entities.
+pub trait EntityTransactions: fmt::Debug + Send + Sync {
+    /// Appends records and commits `next` as how far they go, in one transaction, in bounded time. An error tells nothing of
+    /// what became of it, unless it says that a record is not valid: then it is aborted. After an error another is begun.
+    fn commit(
+        self: Arc<Self>,
+        records: Vec<(PartitionId, Written)>,
+        next: u64,
+    ) -> BoxFuture<'static, Result<(), Refusal>>;
+}
+
+/// Begins as the transactional producer of a partition of entities.
+pub trait EntityProducers: fmt::Debug + Send + Sync {
+    /// Whoever was it before is fenced, and what it had begun has ended when this is done. Tries in bounded time.
+    fn begin(&self, kind: &str, partition: PartitionId) -> BoxFuture<'static, Result<Begun, Refusal>>;
+}
+
 /// The doors of a node's entities. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct EntityDoors {
@@ -87,7 +127,11 @@ pub struct EntityDoors {
     /// The way to others.
     pub lanes: Arc<dyn EntityLanes>,
     /// The topics that entities read.
-    pub topics: Arc<dyn TopicLog>,
+    pub sources: Arc<dyn TopicLog>,
+    /// The way to topics.
+    pub topics: Arc<dyn EntityTopics>,
+    /// The way to several of them at once.
+    pub producers: Arc<dyn EntityProducers>,
     /// Where users' code runs.
     pub threads: UserThreads,
     /// How entities are kept, of partitions led from now on.

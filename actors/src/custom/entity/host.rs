@@ -13,10 +13,13 @@ use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 use super::behaviour::{Behaviour, Fault};
-use super::doors::EntityDoors;
+use super::doors::{Begun, EntityDoors, EntityTransactions};
 use super::message::{DeliverToEntities, Delivered};
 use super::outbox::{Lane, Outbound};
+use super::outward::{Outward, Performed, PublicationsWaiting};
 use super::partition::{Delivery, Effect, EntityPartition, Input, reading};
+use super::publisher::{Done, Errands};
+use super::publishing::Publishing;
 use super::records::Source;
 use super::table::Table;
 use crate::custom::RequestId;
@@ -49,6 +52,10 @@ pub(super) enum HostMessage {
     Replayed(Box<(Table, Result<(), Refusal>)>),
     /// A delivery was applied, or not.
     Delivered { lane: Lane, number: u64, is_applied: bool },
+    /// An errand for publications is done, or failed.
+    Published { target: Option<PartitionId>, number: u64, done: Done },
+    /// The partition has begun as a transactional producer, or could not.
+    Began { number: u64, result: Result<Begun, Refusal> },
     /// Time has passed.
     Tick,
 }
@@ -89,6 +96,8 @@ pub(super) struct Hosted<B: Behaviour> {
     replay: Option<JoinHandle<()>>,
     timer: Option<(i64, JoinHandle<()>)>,
     began: Instant,
+    waiting: PublicationsWaiting,
+    transactions: Option<Arc<dyn EntityTransactions>>,
 }
 
 impl<B> Actor for EntityHost<B>
@@ -107,9 +116,24 @@ where
     ) -> Result<Hosted<B>, ActorProcessingErr> {
         let settings = leadership.doors.settings.borrow().as_ref().clone();
         let (partition, effect) = EntityPartition::new(behaviour, settings);
-        let began = leadership.doors.clock.now();
-        let mut hosted =
-            Hosted { leadership, myself, partition, replays_failed: 0, replay: None, timer: None, began };
+        let Leadership { kind, doors, .. } = &leadership;
+        let partition = partition.publishing(Publishing {
+            kind: Arc::clone(kind),
+            node: doors.events.node(),
+            topics: Arc::clone(&doors.topics) as _,
+        });
+        let (began, waiting) = (doors.clock.now(), PublicationsWaiting::new(&doors.events, kind));
+        let mut hosted = Hosted {
+            leadership,
+            myself,
+            partition,
+            replays_failed: 0,
+            replay: None,
+            timer: None,
+            began,
+            waiting,
+            transactions: None,
+        };
         hosted.perform(vec![effect]);
         Ok(hosted)
     }
@@ -122,6 +146,7 @@ where
     ) -> Result<(), ActorProcessingErr> {
         hosted.take(message);
         hosted.send();
+        hosted.publish();
         hosted.set_timer();
         Ok(())
     }
@@ -180,6 +205,19 @@ where
             },
             HostMessage::Delivered { lane, number, is_applied } => {
                 return self.partition.delivered(self.now_ms(), &lane, number, is_applied);
+            }
+            HostMessage::Published { target, number, done } => {
+                self.partition.published(self.now_ms(), target, number, done);
+                // What follows may be a batch.
+                Input::Go
+            }
+            HostMessage::Began { number, result } => {
+                let began = result.map(|(transactions, next)| {
+                    self.transactions = Some(transactions);
+                    next
+                });
+                self.partition.published(self.now_ms(), None, number, Done::Began(began));
+                Input::Go
             }
             HostMessage::Tick => {
                 self.timer = None;
@@ -265,6 +303,27 @@ where
                 let _ended = myself.cast(HostMessage::Delivered { lane, number, is_applied });
             });
         }
+    }
+
+    /// Records leave for their topics, and what became of others is told.
+    fn publish(&mut self) {
+        let Leadership { kind, partition, doors, .. } = &self.leadership;
+        let outward = Outward { kind, partition: *partition, doors, lease: &self.leadership.lease };
+        for Errands { target, number, errand } in self.partition.publications_due(doors.clock.wall_ms()) {
+            let (done, myself) =
+                (outward.perform(target, errand, &mut self.transactions), self.myself.clone());
+            tokio::spawn(async move {
+                let message = match done.await {
+                    Performed::Done(done) => HostMessage::Published { target, number, done },
+                    Performed::Began(result) => HostMessage::Began { number, result },
+                };
+                let _ended = myself.cast(message);
+            });
+        }
+        for note in self.partition.take_notes() {
+            outward.tell(&note);
+        }
+        self.waiting.set(self.partition.table().map_or(0, Table::publications));
     }
 
     /// One timer, whatever the number of entities; none where nothing is to come.

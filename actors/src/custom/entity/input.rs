@@ -69,6 +69,8 @@ pub enum Input<T> {
     },
     /// What [`Effect::Replay`] asked for.
     Replayed(Table),
+    /// Something was put into a batch since: it is sent if none is under way.
+    Go,
     /// Time has passed.
     Tick,
 }

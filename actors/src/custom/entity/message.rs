@@ -7,8 +7,11 @@ use millstream_transport::message::{Answer, BodyMismatch, Message};
 use serde::{Deserialize, Serialize};
 
 use super::behaviour::Fault;
+use super::publisher::LastSequence;
 use super::records::Source;
 use crate::custom::{Answered, CallError, Envelope, RequestId};
+use crate::error::Refusal;
+use crate::ids::{PartitionId, ProducerId};
 
 /// How long one try waits for its answer at most, at both ends; whoever has more time asks again, with the same id.
 pub(super) const TRY_WITHIN: Duration = Duration::from_secs(2);
@@ -119,6 +122,29 @@ impl Message for PositionOfSource {
 pub struct Applied(pub u64);
 
 impl Answer for Applied {}
+/// Asks the leader of a partition of a topic for the last sequence of a producer. Answered when all that it has of the
+/// producer is committed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AskLastSequence {
+    /// The partition.
+    pub partition: PartitionId,
+    /// The producer.
+    pub producer: ProducerId,
+}
+
+/// Answers to [`AskLastSequence`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KnownSequence {
+    /// Nothing where the producer is not known.
+    pub last: Option<LastSequence>,
+}
+
+impl Answer for KnownSequence {}
+
+impl Message for AskLastSequence {
+    const KIND: u16 = 440;
+    type Answer = Result<KnownSequence, Refusal>;
+}
 
 /// A message as the log has it.
 #[derive(Serialize, Deserialize)]
@@ -198,6 +224,14 @@ mod tests {
         assert_eq!(header(&position), "016b0310abababababababababababababababab02");
         let answers = [Ok(Applied(300)), Err(CallError::NotOwner("a".to_owned()))];
         assert_eq!(answers.map(|answer| header(&answer)), ["00ac02", "01080161"]);
+        let asked = AskLastSequence {
+            partition: PartitionId { topic: TopicId(uuid), index: 1 },
+            producer: ProducerId(5),
+        };
+        assert_eq!(header(&asked), "10abababababababababababababababab020a");
+        let known: Result<_, Refusal> =
+            Ok(KnownSequence { last: Some(LastSequence { epoch: 1, sequence: 4 }) });
+        assert_eq!(header(&known), "00010208");
     }
 
     #[test]

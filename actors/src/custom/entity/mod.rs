@@ -13,6 +13,7 @@ mod batch;
 pub mod behaviour;
 mod by_events;
 mod caller;
+mod dead_letter;
 mod definition;
 pub mod doors;
 pub mod following;
@@ -21,12 +22,18 @@ mod host;
 mod input;
 pub mod message;
 pub mod outbox;
+mod outward;
 pub mod partition;
+pub mod publication;
+pub mod publisher;
+pub mod publishing;
 mod reader;
 pub mod records;
 mod settings;
 mod supervisor;
 pub mod table;
+pub mod topics;
+mod transactions;
 mod turns;
 mod typed;
 mod types;
@@ -34,12 +41,17 @@ mod types;
 #[cfg(test)]
 mod model;
 #[cfg(test)]
+mod publishing_model;
+#[cfg(test)]
+mod publishing_tests;
+#[cfg(test)]
 mod tests;
 
 pub use behaviour::PoisonPolicy;
 pub use by_events::{ByEvents, Decided, EventSourced};
 pub use caller::{EntityCaller, EntityReach, EntityRef, Place};
 pub use definition::{Entity, EntityKey, Refused, Turn};
+pub use publication::{Output, OutputRecord};
 pub use reader::{TopicInput, TopicRecord};
 pub use settings::EntitySettings;
 pub use types::{EntityTypes, InvalidType};

@@ -6,6 +6,7 @@
 //! that were touched, the answers, what was remembered; and the log is read on to its end.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
 
 use bytes::Bytes;
 
@@ -13,14 +14,21 @@ use super::batch::{Adds, Batch};
 use super::behaviour::{Behaviour, Fault, Saved};
 pub use super::input::{Delivery, Effect, Input};
 use super::outbox::{Lane, Outbound, Outbox};
+use super::publication::Target;
+use super::publisher::Publisher;
+use super::publishing::{Note, Publishing};
 use super::records::{RecordKey, Source};
 use super::settings::EntitySettings;
 use super::table::Table;
+use super::topics::NoTopics;
 use crate::custom::RequestId;
-use crate::ids::Offset;
+use crate::ids::{NodeId, Offset, PartitionId};
 
 /// Tombstones of one batch.
 const CHORES_MAX: usize = 500;
+
+/// Of them, those of publications that are in their topics: where entities publish much they are most of all.
+const SETTLED_MAX: usize = 4_000;
 
 /// How long tombstones wait for a turn that takes them along.
 const CHORES_EVERY_MS: i64 = 1_000;
@@ -64,10 +72,12 @@ pub(super) struct Stream<T> {
 /// What was decided since the last commit.
 #[derive(Debug, Default)]
 pub(super) struct Uncommitted {
-    pub(super) requests: BTreeMap<(Bytes, RequestId), (u64, Bytes)>,
+    pub(super) requests: BTreeMap<(Bytes, RequestId), (u64, Result<Bytes, Fault>)>,
     pub(super) positions: BTreeMap<Source, (u64, u64)>,
     pub(super) timers: BTreeMap<(Bytes, String), u64>,
     pub(super) outbox_next: Option<u64>,
+    pub(super) published_next: Option<u64>,
+    pub(super) targets: BTreeMap<PartitionId, (Target, u64)>,
 }
 
 /// The entities of one partition.
@@ -92,6 +102,9 @@ pub struct EntityPartition<B: Behaviour, T> {
     /// Timers whose message stays, as the policy of the type has it, until the partition is led anew.
     pub(super) blocked_timers: BTreeSet<(Bytes, String)>,
     pub(super) outbox: Outbox,
+    pub(super) publishing: Publishing,
+    pub(super) publisher: Publisher,
+    pub(super) notes: Vec<Note>,
     pub(super) effects: Vec<Effect<T>>,
 }
 
@@ -116,9 +129,19 @@ impl<B: Behaviour, T> EntityPartition<B, T> {
             life: 0,
             blocked_timers: BTreeSet::new(),
             outbox: Outbox::default(),
+            publishing: Publishing { kind: Arc::from(""), node: NodeId(0), topics: Arc::new(NoTopics) },
+            publisher: Publisher::default(),
+            notes: Vec::new(),
             effects: Vec::new(),
         };
         (partition, Effect::Replay(Table::default()))
+    }
+
+    /// The same, which publishes: without this there is no topic.
+    #[must_use]
+    pub fn publishing(mut self, publishing: Publishing) -> Self {
+        self.publishing = publishing;
+        self
     }
 
     /// What the log says; `None` while it is being read.
@@ -156,8 +179,11 @@ impl<B: Behaviour, T> EntityPartition<B, T> {
             Input::Replayed(table) => {
                 self.uncommitted.outbox_next = None;
                 self.outbox.begin_anew();
+                self.uncommitted.published_next = None;
+                self.publisher.begin_anew();
                 self.table = Some(table);
             }
+            Input::Go => {}
             Input::Tick => self.tick(now_ms),
         }
         self.send(now_ms, false);
@@ -192,9 +218,12 @@ impl<B: Behaviour, T> EntityPartition<B, T> {
             let over_ms = ms.saturating_add(self.settings.dedupe_ms);
             over_ms.max(now_ms.saturating_add(CHORES_EVERY_MS))
         });
-        let chores = soon(table.superfluous().next().is_some() || self.outbox.delivered().next().is_some());
+        let is_settled =
+            self.outbox.delivered().next().is_some() || self.publisher.settled().next().is_some();
+        let chores = soon(table.superfluous().next().is_some() || is_settled);
         let lanes = self.outbox.next_ms(now_ms).map(later);
-        [due, idle, old, chores, lanes].into_iter().flatten().min()
+        let publications = self.publisher.next_ms().map(later);
+        [due, idle, old, chores, lanes, publications].into_iter().flatten().min()
     }
 
     pub(super) fn answer(&mut self, reply: T, answer: Result<Bytes, Fault>) {
@@ -249,7 +278,13 @@ impl<B: Behaviour, T> EntityPartition<B, T> {
             return;
         }
         let Some(table) = self.table.as_ref() else { return };
-        let chores = chores(table, &self.outbox, now_ms.saturating_sub(self.settings.dedupe_ms));
+        let mut chores = chores(table, &self.outbox, now_ms.saturating_sub(self.settings.dedupe_ms));
+        chores.extend(
+            self.publisher.settled().take(SETTLED_MAX).map(|number| RecordKey::Publication { number }),
+        );
+        if time {
+            chores.extend(self.targets_gone().into_iter().map(|target| RecordKey::Target { target }));
+        }
         if self.pending.is_empty() && chores.is_empty() {
             return;
         }
@@ -272,10 +307,12 @@ impl<B: Behaviour, T> EntityPartition<B, T> {
             table.take(first.plus(place), Some(&record.key), record.value.as_deref());
         }
         self.outbox.retain(table);
+        self.publisher.committed(table, number);
         self.committed = number;
         self.uncommitted.requests.retain(|_, (batch, _)| *batch > number);
         self.uncommitted.positions.retain(|_, (_, batch)| *batch > number);
         self.uncommitted.timers.retain(|_, batch| *batch > number);
+        self.uncommitted.targets.retain(|_, (_, batch)| *batch > number);
         for (reply, answer) in batch.answers {
             self.answer(reply, answer);
         }

@@ -5,12 +5,16 @@ use bytes::Bytes;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+use super::publication::{Publication, Target};
 use crate::custom::RequestId;
 use crate::group::records::LogRecord;
-use crate::ids::TopicId;
+use crate::ids::{PartitionId, TopicId};
 
-/// The version written of all values.
+/// The version written of all values but [`RecordValue::Failed`].
 const VERSION: u8 = 1;
+
+/// The version of [`RecordValue::Failed`], which stands under the key of a request.
+const FAILED_VERSION: u8 = 2;
 
 /// A log that messages come from in order, each with a sequence number of its own: a partition of a topic.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -62,6 +66,18 @@ pub enum RecordKey {
     },
     /// Which sequence an outgoing message gets next: outlives the messages.
     OutboxNext,
+    /// A record for a topic of users that is not known to be there yet.
+    Publication {
+        /// Its place among all that this partition ever published, from 1.
+        number: u64,
+    },
+    /// Which number a publication gets next: outlives the publications.
+    PublishedNext,
+    /// How this partition writes to a partition of a topic: outlives the publications.
+    Target {
+        /// The partition.
+        target: PartitionId,
+    },
 }
 
 /// What a record says.
@@ -81,6 +97,14 @@ pub enum RecordValue {
     Outgoing(Outgoing),
     /// Of [`RecordKey::OutboxNext`].
     OutboxNext(u64),
+    /// Of [`RecordKey::Request`], too.
+    Failed(Failed),
+    /// Of [`RecordKey::Publication`].
+    Publication(Publication),
+    /// Of [`RecordKey::PublishedNext`].
+    PublishedNext(u64),
+    /// Of [`RecordKey::Target`].
+    Target(Target),
 }
 
 /// An entity's state.
@@ -110,6 +134,17 @@ pub struct Remembered {
     pub applied_ms: i64,
     /// The answer.
     pub answer: Bytes,
+}
+
+/// A request that went to the dead letters: asked again it does not go there twice.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Failed {
+    /// When, in milliseconds since 1970.
+    pub applied_ms: i64,
+    /// Whether its handler panicked; else the message was not understood.
+    pub is_panic: bool,
+    /// What its sender was told.
+    pub text: String,
 }
 
 /// A message that is due later.
@@ -153,6 +188,15 @@ const POSITION: u8 = 4;
 const TIMER: u8 = 5;
 const OUTGOING: u8 = 6;
 const OUTBOX_NEXT: u8 = 7;
+const PUBLICATION: u8 = 8;
+const PUBLISHER: u8 = 9;
+
+/// What a record of the kind [`PUBLISHER`] is about: told by place, new ones go to the end.
+#[derive(Serialize, Deserialize)]
+enum OfPublisher {
+    Next,
+    Target(PartitionId),
+}
 
 impl RecordKey {
     /// The entity it is about, if it is about one.
@@ -163,7 +207,12 @@ impl RecordKey {
             | Self::Event { entity, .. }
             | Self::Request { entity, .. }
             | Self::Timer { entity, .. } => Some(entity),
-            Self::Position { .. } | Self::Outgoing { .. } | Self::OutboxNext => None,
+            Self::Position { .. }
+            | Self::Outgoing { .. }
+            | Self::OutboxNext
+            | Self::Publication { .. }
+            | Self::PublishedNext
+            | Self::Target { .. } => None,
         }
     }
 
@@ -178,6 +227,9 @@ impl RecordKey {
             Self::Timer { entity, name } => bytes(TIMER, &(entity, name)),
             Self::Outgoing { sequence } => bytes(OUTGOING, sequence),
             Self::OutboxNext => bytes(OUTBOX_NEXT, &()),
+            Self::Publication { number } => bytes(PUBLICATION, number),
+            Self::PublishedNext => bytes(PUBLISHER, &OfPublisher::Next),
+            Self::Target { target } => bytes(PUBLISHER, &OfPublisher::Target(*target)),
         }
     }
 
@@ -201,6 +253,11 @@ impl RecordKey {
             }
             OUTGOING => Self::Outgoing { sequence: whole(rest)? },
             OUTBOX_NEXT => Self::OutboxNext,
+            PUBLICATION => Self::Publication { number: whole(rest)? },
+            PUBLISHER => match whole(rest)? {
+                OfPublisher::Next => Self::PublishedNext,
+                OfPublisher::Target(target) => Self::Target { target },
+            },
             kind => return Err(RecordError::Kind(kind)),
         })
     }
@@ -208,6 +265,9 @@ impl RecordKey {
     /// The value of this key in these bytes.
     pub fn decode_value(&self, value: &[u8]) -> Result<RecordValue, RecordError> {
         let (version, rest) = value.split_first().ok_or_else(|| malformed("its value is empty"))?;
+        if *version == FAILED_VERSION && matches!(self, Self::Request { .. }) {
+            return Ok(RecordValue::Failed(whole(rest)?));
+        }
         if *version != VERSION {
             return Err(RecordError::Version(*version));
         }
@@ -219,6 +279,9 @@ impl RecordKey {
             Self::Timer { .. } => RecordValue::Timer(whole(rest)?),
             Self::Outgoing { .. } => RecordValue::Outgoing(whole(rest)?),
             Self::OutboxNext => RecordValue::OutboxNext(whole(rest)?),
+            Self::Publication { .. } => RecordValue::Publication(whole(rest)?),
+            Self::PublishedNext => RecordValue::PublishedNext(whole(rest)?),
+            Self::Target { .. } => RecordValue::Target(whole(rest)?),
         })
     }
 }
@@ -231,9 +294,14 @@ impl RecordValue {
             Self::Snapshot(snapshot) => bytes(VERSION, snapshot),
             Self::Event(event) => bytes(VERSION, event),
             Self::Request(remembered) => bytes(VERSION, remembered),
-            Self::Position(sequence) | Self::OutboxNext(sequence) => bytes(VERSION, sequence),
+            Self::Position(sequence) | Self::OutboxNext(sequence) | Self::PublishedNext(sequence) => {
+                bytes(VERSION, sequence)
+            }
             Self::Timer(timer) => bytes(VERSION, timer),
             Self::Outgoing(outgoing) => bytes(VERSION, outgoing),
+            Self::Failed(failed) => bytes(FAILED_VERSION, failed),
+            Self::Publication(publication) => bytes(VERSION, publication),
+            Self::Target(target) => bytes(VERSION, target),
         }
     }
 }
@@ -265,10 +333,26 @@ fn malformed(reason: &str) -> RecordError {
 mod tests {
     use uuid::Uuid;
 
+    use super::super::publication::{Stamp, Together, Written};
     use super::*;
+    use crate::ids::ProducerId;
 
     fn hex(bytes: &[u8]) -> String {
         bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+
+    fn publication(topic: TopicId) -> Publication {
+        Publication {
+            target: PartitionId { topic, index: 3 },
+            sequence: 3,
+            together: Together::AsLast,
+            record: Written {
+                timestamp_ms: 6,
+                key: Some(Bytes::from_static(b"a")),
+                value: None,
+                headers: vec![(Bytes::from_static(b"h"), Some(Bytes::from_static(b"v")))],
+            },
+        }
     }
 
     fn all() -> Vec<(RecordKey, RecordValue, &'static str, &'static str)> {
@@ -318,6 +402,30 @@ mod tests {
                 "01016b01620103",
             ),
             (RecordKey::OutboxNext, RecordValue::OutboxNext(2), "07", "0102"),
+            (
+                RecordKey::Request { entity: Bytes::from_static(b"a"), request: RequestId(uuid) },
+                RecordValue::Failed(Failed { applied_ms: 4, is_panic: true, text: "no".to_owned() }),
+                "03016110abababababababababababababababab",
+                "020801026e6f",
+            ),
+            (
+                RecordKey::Publication { number: 300 },
+                RecordValue::Publication(publication(TopicId(uuid))),
+                "08ac02",
+                "0110abababababababababababababababab0606020c01016100010168010176",
+            ),
+            (RecordKey::PublishedNext, RecordValue::PublishedNext(2), "0900", "0102"),
+            (
+                RecordKey::Target { target: PartitionId { topic: TopicId(uuid), index: 3 } },
+                RecordValue::Target(Target {
+                    producer: Some(Stamp { id: ProducerId(7), epoch: 1 }),
+                    next: 9,
+                    base: 2,
+                    seen_in: 5,
+                }),
+                "090110abababababababababababababababab06",
+                "01010e02120405",
+            ),
         ]
     }
 
@@ -338,7 +446,7 @@ mod tests {
 
     #[test]
     fn what_is_of_a_later_program_or_damaged_is_an_error() {
-        assert_eq!(RecordKey::decode(&[8]), Err(RecordError::Kind(8)));
+        assert_eq!(RecordKey::decode(&[200]), Err(RecordError::Kind(200)));
         assert!(matches!(RecordKey::decode(&[]), Err(RecordError::Malformed(_))));
         assert!(matches!(RecordKey::decode(&[1, 5, 0]), Err(RecordError::Malformed(_))));
         assert!(matches!(RecordKey::decode(&[6, 1, 0]), Err(RecordError::Malformed(_))));

@@ -22,6 +22,9 @@ pub struct EntitySettings {
     /// Bytes of the messages to other entities of one partition that are not delivered; asks whose turns would send more
     /// are refused, and at twice as much the turns of messages and timers, too.
     pub outbox_max_bytes: usize,
+    /// Bytes of the records of one partition that are not in their topics yet; as with messages, asks whose turns would
+    /// publish more are refused, and at twice as much the turns of messages and timers, too.
+    pub publications_max_bytes: usize,
     /// Bytes of the timers of one partition; turns that would set more are refused.
     pub timers_max_bytes: usize,
     /// How often a message may panic its handler before the policy of its type decides.
@@ -40,6 +43,7 @@ impl Default for EntitySettings {
             snapshot_events: 100,
             waiting_max_bytes: 32 << 20,
             outbox_max_bytes: 16 << 20,
+            publications_max_bytes: 16 << 20,
             timers_max_bytes: 16 << 20,
             panics_max: 3,
         }

@@ -5,9 +5,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 
-use super::records::{Outgoing, RecordKey, RecordValue, Remembered, Source, Timer};
+use super::publication::{Publication, Target};
+use super::records::{Failed, Outgoing, RecordKey, RecordValue, Remembered, Source, Timer};
 use crate::custom::RequestId;
-use crate::ids::Offset;
+use crate::ids::{Offset, PartitionId};
 
 /// Bytes that an entry of an index costs beside its own.
 const ENTRY_BYTES: usize = 96;
@@ -31,6 +32,8 @@ pub struct Table {
     end: Offset,
     entities: BTreeMap<Bytes, Stored>,
     requests: BTreeMap<(Bytes, RequestId), Remembered>,
+    /// Requests that went to the dead letters.
+    failed: BTreeMap<(Bytes, RequestId), Failed>,
     requests_by_time: BTreeSet<(i64, Bytes, RequestId)>,
     requests_bytes: usize,
     positions: BTreeMap<Source, u64>,
@@ -40,6 +43,10 @@ pub struct Table {
     outbox: BTreeMap<u64, Outgoing>,
     outbox_bytes: usize,
     outbox_next: u64,
+    publications: BTreeMap<u64, Publication>,
+    publications_bytes: usize,
+    published_next: u64,
+    targets: BTreeMap<PartitionId, Target>,
     /// Events that a snapshot covers and that are not tombstoned.
     superfluous: BTreeSet<(Bytes, u64)>,
     /// Records that could not be understood.
@@ -75,6 +82,12 @@ impl Table {
     #[must_use]
     pub fn remembered(&self, entity: &Bytes, request: RequestId) -> Option<&Remembered> {
         self.requests.get(&(entity.clone(), request))
+    }
+
+    /// What the sender of a request was told that went to the dead letters.
+    #[must_use]
+    pub fn failed(&self, entity: &Bytes, request: RequestId) -> Option<&Failed> {
+        self.failed.get(&(entity.clone(), request))
     }
 
     /// Bytes of the requests remembered.
@@ -141,6 +154,40 @@ impl Table {
         self.outbox_next.max(1)
     }
 
+    /// The records for topics that are not known to be there, from this number on.
+    pub fn publications_from(&self, number: u64) -> impl Iterator<Item = (u64, &Publication)> {
+        self.publications.range(number..).map(|(number, publication)| (*number, publication))
+    }
+
+    /// How many they are.
+    #[must_use]
+    pub fn publications(&self) -> usize {
+        self.publications.len()
+    }
+
+    /// Bytes of those records.
+    #[must_use]
+    pub const fn publications_bytes(&self) -> usize {
+        self.publications_bytes
+    }
+
+    /// The number of the next record for a topic.
+    #[must_use]
+    pub fn published_next(&self) -> u64 {
+        self.published_next.max(1)
+    }
+
+    /// How a partition of a topic is written to.
+    #[must_use]
+    pub fn target(&self, target: PartitionId) -> Option<Target> {
+        self.targets.get(&target).copied()
+    }
+
+    /// All partitions of topics that were written to.
+    pub fn targets(&self) -> impl Iterator<Item = (PartitionId, Target)> {
+        self.targets.iter().map(|(id, target)| (*id, *target))
+    }
+
     /// Events that nobody needs any more, as a committed snapshot has them.
     pub fn superfluous(&self) -> impl Iterator<Item = (&Bytes, u64)> {
         self.superfluous.iter().map(|(entity, sequence)| (entity, *sequence))
@@ -185,8 +232,10 @@ impl Table {
             (RecordKey::Event { entity, sequence }, None) => self.remove_event(entity, sequence),
             (RecordKey::Request { entity, request }, value) => {
                 self.remove_request(&entity, request);
-                if let Some(RecordValue::Request(remembered)) = value {
-                    self.put_request(entity, request, remembered);
+                match value {
+                    Some(RecordValue::Request(remembered)) => self.put_request(entity, request, remembered),
+                    Some(RecordValue::Failed(failed)) => self.put_failed(entity, request, failed),
+                    _ => {}
                 }
             }
             (RecordKey::Position { source }, Some(RecordValue::Position(sequence))) => {
@@ -213,6 +262,31 @@ impl Table {
             }
             (RecordKey::OutboxNext, Some(RecordValue::OutboxNext(next))) => self.outbox_next = next,
             (RecordKey::OutboxNext, _) => {}
+            (key, value) => self.put_published(key, value),
+        }
+    }
+
+    /// A record about what is published.
+    fn put_published(&mut self, key: RecordKey, value: Option<RecordValue>) {
+        match (key, value) {
+            (RecordKey::Publication { number }, value) => {
+                if let Some(was) = self.publications.remove(&number) {
+                    self.publications_bytes = self.publications_bytes.saturating_sub(publication_bytes(&was));
+                }
+                if let Some(RecordValue::Publication(publication)) = value {
+                    self.publications_bytes =
+                        self.publications_bytes.saturating_add(publication_bytes(&publication));
+                    self.publications.insert(number, publication);
+                }
+            }
+            (RecordKey::PublishedNext, Some(RecordValue::PublishedNext(next))) => self.published_next = next,
+            (RecordKey::Target { target: id }, Some(RecordValue::Target(target))) => {
+                self.targets.insert(id, target);
+            }
+            (RecordKey::Target { target }, _) => {
+                self.targets.remove(&target);
+            }
+            _ => {}
         }
     }
 
@@ -258,7 +332,17 @@ impl Table {
         self.requests.insert((entity, request), remembered);
     }
 
+    fn put_failed(&mut self, entity: Bytes, request: RequestId, failed: Failed) {
+        self.requests_bytes = self.requests_bytes.saturating_add(request_bytes(&entity, failed.text.len()));
+        self.requests_by_time.insert((failed.applied_ms, entity.clone(), request));
+        self.failed.insert((entity, request), failed);
+    }
+
     fn remove_request(&mut self, entity: &Bytes, request: RequestId) {
+        if let Some(was) = self.failed.remove(&(entity.clone(), request)) {
+            self.requests_bytes = self.requests_bytes.saturating_sub(request_bytes(entity, was.text.len()));
+            self.requests_by_time.remove(&(was.applied_ms, entity.clone(), request));
+        }
         if let Some(was) = self.requests.remove(&(entity.clone(), request)) {
             self.requests_bytes = self.requests_bytes.saturating_sub(request_bytes(entity, was.answer.len()));
             self.requests_by_time.remove(&(was.applied_ms, entity.clone(), request));
@@ -294,6 +378,11 @@ pub(super) fn timer_bytes(entity: &Bytes, name: &str, timer: &Timer) -> usize {
 pub(super) fn outgoing_bytes(outgoing: &Outgoing) -> usize {
     let Outgoing { kind, key, message } = outgoing;
     kind.len().saturating_add(key.len()).saturating_add(message.len()).saturating_add(ENTRY_BYTES)
+}
+
+/// What a record for a topic costs in memory until it is there.
+pub(super) fn publication_bytes(publication: &Publication) -> usize {
+    publication.record.bytes().saturating_add(ENTRY_BYTES)
 }
 
 #[cfg(test)]

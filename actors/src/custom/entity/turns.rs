@@ -3,8 +3,10 @@
 use bytes::Bytes;
 
 use super::batch::Adds;
-use super::behaviour::{Behaviour, Change, Fault, Handled, PoisonPolicy, Saved};
+use super::behaviour::{Behaviour, Change, Fault, Handled, Saved};
+use super::dead_letter::again;
 use super::partition::{Asked, Delivery, EntityPartition};
+use super::publishing::{Placed, weight};
 use super::records::{Event, RecordKey, RecordValue, Remembered, Snapshot, Source, Timer};
 use super::table::{outgoing_bytes, request_bytes, timer_bytes};
 use crate::custom::RequestId;
@@ -13,7 +15,7 @@ use crate::custom::RequestId;
 const RECORD_BYTES: usize = 64;
 
 /// What a turn writes beside what its handler asked for.
-enum Cause<'a> {
+pub(super) enum Cause<'a> {
     Request(RequestId),
     Delivery(Source, u64),
     Timer(&'a str),
@@ -25,15 +27,22 @@ impl<B: Behaviour, T> EntityPartition<B, T> {
         let Asked { request, message, reply } = asked;
         let key = (entity.clone(), request);
         if let Some((batch, answer)) = self.uncommitted.requests.get(&key).cloned() {
-            return self.answer_behind(batch, reply, Ok(answer));
+            return self.answer_behind(batch, reply, answer);
         }
         let known = self.table.as_ref().and_then(|table| table.remembered(entity, request));
         if let Some(answer) = known.map(|known| known.answer.clone()) {
             return self.answer_behind(0, reply, Ok(answer));
         }
-        let result = self.turn(now_ms, entity, &Cause::Request(request), &message);
+        if let Some(failed) = self.table.as_ref().and_then(|table| table.failed(entity, request)) {
+            let fault = again(failed);
+            return self.answer_behind(0, reply, Err(fault));
+        }
+        let cause = Cause::Request(request);
+        let result = self.turn(now_ms, entity, &cause, &message);
+        let fault = result.as_ref().err();
+        let buried = fault.and_then(|fault| self.unanswered(now_ms, entity, (&cause, &message), fault));
         let batch = self.live.get(entity).map_or(0, |live| live.batch);
-        self.answer_behind(batch, reply, result);
+        self.answer_behind(buried.unwrap_or(batch), reply, result);
     }
 
     /// The turn of a message of a source; the batch that it is in.
@@ -46,8 +55,9 @@ impl<B: Behaviour, T> EntityPartition<B, T> {
         let cause = Cause::Delivery(source, delivery.sequence);
         match self.turn(now_ms, &delivery.entity, &cause, &delivery.message) {
             Ok(_) => {}
-            Err(fault) if self.leaves_out(&fault) => self.note(&cause, &delivery.entity),
-            Err(fault) => return Err(fault),
+            Err(fault) => {
+                self.unhandled(now_ms, &delivery.entity, (&cause, &delivery.message), fault)?;
+            }
         }
         Ok(self.batch_of_position(source))
     }
@@ -67,23 +77,14 @@ impl<B: Behaviour, T> EntityPartition<B, T> {
     pub(super) fn turn_of_timer(&mut self, now_ms: i64, entity: &Bytes, name: &str) {
         let timer = self.table.as_ref().and_then(|table| table.timer(entity, name));
         let Some(message) = timer.map(|timer| timer.message.clone()) else { return };
-        match self.turn(now_ms, entity, &Cause::Timer(name), &message) {
-            Ok(_) => {}
-            Err(fault) if self.leaves_out(&fault) => self.note(&Cause::Timer(name), entity),
-            Err(Fault::Busy(_) | Fault::Retry(_)) => {}
-            Err(_) => {
+        let cause = Cause::Timer(name);
+        let turned = self.turn(now_ms, entity, &cause, &message);
+        let unhandled = turned.err().map(|fault| self.unhandled(now_ms, entity, (&cause, &message), fault));
+        match unhandled {
+            None | Some(Ok(()) | Err(Fault::Busy(_) | Fault::Retry(_))) => {}
+            Some(Err(_)) => {
                 self.blocked_timers.insert((entity.clone(), name.to_owned()));
             }
-        }
-    }
-
-    /// Whether a message of nobody who waits is done with, though it was not applied.
-    fn leaves_out(&self, fault: &Fault) -> bool {
-        match fault {
-            Fault::Refused(_) => true,
-            // What this program cannot read another node can, or this one once it is upgraded.
-            Fault::Busy(_) | Fault::Retry(_) | Fault::Unreadable(_) => false,
-            _ => self.behaviour.poison() == PoisonPolicy::Skip,
         }
     }
 
@@ -142,7 +143,7 @@ impl<B: Behaviour, T> EntityPartition<B, T> {
         now_ms: i64,
         entity: &Bytes,
         cause: &Cause<'_>,
-        handled: Handled,
+        mut handled: Handled,
     ) -> Result<Bytes, Fault> {
         if handled.only_reads() {
             match cause {
@@ -152,9 +153,10 @@ impl<B: Behaviour, T> EntityPartition<B, T> {
             return Ok(handled.answer);
         }
         let saved = self.next_saved(entity, &handled.change)?;
-        let (bytes, adds) = self.weigh(entity, cause, &handled)?;
+        let placed = self.place(now_ms, std::mem::take(&mut handled.published))?;
+        let (bytes, adds) = self.weigh(entity, cause, &handled, &placed)?;
         let (answer, is_gone) = (handled.answer.clone(), handled.change == Change::Gone);
-        self.write(now_ms, entity, cause, handled, (bytes, adds));
+        self.write(now_ms, (entity, cause), (handled, placed), (bytes, adds));
         if let Some(live) = self.live.get_mut(entity) {
             live.saved = saved;
         }
@@ -197,7 +199,13 @@ impl<B: Behaviour, T> EntityPartition<B, T> {
     }
 
     /// The bytes of a turn's records, and what it adds to what is bounded; a fault where that is too much.
-    fn weigh(&self, entity: &Bytes, cause: &Cause<'_>, handled: &Handled) -> Result<(usize, Adds), Fault> {
+    fn weigh(
+        &self,
+        entity: &Bytes,
+        cause: &Cause<'_>,
+        handled: &Handled,
+        placed: &[Placed],
+    ) -> Result<(usize, Adds), Fault> {
         let change: usize = match &handled.change {
             Change::Nothing | Change::Gone => 0,
             Change::State { state, .. } => state.len(),
@@ -209,6 +217,7 @@ impl<B: Behaviour, T> EntityPartition<B, T> {
         let ended = handled.timers.iter().filter(|(_, timer)| timer.is_none());
         let ended: usize = ended.map(|(name, _)| name.len() + entity.len() + RECORD_BYTES).sum();
         let timers = handled.timers.iter().filter_map(|(name, timer)| Some((name, timer.as_ref()?)));
+        let (published, placed) = weight(placed);
         let adds = Adds {
             requests: match cause {
                 Cause::Request(_) => request_bytes(entity, handled.answer.len()),
@@ -216,20 +225,28 @@ impl<B: Behaviour, T> EntityPartition<B, T> {
             },
             timers: timers.map(|(name, timer)| timer_bytes(entity, name, timer)).sum(),
             outbox: handled.outgoing.iter().map(outgoing_bytes).sum(),
+            ..placed
         };
         let caused = entity.len() + 4 * RECORD_BYTES;
-        let total = change + ended + adds.requests + adds.timers + adds.outbox + caused;
-        let (settings, most) = (&self.settings, self.settings.turn_max_bytes);
+        let total = change + ended + adds.requests + adds.timers + adds.outbox + published + caused;
+        let most = self.settings.turn_max_bytes;
         if total > most {
             return Err(Fault::TooLarge { bytes: total, most });
         }
+        self.has_room(cause, adds)?;
+        Ok((total, adds))
+    }
+
+    /// A fault where a turn adds to what has as much as it may.
+    pub(super) fn has_room(&self, cause: &Cause<'_>, adds: Adds) -> Result<(), Fault> {
+        let settings = &self.settings;
         let table = self.table.as_ref().ok_or_else(super::partition::reading)?;
         let sum = self.adds().plus(adds);
         // What messages cause is let in where asks are not any more: two partitions whose outboxes are full of messages to
         // each other would else wait for ever.
-        let reserved = match cause {
-            Cause::Request(_) => 0,
-            Cause::Delivery(..) | Cause::Timer(_) => settings.outbox_max_bytes,
+        let times = match cause {
+            Cause::Request(_) => 1,
+            Cause::Delivery(..) | Cause::Timer(_) => 2_usize,
         };
         for (what, added, has, most) in [
             (
@@ -243,7 +260,13 @@ impl<B: Behaviour, T> EntityPartition<B, T> {
                 "undelivered messages",
                 adds.outbox,
                 table.outbox_bytes() + sum.outbox,
-                settings.outbox_max_bytes.saturating_add(reserved),
+                settings.outbox_max_bytes.saturating_mul(times),
+            ),
+            (
+                "records on their way to topics",
+                adds.publications,
+                table.publications_bytes() + sum.publications,
+                settings.publications_max_bytes.saturating_mul(times),
             ),
         ] {
             if added > 0 && has > most {
@@ -251,15 +274,14 @@ impl<B: Behaviour, T> EntityPartition<B, T> {
                 return Err(Fault::Busy(text));
             }
         }
-        Ok((total, adds))
+        Ok(())
     }
 
     fn write(
         &mut self,
         now_ms: i64,
-        entity: &Bytes,
-        cause: &Cause<'_>,
-        handled: Handled,
+        (entity, cause): (&Bytes, &Cause<'_>),
+        (handled, placed): (Handled, Vec<Placed>),
         (bytes, adds): (usize, Adds),
     ) {
         let sequence = self.live.get(entity).map_or(0, |live| live.saved.sequence);
@@ -283,6 +305,9 @@ impl<B: Behaviour, T> EntityPartition<B, T> {
             records.push((RecordKey::OutboxNext, Some(RecordValue::OutboxNext(next))));
             self.uncommitted.outbox_next = Some(next);
         }
+        let published = placed.len();
+        let (publications, targets) = self.publications(placed);
+        records.extend(publications);
         records.extend(timers.iter().map(|(key, timer)| of_timer(key, timer.clone())));
         records.extend(of_cause(now_ms, entity, cause, &handled.answer));
         let number = self.put(bytes, |batch| {
@@ -291,7 +316,8 @@ impl<B: Behaviour, T> EntityPartition<B, T> {
             }
             batch.adds = batch.adds.plus(adds);
         });
-        self.noted(number, entity, cause, &handled.answer);
+        self.publishes(number, published, targets);
+        self.noted(number, entity, cause, Ok(handled.answer));
         for (key, _) in timers {
             // One that was set anew may ring, whatever the last one did.
             self.blocked_timers.remove(&key);
@@ -327,7 +353,7 @@ impl<B: Behaviour, T> EntityPartition<B, T> {
     }
 
     /// A message is done with that changed nothing.
-    fn note(&mut self, cause: &Cause<'_>, entity: &Bytes) {
+    pub(super) fn note(&mut self, cause: &Cause<'_>, entity: &Bytes) {
         let record = match cause {
             Cause::Request(_) => return,
             Cause::Delivery(source, sequence) => {
@@ -336,16 +362,22 @@ impl<B: Behaviour, T> EntityPartition<B, T> {
             Cause::Timer(name) => of_timer(&(entity.clone(), (*name).to_owned()), None),
         };
         let number = self.put(RECORD_BYTES + entity.len(), |batch| batch.put(&record.0, record.1.as_ref()));
-        self.noted(number, entity, cause, &Bytes::new());
+        self.noted(number, entity, cause, Ok(Bytes::new()));
         if let Cause::Timer(name) = cause {
             self.uncommitted.timers.insert((entity.clone(), (*name).to_owned()), number);
         }
     }
 
-    fn noted(&mut self, number: u64, entity: &Bytes, cause: &Cause<'_>, answer: &Bytes) {
+    pub(super) fn noted(
+        &mut self,
+        number: u64,
+        entity: &Bytes,
+        cause: &Cause<'_>,
+        answer: Result<Bytes, Fault>,
+    ) {
         match cause {
             Cause::Request(request) => {
-                self.uncommitted.requests.insert((entity.clone(), *request), (number, answer.clone()));
+                self.uncommitted.requests.insert((entity.clone(), *request), (number, answer));
             }
             Cause::Delivery(source, sequence) => {
                 self.uncommitted.positions.insert(*source, (*sequence, number));
@@ -397,12 +429,12 @@ fn of_change(entity: &Bytes, sequence: u64, change: Change) -> Vec<(RecordKey, O
     }
 }
 
-fn of_timer(key: &(Bytes, String), timer: Option<Timer>) -> (RecordKey, Option<RecordValue>) {
+pub(super) fn of_timer(key: &(Bytes, String), timer: Option<Timer>) -> (RecordKey, Option<RecordValue>) {
     let (entity, name) = key.clone();
     (RecordKey::Timer { entity, name }, timer.map(RecordValue::Timer))
 }
 
-fn of_cause(
+pub(super) fn of_cause(
     now_ms: i64,
     entity: &Bytes,
     cause: &Cause<'_>,

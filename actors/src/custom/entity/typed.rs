@@ -10,6 +10,7 @@ use bytes::Bytes;
 use super::behaviour::{Behaviour, Change, Fault, Handled, PoisonPolicy, Saved};
 use super::definition::{Entity, EntityKey, Refused, Turn};
 use super::message::unstored;
+use super::publication::Output;
 use crate::custom::{ActorMessage, CallError, UserThreads, seal_answer};
 
 /// A user's type.
@@ -40,6 +41,10 @@ impl<E: Entity> Behaviour for Typed<E> {
 
     fn poison(&self) -> PoisonPolicy {
         E::POISON
+    }
+
+    fn output(&self) -> Output {
+        E::OUTPUT
     }
 
     fn load(&self, key: &[u8], saved: &Saved) -> Result<Loaded<E>, Fault> {
@@ -83,7 +88,7 @@ impl<E: Entity> Behaviour for Typed<E> {
         let answer = caught(|| entity.user.handle(message, &mut turn));
         drop(running);
         let answer = answer?.map_err(|Refused(text)| Fault::Refused(text))?;
-        let Turn { timers, outgoing, events, is_forgotten, problem, .. } = turn;
+        let Turn { timers, outgoing, published, events, is_forgotten, problem, .. } = turn;
         if let Some(problem) = problem {
             return Err(problem.into());
         }
@@ -100,7 +105,7 @@ impl<E: Entity> Behaviour for Typed<E> {
             entity.state = state.clone();
             Change::State { version: E::VERSION, state }
         };
-        Ok(Handled { answer, change, timers, outgoing })
+        Ok(Handled { answer, change, timers, outgoing, published })
     }
 
     fn snapshot(&self, entity: &Loaded<E>) -> Result<(u16, Bytes), Fault> {

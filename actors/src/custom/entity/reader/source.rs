@@ -105,7 +105,7 @@ impl Reading {
         match result {
             Ok(fetched) => self.fetched(fetched),
             Err(refusal) if refusal.code == ErrorCode::OffsetOutOfRange => {
-                let start = self.work.doors.topics.start(self.source());
+                let start = self.work.doors.sources.start(self.source());
                 self.look(async move { ReaderMessage::Starts(start.await) });
             }
             Err(refusal) => self.failed(&refusal),
@@ -168,7 +168,7 @@ impl Reading {
             return;
         }
         let Some(from) = self.progress.reads_from() else { return };
-        let read = self.work.doors.topics.read(self.source(), from, READ_BYTES);
+        let read = self.work.doors.sources.read(self.source(), from, READ_BYTES);
         self.look(async move { ReaderMessage::Read(read.await) });
     }
 
