@@ -9,7 +9,7 @@ use std::time::Duration;
 use millstream::testing::with_hosts;
 use millstream::{
     ActorMessage, CallError, Client, Consumer, ConsumerEvent, ConsumerSettings, Entity, EntityTypes,
-    IsolationLevel, NodeId, OffsetReset, Output, PoisonPolicy, Refused, OutputRecord, Turn,
+    IsolationLevel, NodeId, OffsetReset, Output, OutputRecord, PoisonPolicy, Refused, Turn,
 };
 use millstream_tests::simulated::{SimulatedCluster, over_seeds, tell};
 use millstream_transport::world::simulation::Simulation;

@@ -5,7 +5,7 @@ use bytes::Bytes;
 use super::behaviour::{Behaviour, Fault, PoisonPolicy};
 use super::message::unstored;
 use super::partition::EntityPartition;
-use super::publication::{Publish, OutputRecord, Written};
+use super::publication::{OutputRecord, Publish, Written};
 use super::publishing::{Note, Publishing, weight};
 use super::records::{Failed, RecordKey, RecordValue};
 use super::table::request_bytes;

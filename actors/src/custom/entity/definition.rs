@@ -10,7 +10,7 @@ use uuid::Uuid;
 
 use super::behaviour::PoisonPolicy;
 use super::message::stored;
-use super::publication::{Output, Publish, OutputRecord};
+use super::publication::{Output, OutputRecord, Publish};
 use super::records::{Event, Outgoing, Timer};
 use crate::custom::{ActorMessage, CallError, Envelope};
 

@@ -22,6 +22,7 @@ pub struct Delivery {
 
 /// What comes to a partition. `T` is where an answer goes.
 #[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "the table is moved once for each time the log is read")]
 pub enum Input<T> {
     /// A message of somebody who waits.
     Ask {
@@ -77,6 +78,7 @@ pub enum Input<T> {
 
 /// What a partition wants done.
 #[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "the table is moved once for each time the log is read")]
 pub enum Effect<T> {
     /// Answer.
     Answer {

@@ -288,10 +288,9 @@ impl<B: Behaviour, T> EntityPartition<B, T> {
             let (version, topic) = self.publishing.topics.of(id.topic);
             topic.is_none() && version >= target.seen_in && !self.uncommitted.targets.contains_key(id)
         };
-        let gone = table.targets().filter(|(id, target)| is_gone(id, *target)).map(|(id, _)| id);
-        let gone: Vec<_> = gone.collect();
         let waits = |id: &PartitionId| table.publications_from(0).any(|(_, waiting)| waiting.target == *id);
-        gone.into_iter().filter(|id| !waits(id)).collect()
+        let gone = table.targets().filter(|(id, target)| is_gone(id, *target)).map(|(id, _)| id);
+        gone.filter(|id| !waits(id)).collect()
     }
 
     /// What was to be told since the last call.

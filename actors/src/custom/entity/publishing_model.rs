@@ -13,7 +13,7 @@ use uuid::Uuid;
 
 use super::behaviour::{Behaviour, Fault, Handled, PoisonPolicy, Saved};
 use super::partition::{Delivery, Effect, EntityPartition, Input};
-use super::publication::{Output, Publication, Publish, Together, OutputRecord, Written};
+use super::publication::{Output, OutputRecord, Publication, Publish, Together, Written};
 use super::publisher::{Done, Errand, Errands, LastSequence};
 use super::publishing::Publishing;
 use super::records::{RecordKey, RecordValue, Source};
@@ -322,7 +322,7 @@ impl World {
             message: postcard::to_stdvec(tell).unwrap().into(),
         });
         let messages = messages.collect();
-        self.take(Input::Deliver { source: SOURCE, messages, reply: DELIVERY });
+        self.take(Input::Deliver { source: SOURCE, messages, through: None, reply: DELIVERY });
     }
 
     fn commit(&mut self) {

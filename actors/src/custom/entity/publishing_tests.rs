@@ -9,7 +9,7 @@ use uuid::Uuid;
 use super::behaviour::{Behaviour, Fault, Handled, PoisonPolicy, Saved};
 use super::message::stored;
 use super::partition::{Delivery, Effect, EntityPartition, Input};
-use super::publication::{Publish, OutputRecord, Written};
+use super::publication::{OutputRecord, Publish, Written};
 use super::publisher::{Done, Errand, Errands, LastSequence};
 use super::publishing::{Note, Publishing};
 use super::records::{Source, Timer};
@@ -191,7 +191,7 @@ impl Rig {
             entity: Bytes::from_static(b"a"),
             message: Bytes::from_static(text.as_bytes()),
         });
-        self.take(Input::Deliver { source: SOURCE, messages: messages.collect(), reply });
+        self.take(Input::Deliver { source: SOURCE, messages: messages.collect(), through: None, reply });
         self.commit();
     }
 

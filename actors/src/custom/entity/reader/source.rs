@@ -93,7 +93,7 @@ impl Reading {
                 self.work.doors.events.emit(EntityInputLeftOut { kind, topic, partition, offset: at, why });
                 true
             }
-            PoisonPolicy::Fail => {
+            PoisonPolicy::Fail | PoisonPolicy::DeadLetter { .. } => {
                 self.stands(&format!("the record at offset {at} cannot be understood: {why}"));
                 self.pause(STAND_MOST_MS);
                 false

@@ -11,11 +11,15 @@ use millstream_transport::world::{World, watch};
 use ractor::{Actor, ActorRef};
 use uuid::Uuid;
 
-use super::super::super::doors::{EntityDoors, EntityLanes, EntityLog, TopicLog};
+use super::super::super::doors::{
+    Begun, EntityDoors, EntityLanes, EntityLog, EntityProducers, EntityTopics, TopicLog,
+};
 use super::super::super::message::{Applied, DeliverToEntities, FeedEntities, PositionOfSource};
+use super::super::super::publisher::LastSequence;
 use super::super::super::records::Source;
 use super::super::super::settings::EntitySettings;
 use super::super::super::table::Table;
+use super::super::super::topics::{KnownTopic, KnownTopics};
 use super::super::actor::{ReaderMessage, TopicReader, Work};
 use super::super::declared::Declared;
 use super::super::placed::{Assignment, ReaderKey};
@@ -23,7 +27,7 @@ use crate::custom::{CallError, UserThreads, UserThreadsSettings};
 use crate::error::{ErrorCode, Refusal};
 use crate::events::Events;
 use crate::group::records::LogRecord;
-use crate::ids::{LeaderEpoch, NodeId, Offset, PartitionId, TopicId};
+use crate::ids::{LeaderEpoch, NodeId, Offset, PartitionId, ProducerId, TopicId};
 use crate::partition::message::Fetched;
 use crate::record::{BatchBuilder, Compression, assign};
 
@@ -195,6 +199,40 @@ impl Recorder for Counts {
     }
 }
 
+impl KnownTopics for Shared {
+    fn named(&self, _: &str) -> Option<(u64, KnownTopic)> {
+        unreachable!("a reader publishes nothing")
+    }
+
+    fn of(&self, _: TopicId) -> (u64, Option<KnownTopic>) {
+        unreachable!("a reader publishes nothing")
+    }
+}
+
+impl EntityTopics for Shared {
+    fn producer_id(&self) -> BoxFuture<'static, Result<ProducerId, Refusal>> {
+        unreachable!("a reader publishes nothing")
+    }
+
+    fn last_sequence(
+        &self,
+        _: PartitionId,
+        _: ProducerId,
+    ) -> BoxFuture<'static, Result<Option<LastSequence>, Refusal>> {
+        unreachable!("a reader publishes nothing")
+    }
+
+    fn append(&self, _: PartitionId, _: Bytes) -> BoxFuture<'static, Result<(), Refusal>> {
+        unreachable!("a reader publishes nothing")
+    }
+}
+
+impl EntityProducers for Shared {
+    fn begin(&self, _: &str, _: PartitionId) -> BoxFuture<'static, Result<Begun, Refusal>> {
+        unreachable!("a reader publishes nothing")
+    }
+}
+
 /// A reader with a node around it.
 pub(super) struct Rig {
     pub(super) node: Shared,
@@ -210,7 +248,9 @@ impl Rig {
         let doors = EntityDoors {
             log: Arc::new(node.clone()),
             lanes: Arc::new(node.clone()),
+            sources: Arc::new(node.clone()),
             topics: Arc::new(node.clone()),
+            producers: Arc::new(node.clone()),
             threads: UserThreads::start(world, UserThreadsSettings::default(), events.clone()),
             settings: watch::channel(Arc::new(EntitySettings::default())).1,
             clock: world.clock.clone(),
