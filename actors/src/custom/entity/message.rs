@@ -217,7 +217,7 @@ mod tests {
             partition: 3,
             source,
             through: 300,
-            messages: deliver.messages.clone(),
+            messages: deliver.messages,
         };
         assert_eq!(header(&feed), "016b0310abababababababababababababababab02ac020105016100");
         let position = PositionOfSource { kind: "k".to_owned(), partition: 3, source };
