@@ -196,6 +196,17 @@ pub const ENTITY_HOST: ActorKind = ActorKind {
     death: "its entities are read again from the log; who waited asks again, and what was applied is applied once",
 };
 
+/// The indexes of all partitions of entities that a node follows, on the users' threads.
+pub const ENTITY_STANDBY: ActorKind = ActorKind {
+    name: "entity_standby",
+    system: System::Ractor,
+    supervisor: "entity_supervisor",
+    restarts: budget(5, 60, 100),
+    mailbox_max: 10_000,
+    bound: "a beginning and an end a partition; one answer of a replica for each; one tick",
+    death: "the indexes are read again from the replicas; until then a new leader reads its log from the beginning",
+};
+
 /// A client's producer.
 pub const PRODUCER_ROUTER: ActorKind = ActorKind {
     name: "producer_router",
@@ -230,7 +241,7 @@ pub const USER_ACTOR: ActorKind = ActorKind {
 };
 
 /// All of them.
-pub const KINDS: [ActorKind; 16] = [
+pub const KINDS: [ActorKind; 17] = [
     REPLICA,
     CORE_HOST,
     FEEDER,
@@ -244,6 +255,7 @@ pub const KINDS: [ActorKind; 16] = [
     TRANSACTION_COORDINATOR,
     ENTITY_SUPERVISOR,
     ENTITY_HOST,
+    ENTITY_STANDBY,
     PRODUCER_ROUTER,
     USER_SUPERVISOR,
     USER_ACTOR,

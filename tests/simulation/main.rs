@@ -12,6 +12,7 @@ mod mixture;
 mod network;
 mod power;
 mod reassignment;
+mod standbys;
 mod stops;
 mod takeovers;
 mod transactions;

@@ -115,6 +115,7 @@ const ACTORS: &[&str] = &[
     "transaction_coordinator",
     "entity_supervisor",
     "entity_host",
+    "entity_standby",
     "producer_router",
     "user_supervisor",
     "user_actor",
@@ -392,6 +393,18 @@ const USERS: &[Series] = &[
     .of_each(USER_KIND),
 ];
 
+/// Entities, told by each node of what it leads and follows.
+const ENTITIES: &[Series] = &[
+    gauge("millstream_entities_indexed", "Entities whose place in the log is known on this node.")
+        .by("role", &["leader", "standby"]),
+    gauge("millstream_entities_index_bytes", "Memory that this takes, as estimated.")
+        .by("role", &["leader", "standby"]),
+    counter(
+        "millstream_entity_records_replayed_total",
+        "Records of entities that new leaders on this node had to read before they could be asked.",
+    ),
+];
+
 /// Kafka's listener.
 const KAFKA: &[Series] = &[
     gauge("millstream_fetch_sessions", "Fetch sessions of Kafka clients that are kept."),
@@ -445,7 +458,7 @@ const PEERS: &[Series] = &[
 
 /// All of them.
 pub fn all() -> impl Iterator<Item = &'static Series> {
-    [NODE, CLUSTER, QUORUM, PARTITIONS, REPLICATION, LOG, GROUPS, TRANSACTIONS, USERS, KAFKA, PEERS]
+    [NODE, CLUSTER, QUORUM, PARTITIONS, REPLICATION, LOG, GROUPS, TRANSACTIONS, USERS, ENTITIES, KAFKA, PEERS]
         .into_iter()
         .flatten()
 }

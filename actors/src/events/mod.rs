@@ -28,7 +28,7 @@ pub use cluster::{
     NodeRegistered, PartitionHealth, ProposalFailed, QuorumSeen, ReplicasReassigned,
 };
 pub use custom::{HandlerRunsLong, UserActorPanicked};
-pub use entity::{EntitiesBroken, EntitiesLoaded};
+pub use entity::{EntitiesBroken, EntitiesLoaded, EntityFormatChanged, EntityIndex, EntityIndexOf};
 pub use group::{
     CoordinatorPanicked, GroupBroken, GroupConverted, GroupLag, GroupLoadFailed, GroupNotDowngraded,
     GroupOwnership, GroupRetargeted, GroupsLoaded, MemberJoined, MemberLeft, OffsetsForgotten,

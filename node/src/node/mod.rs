@@ -7,6 +7,7 @@ mod coordinator_log;
 mod council;
 mod disk;
 mod entities;
+mod entity_log;
 mod error;
 mod groups;
 mod health;

@@ -12,12 +12,14 @@ use tokio::sync::{Semaphore, oneshot};
 
 use super::behaviour::Fault;
 use super::doors::EntityDoors;
+use super::formats::{Formats, HostVersions};
 use super::host::{EntityReply, HostMessage};
 use super::message::{AskEntity, DeliverToEntities, Delivered, TRY_WITHIN, stored};
 use super::partition::Delivery;
 use super::supervisor::{EntitySupervisor, Hosts, SupervisorMessage};
 use super::types::EntityTypes;
 use crate::custom::{Answered, CallError};
+use crate::events::Events;
 use crate::group::doors::OwnershipLease;
 use crate::group::request::Reply;
 use crate::ids::{LeaderEpoch, PartitionId, TopicId};
@@ -37,6 +39,8 @@ pub struct EntityFront {
     images: watch::Receiver<Arc<Image>>,
     supervisor: ActorRef<SupervisorMessage>,
     hosts: Hosts,
+    formats: Formats,
+    events: Events,
     message_max_bytes: usize,
     /// Asks of other nodes and of clients that are open.
     open: Arc<Semaphore>,
@@ -51,20 +55,25 @@ impl EntityFront {
         parent: Option<ActorCell>,
     ) -> Result<Self, SpawnErr> {
         let message_max_bytes = doors.settings.borrow().turn_max_bytes;
-        let hosts = Hosts::default();
-        let arguments = (types.clone(), doors, hosts.clone());
+        let (hosts, formats, events) = (Hosts::default(), Formats::default(), doors.events.clone());
+        let arguments = (types.clone(), doors, hosts.clone(), formats.clone());
         let (supervisor, _) = match parent {
             Some(parent) => Actor::spawn_linked(None, EntitySupervisor, arguments, parent).await?,
             None => Actor::spawn(None, EntitySupervisor, arguments).await?,
         };
         let open = Arc::new(Semaphore::new(OPEN_ASKS_MAX));
-        Ok(Self { types, images, supervisor, hosts, message_max_bytes, open })
+        Ok(Self { types, images, supervisor, hosts, formats, events, message_max_bytes, open })
     }
 
     /// The types hosted here.
     #[must_use]
     pub const fn types(&self) -> &EntityTypes {
         &self.types
+    }
+
+    /// States are written from now on in versions that these hosts read.
+    pub(super) fn heed(&self, hosts: &HostVersions) {
+        self.formats.heed(hosts, &self.types, &self.events);
     }
 
     /// This node leads a partition of a type in this epoch. A later epoch ends what an earlier one began.
@@ -81,6 +90,17 @@ impl EntityFront {
     /// This node does not lead the partition any more, in this epoch or an earlier one.
     pub fn resign(&self, partition: PartitionId, epoch: LeaderEpoch) {
         self.tell(SupervisorMessage::Resign { partition, epoch });
+    }
+
+    /// This node has a replica of a partition of a type hosted here that another leads: it keeps an index of it, for when it
+    /// is to lead.
+    pub fn follow(&self, partition: PartitionId) {
+        self.tell(SupervisorMessage::Follow { partition });
+    }
+
+    /// It has none any more.
+    pub fn leave(&self, partition: PartitionId) {
+        self.tell(SupervisorMessage::Leave { partition });
     }
 
     /// Ends all; what waits is told to ask again.

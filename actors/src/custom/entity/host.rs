@@ -14,14 +14,16 @@ use tokio::time::Instant;
 
 use super::behaviour::{Behaviour, Fault};
 use super::doors::EntityDoors;
+use super::formats::Formats;
 use super::message::{DeliverToEntities, Delivered};
 use super::outbox::{Lane, Outbound};
 use super::partition::{Delivery, Effect, EntityPartition, Input};
 use super::records::Source;
+use super::standby::Handed;
 use super::table::Table;
 use crate::custom::RequestId;
 use crate::error::Refusal;
-use crate::events::{EntitiesBroken, EntitiesLoaded};
+use crate::events::{EntitiesBroken, EntitiesLoaded, EntityIndex, EntityIndexOf};
 use crate::group::doors::OwnershipLease;
 use crate::group::request::Reply;
 use crate::ids::{LeaderEpoch, Offset, PartitionId};
@@ -67,6 +69,7 @@ pub(super) struct Leadership {
     pub(super) epoch: LeaderEpoch,
     pub(super) lease: Arc<dyn OwnershipLease>,
     pub(super) doors: EntityDoors,
+    pub(super) formats: Formats,
 }
 
 /// The actor.
@@ -87,6 +90,11 @@ pub(super) struct Hosted<B: Behaviour> {
     replay: Option<JoinHandle<()>>,
     timer: Option<(i64, JoinHandle<()>)>,
     began: Instant,
+    /// The epoch of the last record that was handed over, until the log was found to go on from there.
+    after: Option<LeaderEpoch>,
+    /// How many records were known before the log was read.
+    known: u64,
+    index: EntityIndex,
 }
 
 impl<B> Actor for EntityHost<B>
@@ -96,18 +104,31 @@ where
 {
     type Msg = HostMessage;
     type State = Hosted<B>;
-    type Arguments = (Leadership, B);
+    type Arguments = (Leadership, Handed, B);
 
     async fn pre_start(
         &self,
         myself: ActorRef<HostMessage>,
-        (leadership, behaviour): (Leadership, B),
+        (leadership, Handed { table, after }, behaviour): (Leadership, Handed, B),
     ) -> Result<Hosted<B>, ActorProcessingErr> {
         let settings = leadership.doors.settings.borrow().as_ref().clone();
-        let (partition, effect) = EntityPartition::new(behaviour, settings);
+        let known = table.seen();
+        let (partition, effect) = EntityPartition::new(behaviour, settings, table);
         let began = leadership.doors.clock.now();
-        let mut hosted =
-            Hosted { leadership, myself, partition, replays_failed: 0, replay: None, timer: None, began };
+        let index = EntityIndex::new(&leadership.doors.events, EntityIndexOf::Leader);
+        let (replays_failed, replay, timer) = (0, None, None);
+        let mut hosted = Hosted {
+            leadership,
+            myself,
+            partition,
+            replays_failed,
+            replay,
+            timer,
+            began,
+            after,
+            known,
+            index,
+        };
         hosted.perform(vec![effect]);
         Ok(hosted)
     }
@@ -161,6 +182,7 @@ where
             HostMessage::Replayed(replayed) => match *replayed {
                 (table, Ok(())) => {
                     self.replays_failed = 0;
+                    self.after = None;
                     self.tell_loaded(&table);
                     Input::Replayed(table)
                 }
@@ -180,6 +202,9 @@ where
         };
         let effects = self.partition.take(self.now_ms(), input);
         self.perform(effects);
+        if let Some(table) = self.partition.table() {
+            self.index.is(table.entities(), table.bytes());
+        }
     }
 
     fn perform(&mut self, effects: Vec<Effect<EntityReply>>) {
@@ -216,6 +241,7 @@ where
                     });
                 }
                 Effect::Replay(table) => {
+                    self.known = table.seen();
                     self.read(table);
                     return;
                 }
@@ -230,10 +256,10 @@ where
             failures => REPLAY_AGAIN.saturating_mul(1 << failures.min(10)).min(REPLAY_AGAIN_MOST),
         };
         let Leadership { partition, epoch, doors, .. } = self.leadership.clone();
-        let myself = self.myself.clone();
+        let (myself, after) = (self.myself.clone(), self.after);
         self.replay = Some(tokio::spawn(async move {
             tokio::time::sleep(wait).await;
-            let replayed = doors.log.replay(partition, epoch, table).await;
+            let replayed = doors.log.replay(partition, epoch, table, after).await;
             let _ended = myself.cast(HostMessage::Replayed(Box::new(replayed)));
         }));
     }
@@ -278,12 +304,15 @@ where
     }
 
     fn tell_loaded(&self, table: &Table) {
+        // Fewer than were known where the table had to begin anew.
+        let replayed = table.seen().checked_sub(self.known).unwrap_or_else(|| table.seen());
         let Leadership { kind, partition, doors, .. } = &self.leadership;
         let took = doors.clock.now().saturating_duration_since(self.began);
         doors.events.emit(EntitiesLoaded {
             kind,
             partition: partition.index,
             entities: table.entities(),
+            replayed,
             undecodable: table.undecodable(),
             took,
         });

@@ -16,6 +16,7 @@ mod caller;
 mod definition;
 pub mod doors;
 pub mod following;
+mod formats;
 pub mod front;
 mod host;
 mod input;
@@ -24,6 +25,8 @@ pub mod outbox;
 pub mod partition;
 pub mod records;
 mod settings;
+mod standby;
+mod standby_host;
 mod supervisor;
 pub mod table;
 mod turns;
@@ -34,10 +37,12 @@ mod types;
 mod model;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod upgrades;
 
 pub use behaviour::PoisonPolicy;
 pub use by_events::{ByEvents, Decided, EventSourced};
 pub use caller::{EntityCaller, EntityReach, EntityRef, Place};
 pub use definition::{Entity, EntityKey, Refused, Turn};
-pub use settings::EntitySettings;
+pub use settings::{DEDUPE_LEAST, EntitySettings};
 pub use types::{EntityTypes, InvalidType};

@@ -19,11 +19,15 @@ use super::table::Table;
 use crate::custom::RequestId;
 use crate::ids::Offset;
 
-/// Tombstones of one batch.
-const CHORES_MAX: usize = 500;
+/// Timers that ring at one look.
+const TIMERS_MAX: usize = 500;
 
-/// How long tombstones wait for a turn that takes them along.
-const CHORES_EVERY_MS: i64 = 1_000;
+/// Bytes of tombstones that a batch takes along at least, if there are as many. A larger batch takes as many bytes of them
+/// as its turns have, and half as many more: each record comes to one tombstone at most, so garbage never grows.
+const CHORES_BYTES: usize = 64 << 10;
+
+/// How long tombstones wait for a turn that takes them along, and timers that could not ring.
+pub(super) const CHORES_EVERY_MS: i64 = 1_000;
 
 /// The least time between two looks at what time has brought.
 const TICK_LEAST_MS: i64 = 10;
@@ -87,14 +91,16 @@ pub struct EntityPartition<B: Behaviour, T> {
     pub(super) life: u64,
     /// Timers whose message stays, as the policy of the type has it, until the partition is led anew.
     pub(super) blocked_timers: BTreeSet<(Bytes, String)>,
+    /// None rings before then, after one for which there was no room.
+    pub(super) timers_rest_until_ms: i64,
     pub(super) outbox: Outbox,
     pub(super) effects: Vec<Effect<T>>,
 }
 
 impl<B: Behaviour, T> EntityPartition<B, T> {
-    /// A partition about which nothing is known; the effect reads its log.
+    /// A partition of which this much is known, or nothing; the effect reads the rest of its log.
     #[must_use]
-    pub fn new(behaviour: B, settings: EntitySettings) -> (Self, Effect<T>) {
+    pub fn new(behaviour: B, settings: EntitySettings, known: Table) -> (Self, Effect<T>) {
         let partition = Self {
             behaviour,
             settings,
@@ -111,10 +117,11 @@ impl<B: Behaviour, T> EntityPartition<B, T> {
             committed: 0,
             life: 0,
             blocked_timers: BTreeSet::new(),
+            timers_rest_until_ms: i64::MIN,
             outbox: Outbox::default(),
             effects: Vec::new(),
         };
-        (partition, Effect::Replay(Table::default()))
+        (partition, Effect::Replay(known))
     }
 
     /// What the log says; `None` while it is being read.
@@ -179,7 +186,7 @@ impl<B: Behaviour, T> EntityPartition<B, T> {
             let timer = ((*entity).clone(), (*name).to_owned());
             !self.blocked_timers.contains(&timer) && !self.uncommitted.timers.contains_key(&timer)
         });
-        let due = due.map(|(due_ms, ..)| later(due_ms));
+        let due = due.map(|(due_ms, ..)| later(due_ms.max(self.timers_rest_until_ms)));
         let idle =
             self.by_use.first().map(|(used_ms, _)| later(used_ms.saturating_add(self.settings.idle_ms)));
         let old = table.first_request_ms().map(|ms| {
@@ -243,14 +250,21 @@ impl<B: Behaviour, T> EntityPartition<B, T> {
             return;
         }
         let Some(table) = self.table.as_ref() else { return };
-        let chores = chores(table, &self.outbox, now_ms.saturating_sub(self.settings.dedupe_ms));
-        if self.pending.is_empty() && chores.is_empty() {
+        let forgotten_before_ms = now_ms.saturating_sub(self.settings.dedupe_ms);
+        if self.pending.is_empty() && chores(table, &self.outbox, forgotten_before_ms).next().is_none() {
             return;
         }
-        let mut batch = self.pending.pop_front().unwrap_or_else(|| self.new_batch());
+        let mut batch = match self.pending.pop_front() {
+            Some(batch) => batch,
+            None => self.new_batch(),
+        };
+        let Some(table) = self.table.as_ref() else { return };
         // The rest goes with the next: a batch of the log has a bound, and none of its turns may be refused for chores.
-        for key in chores {
-            if batch.bytes() >= self.settings.turn_max_bytes {
+        let turns = batch.bytes();
+        let room = turns.saturating_add(CHORES_BYTES.max(turns.saturating_add(turns / 2)));
+        let room = room.min(self.settings.turn_max_bytes);
+        for key in chores(table, &self.outbox, forgotten_before_ms) {
+            if batch.bytes() >= room {
                 break;
             }
             batch.put_unless_there(&key);
@@ -304,7 +318,8 @@ impl<B: Behaviour, T> EntityPartition<B, T> {
         let free = due.filter(|timer| {
             !self.blocked_timers.contains(timer) && !self.uncommitted.timers.contains_key(timer)
         });
-        let due: Vec<_> = free.take(CHORES_MAX).collect();
+        let may_ring = now_ms >= self.timers_rest_until_ms;
+        let due: Vec<_> = free.take(if may_ring { TIMERS_MAX } else { 0 }).collect();
         for (entity, name) in due {
             if self.begin(now_ms, &entity) {
                 self.turn_of_timer(now_ms, &entity, &name);
@@ -315,17 +330,24 @@ impl<B: Behaviour, T> EntityPartition<B, T> {
     }
 }
 
-/// What the log is rid of with the next batch: answers that were remembered for long enough, events that a snapshot
-/// covers, messages that were delivered.
-fn chores(table: &Table, outbox: &Outbox, remembered_since_ms: i64) -> Vec<RecordKey> {
-    let requests = table
+/// What the log can be rid of, a little of each kind in turn: answers that were remembered for long enough, events that a
+/// snapshot covers, messages that were delivered.
+fn chores<'a>(
+    table: &'a Table,
+    outbox: &'a Outbox,
+    remembered_since_ms: i64,
+) -> impl Iterator<Item = RecordKey> + 'a {
+    let mut requests = table
         .requests_before(remembered_since_ms)
         .map(|(entity, request)| RecordKey::Request { entity: entity.clone(), request });
-    let events =
+    let mut events =
         table.superfluous().map(|(entity, sequence)| RecordKey::Event { entity: entity.clone(), sequence });
-    let outgoing = outbox.delivered().map(|sequence| RecordKey::Outgoing { sequence });
-    let each = CHORES_MAX / 3;
-    requests.take(each).chain(events.take(each)).chain(outgoing.take(each)).collect()
+    let mut outgoing = outbox.delivered().map(|sequence| RecordKey::Outgoing { sequence });
+    std::iter::from_fn(move || {
+        let next = [requests.next(), events.next(), outgoing.next()];
+        next.iter().any(Option::is_some).then_some(next)
+    })
+    .flat_map(|each| each.into_iter().flatten())
 }
 
 pub(super) fn reading() -> Fault {

@@ -4,7 +4,7 @@ use bytes::Bytes;
 
 use super::batch::Adds;
 use super::behaviour::{Behaviour, Change, Fault, Handled, PoisonPolicy, Saved};
-use super::partition::{Asked, Delivery, EntityPartition};
+use super::partition::{Asked, CHORES_EVERY_MS, Delivery, EntityPartition};
 use super::records::{Event, RecordKey, RecordValue, Remembered, Snapshot, Source, Timer};
 use super::table::{outgoing_bytes, request_bytes, timer_bytes};
 use crate::custom::RequestId;
@@ -59,7 +59,10 @@ impl<B: Behaviour, T> EntityPartition<B, T> {
         match self.turn(now_ms, entity, &Cause::Timer(name), &message) {
             Ok(_) => {}
             Err(fault) if self.leaves_out(&fault) => self.note(&Cause::Timer(name), entity),
-            Err(Fault::Busy(_) | Fault::Retry(_)) => {}
+            // What it needs is not there now: it need not be tried at each look.
+            Err(Fault::Busy(_) | Fault::Retry(_)) => {
+                self.timers_rest_until_ms = now_ms.saturating_add(CHORES_EVERY_MS);
+            }
             Err(_) => {
                 self.blocked_timers.insert((entity.clone(), name.to_owned()));
             }
@@ -140,10 +143,11 @@ impl<B: Behaviour, T> EntityPartition<B, T> {
             }
             return Ok(handled.answer);
         }
-        let saved = self.next_saved(entity, &handled.change)?;
         let (bytes, adds) = self.weigh(entity, cause, &handled)?;
+        let (saved, snapshot) = self.next_saved(entity, &handled.change)?;
+        let bytes = snapshot.as_ref().map_or(bytes, |snapshot| bytes + snapshot.state.len());
         let (answer, is_gone) = (handled.answer.clone(), handled.change == Change::Gone);
-        self.write(now_ms, entity, cause, handled, (bytes, adds));
+        self.write(now_ms, entity, cause, (handled, snapshot), (bytes, adds));
         if let Some(live) = self.live.get_mut(entity) {
             live.saved = saved;
         }
@@ -154,10 +158,12 @@ impl<B: Behaviour, T> EntityPartition<B, T> {
         Ok(answer)
     }
 
-    /// What the log holds of an entity after a change; a snapshot where it has many events.
-    fn next_saved(&self, entity: &Bytes, change: &Change) -> Result<Saved, Fault> {
+    /// What the log holds of an entity after a change, and the snapshot that goes with it where it has many events, or such
+    /// that are large together: what has to be read to wake it is bounded.
+    fn next_saved(&self, entity: &Bytes, change: &Change) -> Result<(Saved, Option<Snapshot>), Fault> {
         let Some(live) = self.live.get(entity) else { return Err(super::partition::reading()) };
         let mut saved = live.saved.clone();
+        let mut snapshot = None;
         match change {
             Change::Nothing => {}
             Change::State { version, state } => saved.snapshot = Some((*version, state.clone())),
@@ -165,15 +171,15 @@ impl<B: Behaviour, T> EntityPartition<B, T> {
                 let count = u64::try_from(events.len()).unwrap_or(u64::MAX);
                 saved.sequence = saved.sequence.saturating_add(count);
                 saved.events.extend(events.iter().cloned());
-                if saved.events.len() >= self.settings.snapshot_events
+                let bytes: usize = saved.events.iter().map(|event| event.event.len()).sum();
+                let are_many = saved.events.len() >= self.settings.snapshot_events;
+                if (are_many || bytes >= self.settings.turn_max_bytes)
                     && let Some(entity) = &live.entity
+                    && let Some((version, state)) = self.behaviour.snapshot(entity)?
                 {
-                    let snapshot = self.behaviour.snapshot(entity)?;
-                    // One that is too large is not written: the events say the same.
-                    if snapshot.1.len() <= self.settings.turn_max_bytes / 2 {
-                        saved.snapshot = Some(snapshot);
-                        saved.events.clear();
-                    }
+                    saved.snapshot = Some((version, state.clone()));
+                    saved.events.clear();
+                    snapshot = Some(Snapshot { sequence: saved.sequence, version, state });
                 }
             }
             Change::Gone if saved.sequence == 0 => saved.snapshot = None,
@@ -182,7 +188,7 @@ impl<B: Behaviour, T> EntityPartition<B, T> {
                 return Err(Fault::Refused(text));
             }
         }
-        Ok(saved)
+        Ok((saved, snapshot))
     }
 
     /// The bytes of a turn's records, and what it adds to what is bounded; a fault where that is too much.
@@ -209,8 +215,12 @@ impl<B: Behaviour, T> EntityPartition<B, T> {
         let caused = entity.len() + 4 * RECORD_BYTES;
         let total = change + ended + adds.requests + adds.timers + adds.outbox + caused;
         let (settings, most) = (&self.settings, self.settings.turn_max_bytes);
-        if total > most {
-            return Err(Fault::TooLarge { bytes: total, most });
+        // A state that no snapshot could hold would have its events grow for ever.
+        let is_by_events = matches!(handled.change, Change::Events(_));
+        let state = if is_by_events { handled.state_bytes.saturating_add(caused) } else { 0 };
+        let largest = total.max(state);
+        if largest > most {
+            return Err(Fault::TooLarge { bytes: largest, most });
         }
         let table = self.table.as_ref().ok_or_else(super::partition::reading)?;
         let sum = self.adds().plus(adds);
@@ -248,13 +258,14 @@ impl<B: Behaviour, T> EntityPartition<B, T> {
         now_ms: i64,
         entity: &Bytes,
         cause: &Cause<'_>,
-        handled: Handled,
+        (handled, snapshot): (Handled, Option<Snapshot>),
         (bytes, adds): (usize, Adds),
     ) {
         let sequence = self.live.get(entity).map_or(0, |live| live.saved.sequence);
         let mut records = of_change(entity, sequence, handled.change);
-        let snapshot = self.snapshot_of_events(entity, &records);
-        records.extend(snapshot);
+        // It covers the events that it goes with.
+        let key = RecordKey::Snapshot { entity: entity.clone() };
+        records.extend(snapshot.map(|snapshot| (key, Some(RecordValue::Snapshot(snapshot)))));
         let timer_key = |name: &str| (entity.clone(), name.to_owned());
         let mut timers = Vec::new();
         if let Cause::Timer(name) = cause {
@@ -289,30 +300,6 @@ impl<B: Behaviour, T> EntityPartition<B, T> {
         if let Some(live) = self.live.get_mut(entity) {
             live.batch = number;
         }
-    }
-
-    /// The snapshot that goes with events where they are as many as may be; it covers them.
-    fn snapshot_of_events(
-        &self,
-        entity: &Bytes,
-        records: &[(RecordKey, Option<RecordValue>)],
-    ) -> Option<(RecordKey, Option<RecordValue>)> {
-        let last = records.iter().rev().find_map(|(key, _)| match key {
-            RecordKey::Event { sequence, .. } => Some(*sequence),
-            _ => None,
-        })?;
-        let live = self.live.get(entity)?;
-        let added = usize::try_from(last.saturating_sub(live.saved.sequence)).ok()?;
-        if live.saved.events.len() + added < self.settings.snapshot_events {
-            return None;
-        }
-        let (version, state) = self.behaviour.snapshot(live.entity.as_ref()?).ok()?;
-        if state.len() > self.settings.turn_max_bytes / 2 {
-            return None;
-        }
-        let snapshot = Snapshot { sequence: last, version, state };
-        let key = RecordKey::Snapshot { entity: entity.clone() };
-        Some((key, Some(RecordValue::Snapshot(snapshot))))
     }
 
     /// A message is done with that changed nothing.

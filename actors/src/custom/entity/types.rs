@@ -10,6 +10,7 @@ use ractor::{Actor, ActorCell, ActorRef};
 
 use super::definition::Entity;
 use super::host::{EntityHost, HostMessage, Leadership};
+use super::standby::Handed;
 use super::typed::Typed;
 use crate::image::{HostedType, is_type_name};
 
@@ -24,7 +25,7 @@ pub struct InvalidType {
 type Spawned = BoxFuture<'static, Result<ActorRef<HostMessage>, String>>;
 
 /// Begins the actor of a partition on the users' threads.
-type Begin = Arc<dyn Fn(Leadership, ActorCell) -> Spawned + Send + Sync>;
+type Begin = Arc<dyn Fn(Leadership, Handed, ActorCell) -> Spawned + Send + Sync>;
 
 /// The types of entities that a node hosts. Cheap to clone.
 #[derive(Clone, Default)]
@@ -45,7 +46,7 @@ impl EntityTypes {
         if !is_type_name(E::TYPE) {
             return Err(invalid("its name has not 1 to 200 letters, digits, - or _"));
         }
-        let begin: Begin = Arc::new(|leadership, supervisor| begin::<E>(leadership, supervisor));
+        let begin: Begin = Arc::new(begin::<E>);
         if self.types.insert(Arc::from(E::TYPE), (E::VERSION, begin)).is_some() {
             return Err(invalid("it is hosted twice"));
         }
@@ -55,6 +56,11 @@ impl EntityTypes {
     /// Their names.
     pub fn names(&self) -> impl Iterator<Item = &Arc<str>> {
         self.types.keys()
+    }
+
+    /// The same with the versions of their states that are the latest here.
+    pub(super) fn versions(&self) -> impl Iterator<Item = (&Arc<str>, u16)> {
+        self.types.iter().map(|(kind, (version, _))| (kind, *version))
     }
 
     /// The types as a node registers them.
@@ -78,9 +84,15 @@ impl EntityTypes {
         self.types.contains_key(kind)
     }
 
-    pub(super) fn begin(&self, leadership: Leadership, supervisor: ActorCell) -> Option<Spawned> {
+    /// Begins the actor of a partition with what is known of its log already.
+    pub(super) fn begin(
+        &self,
+        leadership: Leadership,
+        handed: Handed,
+        supervisor: ActorCell,
+    ) -> Option<Spawned> {
         let (_, begin) = self.types.get(&leadership.kind)?;
-        Some(begin(leadership, supervisor))
+        Some(begin(leadership, handed, supervisor))
     }
 }
 
@@ -90,13 +102,14 @@ impl fmt::Debug for EntityTypes {
     }
 }
 
-fn begin<E: Entity>(leadership: Leadership, supervisor: ActorCell) -> Spawned {
+fn begin<E: Entity>(leadership: Leadership, handed: Handed, supervisor: ActorCell) -> Spawned {
     let threads = leadership.doors.threads.clone();
     let message_max_bytes = leadership.doors.settings.borrow().turn_max_bytes;
-    let behaviour = Typed::<E>::new(threads.clone(), message_max_bytes);
+    let formats = leadership.formats.clone();
+    let behaviour = Typed::<E>::new(threads.clone(), message_max_bytes, formats);
     // What an actor spawns runs where it was spawned: on the users' threads.
     let spawned = threads.spawn(async move {
-        Actor::spawn_linked(None, EntityHost::new(), (leadership, behaviour), supervisor).await
+        Actor::spawn_linked(None, EntityHost::new(), (leadership, handed, behaviour), supervisor).await
     });
     async move {
         match spawned {
