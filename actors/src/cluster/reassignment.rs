@@ -145,7 +145,7 @@ pub(super) fn raises(
             .filter(|(_, partition)| !is_kept(partition))
             .filter_map(|(id, partition)| Some((id, &**partition, lacking(partition, wanted, &gone)?)))
             .collect();
-        if lacking.is_empty() {
+        if nodes.is_empty() || lacking.is_empty() {
             continue;
         }
         let present: Vec<&[NodeId]> = lacking.iter().map(|(_, _, present)| present.as_slice()).collect();

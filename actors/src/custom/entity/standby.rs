@@ -39,6 +39,13 @@ pub(super) struct Handed {
     pub(super) after: Option<LeaderEpoch>,
 }
 
+impl Handed {
+    /// Entities in it, and its bytes.
+    fn size(&self) -> (usize, usize) {
+        (self.table.entities(), self.table.bytes())
+    }
+}
+
 /// What comes to the standbys of a node.
 #[derive(Debug)]
 pub(super) enum Input {
@@ -80,6 +87,8 @@ pub(super) struct Standbys {
     /// The lives of those that are being read on.
     under_way: BTreeSet<u64>,
     lives: u64,
+    /// Entities of all, and bytes.
+    size: (usize, usize),
 }
 
 impl Standbys {
@@ -88,7 +97,7 @@ impl Standbys {
         let mut wanted = Vec::new();
         match input {
             Input::Follow(partition) => self.follow(now, partition),
-            Input::Leave(partition) => drop(self.of.remove(&partition)),
+            Input::Leave(partition) => drop(self.hand_over(partition)),
             Input::Read { partition, life, result } => {
                 self.under_way.remove(&life);
                 wanted.extend(self.read(now, partition, life, result));
@@ -120,13 +129,19 @@ impl Standbys {
 
     /// The table of a partition that is followed no more, as this node leads it.
     pub(super) fn hand_over(&mut self, partition: PartitionId) -> Option<Handed> {
-        self.of.remove(&partition).map(|standby| standby.handed)
+        let handed = self.of.remove(&partition)?.handed;
+        self.resized(handed.size(), (0, 0));
+        Some(handed)
     }
 
     /// Entities that are indexed, and the bytes of memory that takes, as estimated.
-    pub(super) fn size(&self) -> (usize, usize) {
-        let tables = self.of.values().map(|standby| &standby.handed.table);
-        tables.fold((0, 0), |(entities, bytes), table| (entities + table.entities(), bytes + table.bytes()))
+    pub(super) const fn size(&self) -> (usize, usize) {
+        self.size
+    }
+
+    fn resized(&mut self, was: (usize, usize), is: (usize, usize)) {
+        let (entities, bytes) = self.size;
+        self.size = (entities.saturating_sub(was.0) + is.0, bytes.saturating_sub(was.1) + is.1);
     }
 
     fn follow(&mut self, now: Instant, partition: PartitionId) {
@@ -147,12 +162,16 @@ impl Standbys {
         result: Result<ReplicaRecords, Refusal>,
     ) -> Option<Wanted> {
         let standby = self.of.get_mut(&partition).filter(|standby| standby.life == life)?;
+        let was = standby.handed.size();
+        let mut wanted = None;
         match standby.taken(now, result) {
-            Taken::All => return Some(standby.wants(partition, true)),
+            Taken::All => wanted = Some(standby.wants(partition, true)),
             Taken::Some => self.behind.push_back((partition, life)),
             Taken::Nothing => standby.rest(now),
         }
-        None
+        let is = standby.handed.size();
+        self.resized(was, is);
+        wanted
     }
 }
 
@@ -284,7 +303,9 @@ mod tests {
         assert_eq!((wanted.len(), wanted[0].read.from, wanted[0].read.waits), (1, Offset(5), true));
         let wanted = rig.read(&wanted[0], Ok(records(5..6, 6)));
         assert!(wanted[0].read.waits && rig.standbys.next().is_none());
+        assert_eq!(rig.standbys.size().0, 6);
         let handed = rig.standbys.hand_over(partition(0)).unwrap();
+        assert_eq!(rig.standbys.size(), (0, 0));
         assert_eq!((handed.table.end(), handed.table.entities(), handed.table.seen()), (Offset(6), 6, 6));
         assert!(rig.read(&wanted[0], Ok(records(6..7, 7))).is_empty(), "it is not followed any more");
     }

@@ -176,6 +176,8 @@ impl<B: Behaviour, T> EntityPartition<B, T> {
                 if (are_many || bytes >= self.settings.turn_max_bytes)
                     && let Some(entity) = &live.entity
                     && let Some((version, state)) = self.behaviour.snapshot(entity)?
+                    // An earlier form may be larger than the latest, which was weighed.
+                    && state.len() <= self.settings.turn_max_bytes
                 {
                     saved.snapshot = Some((version, state.clone()));
                     saved.events.clear();
