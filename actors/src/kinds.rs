@@ -218,6 +218,17 @@ pub const ENTITY_READER: ActorKind = ActorKind {
     death: "it is begun anew and reads on where the entities are; what they have is not applied again",
 };
 
+/// The indexes of all partitions of entities that a node follows, on the users' threads.
+pub const ENTITY_STANDBY: ActorKind = ActorKind {
+    name: "entity_standby",
+    system: System::Ractor,
+    supervisor: "entity_supervisor",
+    restarts: budget(5, 60, 100),
+    mailbox_max: 10_000,
+    bound: "a beginning and an end a partition; one answer of a replica for each; one tick",
+    death: "the indexes are read again from the replicas; until then a new leader reads its log from the beginning",
+};
+
 /// A client's producer.
 pub const PRODUCER_ROUTER: ActorKind = ActorKind {
     name: "producer_router",
@@ -252,7 +263,7 @@ pub const USER_ACTOR: ActorKind = ActorKind {
 };
 
 /// All of them.
-pub const KINDS: [ActorKind; 18] = [
+pub const KINDS: [ActorKind; 19] = [
     REPLICA,
     CORE_HOST,
     FEEDER,
@@ -268,6 +279,7 @@ pub const KINDS: [ActorKind; 18] = [
     ENTITY_HOST,
     ENTITY_READER_SUPERVISOR,
     ENTITY_READER,
+    ENTITY_STANDBY,
     PRODUCER_ROUTER,
     USER_SUPERVISOR,
     USER_ACTOR,

@@ -86,7 +86,7 @@ async fn bank(arguments: &Arguments, directory: PathBuf) -> Result<(), Box<dyn E
     let kills = kill_now_and_then(&mut nodes, Duration::from_secs(arguments.seconds)).await?;
     stop.store(true, Ordering::Relaxed);
     for teller in tellers {
-        teller.await?;
+        teller.await??;
     }
 
     let acknowledged = acknowledged.lock().map_err(|_| "a teller panicked")?.clone();

@@ -13,6 +13,10 @@ use crate::account::{Account, BEGINS_WITH, Order};
 /// How long one ask may take before the same request is asked again.
 const ASK_WITHIN: Duration = Duration::from_secs(5);
 
+/// How long one transfer may take, whatever happens to the nodes meanwhile. Shorter than requests are remembered
+/// (`entity.dedupe.ms`): so long it happens once.
+const TRANSFER_WITHIN: Duration = Duration::from_secs(60);
+
 /// How long the accounts may take at the end.
 const COUNT_WITHIN: Duration = Duration::from_secs(60);
 
@@ -20,26 +24,47 @@ const COUNT_WITHIN: Duration = Duration::from_secs(60);
 pub type Acknowledged = Arc<Mutex<BTreeMap<u64, u64>>>;
 
 /// Moves money at random, until `stop`. A transfer is asked with one id until there is an answer: so it happens once,
-/// however often that takes.
-pub async fn work(caller: EntityCaller, accounts: u64, acknowledged: Acknowledged, stop: Arc<AtomicBool>) {
+/// however often that takes. An error that does not pass ends it.
+pub async fn work(
+    caller: EntityCaller,
+    accounts: u64,
+    acknowledged: Acknowledged,
+    stop: Arc<AtomicBool>,
+) -> Result<(), CallError> {
     let random = Random::real();
     while !stop.load(Ordering::Relaxed) {
         let from = random.range(0, accounts);
         let cents = i64::try_from(random.range(1, 100)).unwrap_or(1);
         let order = Order::Transfer { to: random.range(0, accounts), cents };
-        let (account, request) = (caller.entity::<Account>(&from), RequestId::draw(&random));
-        loop {
-            match account.ask_as(request, &order, ASK_WITHIN).await {
-                Ok(_) => {
-                    let mut acknowledged = acknowledged.lock().unwrap_or_else(PoisonError::into_inner);
-                    *acknowledged.entry(from).or_default() += 1;
-                    break;
-                }
-                Err(CallError::Refused(_)) => break,
-                Err(_) => tokio::time::sleep(Duration::from_millis(20)).await,
-            }
+        if transfer(&caller, from, &order, RequestId::draw(&random)).await? {
+            let mut acknowledged = acknowledged.lock().unwrap_or_else(PoisonError::into_inner);
+            *acknowledged.entry(from).or_default() += 1;
         }
     }
+    Ok(())
+}
+
+/// Whether the transfer was applied; it is not where there is too little on the account.
+async fn transfer(
+    caller: &EntityCaller,
+    from: u64,
+    order: &Order,
+    request: RequestId,
+) -> Result<bool, CallError> {
+    let (account, until) = (caller.entity::<Account>(&from), tokio::time::Instant::now() + TRANSFER_WITHIN);
+    loop {
+        match account.ask_as(request, order, ASK_WITHIN).await {
+            Ok(_) => return Ok(true),
+            Err(CallError::Refused(_)) => return Ok(false),
+            Err(error) if !may_pass(&error) || tokio::time::Instant::now() > until => return Err(error),
+            Err(_) => tokio::time::sleep(Duration::from_millis(20)).await,
+        }
+    }
+}
+
+/// Whether the same request again may be answered otherwise.
+fn may_pass(error: &CallError) -> bool {
+    error.is_retriable() || matches!(error, CallError::Timeout { .. } | CallError::NoHost(_))
 }
 
 /// What was counted at the end.

@@ -11,7 +11,7 @@ mod flights;
 
 use std::collections::BTreeMap;
 use std::error::Error;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use millstream::config::Settings;
 use millstream::{
@@ -128,7 +128,7 @@ async fn until_told(
     node: &Node,
     expected: &BTreeMap<String, Airport>,
 ) -> Result<BTreeMap<String, Airport>, Box<dyn Error>> {
-    let began = Instant::now();
+    let began = tokio::time::Instant::now();
     let mut told = BTreeMap::new();
     for (origin, expected) in expected {
         let entity = node.entities().entity::<Airport>(origin);

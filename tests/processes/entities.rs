@@ -2,13 +2,14 @@
 
 use std::time::Duration;
 
+use futures::future::join_all;
 use millstream::Client;
 use millstream_tests::asking::{self, Told};
-use millstream_tests::bank::Bank;
+use millstream_tests::bank::{Account, Bank, Order};
 use millstream_tests::process::{Network, ProcessCluster, Surroundings, left_out};
 use millstream_tests::{Outcome, PATIENCE, until};
 
-use crate::tell;
+use crate::{GAP_BOUND, tell};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_bank-under-test");
 
@@ -37,6 +38,28 @@ async fn money_is_neither_made_nor_lost_while_each_node_is_killed() -> Outcome {
         cluster.kill_9(node)?;
         tell(&format!("node {node} is killed after {} transfers", bank.transfers()));
         bank.flows(FLOW, PATIENCE).await;
+        cluster.restart_node(node).await?;
+        bank.flows(FLOW, PATIENCE).await;
+    }
+    close(cluster, client, bank).await
+}
+
+/// Within a second at default settings: a simulated cluster is held to that. Here it is told, and that it ends is asserted.
+#[tokio::test]
+async fn entities_of_a_killed_node_answer_again_soon() -> Outcome {
+    let (mut cluster, client, bank) = start().await?;
+    for node in 1..=3 {
+        cluster.kill_9(node)?;
+        let killed = tokio::time::Instant::now();
+        let look = async |key: u64| client.entity::<Account>(&key).ask(&Order::Look, PATIENCE).await;
+        for looked in join_all((0..20).map(look)).await {
+            looked.map_err(|error| format!("an account, after node {node} was killed: {error}"))?;
+        }
+        let took = killed.elapsed();
+        tell(&format!("all accounts answer {} ms after node {node} was killed", took.as_millis()));
+        if took >= GAP_BOUND {
+            return Err(format!("accounts did not answer for {took:?} after node {node} was killed").into());
+        }
         cluster.restart_node(node).await?;
         bank.flows(FLOW, PATIENCE).await;
     }

@@ -14,6 +14,7 @@ mod network;
 mod power;
 mod publications;
 mod reassignment;
+mod standbys;
 mod stops;
 mod takeovers;
 mod transactions;

@@ -37,6 +37,9 @@ pub struct Bank {
 /// How long one ask of a teller takes at most: shorter than a fault, so that the same request is asked again.
 const ASK_WITHIN: Duration = Duration::from_secs(3);
 
+/// How long a transfer may take, whatever happens to the nodes meanwhile.
+const TRANSFER_WITHIN: Duration = Duration::from_secs(60);
+
 impl Bank {
     /// Opens with so many accounts and tellers.
     #[must_use]
@@ -123,6 +126,7 @@ impl Teller {
             };
             let account = self.caller.entity::<Account>(&from);
             let request = RequestId(uuid::Uuid::from_u128(self.random.random()));
+            let until = tokio::time::Instant::now() + TRANSFER_WITHIN;
             loop {
                 match account.ask_as(request, &order, ASK_WITHIN).await {
                     Ok(_) => {
@@ -132,6 +136,7 @@ impl Teller {
                         break;
                     }
                     Err(CallError::Refused(_)) => break,
+                    Err(error) if tokio::time::Instant::now() > until => panic!("a transfer: {error}"),
                     // The same request again finds out.
                     Err(_) => tokio::time::sleep(Duration::from_millis(20)).await,
                 }

@@ -13,7 +13,9 @@ use super::message::{AlterTopicConfig, ElectReplica, ElectionKind};
 use super::request::{Reply, Request};
 use crate::error::{ErrorCode, Refusal};
 use crate::ids::PartitionId;
-use crate::image::{Command, Features, Image, Outcome, Registration, Topic};
+use crate::image::{
+    Command, ENTITY_BATCH_BYTES, Features, Image, Outcome, Registration, Topic, type_of_topic,
+};
 use crate::topic_config::{TopicConfig, UNCLEAN_LEADER_ELECTION};
 
 /// What a topic gets where its maker does not say.
@@ -339,15 +341,22 @@ fn alter(request: AlterTopicConfig, image: &Image) -> Result<Command, Refusal> {
             None => overrides.remove(name),
         };
     }
-    check_config(&overrides)?;
+    check_config(&topic.name, &overrides)?;
     Ok(Command::AlterTopicConfig { id: topic.id, changes: request.changes })
 }
 
-fn check_config(overrides: &BTreeMap<String, String>) -> Result<(), Refusal> {
-    match TopicConfig::parse(overrides) {
-        Ok(_) => Ok(()),
-        Err(invalid) => Err(Refusal::new(ErrorCode::InvalidConfig, invalid.to_string())),
+fn check_config(name: &str, overrides: &BTreeMap<String, String>) -> Result<(), Refusal> {
+    let config = TopicConfig::parse(overrides)
+        .map_err(|invalid| Refusal::new(ErrorCode::InvalidConfig, invalid.to_string()))?;
+    let keeps_all = config.compact && !config.delete;
+    if type_of_topic(name).is_some() && !(keeps_all && config.max_message_bytes >= ENTITY_BATCH_BYTES) {
+        let text = format!(
+            "topic {name} holds the states of entities: cleanup.policy stays compact, and max.message.bytes at least \
+             {ENTITY_BATCH_BYTES}; name both where all settings are replaced"
+        );
+        return Err(Refusal::new(ErrorCode::InvalidConfig, text));
     }
+    Ok(())
 }
 
 #[cfg(test)]

@@ -129,7 +129,6 @@ pub(super) fn raises(
     if nodes.is_empty() {
         return Vec::new();
     }
-    let wanted = factor.min(nodes.len());
     let is_kept = |partition: &Partition| {
         partition.chosen_among.as_ref().is_some_and(|known| nodes.iter().all(|node| known.contains(node)))
             && !partition.settled_replicas().iter().any(|node| gone(*node))
@@ -137,14 +136,16 @@ pub(super) fn raises(
     let remembers = image.features().level >= Features::CHOSEN_REPLICAS;
     let mut raises = Vec::new();
     for topic in image.topics().iter().filter(|topic| topic.internal) {
+        // Of those that have the code of its entities, where it is a topic of such.
+        let may_host = |node: &NodeId| image.nodes().may_host(*node, &topic.name);
+        let nodes: Vec<NodeId> = nodes.iter().copied().filter(may_host).collect();
+        let wanted = factor.min(nodes.len());
         let lacking: Vec<(PartitionId, &Partition, Vec<NodeId>)> = topic
             .ids()
             .filter(|(_, partition)| !is_kept(partition))
             .filter_map(|(id, partition)| Some((id, &**partition, lacking(partition, wanted, &gone)?)))
             .collect();
-        let may_host = |node: &NodeId| image.nodes().may_host(*node, &topic.name);
-        let nodes: Vec<NodeId> = nodes.iter().copied().filter(may_host).collect();
-        if nodes.is_empty() {
+        if nodes.is_empty() || lacking.is_empty() {
             continue;
         }
         let present: Vec<&[NodeId]> = lacking.iter().map(|(_, _, present)| present.as_slice()).collect();

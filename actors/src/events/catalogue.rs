@@ -117,6 +117,7 @@ const ACTORS: &[&str] = &[
     "entity_host",
     "entity_reader_supervisor",
     "entity_reader",
+    "entity_standby",
     "producer_router",
     "user_supervisor",
     "user_actor",
@@ -454,6 +455,18 @@ const ENTITIES: &[Series] = &[
     .of_each(USER_KIND),
 ];
 
+/// Entities, told by each node of what it leads and follows.
+const ENTITY_INDEXES: &[Series] = &[
+    gauge("millstream_entities_indexed", "Entities whose place in the log is known on this node.")
+        .by("role", &["leader", "standby"]),
+    gauge("millstream_entities_index_bytes", "Memory that this takes, as estimated.")
+        .by("role", &["leader", "standby"]),
+    counter(
+        "millstream_entity_records_replayed_total",
+        "Records of entities that new leaders on this node had to read before they could be asked.",
+    ),
+];
+
 /// Kafka's listener.
 const KAFKA: &[Series] = &[
     gauge("millstream_fetch_sessions", "Fetch sessions of Kafka clients that are kept."),
@@ -519,6 +532,7 @@ pub fn all() -> impl Iterator<Item = &'static Series> {
         USERS,
         ENTITIES,
         ENTITY_INPUT,
+        ENTITY_INDEXES,
         KAFKA,
         PEERS,
     ]

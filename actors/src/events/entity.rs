@@ -1,12 +1,13 @@
 //! Entities.
 
+use std::fmt;
 use std::time::Duration;
 
-use metrics::Label;
+use metrics::{Gauge, Label};
 
 use super::{Event, Events};
 use crate::error::Refusal;
-use crate::ids::PartitionId;
+use crate::ids::{NodeId, PartitionId};
 
 /// The log of a partition of entities was read: they can be asked here.
 #[derive(Debug)]
@@ -17,6 +18,8 @@ pub struct EntitiesLoaded<'a> {
     pub partition: i32,
     /// How many there are.
     pub entities: usize,
+    /// Records that were read for it, beside those that were known already as the partition was followed here.
+    pub replayed: u64,
     /// Records that could not be understood.
     pub undecodable: u64,
     /// The time since the leadership began here.
@@ -25,8 +28,9 @@ pub struct EntitiesLoaded<'a> {
 
 impl Event for EntitiesLoaded<'_> {
     fn tell(&self, events: &Events) {
-        let Self { kind, partition, entities, undecodable, took } = self;
-        tracing::info!(node = %events.node(), kind, partition, entities, ?took, "entities live here");
+        let Self { kind, partition, entities, replayed, undecodable, took } = self;
+        events.counter("millstream_entity_records_replayed_total", Vec::new()).increment(*replayed);
+        tracing::info!(node = %events.node(), kind, partition, entities, replayed, ?took, "entities live here");
         if *undecodable > 0 {
             tracing::error!(node = %events.node(), kind, partition, undecodable, "records of entities could not be understood");
         }
@@ -184,5 +188,96 @@ impl Event for DeadLetterWritten<'_> {
         };
         events.counter("millstream_entity_dead_letters_failed_total", of(kind)).increment(1);
         tracing::error!(node = %events.node(), kind, partition, why, failed, "a message to an entity cannot go to the dead letters");
+    }
+}
+
+/// States of a type are written in another version than before.
+#[derive(Debug)]
+pub struct EntityFormatChanged<'a> {
+    /// The type.
+    pub kind: &'a str,
+    /// The version.
+    pub version: u16,
+    /// The node that reads no later one, if it is not the latest that this node could write.
+    pub held_back_by: Option<NodeId>,
+}
+
+impl Event for EntityFormatChanged<'_> {
+    fn tell(&self, events: &Events) {
+        let Self { kind, version, held_back_by } = self;
+        match held_back_by {
+            Some(by) => {
+                tracing::warn!(node = %events.node(), kind, version, %by, "states of entities are written in an earlier version, as a host of the type reads no later one; upgrade it, or forget it where it is gone");
+            }
+            None => {
+                tracing::info!(node = %events.node(), kind, version, "states of entities are written in the latest version; all hosts of the type read it");
+            }
+        }
+    }
+}
+
+/// As what a node keeps an index of entities.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EntityIndexOf {
+    /// The leader of their partition.
+    Leader,
+    /// One of its followers.
+    Standby,
+}
+
+impl EntityIndexOf {
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Leader => "leader",
+            Self::Standby => "standby",
+        }
+    }
+}
+
+/// What one index of entities adds to the sums of its node, until it is dropped.
+pub struct EntityIndex {
+    entities: Gauge,
+    bytes: Gauge,
+    is: (usize, usize),
+}
+
+impl EntityIndex {
+    /// One that has nothing yet.
+    #[must_use]
+    pub fn new(events: &Events, of: EntityIndexOf) -> Self {
+        let labels = || vec![Label::new("role", of.name())];
+        Self {
+            entities: events.gauge("millstream_entities_indexed", labels()),
+            bytes: events.gauge("millstream_entities_index_bytes", labels()),
+            is: (0, 0),
+        }
+    }
+
+    /// It has so many entities, and takes so many bytes of memory.
+    pub fn is(&mut self, entities: usize, bytes: usize) {
+        let (entities_before, bytes_before) = std::mem::replace(&mut self.is, (entities, bytes));
+        if entities != entities_before {
+            self.entities.increment(as_number(entities) - as_number(entities_before));
+        }
+        if bytes != bytes_before {
+            self.bytes.increment(as_number(bytes) - as_number(bytes_before));
+        }
+    }
+}
+
+fn as_number(count: usize) -> f64 {
+    let part = |part: usize| f64::from(u32::try_from(part).unwrap_or(u32::MAX));
+    part(count >> 20) * f64::from(1 << 20) + part(count & ((1 << 20) - 1))
+}
+
+impl Drop for EntityIndex {
+    fn drop(&mut self) {
+        self.is(0, 0);
+    }
+}
+
+impl fmt::Debug for EntityIndex {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("EntityIndex").field("is", &self.is).finish_non_exhaustive()
     }
 }

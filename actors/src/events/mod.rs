@@ -30,8 +30,8 @@ pub use cluster::{
 };
 pub use custom::{HandlerRunsLong, UserActorPanicked};
 pub use entity::{
-    DeadLetterWritten, EntitiesBroken, EntitiesLoaded, PublicationRefused, PublicationsDelayed,
-    PublicationsDropped, PublicationsLost, PublicationsSent,
+    DeadLetterWritten, EntitiesBroken, EntitiesLoaded, EntityFormatChanged, EntityIndex, EntityIndexOf,
+    PublicationRefused, PublicationsDelayed, PublicationsDropped, PublicationsLost, PublicationsSent,
 };
 pub use entity_input::{
     EntityInputBegan, EntityInputLeftOut, EntityInputMetrics, EntityInputMissed, EntityInputStands,

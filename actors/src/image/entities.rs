@@ -9,6 +9,9 @@ use crate::ids::{Incarnation, NodeId};
 /// What the topics of entities' types begin with.
 const TOPIC_PREFIX: &str = "__entity_";
 
+/// Bytes that a batch of entities may have: those of the largest turn with a snapshot, and tombstones.
+pub const ENTITY_BATCH_BYTES: u32 = 2 << 20;
+
 /// The longest name of a type.
 pub const ENTITY_TYPE_BYTES_MAX: usize = 200;
 

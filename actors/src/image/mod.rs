@@ -37,7 +37,8 @@ pub use commands::{
 };
 pub use delta::{Delta, assignments, delta};
 pub use entities::{
-    ENTITY_TYPE_BYTES_MAX, ENTITY_TYPES_MAX, HostedType, entity_topic, is_type_name, type_of_topic,
+    ENTITY_BATCH_BYTES, ENTITY_TYPE_BYTES_MAX, ENTITY_TYPES_MAX, HostedType, entity_topic, is_type_name,
+    type_of_topic,
 };
 pub use features::Features;
 pub use names::{NAME_BYTES_MAX, NameAlteration, NameChange, NameEvent, NameOwner, Names};

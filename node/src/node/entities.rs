@@ -3,54 +3,40 @@
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use bytes::Bytes;
 use futures::FutureExt;
 use futures::future::{BoxFuture, Either, select};
 use millstream_actors::client::NodeClient;
 use millstream_actors::cluster::front::ClusterFront;
 use millstream_actors::cluster::message::CreateTopic;
-use millstream_actors::custom::entity::doors::{EntityDoors, EntityLanes, EntityLog};
+use millstream_actors::custom::entity::doors::{EntityDoors, EntityLanes};
 use millstream_actors::custom::entity::following::follow;
 use millstream_actors::custom::entity::front::EntityFront;
 use millstream_actors::custom::entity::message::{
     Applied, AskEntity, DeliverToEntities, FeedEntities, PositionOfSource,
 };
-use millstream_actors::custom::entity::table::Table;
 use millstream_actors::custom::entity::{EntityCaller, EntityReach, EntitySettings, EntityTypes, Place};
 use millstream_actors::custom::{Answered, CallError, UserThreads};
-use millstream_actors::error::{ErrorCode, Refusal};
-use millstream_actors::group::records::LogRecord;
-use millstream_actors::ids::{LeaderEpoch, NodeId, Offset, PartitionId};
-use millstream_actors::image::{Image, entity_topic};
-use millstream_actors::partition::front::Front;
-use millstream_actors::partition::message::{Acks, Produce, ProducePart};
+use millstream_actors::error::ErrorCode;
+use millstream_actors::ids::NodeId;
+use millstream_actors::image::{ENTITY_BATCH_BYTES, Image, entity_topic};
 use millstream_actors::record::key_hash::partition_for_key;
-use millstream_actors::record::{
-    BatchBuilder, BatchError, Compression, MAX_UNPACKED_BYTES, records, whole_batches,
-};
 use millstream_transport::message::Message;
 use millstream_transport::peer::{AskError, Endpoint, Lane};
-use millstream_transport::world::{Core, watch};
-use tokio::sync::oneshot;
+use millstream_transport::world::watch;
 use tokio::task::JoinHandle;
 
 use super::coordination::CoordinatorParts;
-use super::coordinator_log::{fetch, read_batches};
+use super::entity_log::ReplicaEntityLog;
 use super::entity_topics::NodeTopics;
 use super::error::StartError;
 use super::output_transactions::NodeProducers;
 use super::publications::LeaderTopics;
 
-/// How long turns may wait to be committed before those who wait are told to ask again.
-const COMMIT_WITHIN: Duration = Duration::from_secs(5);
-
-/// Bytes of one batch: those of the largest turn, and tombstones.
-const BATCH_BYTES: usize = 2 << 20;
-
 /// How long another node may take to apply a delivery.
 const DELIVER_WITHIN: Duration = Duration::from_secs(5);
 
-/// How long other nodes may take to say that they host a type before its topic is made without them.
+/// How long other nodes may take to say that they host a type, once this one has, before its topic is made without them.
+/// Those that come later get replicas then.
 const HOSTS_WITHIN: Duration = Duration::from_secs(3);
 
 /// How long a topic that could not be made waits.
@@ -69,7 +55,8 @@ pub(super) async fn start_entities(
     tasks: &mut Vec<JoinHandle<()>>,
 ) -> Result<(EntityFront, EntityCaller), StartError> {
     let CoordinatorParts { world, config, incarnation, endpoint, front, images, events, tree, .. } = *parts;
-    let core = world.threads.cores().first().cloned().ok_or(StartError::NoCores)?;
+    let log = ReplicaEntityLog::new(parts.partitions.clone(), world.threads.cores());
+    let log = log.ok_or(StartError::NoCores)?;
     let here = Arc::new(OnceLock::new());
     let reach = NodeReach {
         me: config.node_id,
@@ -84,7 +71,7 @@ pub(super) async fn start_entities(
     };
     let message_max_bytes = settings.turn_max_bytes;
     let doors = EntityDoors {
-        log: Arc::new(ReplicaEntityLog { front: parts.partitions.clone(), core }),
+        log: Arc::new(log),
         lanes: Arc::new(reach.clone()),
         sources: Arc::new(NodeTopics::new(
             config.node_id,
@@ -109,7 +96,13 @@ pub(super) async fn start_entities(
     // A node is put together once.
     let _first = here.set(entities.clone());
     let me = (config.node_id, incarnation);
-    tasks.push(tokio::spawn(follow(entities.clone(), images.clone(), me, parts.leases())));
+    tasks.push(tokio::spawn(follow(
+        entities.clone(),
+        images.clone(),
+        me,
+        world.clock.clone(),
+        parts.leases(),
+    )));
     if !types.is_empty() {
         let making = Making {
             front: front.clone(),
@@ -136,7 +129,6 @@ struct Making {
 
 impl Making {
     async fn run(mut self, types: EntityTypes) {
-        let patience = tokio::time::Instant::now() + HOSTS_WITHIN;
         for kind in types.names() {
             let name = entity_topic(kind);
             let is_there = |image: &Image| image.topics().named(&name).is_some();
@@ -146,8 +138,12 @@ impl Making {
                 let hosts: Vec<NodeId> = hosts.map(|(node, _)| node).collect();
                 hosts.contains(&self.me) && (late || hosts.len() >= enough)
             };
+            // However long the start of this one takes: its time begins when it hosts the type.
+            if self.images.wait_for(|image| is_there(image) || is_time(image, true)).await.is_err() {
+                return;
+            }
             let soon = self.images.wait_for(|image| is_there(image) || is_time(image, false));
-            if matches!(tokio::time::timeout_at(patience, soon).await, Ok(Err(_))) {
+            if matches!(tokio::time::timeout(HOSTS_WITHIN, soon).await, Ok(Err(_))) {
                 return;
             }
             loop {
@@ -170,11 +166,12 @@ impl Making {
 
 /// What asks for the topic of a type.
 fn topic(name: &str, partitions: i32) -> CreateTopic {
+    let batch_bytes = ENTITY_BATCH_BYTES.to_string();
     let config = [
         ("cleanup.policy", "compact"),
         ("segment.bytes", "104857600"),
         ("retention.ms", "-1"),
-        ("max.message.bytes", "2097152"),
+        ("max.message.bytes", batch_bytes.as_str()),
     ];
     CreateTopic {
         name: name.to_owned(),
@@ -182,151 +179,6 @@ fn topic(name: &str, partitions: i32) -> CreateTopic {
         replication_factor: None,
         config: config.map(|(name, value)| (name.to_owned(), value.to_owned())).into(),
     }
-}
-
-/// The log of partitions of entities that this node leads.
-#[derive(Debug)]
-struct ReplicaEntityLog {
-    front: Front,
-    /// Logs are read on this core, not on the users' threads.
-    core: Core,
-}
-
-impl ReplicaEntityLog {
-    /// Runs on the core.
-    fn on_core<T: Send + 'static, F>(
-        &self,
-        work: impl FnOnce(Front) -> F + Send + 'static,
-    ) -> BoxFuture<'static, Result<T, Refusal>>
-    where
-        F: Future<Output = Result<T, Refusal>> + 'static,
-    {
-        let (front, (tell, told)) = (self.front.clone(), oneshot::channel());
-        self.core.spawn(move || async move {
-            // Who does not wait any more needs no answer.
-            let _ = tell.send(work(front).await);
-        });
-        async move { told.await.unwrap_or_else(|_| Err(gone())) }.boxed()
-    }
-}
-
-impl EntityLog for ReplicaEntityLog {
-    fn append(
-        &self,
-        partition: PartitionId,
-        epoch: LeaderEpoch,
-        records: Vec<LogRecord>,
-    ) -> BoxFuture<'static, Result<Offset, Refusal>> {
-        let batches = match pack(&records) {
-            Ok(batches) => batches,
-            Err(refusal) => return std::future::ready(Err(refusal)).boxed(),
-        };
-        let part = ProducePart { partition, leader_epoch: Some(epoch), batches, transaction: None };
-        let timeout_ms = u32::try_from(COMMIT_WITHIN.as_millis()).unwrap_or(u32::MAX);
-        let (tell, told) = oneshot::channel();
-        // Handed in now, not when the future is first polled: that is what keeps the order.
-        self.front.produce(Produce { acks: Acks::All, timeout_ms, parts: vec![part] }, move |answer| {
-            // Who does not wait any more needs no answer.
-            let _ = tell.send(answer);
-        });
-        async move {
-            let answer = told.await.map_err(|_| gone())?;
-            let (_, produced) = answer.parts.into_iter().next().ok_or_else(gone)?;
-            produced.map(|produced| produced.base_offset)
-        }
-        .boxed()
-    }
-
-    fn read(
-        &self,
-        partition: PartitionId,
-        epoch: LeaderEpoch,
-        offsets: Vec<Offset>,
-    ) -> BoxFuture<'static, Result<Vec<Bytes>, Refusal>> {
-        self.on_core(move |front| async move { read_at(&front, partition, epoch, &offsets).await })
-    }
-
-    fn replay(
-        &self,
-        partition: PartitionId,
-        epoch: LeaderEpoch,
-        mut table: Table,
-    ) -> BoxFuture<'static, (Table, Result<(), Refusal>)> {
-        // The end is asked for now: it lies behind every append made before this call.
-        let end = self.front.log_end(partition, epoch);
-        let replayed = self.on_core(move |front| async move {
-            let shown = match end.await {
-                Ok(end) => show(&front, partition, epoch, end, &mut table).await,
-                Err(refusal) => Err(refusal),
-            };
-            Ok((table, shown))
-        });
-        // Without the core the table is gone, and all is read again.
-        async move { replayed.await.unwrap_or_else(|refusal| (Table::default(), Err(refusal))) }.boxed()
-    }
-}
-
-/// Shows a table what the log has from its end to `end`.
-async fn show(
-    front: &Front,
-    partition: PartitionId,
-    epoch: LeaderEpoch,
-    end: Offset,
-    table: &mut Table,
-) -> Result<(), Refusal> {
-    read_batches(front, partition, epoch, (table.end(), end), |batch| {
-        for record in records(batch, MAX_UNPACKED_BYTES)? {
-            let record = record?;
-            table.take(record.offset, record.key.as_deref(), record.value.as_deref());
-        }
-        table.skip_to(batch.header.next_offset());
-        Ok(())
-    })
-    .await
-}
-
-/// One batch of these records.
-fn pack(all: &[LogRecord]) -> Result<Bytes, Refusal> {
-    let mut builder = BatchBuilder::new(BATCH_BYTES, Compression::NONE);
-    for record in all {
-        let pushed = builder.push(record.timestamp_ms, Some(&record.key), record.value.as_deref(), &[]);
-        // Turns are held to their bound before: they may not be split.
-        pushed.map_err(|full| Refusal::new(ErrorCode::MessageTooLarge, full.to_string()))?;
-    }
-    Ok(builder.finish(None))
-}
-
-/// The values of the records at these offsets. A batch that holds several is read once.
-async fn read_at(
-    front: &Front,
-    partition: PartitionId,
-    epoch: LeaderEpoch,
-    offsets: &[Offset],
-) -> Result<Vec<Bytes>, Refusal> {
-    let damaged =
-        |error: BatchError| Refusal::new(ErrorCode::CorruptMessage, format!("{partition}: {error}"));
-    let mut known = Vec::new();
-    let mut values = Vec::with_capacity(offsets.len());
-    for offset in offsets {
-        if !known.iter().any(|(at, _)| at == offset) {
-            let (bytes, _) = fetch(front, partition, epoch, *offset, 1).await?;
-            if let Some(batch) = whole_batches(&bytes).next() {
-                for record in records(&batch.map_err(damaged)?, MAX_UNPACKED_BYTES).map_err(damaged)? {
-                    let record = record.map_err(damaged)?;
-                    known.push((record.offset, record.value));
-                }
-            }
-        }
-        let value = known.iter().find(|(at, _)| at == offset).and_then(|(_, value)| value.clone());
-        let missing =
-            || Refusal::new(ErrorCode::CorruptMessage, format!("{partition}: no record at offset {offset}"));
-        values.push(value.ok_or_else(missing)?);
-    }
-    Ok(values)
-}
-
-fn gone() -> Refusal {
-    Refusal::new(ErrorCode::NotLeaderOrFollower, "the partition's replica has stopped")
 }
 
 /// The way of a node's own code, and of its entities, to the leaders of entities' partitions.

@@ -7,6 +7,7 @@ mod coordinator_log;
 mod council;
 mod disk;
 mod entities;
+mod entity_log;
 mod entity_topics;
 mod error;
 mod groups;

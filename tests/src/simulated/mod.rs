@@ -116,6 +116,11 @@ impl SimulatedCluster {
         cluster
     }
 
+    /// Nodes that are started from now on host these types of entities.
+    pub fn host_from_now(&mut self, entities: EntityTypes) {
+        self.entities = entities;
+    }
+
     /// The machines of a cluster, of which none runs a node yet.
     #[must_use]
     pub fn prepare(simulation: &Simulation, shape: Shape) -> Self {

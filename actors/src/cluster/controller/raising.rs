@@ -9,8 +9,8 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use crate::cluster::reassignment;
-use crate::ids::{Incarnation, NodeId};
-use crate::image::{Alteration, Image};
+use crate::ids::{Incarnation, NodeId, TopicId};
+use crate::image::{Alteration, Image, type_of_topic};
 
 /// Replicas of topics of the system, as far as there are nodes.
 const INTERNAL_FACTOR: usize = 3;
@@ -19,11 +19,13 @@ const INTERNAL_FACTOR: usize = 3;
 /// machine or an upgrade takes.
 const GONE_AFTER: Duration = Duration::from_mins(10);
 
-/// The nodes that a look at the topics rested on: lives that had settled, and nodes that were gone.
+/// The nodes that a look at the topics rested on: lives that had settled, and nodes that were gone; and which of the former
+/// could have replicas of which topics of entities.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 struct Looked {
     settled: BTreeSet<(NodeId, Incarnation)>,
     gone: BTreeSet<NodeId>,
+    hosts: BTreeSet<(TopicId, NodeId)>,
 }
 
 /// What a controller remembers of its raises.
@@ -56,9 +58,12 @@ impl Raising {
         let gone =
             self.away_since.iter().filter(|(_, since)| now.saturating_duration_since(**since) >= GONE_AFTER);
         let gone: BTreeSet<NodeId> = gone.map(|(node, _)| *node).collect();
-        let present = Looked { settled, gone };
+        let hosts = hosts(image, &settled);
+        let present = Looked { settled, gone, hosts };
         let is_news = self.looked.as_ref().is_none_or(|before| {
-            !present.settled.is_subset(&before.settled) || !present.gone.is_subset(&before.gone)
+            !present.settled.is_subset(&before.settled)
+                || !present.gone.is_subset(&before.gone)
+                || !present.hosts.is_subset(&before.hosts)
         });
         let raises = if is_news { raises(image, &present) } else { Vec::new() };
         if raises.is_empty() {
@@ -66,6 +71,17 @@ impl Raising {
         }
         raises
     }
+}
+
+/// The topic of a type is made when the first of its hosts is there, and a node says what it hosts some time after it came.
+fn hosts(image: &Image, settled: &BTreeSet<(NodeId, Incarnation)>) -> BTreeSet<(TopicId, NodeId)> {
+    let topics = image.topics().iter().filter(|topic| type_of_topic(&topic.name).is_some());
+    topics
+        .flat_map(|topic| {
+            let may_host = |node: &NodeId| image.nodes().may_host(*node, &topic.name);
+            settled.iter().map(|(node, _)| *node).filter(may_host).map(|node| (topic.id, node))
+        })
+        .collect()
 }
 
 fn raises(image: &Image, present: &Looked) -> Vec<Alteration> {
@@ -78,7 +94,7 @@ fn raises(image: &Image, present: &Looked) -> Vec<Alteration> {
 mod tests {
     use super::*;
     use crate::image::fixture::{done, fence, live_nodes, registration, topic, unfence};
-    use crate::image::{Command, Features, ReassignmentStep, Registration};
+    use crate::image::{Command, Features, HostedType, ReassignmentStep, Registration};
 
     fn join(image: &mut Image, node: u32, life: u64) {
         done(image, Command::RegisterNode(registration(node, life)));
@@ -185,6 +201,36 @@ mod tests {
         joins(&mut image, 3);
         done(&mut image, Command::SetFeatureLevel { level: Features::CHOSEN_REPLICAS });
         image
+    }
+
+    #[test]
+    fn a_topic_of_entities_that_was_made_for_its_first_host_gets_replicas_on_the_next_and_on_no_other_node() {
+        let (now, mut image, mut raising) = (Instant::now(), Image::default(), Raising::default());
+        for node in [1, 2, 3] {
+            let feature_level = Features::HIGHEST;
+            done(&mut image, Command::RegisterNode(Registration { feature_level, ..registration(node, 1) }));
+            done(&mut image, unfence(node, 1));
+        }
+        done(&mut image, Command::SetFeatureLevel { level: Features::HIGHEST });
+        let hosts = |image: &mut Image, node| {
+            let types = vec![HostedType { kind: "account".to_owned(), first: 1, last: 1 }];
+            done(image, Command::HostEntities { node: NodeId(node), incarnation: Incarnation(1), types });
+        };
+        hosts(&mut image, 1);
+        let (config, replicas) = (BTreeMap::new(), vec![vec![NodeId(1)]]);
+        let name = "__entity_account".to_owned();
+        done(&mut image, Command::CreateTopic { id: topic(1), name, config, internal: true, replicas });
+        let all = [(1, 1), (2, 1), (3, 1)];
+        assert_eq!(raising.due(now, &image, settled(&all)), [], "nobody else hosts it");
+        hosts(&mut image, 2);
+        let alterations = raising.due(now, &image, settled(&all));
+        done(&mut image, Command::AlterReassignments { alterations });
+        assert_eq!(replicas_of_first(&image), BTreeSet::from([NodeId(1), NodeId(2)]));
+        assert_eq!(raising.due(now, &image, settled(&all)), [], "it has all that it can");
+    }
+
+    fn replicas_of_first(image: &Image) -> BTreeSet<NodeId> {
+        replicas(image).into_iter().collect()
     }
 
     #[test]

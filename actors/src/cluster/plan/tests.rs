@@ -1,5 +1,6 @@
 use super::*;
 use crate::cluster::message::{CreatePartitions, CreateTopic, DeleteTopic};
+use crate::ids::NodeId;
 use crate::image::fixture::{
     apply, directory, done, live_nodes, registration, settings, state, three, topic, unfence,
 };
@@ -63,6 +64,44 @@ fn the_systems_own_topics_are_marked_and_stay() {
 }
 
 #[test]
+fn a_topic_of_entities_stays_compacted_and_takes_their_largest_batches() {
+    let mut image = live_nodes(&[1]);
+    let name = "__entity_account".to_owned();
+    let settings = |policy: &str, bytes: &str| {
+        let all = [("cleanup.policy", policy), ("max.message.bytes", bytes)];
+        all.map(|(name, value)| (name.to_owned(), value.to_owned())).into()
+    };
+    let request = |config| CreateTopic { config, ..topic_request(&name, None, None) };
+    for config in [BTreeMap::new(), settings("compact,delete", "2097152"), settings("compact", "1000000")] {
+        let create = ClientRequest::CreateTopic(topic(9), request(config));
+        assert_eq!(refused(&image, create).code, ErrorCode::InvalidConfig);
+    }
+    let replicas = vec![vec![NodeId(1)]];
+    let config = settings("compact", "2097152");
+    done(
+        &mut image,
+        Command::CreateTopic { id: topic(9), name: name.clone(), config, internal: true, replicas },
+    );
+    let alter = |changes: &[(&str, Option<&str>)]| {
+        let changes = changes.iter().map(|(name, value)| ((*name).to_owned(), value.map(Into::into)));
+        ClientRequest::AlterTopicConfig(AlterTopicConfig { name: name.clone(), changes: changes.collect() })
+    };
+    for changes in [
+        [("cleanup.policy", Some("delete"))],
+        [("cleanup.policy", Some("compact,delete"))],
+        [("cleanup.policy", None)],
+        [("max.message.bytes", None)],
+    ] {
+        let refusal = refused(&image, alter(&changes));
+        assert_eq!(refusal.code, ErrorCode::InvalidConfig);
+        assert!(refusal.text.contains("cleanup.policy stays compact"), "{refusal}");
+    }
+    assert!(client(alter(&[("segment.bytes", Some("1048576"))]), &image, TopicDefaults::default()).is_ok());
+    let delete = ClientRequest::DeleteTopic(DeleteTopic { name });
+    assert_eq!(refused(&image, delete).code, ErrorCode::InvalidRequest);
+}
+
+#[test]
 fn what_does_not_exist_cannot_be_changed() {
     let image = three();
     let name = "nowhere".to_owned();
@@ -112,12 +151,8 @@ fn an_operators_election_needs_no_setting_of_the_topic_and_leaves_none() {
     }
     let nobody = crate::image::fixture::election(&image, id, crate::image::Choice::Nobody);
     done(&mut image, nobody);
-    let request = ElectReplica {
-        topic: "topic-1".to_owned(),
-        partition: 0,
-        node: crate::ids::NodeId(2),
-        is_confirmed: true,
-    };
+    let request =
+        ElectReplica { topic: "topic-1".to_owned(), partition: 0, node: NodeId(2), is_confirmed: true };
     let (reply, mut answer) = Reply::channel();
     let request = Request::Client(ClientRequest::ElectReplica(request), reply);
     let planned = plan(request, &image, PlanSettings { topics: TopicDefaults::default(), names_max: 10 }, 0);

@@ -37,7 +37,7 @@ fn made(
         let text = format!("a topic named {} exists", request.name);
         return Err(Refusal::new(ErrorCode::TopicAlreadyExists, text));
     }
-    check_config(&request.config)?;
+    check_config(&request.name, &request.config)?;
     let replicas = match given {
         Some(given) => {
             image.features().require(Features::PLACED)?;

@@ -70,6 +70,7 @@ impl From<CallError> for Fault {
                 Self::TooLarge { bytes: narrow(bytes), most: narrow(most) }
             }
             CallError::Refused(text) => Self::Refused(text),
+            CallError::Retry(text) => Self::Retry(text),
             other => Self::Malformed(other.to_string()),
         }
     }
@@ -130,6 +131,8 @@ pub struct Handled {
     pub answer: Bytes,
     /// What changes.
     pub change: Change,
+    /// Bytes of the state that events lead to.
+    pub state_bytes: usize,
     /// Timers set, or ended, by name.
     pub timers: Vec<(String, Option<Timer>)>,
     /// Messages to other entities.
@@ -174,6 +177,6 @@ pub trait Behaviour {
         message: &[u8],
     ) -> Result<Handled, Fault>;
 
-    /// Its state with the version of its form, for a snapshot that covers events.
-    fn snapshot(&self, entity: &Self::Entity) -> Result<(u16, Bytes), Fault>;
+    /// Its state with the version of its form, for a snapshot that covers events; `None` while it may not be written.
+    fn snapshot(&self, entity: &Self::Entity) -> Result<Option<(u16, Bytes)>, Fault>;
 }

@@ -11,12 +11,17 @@ use millstream_transport::world::{Clock, Random};
 
 use super::definition::{Entity, EntityKey};
 use super::message::{AskEntity, TRY_WITHIN};
+use super::settings::DEDUPE_LEAST;
 use crate::custom::{ActorMessage, Answered, CallError, Deadline, Envelope, RequestId, open_answer};
 use crate::ids::NodeId;
 
 /// The pause after the first try that failed; it doubles up to [`PAUSE_MOST`]. News of the cluster end it.
 const PAUSE: Duration = Duration::from_millis(10);
 const PAUSE_MOST: Duration = Duration::from_millis(500);
+
+/// How long after the first try of which nothing is known the last may begin: it has arrived, at two clocks that may differ by
+/// seconds, before the request is forgotten where it may have been applied, and would be applied again.
+const RETRIED_WITHIN: Duration = DEDUPE_LEAST.saturating_sub(Duration::from_secs(10));
 
 /// How long a type that nobody hosts may still appear: its nodes may be starting.
 const NO_HOST_GRACE: Duration = Duration::from_secs(5);
@@ -76,10 +81,12 @@ impl EntityCaller {
         let began = self.clock.now();
         let deadline = Deadline::after(began, within);
         let (mut pause, mut last) = (PAUSE, None);
+        let mut unknown_since = None;
         loop {
             // From before the look at the place: what changes after that is not missed.
             let news = self.reach.news();
-            let left = deadline.left(self.clock.now());
+            let tried = self.clock.now();
+            let left = deadline.left(tried);
             let (error, is_unknown) = match self.reach.place(&ask.kind, &ask.key) {
                 Place::At(node) => match self.try_at(node, &ask, left).await {
                     Ok(answered) => return Ok(answered),
@@ -108,8 +115,13 @@ impl EntityCaller {
                 return Err(given_up(Some((error, was_unknown && !is_of_entity)), within));
             }
             last = Some((error, was_unknown || is_unknown));
-            if deadline.left(now) <= pause {
-                return Err(given_up(last, within));
+            if is_unknown {
+                unknown_since.get_or_insert(tried);
+            }
+            let is_late = unknown_since
+                .is_some_and(|since| now.saturating_duration_since(since) + pause >= RETRIED_WITHIN);
+            if is_late || deadline.left(now) <= pause {
+                return Err(given_up(last, within.min(now.saturating_duration_since(began) + pause)));
             }
             // Not at once even where there is news: whoever was asked may have said no for a while yet.
             tokio::time::sleep(PAUSE).await;
@@ -168,7 +180,9 @@ impl<E: Entity> EntityRef<E> {
     }
 
     /// Asks; answered when all that the answer rests on is committed. Within `within` the same request is sent as often as it
-    /// takes, and applied once. [`CallError::Timeout`] tells that it may or may not have been applied.
+    /// takes, and applied once. [`CallError::Timeout`] tells that it may or may not have been applied: also before the time is
+    /// up, where a first try came to nothing known and is almost as old as requests are remembered at least
+    /// ([`DEDUPE_LEAST`]).
     pub async fn ask(
         &self,
         message: &E::Message,
@@ -205,5 +219,98 @@ impl<E: Entity> Clone for EntityRef<E> {
 impl<E: Entity> fmt::Debug for EntityRef<E> {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.debug_struct("EntityRef").field("type", &E::TYPE).field("key", &self.key).finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicU32, Ordering};
+
+    use millstream_transport::world::simulation::run;
+    use millstream_transport::world::{SimulatedDisk, World};
+    use serde::{Deserialize, Serialize};
+
+    use super::super::definition::{Refused, Turn};
+    use super::*;
+
+    #[derive(Serialize, Deserialize)]
+    struct Nothing;
+
+    impl ActorMessage for Nothing {
+        const NAME: &'static str = "nothing";
+        type Answer = ();
+    }
+
+    #[derive(Serialize, Deserialize)]
+    struct Thing;
+
+    impl Entity for Thing {
+        const TYPE: &'static str = "thing";
+        type Key = u64;
+        type Message = Nothing;
+
+        fn new(_: &u64) -> Self {
+            Self
+        }
+
+        fn handle(&mut self, _: Nothing, _: &mut Turn<'_, Self>) -> Result<(), Refused> {
+            Ok(())
+        }
+    }
+
+    /// Nodes of which each try hears this.
+    #[derive(Debug)]
+    struct Reach {
+        hears: Result<CallError, String>,
+        tries: AtomicU32,
+    }
+
+    impl EntityReach for Reach {
+        fn place(&self, _: &str, _: &[u8]) -> Place {
+            Place::At(NodeId(1))
+        }
+
+        fn news(&self) -> BoxFuture<'static, ()> {
+            Box::pin(std::future::pending())
+        }
+
+        fn ask(
+            &self,
+            _: NodeId,
+            _: AskEntity,
+            _: Duration,
+        ) -> BoxFuture<'static, Result<Result<Answered, CallError>, String>> {
+            self.tries.fetch_add(1, Ordering::Relaxed);
+            Box::pin(std::future::ready(self.hears.clone().map(Err)))
+        }
+    }
+
+    /// What an ask within this time comes to, and how long it took.
+    fn asked(hears: Result<CallError, String>, within: Duration) -> (Result<(), CallError>, Duration) {
+        run(1, |simulation| async move {
+            let world = World::simulated(&simulation, &SimulatedDisk::new(1));
+            let reach = Arc::new(Reach { hears, tries: AtomicU32::new(0) });
+            let tried = Arc::clone(&reach);
+            let caller = EntityCaller::new(reach, world.clock.clone(), world.random.clone(), 1_000);
+            let began = world.clock.now();
+            let answer = caller.entity::<Thing>(&1).ask(&Nothing, within).await;
+            assert!(tried.tries.load(Ordering::Relaxed) > 10);
+            (answer, world.clock.now().saturating_duration_since(began))
+        })
+    }
+
+    #[test]
+    fn a_request_that_may_have_been_applied_is_not_sent_again_once_it_may_be_forgotten() {
+        let (answer, took) = asked(Err("the link broke".to_owned()), Duration::from_secs(3_600));
+        assert!(matches!(&answer, Err(CallError::Timeout { .. })), "{answer:?}");
+        assert!(took < DEDUPE_LEAST && took > DEDUPE_LEAST / 2, "{took:?}");
+    }
+
+    #[test]
+    fn a_request_that_was_certainly_not_applied_is_sent_as_long_as_there_is_time() {
+        let no = CallError::NotOwner("not here".to_owned());
+        let (answer, took) = asked(Ok(no.clone()), Duration::from_secs(300));
+        assert_eq!(answer, Err(no));
+        assert!(took > Duration::from_secs(299), "{took:?}");
     }
 }

@@ -9,6 +9,7 @@ use serde::de::DeserializeOwned;
 use uuid::Uuid;
 
 use super::behaviour::PoisonPolicy;
+use super::formats::HeldBack;
 use super::message::stored;
 use super::publication::{Output, OutputRecord, Publish};
 use super::records::{Event, Outgoing, Timer};
@@ -143,6 +144,17 @@ pub trait Entity: Serialize + DeserializeOwned + Send + Sized + 'static {
         None
     }
 
+    /// The bytes of the state in the form of an earlier version, while a host of the type reads no later one: during a
+    /// rolling upgrade, say. [`Self::from_earlier`] reads them back, and the entity goes on with what that makes of them.
+    ///
+    /// With `None` the entity can be asked what it knows, and whatever would change it is refused as to be tried again, until
+    /// all hosts read [`Self::VERSION`].
+    #[must_use]
+    fn to_earlier(&self, version: u16) -> Option<Result<Vec<u8>, String>> {
+        let _ = version;
+        None
+    }
+
     /// Takes in an event that was written; of types by events only ([`EventSourced`](super::EventSourced)).
     #[doc(hidden)]
     fn replay(&mut self, version: u16, event: &[u8]) -> Result<(), String> {
@@ -161,6 +173,8 @@ pub struct Turn<'a, E: Entity> {
     pub(super) events: Vec<Event>,
     pub(super) is_forgotten: bool,
     pub(super) problem: Option<CallError>,
+    /// A host that does not read the latest form of the type.
+    pub(super) held_back: Option<HeldBack>,
 }
 
 impl<'a, E: Entity> Turn<'a, E> {
@@ -175,6 +189,7 @@ impl<'a, E: Entity> Turn<'a, E> {
             events: Vec::new(),
             is_forgotten: false,
             problem: None,
+            held_back: None,
         }
     }
 

@@ -11,6 +11,7 @@ use tokio::sync::{Semaphore, oneshot};
 
 use super::behaviour::Fault;
 use super::doors::EntityDoors;
+use super::formats::{Formats, HostVersions};
 use super::host::HostMessage;
 use super::message::{
     Applied, AskEntity, DeliverToEntities, Delivered, FeedEntities, PositionOfSource, TRY_WITHIN, stored,
@@ -21,6 +22,7 @@ use super::records::Source;
 use super::supervisor::{EntitySupervisor, Hosts, SupervisorMessage};
 use super::types::EntityTypes;
 use crate::custom::{Answered, CallError};
+use crate::events::Events;
 use crate::group::doors::OwnershipLease;
 use crate::group::request::Reply;
 use crate::ids::{LeaderEpoch, PartitionId, TopicId};
@@ -44,6 +46,8 @@ pub struct EntityFront {
     supervisor: ActorRef<SupervisorMessage>,
     readers: ActorRef<ReadersMessage>,
     hosts: Hosts,
+    formats: Formats,
+    events: Events,
     message_max_bytes: usize,
     /// Asks of other nodes and of clients that are open.
     open: Arc<Semaphore>,
@@ -60,19 +64,35 @@ impl EntityFront {
         parent: Option<ActorCell>,
     ) -> Result<Self, SpawnErr> {
         let message_max_bytes = doors.settings.borrow().turn_max_bytes;
-        let hosts = Hosts::default();
-        let arguments = (types.clone(), doors.clone(), hosts.clone());
+        let (hosts, formats, events) = (Hosts::default(), Formats::default(), doors.events.clone());
+        let arguments = (types.clone(), doors.clone(), hosts.clone(), formats.clone());
         let supervisor = spawn(EntitySupervisor, arguments, parent.clone()).await?;
         let readers = spawn(ReaderSupervisor, doors, parent).await?;
         let open = Arc::new(Semaphore::new(OPEN_ASKS_MAX));
         let feeds = Arc::new(Semaphore::new(OPEN_FEEDS_MAX));
-        Ok(Self { types, images, supervisor, readers, hosts, message_max_bytes, open, feeds })
+        Ok(Self {
+            types,
+            images,
+            supervisor,
+            readers,
+            hosts,
+            formats,
+            events,
+            message_max_bytes,
+            open,
+            feeds,
+        })
     }
 
     /// The types hosted here.
     #[must_use]
     pub const fn types(&self) -> &EntityTypes {
         &self.types
+    }
+
+    /// States are written from now on in versions that these hosts read.
+    pub(super) fn heed(&self, hosts: &HostVersions) {
+        self.formats.heed(hosts, &self.types, &self.events);
     }
 
     /// This node leads a partition of a type in this epoch. A later epoch ends what an earlier one began.
@@ -98,8 +118,19 @@ impl EntityFront {
     }
 
     /// It is read here no more.
-    pub(super) fn leave(&self, key: ReaderKey) {
+    pub(super) fn leave_topic(&self, key: ReaderKey) {
         let _ended = self.readers.cast(ReadersMessage::Leave { key });
+    }
+
+    /// This node has a replica of a partition of a type hosted here that another leads: it keeps an index of it, for when it
+    /// is to lead.
+    pub fn follow(&self, partition: PartitionId) {
+        self.tell(SupervisorMessage::Follow { partition });
+    }
+
+    /// It has none any more.
+    pub fn leave(&self, partition: PartitionId) {
+        self.tell(SupervisorMessage::Leave { partition });
     }
 
     /// Ends all; what waits is told to ask again.

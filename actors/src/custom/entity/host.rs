@@ -14,6 +14,7 @@ use tokio::time::Instant;
 
 use super::behaviour::{Behaviour, Fault};
 use super::doors::{Begun, EntityDoors, EntityTransactions};
+use super::formats::Formats;
 use super::message::{DeliverToEntities, Delivered};
 use super::outbox::{Lane, Outbound};
 use super::outward::{Outward, Performed, PublicationsWaiting};
@@ -21,10 +22,11 @@ use super::partition::{Delivery, Effect, EntityPartition, Input, reading};
 use super::publisher::{Done, Errands};
 use super::publishing::Publishing;
 use super::records::Source;
+use super::standby::Handed;
 use super::table::Table;
 use crate::custom::RequestId;
 use crate::error::Refusal;
-use crate::events::{EntitiesBroken, EntitiesLoaded};
+use crate::events::{EntitiesBroken, EntitiesLoaded, EntityIndex, EntityIndexOf};
 use crate::group::doors::OwnershipLease;
 use crate::group::request::Reply;
 use crate::ids::{LeaderEpoch, Offset, PartitionId};
@@ -76,6 +78,7 @@ pub(super) struct Leadership {
     pub(super) epoch: LeaderEpoch,
     pub(super) lease: Arc<dyn OwnershipLease>,
     pub(super) doors: EntityDoors,
+    pub(super) formats: Formats,
 }
 
 /// The actor.
@@ -98,6 +101,11 @@ pub(super) struct Hosted<B: Behaviour> {
     began: Instant,
     waiting: PublicationsWaiting,
     transactions: Option<Arc<dyn EntityTransactions>>,
+    /// The epoch of the last record that was handed over, until the log was found to go on from there.
+    after: Option<LeaderEpoch>,
+    /// How many records were known before the log was read.
+    known: u64,
+    index: EntityIndex,
 }
 
 impl<B> Actor for EntityHost<B>
@@ -107,15 +115,16 @@ where
 {
     type Msg = HostMessage;
     type State = Hosted<B>;
-    type Arguments = (Leadership, B);
+    type Arguments = (Leadership, Handed, B);
 
     async fn pre_start(
         &self,
         myself: ActorRef<HostMessage>,
-        (leadership, behaviour): (Leadership, B),
+        (leadership, Handed { table, after }, behaviour): (Leadership, Handed, B),
     ) -> Result<Hosted<B>, ActorProcessingErr> {
         let settings = leadership.doors.settings.borrow().as_ref().clone();
-        let (partition, effect) = EntityPartition::new(behaviour, settings);
+        let known = table.seen();
+        let (partition, effect) = EntityPartition::new(behaviour, settings, table);
         let Leadership { kind, doors, .. } = &leadership;
         let partition = partition.publishing(Publishing {
             kind: Arc::clone(kind),
@@ -123,6 +132,7 @@ where
             topics: Arc::clone(&doors.topics) as _,
         });
         let (began, waiting) = (doors.clock.now(), PublicationsWaiting::new(&doors.events, kind));
+        let index = EntityIndex::new(&doors.events, EntityIndexOf::Leader);
         let mut hosted = Hosted {
             leadership,
             myself,
@@ -133,6 +143,9 @@ where
             began,
             waiting,
             transactions: None,
+            after,
+            known,
+            index,
         };
         hosted.perform(vec![effect]);
         Ok(hosted)
@@ -194,6 +207,7 @@ where
             HostMessage::Replayed(replayed) => match *replayed {
                 (table, Ok(())) => {
                     self.replays_failed = 0;
+                    self.after = None;
                     self.tell_loaded(&table);
                     Input::Replayed(table)
                 }
@@ -226,6 +240,9 @@ where
         };
         let effects = self.partition.take(self.now_ms(), input);
         self.perform(effects);
+        if let Some(table) = self.partition.table() {
+            self.index.is(table.entities(), table.bytes());
+        }
     }
 
     fn perform(&mut self, effects: Vec<Effect<EntityReply>>) {
@@ -262,6 +279,7 @@ where
                     });
                 }
                 Effect::Replay(table) => {
+                    self.known = table.seen();
                     self.read(table);
                     return;
                 }
@@ -276,10 +294,10 @@ where
             failures => REPLAY_AGAIN.saturating_mul(1 << failures.min(10)).min(REPLAY_AGAIN_MOST),
         };
         let Leadership { partition, epoch, doors, .. } = self.leadership.clone();
-        let myself = self.myself.clone();
+        let (myself, after) = (self.myself.clone(), self.after);
         self.replay = Some(tokio::spawn(async move {
             tokio::time::sleep(wait).await;
-            let replayed = doors.log.replay(partition, epoch, table).await;
+            let replayed = doors.log.replay(partition, epoch, table, after).await;
             let _ended = myself.cast(HostMessage::Replayed(Box::new(replayed)));
         }));
     }
@@ -345,12 +363,15 @@ where
     }
 
     fn tell_loaded(&self, table: &Table) {
+        // Fewer than were known where the table had to begin anew.
+        let replayed = table.seen().checked_sub(self.known).unwrap_or_else(|| table.seen());
         let Leadership { kind, partition, doors, .. } = &self.leadership;
         let took = doors.clock.now().saturating_duration_since(self.began);
         doors.events.emit(EntitiesLoaded {
             kind,
             partition: partition.index,
             entities: table.entities(),
+            replayed,
             undecodable: table.undecodable(),
             took,
         });

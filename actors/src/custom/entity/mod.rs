@@ -17,6 +17,7 @@ mod dead_letter;
 mod definition;
 pub mod doors;
 pub mod following;
+mod formats;
 pub mod front;
 mod host;
 mod input;
@@ -30,6 +31,8 @@ pub mod publishing;
 mod reader;
 pub mod records;
 mod settings;
+mod standby;
+mod standby_host;
 mod supervisor;
 pub mod table;
 pub mod topics;
@@ -46,6 +49,8 @@ mod publishing_model;
 mod publishing_tests;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod upgrades;
 
 pub use behaviour::PoisonPolicy;
 pub use by_events::{ByEvents, Decided, EventSourced};
@@ -53,5 +58,5 @@ pub use caller::{EntityCaller, EntityReach, EntityRef, Place};
 pub use definition::{Entity, EntityKey, Refused, Turn};
 pub use publication::{Output, OutputRecord};
 pub use reader::{TopicInput, TopicRecord};
-pub use settings::EntitySettings;
+pub use settings::{DEDUPE_LEAST, EntitySettings};
 pub use types::{EntityTypes, InvalidType};

@@ -100,8 +100,8 @@ impl Behaviour for Adder {
         Ok(handled)
     }
 
-    fn snapshot(&self, entity: &i64) -> Result<(u16, Bytes), Fault> {
-        Ok((1, postcard::to_stdvec(entity).unwrap().into()))
+    fn snapshot(&self, entity: &i64) -> Result<Option<(u16, Bytes)>, Fault> {
+        Ok(Some((1, postcard::to_stdvec(entity).unwrap().into())))
     }
 }
 
@@ -157,7 +157,8 @@ impl World {
         let random = SmallRng::seed_from_u64(seed);
         let by_events = seed.is_multiple_of(2);
         let poison = if seed.is_multiple_of(3) { PoisonPolicy::Skip } else { PoisonPolicy::Fail };
-        let (partition, effect) = EntityPartition::new(Adder { by_events, poison }, settings());
+        let (partition, effect) =
+            EntityPartition::new(Adder { by_events, poison }, settings(), Table::default());
         let mut world = Self {
             partition,
             random,
@@ -306,6 +307,16 @@ impl World {
         }
     }
 
+    /// What a follower knows of the log: some of it, from its beginning.
+    fn known(&mut self) -> Table {
+        let mut table = Table::default();
+        let some = self.random.random_range(0..=self.log.len());
+        for (offset, record) in (0..).zip(self.log.iter().take(some)) {
+            table.take(Offset(offset), Some(&record.key), record.value.as_deref());
+        }
+        table
+    }
+
     /// The process ends, and another leads.
     fn kill(&mut self) {
         if let Some((_, records)) = self.on_way.take()
@@ -315,7 +326,8 @@ impl World {
         }
         let poison = self.partition.behaviour.poison;
         let adder = Adder { by_events: self.by_events, poison };
-        let (partition, effect) = EntityPartition::new(adder, settings());
+        let known = self.known();
+        let (partition, effect) = EntityPartition::new(adder, settings(), known);
         self.partition = partition;
         self.loads.clear();
         self.outbound.clear();
@@ -385,6 +397,7 @@ impl World {
         let (mut reader, _) = EntityPartition::<_, ()>::new(
             Adder { by_events: self.by_events, poison: PoisonPolicy::Fail },
             settings(),
+            Table::default(),
         );
         let mut sums = BTreeMap::new();
         for name in names.map(Bytes::from) {

@@ -24,14 +24,15 @@ use super::topics::NoTopics;
 use crate::custom::RequestId;
 use crate::ids::{NodeId, Offset, PartitionId};
 
-/// Tombstones of one batch.
-const CHORES_MAX: usize = 500;
+/// Timers that ring at one look.
+const TIMERS_MAX: usize = 500;
 
-/// Of them, those of publications that are in their topics: where entities publish much they are most of all.
-const SETTLED_MAX: usize = 4_000;
+/// Bytes of tombstones that a batch takes along at least, if there are as many. A larger batch takes as many bytes of them
+/// as its turns have, and half as many more: each record comes to one tombstone at most, so garbage never grows.
+const CHORES_BYTES: usize = 64 << 10;
 
-/// How long tombstones wait for a turn that takes them along.
-const CHORES_EVERY_MS: i64 = 1_000;
+/// How long tombstones wait for a turn that takes them along, and timers that could not ring.
+pub(super) const CHORES_EVERY_MS: i64 = 1_000;
 
 /// The least time between two looks at what time has brought.
 const TICK_LEAST_MS: i64 = 10;
@@ -101,6 +102,8 @@ pub struct EntityPartition<B: Behaviour, T> {
     pub(super) life: u64,
     /// Timers whose message stays, as the policy of the type has it, until the partition is led anew.
     pub(super) blocked_timers: BTreeSet<(Bytes, String)>,
+    /// None rings before then, after one for which there was no room.
+    pub(super) timers_rest_until_ms: i64,
     pub(super) outbox: Outbox,
     pub(super) publishing: Publishing,
     pub(super) publisher: Publisher,
@@ -109,9 +112,9 @@ pub struct EntityPartition<B: Behaviour, T> {
 }
 
 impl<B: Behaviour, T> EntityPartition<B, T> {
-    /// A partition about which nothing is known; the effect reads its log.
+    /// A partition of which this much is known, or nothing; the effect reads the rest of its log.
     #[must_use]
-    pub fn new(behaviour: B, settings: EntitySettings) -> (Self, Effect<T>) {
+    pub fn new(behaviour: B, settings: EntitySettings, known: Table) -> (Self, Effect<T>) {
         let partition = Self {
             behaviour,
             settings,
@@ -128,13 +131,14 @@ impl<B: Behaviour, T> EntityPartition<B, T> {
             committed: 0,
             life: 0,
             blocked_timers: BTreeSet::new(),
+            timers_rest_until_ms: i64::MIN,
             outbox: Outbox::default(),
             publishing: Publishing { kind: Arc::from(""), node: NodeId(0), topics: Arc::new(NoTopics) },
             publisher: Publisher::default(),
             notes: Vec::new(),
             effects: Vec::new(),
         };
-        (partition, Effect::Replay(Table::default()))
+        (partition, Effect::Replay(known))
     }
 
     /// The same, which publishes: without this there is no topic.
@@ -211,7 +215,7 @@ impl<B: Behaviour, T> EntityPartition<B, T> {
             let timer = ((*entity).clone(), (*name).to_owned());
             !self.blocked_timers.contains(&timer) && !self.uncommitted.timers.contains_key(&timer)
         });
-        let due = due.map(|(due_ms, ..)| later(due_ms));
+        let due = due.map(|(due_ms, ..)| later(due_ms.max(self.timers_rest_until_ms)));
         let idle =
             self.by_use.first().map(|(used_ms, _)| later(used_ms.saturating_add(self.settings.idle_ms)));
         let old = table.first_request_ms().map(|ms| {
@@ -278,20 +282,24 @@ impl<B: Behaviour, T> EntityPartition<B, T> {
             return;
         }
         let Some(table) = self.table.as_ref() else { return };
-        let mut chores = chores(table, &self.outbox, now_ms.saturating_sub(self.settings.dedupe_ms));
-        chores.extend(
-            self.publisher.settled().take(SETTLED_MAX).map(|number| RecordKey::Publication { number }),
-        );
-        if time {
-            chores.extend(self.targets_gone().into_iter().map(|target| RecordKey::Target { target }));
-        }
-        if self.pending.is_empty() && chores.is_empty() {
+        let forgotten_before_ms = now_ms.saturating_sub(self.settings.dedupe_ms);
+        let gone = if time { self.targets_gone() } else { Vec::new() };
+        let has_chores = chores(table, &self.outbox, &self.publisher, forgotten_before_ms).next().is_some();
+        if self.pending.is_empty() && !has_chores && gone.is_empty() {
             return;
         }
-        let mut batch = self.pending.pop_front().unwrap_or_else(|| self.new_batch());
+        let mut batch = match self.pending.pop_front() {
+            Some(batch) => batch,
+            None => self.new_batch(),
+        };
+        let Some(table) = self.table.as_ref() else { return };
         // The rest goes with the next: a batch of the log has a bound, and none of its turns may be refused for chores.
-        for key in chores {
-            if batch.bytes() >= self.settings.turn_max_bytes {
+        let turns = batch.bytes();
+        let room = turns.saturating_add(CHORES_BYTES.max(turns.saturating_add(turns / 2)));
+        let room = room.min(self.settings.turn_max_bytes);
+        let gone = gone.into_iter().map(|target| RecordKey::Target { target });
+        for key in chores(table, &self.outbox, &self.publisher, forgotten_before_ms).chain(gone) {
+            if batch.bytes() >= room {
                 break;
             }
             batch.put_unless_there(&key);
@@ -347,7 +355,8 @@ impl<B: Behaviour, T> EntityPartition<B, T> {
         let free = due.filter(|timer| {
             !self.blocked_timers.contains(timer) && !self.uncommitted.timers.contains_key(timer)
         });
-        let due: Vec<_> = free.take(CHORES_MAX).collect();
+        let may_ring = now_ms >= self.timers_rest_until_ms;
+        let due: Vec<_> = free.take(if may_ring { TIMERS_MAX } else { 0 }).collect();
         for (entity, name) in due {
             if self.begin(now_ms, &entity) {
                 self.turn_of_timer(now_ms, &entity, &name);
@@ -358,17 +367,26 @@ impl<B: Behaviour, T> EntityPartition<B, T> {
     }
 }
 
-/// What the log is rid of with the next batch: answers that were remembered for long enough, events that a snapshot
-/// covers, messages that were delivered.
-fn chores(table: &Table, outbox: &Outbox, remembered_since_ms: i64) -> Vec<RecordKey> {
-    let requests = table
+/// What the log can be rid of, a little of each kind in turn: answers that were remembered for long enough, events that a
+/// snapshot covers, messages that were delivered.
+fn chores<'a>(
+    table: &'a Table,
+    outbox: &'a Outbox,
+    publisher: &'a Publisher,
+    remembered_since_ms: i64,
+) -> impl Iterator<Item = RecordKey> + 'a {
+    let mut requests = table
         .requests_before(remembered_since_ms)
         .map(|(entity, request)| RecordKey::Request { entity: entity.clone(), request });
-    let events =
+    let mut events =
         table.superfluous().map(|(entity, sequence)| RecordKey::Event { entity: entity.clone(), sequence });
-    let outgoing = outbox.delivered().map(|sequence| RecordKey::Outgoing { sequence });
-    let each = CHORES_MAX / 3;
-    requests.take(each).chain(events.take(each)).chain(outgoing.take(each)).collect()
+    let mut outgoing = outbox.delivered().map(|sequence| RecordKey::Outgoing { sequence });
+    let mut published = publisher.settled().map(|number| RecordKey::Publication { number });
+    std::iter::from_fn(move || {
+        let next = [requests.next(), events.next(), outgoing.next(), published.next()];
+        next.iter().any(Option::is_some).then_some(next)
+    })
+    .flat_map(|each| each.into_iter().flatten())
 }
 
 pub(super) fn reading() -> Fault {

@@ -69,8 +69,8 @@ impl Behaviour for Teller {
         Ok(Handled { published: published.collect(), ..Handled::default() })
     }
 
-    fn snapshot(&self, (): &()) -> Result<(u16, Bytes), Fault> {
-        Ok((1, Bytes::new()))
+    fn snapshot(&self, (): &()) -> Result<Option<(u16, Bytes)>, Fault> {
+        Ok(Some((1, Bytes::new())))
     }
 }
 
@@ -226,7 +226,7 @@ impl World {
             self.log.extend(records);
         }
         let settings = EntitySettings { batch_bytes: 1_000, ..EntitySettings::default() };
-        let (partition, _) = EntityPartition::new(Teller(self.output), settings);
+        let (partition, _) = EntityPartition::new(Teller(self.output), settings, Table::default());
         let publishing = Publishing { kind: Arc::from("teller"), node: NodeId(1), topics: Arc::new(Topics) };
         let partition = partition.publishing(publishing);
         let replay = Some(Table::default());

@@ -56,8 +56,8 @@ impl Behaviour for Herald {
         Ok(handled)
     }
 
-    fn snapshot(&self, (): &()) -> Result<(u16, Bytes), Fault> {
-        Ok((1, Bytes::new()))
+    fn snapshot(&self, (): &()) -> Result<Option<(u16, Bytes)>, Fault> {
+        Ok(Some((1, Bytes::new())))
     }
 }
 
@@ -146,7 +146,7 @@ impl Rig {
         settings: EntitySettings,
         topics: &Topics,
     ) -> EntityPartition<Herald, u32> {
-        let (partition, _) = EntityPartition::new(Herald(poison), settings);
+        let (partition, _) = EntityPartition::new(Herald(poison), settings, Table::default());
         let topics = Arc::new(topics.clone());
         partition.publishing(Publishing { kind: Arc::from("herald"), node: NodeId(4), topics })
     }

@@ -1,5 +1,10 @@
 //! The settings of entities.
 
+use std::time::Duration;
+
+/// The least that `entity.dedupe.ms` may be: for so long a request may be sent again wherever it is applied.
+pub const DEDUPE_LEAST: Duration = Duration::from_secs(60);
+
 /// How the entities of one partition are kept.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EntitySettings {

@@ -1,23 +1,26 @@
-//! The supervisor of a node's entities: one actor for each partition of a type hosted here that the node leads. One that
-//! died is begun anew and reads its log.
+//! The supervisor of a node's entities: one actor for each partition of a type hosted here that the node leads, and one for
+//! the indexes of all that it follows. One that died is begun anew and reads its log.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
 use dashmap::DashMap;
 use ractor::{Actor, ActorId, ActorProcessingErr, ActorRef, SupervisionEvent};
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, oneshot};
 use tokio::time::Instant;
 
 use super::doors::EntityDoors;
+use super::formats::Formats;
 use super::host::{HostMessage, Leadership};
+use super::standby::Handed;
+use super::standby_host::{EntityStandby, StandbyMessage};
 use super::types::EntityTypes;
 use crate::events::partition::ActorRestarted;
 use crate::group::doors::OwnershipLease;
 use crate::ids::{LeaderEpoch, PartitionId};
-use crate::kinds::ENTITY_HOST;
+use crate::kinds::{ActorKind, ENTITY_HOST, ENTITY_STANDBY};
 use crate::supervision::Deaths;
 
 /// The wait before one is begun anew that dies too often.
@@ -55,10 +58,16 @@ pub(super) enum SupervisorMessage {
     Lead { kind: Arc<str>, partition: PartitionId, epoch: LeaderEpoch, lease: Arc<dyn OwnershipLease> },
     /// It leads it in this epoch no more.
     Resign { partition: PartitionId, epoch: LeaderEpoch },
+    /// This node has a replica of the partition that another leads.
+    Follow { partition: PartitionId },
+    /// It has none any more.
+    Leave { partition: PartitionId },
     /// The actor of a partition was begun, or could not be.
     Begun { partition: PartitionId, epoch: LeaderEpoch, result: Result<ActorRef<HostMessage>, String> },
     /// The wait after a death is over.
     Restart { partition: PartitionId, epoch: LeaderEpoch },
+    /// The same of the standby.
+    RestartStandby,
 }
 
 impl ractor::Message for SupervisorMessage {}
@@ -87,28 +96,61 @@ enum Host {
     Rests,
 }
 
+/// Actors that died before it was heard here that they had begun.
+#[derive(Debug, Default)]
+struct EarlyDeaths(Vec<(ActorId, String)>);
+
+impl EarlyDeaths {
+    fn note(&mut self, actor: ActorId, cause: &str) {
+        self.0.push((actor, cause.to_owned()));
+    }
+
+    /// Of what an actor has died, if it has; told once.
+    fn cause(&mut self, actor: ActorId) -> Option<String> {
+        let place = self.0.iter().position(|(dead, _)| *dead == actor)?;
+        Some(self.0.swap_remove(place).1)
+    }
+}
+
 /// The actor's state.
 pub(super) struct Supervision {
     types: EntityTypes,
     doors: EntityDoors,
     hosts: Hosts,
+    formats: Formats,
     origin: Instant,
     led: BTreeMap<PartitionId, Led>,
+    dead: EarlyDeaths,
+    followed: BTreeSet<PartitionId>,
+    standby: Option<ActorRef<StandbyMessage>>,
+    standby_deaths: Deaths,
     myself: ActorRef<SupervisorMessage>,
 }
 
 impl Actor for EntitySupervisor {
     type Msg = SupervisorMessage;
     type State = Supervision;
-    type Arguments = (EntityTypes, EntityDoors, Hosts);
+    type Arguments = (EntityTypes, EntityDoors, Hosts, Formats);
 
     async fn pre_start(
         &self,
         myself: ActorRef<SupervisorMessage>,
-        (types, doors, hosts): (EntityTypes, EntityDoors, Hosts),
+        (types, doors, hosts, formats): (EntityTypes, EntityDoors, Hosts, Formats),
     ) -> Result<Supervision, ActorProcessingErr> {
         let origin = doors.clock.now();
-        Ok(Supervision { types, doors, hosts, origin, led: BTreeMap::new(), myself })
+        Ok(Supervision {
+            types,
+            doors,
+            hosts,
+            formats,
+            origin,
+            led: BTreeMap::new(),
+            dead: EarlyDeaths::default(),
+            followed: BTreeSet::new(),
+            standby: None,
+            standby_deaths: Deaths::default(),
+            myself,
+        })
     }
 
     async fn handle(
@@ -117,7 +159,11 @@ impl Actor for EntitySupervisor {
         message: SupervisorMessage,
         supervision: &mut Supervision,
     ) -> Result<(), ActorProcessingErr> {
-        supervision.take(message);
+        if let SupervisorMessage::RestartStandby = message {
+            supervision.begin_standby().await;
+        } else {
+            supervision.take(message);
+        }
         Ok(())
     }
 
@@ -153,22 +199,31 @@ impl Supervision {
                     return;
                 }
                 self.end(partition);
-                let leadership = Leadership { kind, partition, epoch, lease, doors: self.doors.clone() };
+                let (doors, formats) = (self.doors.clone(), self.formats.clone());
+                let leadership = Leadership { kind, partition, epoch, lease, doors, formats };
                 let (host, deaths) = (Host::Begins, Deaths::default());
                 self.led.insert(partition, Led { leadership, host, deaths });
-                self.begin(partition);
+                self.followed.remove(&partition);
+                let handed = self.hand_over(partition);
+                self.begin(partition, handed);
             }
             SupervisorMessage::Resign { partition, epoch } => {
                 if self.led.get(&partition).is_some_and(|led| led.leadership.epoch <= epoch) {
                     self.end(partition);
                 }
             }
+            SupervisorMessage::Follow { partition } => self.follow(partition),
+            SupervisorMessage::Leave { partition } => {
+                self.followed.remove(&partition);
+                self.tell_standby(StandbyMessage::Leave(partition));
+            }
+            SupervisorMessage::RestartStandby => {}
             SupervisorMessage::Begun { partition, epoch, result } => self.begun(partition, epoch, result),
             SupervisorMessage::Restart { partition, epoch } => {
                 let Some(led) = self.led.get_mut(&partition) else { return };
                 if led.leadership.epoch == epoch && matches!(led.host, Host::Rests) {
                     led.host = Host::Begins;
-                    self.begin(partition);
+                    self.begin(partition, None);
                 }
             }
         }
@@ -182,11 +237,18 @@ impl Supervision {
         }
     }
 
-    fn begin(&self, partition: PartitionId) {
+    /// `handed` brings what is known of the log already, if anything is.
+    fn begin(&self, partition: PartitionId, handed: Option<oneshot::Receiver<Handed>>) {
         let Some(led) = self.led.get(&partition) else { return };
-        let (epoch, myself) = (led.leadership.epoch, self.myself.clone());
-        let Some(begun) = self.types.begin(led.leadership.clone(), myself.get_cell()) else { return };
+        let (epoch, leadership, myself) = (led.leadership.epoch, led.leadership.clone(), self.myself.clone());
+        let types = self.types.clone();
         tokio::spawn(async move {
+            let handed = match handed {
+                // A standby that has died has nothing any more.
+                Some(handed) => handed.await.unwrap_or_default(),
+                None => Handed::default(),
+            };
+            let Some(begun) = types.begin(leadership, handed, myself.get_cell()) else { return };
             let result = begun.await;
             let _ended = myself.cast(SupervisorMessage::Begun { partition, epoch, result });
         });
@@ -198,6 +260,11 @@ impl Supervision {
         epoch: LeaderEpoch,
         result: Result<ActorRef<HostMessage>, String>,
     ) {
+        // One may have died already: the news of that is faster.
+        let result = result.and_then(|actor| match self.dead.cause(actor.get_id()) {
+            Some(cause) => Err(cause),
+            None => Ok(actor),
+        });
         let led = self.led.get_mut(&partition);
         match (result, led.filter(|led| led.leadership.epoch == epoch)) {
             (Ok(actor), Some(led)) => {
@@ -208,27 +275,132 @@ impl Supervision {
             (Err(error), Some(_)) => self.rest(partition, error),
             (Err(_), None) => {}
         }
-    }
-
-    fn died(&mut self, actor: ActorId, cause: &str) {
-        let is_it = |led: &Led| matches!(&led.host, Host::Runs(known) if known.get_id() == actor);
-        let found = self.led.iter().find(|(_, led)| is_it(led)).map(|(partition, _)| *partition);
-        if let Some(partition) = found {
-            self.rest(partition, cause.to_owned());
+        if !self.begins() {
+            self.dead = EarlyDeaths::default();
         }
     }
 
+    fn begins(&self) -> bool {
+        self.led.values().any(|led| matches!(led.host, Host::Begins))
+    }
+
+    fn died(&mut self, actor: ActorId, cause: &str) {
+        if self.standby.as_ref().is_some_and(|standby| standby.get_id() == actor) {
+            self.standby = None;
+            return self.rest_standby(cause.to_owned());
+        }
+        let is_it = |led: &Led| matches!(&led.host, Host::Runs(known) if known.get_id() == actor);
+        let found = self.led.iter().find(|(_, led)| is_it(led)).map(|(partition, _)| *partition);
+        match found {
+            Some(partition) => self.rest(partition, cause.to_owned()),
+            // One that begins, perhaps: it is looked for when it is heard that it has begun.
+            None if self.begins() => self.dead.note(actor, cause),
+            None => {}
+        }
+    }
+
+    fn follow(&mut self, partition: PartitionId) {
+        // What is led is known to its own actor.
+        if !self.led.contains_key(&partition) && self.followed.insert(partition) {
+            match &self.standby {
+                Some(_) => self.tell_standby(StandbyMessage::Follow(partition)),
+                None if self.followed.len() == 1 => {
+                    let _ended = self.myself.cast(SupervisorMessage::RestartStandby);
+                }
+                // It is being begun, and follows all.
+                None => {}
+            }
+        }
+    }
+
+    /// Begins the standby: the first time when there is something to follow, so that other nodes have no users' threads.
+    async fn begin_standby(&mut self) {
+        if self.standby.is_some() {
+            return;
+        }
+        let (doors, myself) = (self.doors.clone(), self.myself.get_cell());
+        // What an actor spawns runs where it was spawned: on the users' threads.
+        let spawned = self
+            .doors
+            .threads
+            .spawn(async move { Actor::spawn_linked(None, EntityStandby, doors, myself).await });
+        let begun = match spawned {
+            Ok(task) => task.await.map_err(|error| error.to_string()),
+            Err(error) => Err(error.to_string()),
+        };
+        match begun.and_then(|begun| begun.map_err(|error| error.to_string())) {
+            Ok((standby, _)) => {
+                self.standby = Some(standby);
+                for partition in &self.followed {
+                    self.tell_standby(StandbyMessage::Follow(*partition));
+                }
+            }
+            Err(error) => self.rest_standby(error),
+        }
+    }
+
+    fn rest_standby(&mut self, cause: String) {
+        let after = Self::rests(&self.doors, self.origin, &mut self.standby_deaths, &ENTITY_STANDBY, cause);
+        let myself = self.myself.clone();
+        tokio::spawn(async move {
+            tokio::time::sleep(after).await;
+            let _ended = myself.cast(SupervisorMessage::RestartStandby);
+        });
+    }
+
+    fn tell_standby(&self, message: StandbyMessage) {
+        if let Some(standby) = &self.standby {
+            // One that has ended is begun anew, and told all that is followed then.
+            let _ended = standby.cast(message);
+        }
+    }
+
+    /// The table of a partition that is led from now on.
+    fn hand_over(&self, partition: PartitionId) -> Option<oneshot::Receiver<Handed>> {
+        let standby = self.standby.as_ref()?;
+        let (reply, handed) = oneshot::channel();
+        // One that has ended has nothing.
+        let _ended = standby.cast(StandbyMessage::HandOver { partition, reply });
+        Some(handed)
+    }
+
     fn rest(&mut self, partition: PartitionId, cause: String) {
-        let now = self.doors.clock.now().saturating_duration_since(self.origin);
         let Some(led) = self.led.get_mut(&partition) else { return };
         led.host = Host::Rests;
         self.hosts.remove(partition);
-        let after = led.deaths.died(now, &ENTITY_HOST.restarts).unwrap_or(REST);
-        self.doors.events.emit(ActorRestarted { kind: ENTITY_HOST.name, cause, after });
+        let after = Self::rests(&self.doors, self.origin, &mut led.deaths, &ENTITY_HOST, cause);
         let (epoch, myself) = (led.leadership.epoch, self.myself.clone());
         tokio::spawn(async move {
             tokio::time::sleep(after).await;
             let _ended = myself.cast(SupervisorMessage::Restart { partition, epoch });
         });
+    }
+
+    /// How long one rests that died once more.
+    fn rests(
+        doors: &EntityDoors,
+        origin: Instant,
+        deaths: &mut Deaths,
+        kind: &ActorKind,
+        cause: String,
+    ) -> Duration {
+        let now = doors.clock.now().saturating_duration_since(origin);
+        let after = deaths.died(now, &kind.restarts).unwrap_or(REST);
+        doors.events.emit(ActorRestarted { kind: kind.name, cause, after });
+        after
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_that_died_before_it_was_heard_that_it_had_begun_is_known_to_be_dead() {
+        let mut dead = EarlyDeaths::default();
+        dead.note(ActorId::Local(1), "so told");
+        assert_eq!(dead.cause(ActorId::Local(2)), None);
+        assert_eq!(dead.cause(ActorId::Local(1)), Some("so told".to_owned()));
+        assert_eq!(dead.cause(ActorId::Local(1)), None);
     }
 }

@@ -1,5 +1,8 @@
 //! What the log of a partition says, up to some offset: changed by its records alone, whether they are read back or were
 //! committed just now. States stay in the log; here is where they lie.
+//!
+//! What it costs: some 100 bytes beside its key for each entity, 48 for each event that no snapshot covers, and what is
+//! remembered, waits for its time or to be delivered whole. [`Table::bytes`] tells.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -9,9 +12,13 @@ use super::publication::{Publication, Target};
 use super::records::{Failed, Outgoing, RecordKey, RecordValue, Remembered, Source, Timer};
 use crate::custom::RequestId;
 use crate::ids::{Offset, PartitionId};
+use crate::record::{Batch, BatchError, MAX_UNPACKED_BYTES, records};
 
 /// Bytes that an entry of an index costs beside its own.
 const ENTRY_BYTES: usize = 96;
+
+/// The same for the place of an event.
+const EVENT_BYTES: usize = 48;
 
 /// Where an entity lies in the log.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -30,7 +37,13 @@ pub struct Stored {
 #[derive(Clone, Debug, Default)]
 pub struct Table {
     end: Offset,
+    /// Records taken in.
+    seen: u64,
     entities: BTreeMap<Bytes, Stored>,
+    /// Bytes of their keys.
+    keys_bytes: usize,
+    /// Events that no snapshot covers, of all entities.
+    events: usize,
     requests: BTreeMap<(Bytes, RequestId), Remembered>,
     /// Requests that went to the dead letters.
     failed: BTreeMap<(Bytes, RequestId), Failed>,
@@ -58,6 +71,22 @@ impl Table {
     #[must_use]
     pub const fn end(&self) -> Offset {
         self.end
+    }
+
+    /// How many records it has taken in.
+    #[must_use]
+    pub const fn seen(&self) -> u64 {
+        self.seen
+    }
+
+    /// Bytes of memory that it takes, as estimated.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        let entries = self.entities.len().saturating_add(self.superfluous.len()).saturating_mul(ENTRY_BYTES);
+        let index =
+            entries.saturating_add(self.keys_bytes).saturating_add(self.events.saturating_mul(EVENT_BYTES));
+        let kept = self.requests_bytes.saturating_add(self.timers_bytes).saturating_add(self.outbox_bytes);
+        index.saturating_add(kept)
     }
 
     /// How many records could not be understood.
@@ -199,6 +228,7 @@ impl Table {
             return;
         }
         self.end = offset.plus(1);
+        self.seen += 1;
         let Some(key) = key.and_then(|key| RecordKey::decode(key).ok()) else {
             self.undecodable += 1;
             return;
@@ -210,6 +240,16 @@ impl Table {
         }
     }
 
+    /// Takes the records of a batch of the log in.
+    pub fn take_batch(&mut self, batch: &Batch) -> Result<(), BatchError> {
+        for record in records(batch, MAX_UNPACKED_BYTES)? {
+            let record = record?;
+            self.take(record.offset, record.key.as_deref(), record.value.as_deref());
+        }
+        self.skip_to(batch.header.next_offset());
+        Ok(())
+    }
+
     /// Nothing lies below this offset that was not seen: compaction left nothing there.
     pub fn skip_to(&mut self, offset: Offset) {
         self.end = self.end.max(offset);
@@ -218,7 +258,7 @@ impl Table {
     fn unreadable(&mut self, key: &RecordKey) {
         self.undecodable += 1;
         if let RecordKey::Snapshot { entity } | RecordKey::Event { entity, .. } = key {
-            self.entities.entry(entity.clone()).or_default().is_unreadable = true;
+            self.entity(entity).is_unreadable = true;
         }
     }
 
@@ -290,26 +330,42 @@ impl Table {
         }
     }
 
+    fn entity(&mut self, entity: &Bytes) -> &mut Stored {
+        if !self.entities.contains_key(entity) {
+            self.keys_bytes = self.keys_bytes.saturating_add(entity.len());
+        }
+        self.entities.entry(entity.clone()).or_default()
+    }
+
     fn put_snapshot(&mut self, offset: Offset, entity: Bytes, covered: u64) {
-        let stored = self.entities.entry(entity.clone()).or_default();
+        let stored = self.entity(&entity);
         stored.snapshot = Some(offset);
         stored.covered = covered;
         let behind = stored.events.split_off(&covered.saturating_add(1));
         let superfluous = std::mem::replace(&mut stored.events, behind);
+        self.events = self.events.saturating_sub(superfluous.len());
         self.superfluous.extend(superfluous.into_keys().map(|sequence| (entity.clone(), sequence)));
     }
 
     fn remove_entity(&mut self, entity: &Bytes) {
-        if let Some(stored) = self.entities.remove(entity) {
+        if let Some(stored) = self.forget(entity) {
             let events = stored.events.into_keys();
             self.superfluous.extend(events.map(|sequence| (entity.clone(), sequence)));
         }
     }
 
+    fn forget(&mut self, entity: &Bytes) -> Option<Stored> {
+        let stored = self.entities.remove(entity)?;
+        self.keys_bytes = self.keys_bytes.saturating_sub(entity.len());
+        self.events = self.events.saturating_sub(stored.events.len());
+        Some(stored)
+    }
+
     fn put_event(&mut self, offset: Offset, entity: Bytes, sequence: u64) {
-        let stored = self.entities.entry(entity.clone()).or_default();
+        let stored = self.entity(&entity);
         if sequence > stored.covered {
-            stored.events.insert(sequence, offset);
+            let is_new = stored.events.insert(sequence, offset).is_none();
+            self.events = self.events.saturating_add(usize::from(is_new));
         } else {
             self.superfluous.insert((entity, sequence));
         }
@@ -317,9 +373,11 @@ impl Table {
 
     fn remove_event(&mut self, entity: Bytes, sequence: u64) {
         if let Some(stored) = self.entities.get_mut(&entity) {
-            stored.events.remove(&sequence);
-            if *stored == Stored::default() {
-                self.entities.remove(&entity);
+            let was_there = stored.events.remove(&sequence).is_some();
+            let is_nothing = *stored == Stored::default();
+            self.events = self.events.saturating_sub(usize::from(was_there));
+            if is_nothing {
+                self.forget(&entity);
             }
         }
         self.superfluous.remove(&(entity, sequence));
@@ -459,9 +517,24 @@ mod tests {
         for key in [request, timer, outgoing] {
             log.write(&key, None);
         }
-        let Table { requests_bytes, timers_bytes, outbox_bytes, .. } = log.0;
-        assert_eq!((requests_bytes, timers_bytes, outbox_bytes), (0, 0, 0));
+        assert_eq!(log.0.bytes(), 0);
         assert!(log.0.requests_by_time.is_empty() && log.0.timers_by_time.is_empty());
+    }
+
+    #[test]
+    fn what_the_index_takes_grows_with_its_entities_and_events_and_goes_with_them() {
+        let mut log = Log(Table::default(), 0);
+        let empty = log.0.bytes();
+        log.event(1, true);
+        let one = log.0.bytes();
+        log.event(2, true);
+        assert_eq!((one - empty, log.0.bytes() - one), (ENTRY_BYTES + 1 + EVENT_BYTES, EVENT_BYTES));
+        log.snapshot(2);
+        assert_eq!(log.0.bytes(), 3 * ENTRY_BYTES + 1, "the entity, and two events to be removed");
+        log.event(1, false);
+        log.event(2, false);
+        log.write(&RecordKey::Snapshot { entity: a() }, None);
+        assert_eq!((log.0.bytes(), log.0.entities(), log.0.seen()), (empty, 0, 6));
     }
 
     #[test]

@@ -45,6 +45,10 @@ impl Behaviour for Note {
                 let timer = Timer { due_ms: now_ms + 100, message: Bytes::from_static(b"panic") };
                 handled.timers.push(("t".to_owned(), Some(timer)));
             }
+            b"later send" => {
+                let timer = Timer { due_ms: now_ms + 100, message: Bytes::from_static(b"send") };
+                handled.timers.push(("t".to_owned(), Some(timer)));
+            }
             b"gone" => handled.change = Change::Gone,
             b"events" => {
                 let event = Event { version: 1, event: Bytes::from_static(b"it was so") };
@@ -64,8 +68,8 @@ impl Behaviour for Note {
         Ok(handled)
     }
 
-    fn snapshot(&self, note: &Bytes) -> Result<(u16, Bytes), Fault> {
-        Ok((1, note.clone()))
+    fn snapshot(&self, note: &Bytes) -> Result<Option<(u16, Bytes)>, Fault> {
+        Ok(Some((1, note.clone())))
     }
 }
 
@@ -84,7 +88,7 @@ pub(super) struct Rig {
 
 impl Rig {
     pub(super) fn begin(poison: PoisonPolicy, settings: EntitySettings) -> Self {
-        let (partition, _) = EntityPartition::new(Note(poison), settings);
+        let (partition, _) = EntityPartition::new(Note(poison), settings, Table::default());
         let (log, loads, answers) = (Vec::new(), Vec::new(), Vec::new());
         let mut rig = Self { partition, now_ms: 0, log, append: None, loads, replay: None, answers };
         rig.take(Input::Replayed(Table::default()));
@@ -415,7 +419,8 @@ fn a_timer_rings_once_also_where_another_leads_by_then() {
     rig.pass(99);
     assert!(rig.append.is_none());
     assert_eq!(rig.partition.next_ms(rig.now_ms), Some(rig.now_ms + 10));
-    let (partition, _) = EntityPartition::new(Note(PoisonPolicy::Fail), EntitySettings::default());
+    let settings = EntitySettings::default();
+    let (partition, _) = EntityPartition::new(Note(PoisonPolicy::Fail), settings, Table::default());
     rig.partition = partition;
     rig.replay = Some(Table::default());
     rig.replay();
@@ -466,4 +471,40 @@ fn a_timer_that_could_not_be_handled_rings_again_once_it_is_set_anew() {
     rig.commit();
     rig.ask("a", "read", 3);
     assert_eq!(rig.answers().last(), Some(&ok(3, "rang", true)));
+}
+
+#[test]
+fn what_a_log_is_rid_of_keeps_up_with_what_is_put_into_it() {
+    let settings = EntitySettings { dedupe_ms: 1_000, ..EntitySettings::default() };
+    let mut rig = Rig::begin(PoisonPolicy::Fail, settings);
+    for round in 0..20 {
+        for number in 0..1_000 {
+            rig.ask("a", if number % 2 == 0 { "one" } else { "two" }, round * 1_000 + number);
+        }
+        while rig.append.is_some() {
+            rig.commit();
+        }
+        rig.answers();
+        let remembered = rig.partition.table().unwrap().requests_before(i64::MAX).count();
+        assert!(remembered < 3_000, "{remembered} requests are remembered after {round} rounds");
+        rig.now_ms += 1_000;
+    }
+    for _ in 0..3 {
+        rig.pass(1_000);
+        while rig.append.is_some() {
+            rig.commit();
+        }
+    }
+    assert_eq!(rig.partition.table().unwrap().requests_before(i64::MAX).count(), 0);
+}
+
+#[test]
+fn a_timer_for_whose_turn_there_is_no_room_is_not_tried_at_every_look() {
+    let settings = EntitySettings { outbox_max_bytes: 0, ..EntitySettings::default() };
+    let mut rig = Rig::begin(PoisonPolicy::Fail, settings);
+    rig.ask("a", "later send", 1);
+    rig.commit();
+    rig.pass(100);
+    assert!(rig.append.is_none());
+    assert_eq!(rig.partition.next_ms(rig.now_ms), Some(rig.now_ms + 1_000));
 }

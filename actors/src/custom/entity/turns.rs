@@ -5,7 +5,7 @@ use bytes::Bytes;
 use super::batch::Adds;
 use super::behaviour::{Behaviour, Change, Fault, Handled, Saved};
 use super::dead_letter::again;
-use super::partition::{Asked, Delivery, EntityPartition};
+use super::partition::{Asked, CHORES_EVERY_MS, Delivery, EntityPartition};
 use super::publishing::{Placed, weight};
 use super::records::{Event, RecordKey, RecordValue, Remembered, Snapshot, Source, Timer};
 use super::table::{outgoing_bytes, request_bytes, timer_bytes};
@@ -81,7 +81,11 @@ impl<B: Behaviour, T> EntityPartition<B, T> {
         let turned = self.turn(now_ms, entity, &cause, &message);
         let unhandled = turned.err().map(|fault| self.unhandled(now_ms, entity, (&cause, &message), fault));
         match unhandled {
-            None | Some(Ok(()) | Err(Fault::Busy(_) | Fault::Retry(_))) => {}
+            None | Some(Ok(())) => {}
+            // What it needs is not there now: it need not be tried at each look.
+            Some(Err(Fault::Busy(_) | Fault::Retry(_))) => {
+                self.timers_rest_until_ms = now_ms.saturating_add(CHORES_EVERY_MS);
+            }
             Some(Err(_)) => {
                 self.blocked_timers.insert((entity.clone(), name.to_owned()));
             }
@@ -152,11 +156,12 @@ impl<B: Behaviour, T> EntityPartition<B, T> {
             }
             return Ok(handled.answer);
         }
-        let saved = self.next_saved(entity, &handled.change)?;
         let placed = self.place(now_ms, std::mem::take(&mut handled.published))?;
         let (bytes, adds) = self.weigh(entity, cause, &handled, &placed)?;
+        let (saved, snapshot) = self.next_saved(entity, &handled.change)?;
+        let bytes = snapshot.as_ref().map_or(bytes, |snapshot| bytes + snapshot.state.len());
         let (answer, is_gone) = (handled.answer.clone(), handled.change == Change::Gone);
-        self.write(now_ms, (entity, cause), (handled, placed), (bytes, adds));
+        self.write(now_ms, (entity, cause), (handled, snapshot, placed), (bytes, adds));
         if let Some(live) = self.live.get_mut(entity) {
             live.saved = saved;
         }
@@ -167,10 +172,12 @@ impl<B: Behaviour, T> EntityPartition<B, T> {
         Ok(answer)
     }
 
-    /// What the log holds of an entity after a change; a snapshot where it has many events.
-    fn next_saved(&self, entity: &Bytes, change: &Change) -> Result<Saved, Fault> {
+    /// What the log holds of an entity after a change, and the snapshot that goes with it where it has many events, or such
+    /// that are large together: what has to be read to wake it is bounded.
+    fn next_saved(&self, entity: &Bytes, change: &Change) -> Result<(Saved, Option<Snapshot>), Fault> {
         let Some(live) = self.live.get(entity) else { return Err(super::partition::reading()) };
         let mut saved = live.saved.clone();
+        let mut snapshot = None;
         match change {
             Change::Nothing => {}
             Change::State { version, state } => saved.snapshot = Some((*version, state.clone())),
@@ -178,15 +185,17 @@ impl<B: Behaviour, T> EntityPartition<B, T> {
                 let count = u64::try_from(events.len()).unwrap_or(u64::MAX);
                 saved.sequence = saved.sequence.saturating_add(count);
                 saved.events.extend(events.iter().cloned());
-                if saved.events.len() >= self.settings.snapshot_events
+                let bytes: usize = saved.events.iter().map(|event| event.event.len()).sum();
+                let are_many = saved.events.len() >= self.settings.snapshot_events;
+                if (are_many || bytes >= self.settings.turn_max_bytes)
                     && let Some(entity) = &live.entity
+                    && let Some((version, state)) = self.behaviour.snapshot(entity)?
+                    // An earlier form may be larger than the latest, which was weighed.
+                    && state.len() <= self.settings.turn_max_bytes
                 {
-                    let snapshot = self.behaviour.snapshot(entity)?;
-                    // One that is too large is not written: the events say the same.
-                    if snapshot.1.len() <= self.settings.turn_max_bytes / 2 {
-                        saved.snapshot = Some(snapshot);
-                        saved.events.clear();
-                    }
+                    saved.snapshot = Some((version, state.clone()));
+                    saved.events.clear();
+                    snapshot = Some(Snapshot { sequence: saved.sequence, version, state });
                 }
             }
             Change::Gone if saved.sequence == 0 => saved.snapshot = None,
@@ -195,7 +204,7 @@ impl<B: Behaviour, T> EntityPartition<B, T> {
                 return Err(Fault::Refused(text));
             }
         }
-        Ok(saved)
+        Ok((saved, snapshot))
     }
 
     /// The bytes of a turn's records, and what it adds to what is bounded; a fault where that is too much.
@@ -230,8 +239,12 @@ impl<B: Behaviour, T> EntityPartition<B, T> {
         let caused = entity.len() + 4 * RECORD_BYTES;
         let total = change + ended + adds.requests + adds.timers + adds.outbox + published + caused;
         let most = self.settings.turn_max_bytes;
-        if total > most {
-            return Err(Fault::TooLarge { bytes: total, most });
+        // A state that no snapshot could hold would have its events grow for ever.
+        let is_by_events = matches!(handled.change, Change::Events(_));
+        let state = if is_by_events { handled.state_bytes.saturating_add(caused) } else { 0 };
+        let largest = total.max(state);
+        if largest > most {
+            return Err(Fault::TooLarge { bytes: largest, most });
         }
         self.has_room(cause, adds)?;
         Ok((total, adds))
@@ -281,13 +294,14 @@ impl<B: Behaviour, T> EntityPartition<B, T> {
         &mut self,
         now_ms: i64,
         (entity, cause): (&Bytes, &Cause<'_>),
-        (handled, placed): (Handled, Vec<Placed>),
+        (handled, snapshot, placed): (Handled, Option<Snapshot>, Vec<Placed>),
         (bytes, adds): (usize, Adds),
     ) {
         let sequence = self.live.get(entity).map_or(0, |live| live.saved.sequence);
         let mut records = of_change(entity, sequence, handled.change);
-        let snapshot = self.snapshot_of_events(entity, &records);
-        records.extend(snapshot);
+        // It covers the events that it goes with.
+        let key = RecordKey::Snapshot { entity: entity.clone() };
+        records.extend(snapshot.map(|snapshot| (key, Some(RecordValue::Snapshot(snapshot)))));
         let timer_key = |name: &str| (entity.clone(), name.to_owned());
         let mut timers = Vec::new();
         if let Cause::Timer(name) = cause {
@@ -326,30 +340,6 @@ impl<B: Behaviour, T> EntityPartition<B, T> {
         if let Some(live) = self.live.get_mut(entity) {
             live.batch = number;
         }
-    }
-
-    /// The snapshot that goes with events where they are as many as may be; it covers them.
-    fn snapshot_of_events(
-        &self,
-        entity: &Bytes,
-        records: &[(RecordKey, Option<RecordValue>)],
-    ) -> Option<(RecordKey, Option<RecordValue>)> {
-        let last = records.iter().rev().find_map(|(key, _)| match key {
-            RecordKey::Event { sequence, .. } => Some(*sequence),
-            _ => None,
-        })?;
-        let live = self.live.get(entity)?;
-        let added = usize::try_from(last.saturating_sub(live.saved.sequence)).ok()?;
-        if live.saved.events.len() + added < self.settings.snapshot_events {
-            return None;
-        }
-        let (version, state) = self.behaviour.snapshot(live.entity.as_ref()?).ok()?;
-        if state.len() > self.settings.turn_max_bytes / 2 {
-            return None;
-        }
-        let snapshot = Snapshot { sequence: last, version, state };
-        let key = RecordKey::Snapshot { entity: entity.clone() };
-        Some((key, Some(RecordValue::Snapshot(snapshot))))
     }
 
     /// A message is done with that changed nothing.

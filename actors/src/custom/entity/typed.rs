@@ -9,6 +9,7 @@ use bytes::Bytes;
 
 use super::behaviour::{Behaviour, Change, Fault, Handled, PoisonPolicy, Saved};
 use super::definition::{Entity, EntityKey, Refused, Turn};
+use super::formats::{Formats, HeldBack};
 use super::message::unstored;
 use super::publication::Output;
 use crate::custom::{ActorMessage, CallError, UserThreads, seal_answer};
@@ -18,6 +19,7 @@ pub(super) struct Typed<E> {
     threads: UserThreads,
     kind: Arc<str>,
     message_max_bytes: usize,
+    formats: Formats,
     of: PhantomData<fn() -> E>,
 }
 
@@ -31,8 +33,8 @@ pub(super) struct Loaded<E: Entity> {
 }
 
 impl<E: Entity> Typed<E> {
-    pub(super) fn new(threads: UserThreads, message_max_bytes: usize) -> Self {
-        Self { threads, kind: Arc::from(E::TYPE), message_max_bytes, of: PhantomData }
+    pub(super) fn new(threads: UserThreads, message_max_bytes: usize, formats: Formats) -> Self {
+        Self { threads, kind: Arc::from(E::TYPE), message_max_bytes, formats, of: PhantomData }
     }
 }
 
@@ -52,13 +54,7 @@ impl<E: Entity> Behaviour for Typed<E> {
             .ok_or_else(|| Fault::Malformed(format!("the bytes are no key of a {}", E::TYPE)))?;
         let mut user = caught(|| match &saved.snapshot {
             None => Ok(E::new(&key)),
-            Some((version, state)) if *version == E::VERSION => {
-                postcard::from_bytes(state).map_err(|error| unreadable::<E>(&error.to_string()))
-            }
-            Some((version, state)) => match E::from_earlier(*version, state) {
-                Some(read) => read.map_err(|error| unreadable::<E>(&error)),
-                None => Err(unreadable::<E>(&format!("its state has version {version}"))),
-            },
+            Some((version, state)) => read::<E>(*version, state),
         })??;
         for event in &saved.events {
             let replayed = caught(|| user.replay(event.version, &event.event))?;
@@ -84,7 +80,9 @@ impl<E: Entity> Behaviour for Typed<E> {
             Ok::<_, CallError>((message, label))
         })??;
         let running = self.threads.turn(&self.kind, &entity.name, label);
+        let held_back = self.formats.held_back(&self.kind);
         let mut turn = Turn::new(&entity.key, now_ms, self.message_max_bytes);
+        turn.held_back = held_back;
         let answer = caught(|| entity.user.handle(message, &mut turn));
         drop(running);
         let answer = answer?.map_err(|Refused(text)| Fault::Refused(text))?;
@@ -94,6 +92,7 @@ impl<E: Entity> Behaviour for Typed<E> {
         }
         let answer = caught(|| seal_answer(&answer, self.message_max_bytes))??.body;
         let state = self.state(&entity.user)?;
+        let state_bytes = state.len();
         let change = if is_forgotten {
             Change::Gone
         } else if !events.is_empty() {
@@ -102,24 +101,75 @@ impl<E: Entity> Behaviour for Typed<E> {
         } else if state == entity.state {
             Change::Nothing
         } else {
-            entity.state = state.clone();
-            Change::State { version: E::VERSION, state }
+            self.write(entity, state, held_back)?
         };
-        Ok(Handled { answer, change, timers, outgoing, published })
+        Ok(Handled { answer, change, state_bytes, timers, outgoing, published })
     }
 
-    fn snapshot(&self, entity: &Loaded<E>) -> Result<(u16, Bytes), Fault> {
-        Ok((E::VERSION, entity.state.clone()))
+    fn snapshot(&self, entity: &Loaded<E>) -> Result<Option<(u16, Bytes)>, Fault> {
+        let Some(held_back) = self.formats.held_back(&self.kind) else {
+            return Ok(Some((E::VERSION, entity.state.clone())));
+        };
+        // It says what the events said, or is not written.
+        let Some(Ok(state)) = caught(|| entity.user.to_earlier(held_back.version))? else { return Ok(None) };
+        let is_whole = self.state(&caught(|| read::<E>(held_back.version, &state))??)? == entity.state;
+        Ok(is_whole.then(|| (held_back.version, state.into())))
     }
 }
 
 impl<E: Entity> Typed<E> {
+    /// The change to this state, in the latest form that all hosts read. The entity is what was written, also where an
+    /// earlier form does not say all.
+    fn write(
+        &self,
+        entity: &mut Loaded<E>,
+        state: Bytes,
+        held_back: Option<HeldBack>,
+    ) -> Result<Change, Fault> {
+        let Some(held_back @ HeldBack { version, .. }) = held_back else {
+            entity.state = state.clone();
+            return Ok(Change::State { version: E::VERSION, state });
+        };
+        let earlier = caught(|| entity.user.to_earlier(version))?;
+        let written = earlier.ok_or_else(|| "the type does not write earlier ones (to_earlier)".to_owned());
+        let written = written.flatten().map_err(|reason| {
+            Fault::Retry(text_of_held_back(
+                &format!("the state of this {}", E::TYPE),
+                E::VERSION,
+                held_back,
+                &reason,
+            ))
+        })?;
+        entity.user = caught(|| read::<E>(version, &written))??;
+        entity.state = self.state(&entity.user)?;
+        Ok(Change::State { version, state: written.into() })
+    }
+
     fn state(&self, user: &E) -> Result<Bytes, Fault> {
         let bytes = caught(|| postcard::to_stdvec(user))?;
         bytes
             .map(Bytes::from)
             .map_err(|error| Fault::Malformed(format!("the state of a {}: {error}", E::TYPE)))
     }
+}
+
+fn read<E: Entity>(version: u16, state: &[u8]) -> Result<E, Fault> {
+    if version == E::VERSION {
+        return postcard::from_bytes(state).map_err(|error| unreadable::<E>(&error.to_string()));
+    }
+    match E::from_earlier(version, state) {
+        Some(read) => read.map_err(|error| unreadable::<E>(&error)),
+        None => Err(unreadable::<E>(&format!("its state has version {version}"))),
+    }
+}
+
+/// Why something is not written for now.
+pub(super) fn text_of_held_back(what: &str, version: u16, held_back: HeldBack, reason: &str) -> String {
+    let HeldBack { node, version: reads } = held_back;
+    format!(
+        "{what} is of version {version}, node {node} reads only up to version {reads}, and {reason}; try again once that node \
+         is upgraded, or forgotten where it is gone for good"
+    )
 }
 
 /// Runs a user's code; its panic is a fault. What it may have left half done is thrown away by who called.
@@ -218,7 +268,7 @@ mod tests {
         run(1, |simulation| async move {
             let world = World::simulated(&simulation, &SimulatedDisk::new(1));
             let threads = UserThreads::start(&world, UserThreadsSettings::default(), Events::uncounted());
-            test(Typed::new(threads, 1_000));
+            test(Typed::new(threads, 1_000, Formats::default()));
         });
     }
 
@@ -266,7 +316,7 @@ mod tests {
             let handled = typed.handle(&mut entity, b"a", 0, &message(&Order::Add(7))).unwrap();
             let Change::Events(events) = handled.change else { panic!("{:?}", handled.change) };
             assert_eq!(events, [Event { version: 1, event: vec![14].into() }]);
-            let (version, state) = typed.snapshot(&entity).unwrap();
+            let (version, state) = typed.snapshot(&entity).unwrap().unwrap();
             let saved = Saved { sequence: 2, snapshot: Some((version, state)), events };
             assert_eq!(typed.load(b"a", &saved).unwrap().user.0.0, 14);
             let unknown = vec![Event { version: 9, event: Bytes::new() }];

@@ -11,6 +11,7 @@ use ractor::{Actor, ActorCell, ActorRef};
 use super::definition::Entity;
 use super::host::{EntityHost, HostMessage, Leadership};
 use super::reader::{Declared, TopicInput};
+use super::standby::Handed;
 use super::typed::Typed;
 use crate::custom::UserThreads;
 use crate::image::{HostedType, Topic, check_name, is_type_name};
@@ -26,7 +27,7 @@ pub struct InvalidType {
 type Spawned<M> = BoxFuture<'static, Result<ActorRef<M>, String>>;
 
 /// Begins the actor of a partition on the users' threads.
-type Begin = Arc<dyn Fn(Leadership, ActorCell) -> Spawned<HostMessage> + Send + Sync>;
+type Begin = Arc<dyn Fn(Leadership, Handed, ActorCell) -> Spawned<HostMessage> + Send + Sync>;
 
 /// The types of entities that a node hosts. Cheap to clone.
 #[derive(Clone, Default)]
@@ -49,7 +50,7 @@ impl EntityTypes {
         if !is_type_name(E::TYPE) {
             return Err(invalid("its name has not 1 to 200 letters, digits, - or _"));
         }
-        let begin: Begin = Arc::new(|leadership, supervisor| begin::<E>(leadership, supervisor));
+        let begin: Begin = Arc::new(begin::<E>);
         if self.types.insert(Arc::from(E::TYPE), (E::VERSION, begin)).is_some() {
             return Err(invalid("it is hosted twice"));
         }
@@ -137,6 +138,11 @@ impl EntityTypes {
         self.types.keys()
     }
 
+    /// The same with the versions of their states that are the latest here.
+    pub(super) fn versions(&self) -> impl Iterator<Item = (&Arc<str>, u16)> {
+        self.types.iter().map(|(kind, (version, _))| (kind, *version))
+    }
+
     /// The types as a node registers them.
     #[must_use]
     pub fn hosted(&self) -> Vec<HostedType> {
@@ -158,13 +164,15 @@ impl EntityTypes {
         self.types.contains_key(kind)
     }
 
+    /// Begins the actor of a partition with what is known of its log already.
     pub(super) fn begin(
         &self,
         leadership: Leadership,
+        handed: Handed,
         supervisor: ActorCell,
     ) -> Option<Spawned<HostMessage>> {
         let (_, begin) = self.types.get(&leadership.kind)?;
-        Some(begin(leadership, supervisor))
+        Some(begin(leadership, handed, supervisor))
     }
 }
 
@@ -174,11 +182,12 @@ impl fmt::Debug for EntityTypes {
     }
 }
 
-fn begin<E: Entity>(leadership: Leadership, supervisor: ActorCell) -> Spawned<HostMessage> {
+fn begin<E: Entity>(leadership: Leadership, handed: Handed, supervisor: ActorCell) -> Spawned<HostMessage> {
     let threads = leadership.doors.threads.clone();
     let message_max_bytes = leadership.doors.settings.borrow().turn_max_bytes;
-    let behaviour = Typed::<E>::new(threads.clone(), message_max_bytes);
-    on_users_threads(&threads, EntityHost::new(), (leadership, behaviour), supervisor)
+    let formats = leadership.formats.clone();
+    let behaviour = Typed::<E>::new(threads.clone(), message_max_bytes, formats);
+    on_users_threads(&threads, EntityHost::new(), (leadership, handed, behaviour), supervisor)
 }
 
 /// Begins an actor on the users' threads. What it spawns runs there, too.

@@ -65,7 +65,8 @@ pub(super) const ACTORS: &[Setting] = &[
     ),
     setting(
         "entity.dedupe.ms",
-        whole(1000, 7 * DAY_MS, "ms"),
+        // Not below `DEDUPE_LEAST`: callers rely on it.
+        whole(60_000, 7 * DAY_MS, "ms"),
         "600000",
         AtRestart,
         "How long a request to an entity is remembered with its answer, so that it is applied once however often it is sent.",

@@ -44,8 +44,8 @@ impl Behaviour for Keeper {
         Ok(Handled { change, ..Handled::default() })
     }
 
-    fn snapshot(&self, kept: &Vec<u8>) -> Result<(u16, Bytes), Fault> {
-        Ok((1, kept.clone().into()))
+    fn snapshot(&self, kept: &Vec<u8>) -> Result<Option<(u16, Bytes)>, Fault> {
+        Ok(Some((1, kept.clone().into())))
     }
 }
 
@@ -64,7 +64,7 @@ struct Receiver {
 impl Receiver {
     fn begin(log: Vec<LogRecord>) -> Self {
         let settings = EntitySettings { live_max: 2, batch_bytes: 300, ..EntitySettings::default() };
-        let (partition, _) = EntityPartition::new(Keeper, settings);
+        let (partition, _) = EntityPartition::new(Keeper, settings, Table::default());
         Self { partition, log, on_way: None, loads: Vec::new(), replay: Some(Table::default()) }
     }
 
@@ -124,7 +124,8 @@ impl Receiver {
         self.show(&mut table);
         let Some(at) = table.stored(entity).and_then(|stored| stored.snapshot) else { return Vec::new() };
         let value = self.log[usize::try_from(at.0).unwrap()].value.clone().unwrap();
-        let (mut reader, _) = EntityPartition::<_, ()>::new(Keeper, EntitySettings::default());
+        let (mut reader, _) =
+            EntityPartition::<_, ()>::new(Keeper, EntitySettings::default(), Table::default());
         reader.take(0, Input::Replayed(table));
         let saved = reader.saved(entity, &[value]).unwrap();
         Keeper.load(entity, &saved).unwrap()

@@ -12,7 +12,8 @@ use ractor::{Actor, ActorRef};
 use uuid::Uuid;
 
 use super::super::super::doors::{
-    Begun, EntityDoors, EntityLanes, EntityLog, EntityProducers, EntityTopics, TopicLog,
+    Begun, EntityDoors, EntityLanes, EntityLog, EntityProducers, EntityTopics, ReplicaAnswer, ReplicaRead,
+    TopicLog,
 };
 use super::super::super::message::{Applied, DeliverToEntities, FeedEntities, PositionOfSource};
 use super::super::super::publisher::LastSequence;
@@ -79,7 +80,12 @@ impl EntityLog for Shared {
         _: PartitionId,
         _: LeaderEpoch,
         _: Table,
+        _: Option<LeaderEpoch>,
     ) -> BoxFuture<'static, (Table, Result<(), Refusal>)> {
+        unreachable!("a reader reads no entity")
+    }
+
+    fn read_replica(&self, _: ReplicaRead, _: ReplicaAnswer) {
         unreachable!("a reader reads no entity")
     }
 }
