@@ -183,7 +183,7 @@ pub(super) fn again(failed: &Failed) -> Fault {
 }
 
 /// One word for a fault.
-pub(crate) const fn name_of(fault: &Fault) -> &'static str {
+pub(super) const fn name_of(fault: &Fault) -> &'static str {
     match fault {
         Fault::Retry(_) | Fault::Busy(_) => "busy",
         Fault::TooLarge { .. } => "too_large",

@@ -230,7 +230,8 @@ impl Publisher {
         let Some(lane) = self.lanes.get_mut(&id).filter(|lane| lane.errand == number) else {
             return Then::Nothing;
         };
-        let Step::Errand(sent) = std::mem::take(&mut lane.step) else { return Then::Nothing };
+        let Step::Errand(sent) = lane.step else { return Then::Nothing };
+        lane.step = Step::Unknown;
         let Some((first, sequence)) = lane.waiting.front().copied() else { return Then::Nothing };
         match done {
             Done::Named(Ok(id)) => Then::Named(id, sequence),
@@ -241,12 +242,14 @@ impl Publisher {
                     // It has nothing of this epoch, or nothing at all.
                     None => i32::MAX,
                 };
-                let there = usize::try_from(there).unwrap_or(usize::MAX);
-                if there != BEFORE_FIRST && there >= lane.waiting.len() {
+                // The one before the first that waits is as far away as any can be.
+                let is_before = there == i32::MAX;
+                let behind = usize::try_from(there).unwrap_or(usize::MAX).saturating_add(1);
+                let there = if is_before { 0 } else { behind };
+                if there > lane.waiting.len() {
                     return Then::Lost(sequence);
                 }
                 lane.step = Step::Ready;
-                let there = if there == BEFORE_FIRST { 0 } else { there.saturating_add(1) };
                 self.settle(id, there)
             }
             Done::Sent(Ok(())) => {
@@ -316,10 +319,6 @@ impl Publisher {
         Then::There(u64::try_from(self.settled.len().saturating_sub(before)).unwrap_or(u64::MAX))
     }
 }
-
-/// Where the last sequence at the target is the one before the first that waits.
-#[expect(clippy::as_conversions, reason = "31 bits have room in any usize there is")]
-const BEFORE_FIRST: usize = i32::MAX as usize;
 
 impl Lane {
     fn next(&mut self, table: &Table, target: Target, batch_bytes: usize) -> Errand {

@@ -209,7 +209,10 @@ impl<B: Behaviour, T> EntityPartition<B, T> {
         for (id, record) in &refused {
             match self.letter_of(now_ms, *id, record, refusal) {
                 Some(placed) => letters.push(placed),
-                None => return self.publisher.transactions.hold(now_ms),
+                None => {
+                    self.notes.push(no_letters(refusal));
+                    return self.publisher.transactions.hold(now_ms);
+                }
             }
         }
         for ((target, _), letter) in refused.iter().zip(&letters) {
@@ -252,6 +255,7 @@ impl<B: Behaviour, T> EntityPartition<B, T> {
         let Some((_, publication)) = publication.filter(|(it, _)| *it == number) else { return };
         let (record, behind) = (publication.record.clone(), following(publication.sequence));
         let Some(placed) = self.letter_of(now_ms, id, &record, &refusal) else {
+            self.notes.push(no_letters(&refusal));
             return self.publisher.hold(id, now_ms);
         };
         self.notes.push(Note::Refused { target: id, refusal, is_kept: !placed.is_empty() });
@@ -304,6 +308,12 @@ pub(super) fn weight(placed: &[Placed]) -> (usize, Adds) {
     let bytes: usize =
         placed.iter().map(|placed| placed.record.bytes().saturating_add(2 * RECORD_BYTES)).sum();
     (bytes, Adds { publications: bytes, ..Adds::default() })
+}
+
+/// What a topic refused waits until there is a topic of dead letters.
+fn no_letters(refusal: &Refusal) -> Note {
+    let failed = Fault::Unpublishable("the topic of dead letters is not there".to_owned());
+    Note::DeadLetter { fault: Fault::Unpublishable(refusal.text.clone()), failed: Some(failed) }
 }
 
 fn value_bytes(value: &RecordValue) -> usize {
