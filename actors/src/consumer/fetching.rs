@@ -288,6 +288,7 @@ fn take_batches(wanted: &Wanted, fetched: &message::Fetched, check: bool) -> Don
         }
     }
     Done::Fetched(Fetched {
+        topic_id: wanted.partition.topic,
         partition: wanted.name.clone(),
         high_watermark: fetched.high_watermark,
         batches,

@@ -7,6 +7,7 @@ pub mod catalogue;
 mod cluster;
 mod custom;
 mod entity;
+mod flow;
 mod group;
 mod invariants;
 pub mod kafka;
@@ -29,6 +30,7 @@ pub use cluster::{
 };
 pub use custom::{HandlerRunsLong, UserActorPanicked};
 pub use entity::{EntitiesBroken, EntitiesLoaded};
+pub use flow::{SinkFailed, SourceFailed, SourceHindered};
 pub use group::{
     CoordinatorPanicked, GroupBroken, GroupConverted, GroupLag, GroupLoadFailed, GroupNotDowngraded,
     GroupOwnership, GroupRetargeted, GroupsLoaded, MemberJoined, MemberLeft, OffsetsForgotten,
