@@ -7,6 +7,7 @@ mod clients;
 mod compaction;
 mod disks;
 mod entities;
+mod flows;
 mod kills;
 mod mixture;
 mod network;
