@@ -110,7 +110,8 @@ async fn run(mut say: impl FnMut(String)) -> Result<(), Box<dyn Error>> {
     // The pipeline: a source, a stage, a sink.
     let totals = node.flows().sink("totals", SinkSettings::default()).await?;
     let (tills, fails_at) = (node.entities().clone(), Arc::new(Mutex::new(BTreeSet::from([20, 110, 250]))));
-    let clerk = move || Clerk { tills: tills.clone(), totals: totals.clone(), fails_at: Arc::clone(&fails_at) };
+    let clerk =
+        move || Clerk { tills: tills.clone(), totals: totals.clone(), fails_at: Arc::clone(&fails_at) };
     let source = node.flows().source(["orders"], SourceSettings::group("clerks"), clerk).await?;
 
     let read = read_totals(&client).await?;
