@@ -345,3 +345,30 @@ fn a_source_hands_on_to_a_named_actor_and_waits_while_that_one_moves() {
         tokio::time::timeout(Duration::from_secs(60), waiting).await.expect("the rest is handed on");
     });
 }
+
+#[test]
+fn a_record_that_is_refused_for_ever_holds_up_only_its_partition_and_is_anothers_when_that_is_revoked() {
+    with_nodes(26, 1, async |nodes| {
+        let client = nodes.client(1);
+        make(&client, "clicks", 2, 1).await;
+        send(&client, "clicks", 2, 5).await;
+        let seen = Seen::default();
+        let refusing = || each(|_| async { Err(CallError::Refused("never".to_owned())) });
+        let settings = SourceSettings::group("clerks");
+        let stuck = nodes.flows(1).source(["clicks"], settings.clone(), refusing).await.expect("a source");
+        tokio::time::sleep(Duration::from_secs(5)).await;
+        let clerk = {
+            let seen = Arc::clone(&seen);
+            move || Clerk::of(1, &seen)
+        };
+        // One of the two partitions is given to it, long before max.poll.interval.ms.
+        nodes.flows(1).source(["clicks"], settings, clerk).await.expect("a source");
+        let five: Vec<i64> = (0..5).collect();
+        until("its share is handled", || first_times(&seen).values().any(|offsets| *offsets == five)).await;
+        assert_eq!(first_times(&seen).len(), 1);
+        // The other one, when the source that is stuck ends.
+        stuck.stop().await;
+        let all = BTreeMap::from([(0, five.clone()), (1, five)]);
+        until("all is handled", || first_times(&seen) == all).await;
+    });
+}

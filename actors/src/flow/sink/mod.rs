@@ -21,11 +21,32 @@ use self::mailbox::Mailbox;
 use super::lifeline::{Lifeline, Stop, Task, lifeline};
 use super::{FlowError, FlowParts};
 use crate::client::ClientError;
+use crate::custom::CallError;
 use crate::custom::named::{ActorCalls, ActorHandle, ActorSettings};
 use crate::ids::ActorId;
 use crate::kinds::{RestartBudget, USER_ACTOR};
 use crate::producer::{ProduceError, ProducerSettings, RecordMetadata};
 use crate::record::Header;
+
+/// What a record that was not published means to a handler that was to publish it: its own record is not handled.
+impl From<ProduceError> for CallError {
+    fn from(error: ProduceError) -> Self {
+        let text = error.to_string();
+        match error {
+            ProduceError::TimedOut { within, last } => {
+                Self::Timeout { after_ms: u32::try_from(within.as_millis()).unwrap_or(u32::MAX), last }
+            }
+            ProduceError::BufferFull(_) => Self::Busy(text),
+            ProduceError::Closed => Self::Stopped(text),
+            ProduceError::Client(error) if error.is_retriable() => Self::Retry(text),
+            ProduceError::Client(_)
+            | ProduceError::TooLarge { .. }
+            | ProduceError::UnknownPartition { .. }
+            | ProduceError::Refused(_)
+            | ProduceError::Aborted => Self::Refused(text),
+        }
+    }
+}
 
 /// How long one wait for the actor may take; one that has not ended by then is waited for again.
 const TAKE_WITHIN: Duration = Duration::from_secs(60 * 60);

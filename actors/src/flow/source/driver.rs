@@ -1,6 +1,7 @@
 //! The task of a source: takes what its consumer has, has it handled, commits behind it.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures::FutureExt;
@@ -15,7 +16,6 @@ use crate::consumer::{Consumer, ConsumerEvent, Fetched, SeekTo};
 use crate::custom::named::{ActorCalls, ActorHandle};
 use crate::events::{Events, SourceFailed, SourceHindered};
 use crate::ids::Offset;
-use std::sync::Arc;
 
 /// How long one wait for a chunk may take; who has not ended by then is waited for again.
 const CHUNK_WITHIN: Duration = Duration::from_secs(60 * 60);
@@ -154,6 +154,11 @@ impl Driver {
                 self.parts.desk.clear();
                 return Goes::On;
             }
+            if !self.is_read(&after.partition) {
+                // Others wait for it, or have it: what is left of it is theirs.
+                self.parts.desk.clear();
+                return Goes::On;
+            }
             if self.parts.task.said() != Stop::No || self.parts.actor.ended().now_or_never().is_some() {
                 return Goes::No;
             }
@@ -173,6 +178,12 @@ impl Driver {
                 self.commit().await;
             }
         }
+    }
+
+    /// Whether this partition is still this source's.
+    fn is_read(&self, partition: &TopicPartition) -> bool {
+        let is_led = self.parts.led.as_ref().is_none_or(|led| led.leads(partition));
+        is_led && self.parts.consumer.position(partition).is_ok()
     }
 
     /// Begins and ends partitions as their leaderships come and go.

@@ -57,6 +57,14 @@ impl Led {
         Change { begin, end }
     }
 
+    /// Whether the node leads this partition now.
+    pub(super) fn leads(&self, partition: &TopicPartition) -> bool {
+        let image = self.images.borrow();
+        let known =
+            image.topics().named(&partition.topic).and_then(|topic| topic.partition(partition.partition));
+        known.is_some_and(|known| known.leader.is_some_and(|leader| leader.node == self.node))
+    }
+
     pub(super) fn began(&mut self, partition: TopicPartition) {
         self.reading.insert(partition);
     }

@@ -140,11 +140,6 @@ pub(super) async fn begin<H: SourceHandler>(
     }
     let client = parts.client.get();
     let consumer = Consumer::new(&client, settings.consumer())?;
-    let desk = Arc::new(Desk::new(settings.chunk_max, &parts.events, H::KIND));
-    let actor_settings = ActorSettings { restarts: settings.restarts, ..ActorSettings::default() };
-    let its = Arc::clone(&desk);
-    let made = move || SourceActor { handler: make(), desk: Arc::clone(&its) };
-    let actor = parts.actors.spawn_unnamed(actor_settings, made).await?;
     let led = match settings.partitions {
         SourcePartitions::OfGroup => {
             consumer.subscribe(topics)?;
@@ -152,6 +147,11 @@ pub(super) async fn begin<H: SourceHandler>(
         }
         SourcePartitions::LedHere => Some(Led::new(parts.images.clone(), parts.node, topics)),
     };
+    let desk = Arc::new(Desk::new(settings.chunk_max, &parts.events, H::KIND));
+    let actor_settings = ActorSettings { restarts: settings.restarts, ..ActorSettings::default() };
+    let its = Arc::clone(&desk);
+    let made = move || SourceActor { handler: make(), desk: Arc::clone(&its) };
+    let actor = parts.actors.spawn_unnamed(actor_settings, made).await?;
     let (lifeline, task) = lifeline();
     let handle = SourceHandle { actor: actor.clone(), lifeline };
     let driver = DriverParts {
