@@ -347,7 +347,7 @@ fn a_source_hands_on_to_a_named_actor_and_waits_while_that_one_moves() {
 }
 
 #[test]
-fn a_record_that_is_refused_for_ever_holds_up_only_its_partition_and_is_anothers_when_that_is_revoked() {
+fn a_source_that_is_stuck_gives_up_what_is_revoked_and_ends_when_it_is_told() {
     with_nodes(26, 1, async |nodes| {
         let client = nodes.client(1);
         make(&client, "clicks", 2, 1).await;

@@ -87,8 +87,14 @@ fn free_port() -> Outcome<u16> {
 }
 
 async fn node(port: u16) -> Outcome<ActorRef<ractor_cluster::NodeServerMessage>> {
-    let server =
-        NodeServer::new(port, "cookie".to_owned(), format!("node-{port}"), "localhost".to_owned(), None, None);
+    let server = NodeServer::new(
+        port,
+        "cookie".to_owned(),
+        format!("node-{port}"),
+        "localhost".to_owned(),
+        None,
+        None,
+    );
     Ok(Actor::spawn(None, server, ()).await?.0)
 }
 
@@ -106,7 +112,8 @@ async fn serve(port: u16) -> Outcome {
 async fn ping(time: Duration, bytes: usize) -> Outcome {
     let port = free_port()?;
     let mut other = Command::new(std::env::current_exe()?);
-    let started = other.args(["serve", &port.to_string()]).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn();
+    let started =
+        other.args(["serve", &port.to_string()]).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn();
     let mut other = Other(started?);
     let said = other.0.stdout.take().ok_or("no standard output")?;
     BufReader::new(said).lines().next().ok_or("it ended at once")??;
@@ -133,7 +140,11 @@ async fn ping(time: Duration, bytes: usize) -> Outcome {
     }
     trips.sort_unstable();
     let per_mille = |rank: usize| trips.get(trips.len() * rank / 1000).copied().unwrap_or_default();
-    println!("| ractor_cluster: ask of an actor on another node | {:.0?} | {:.0?} |", per_mille(500), per_mille(990));
+    println!(
+        "| ractor_cluster: ask of an actor on another node | {:.0?} | {:.0?} |",
+        per_mille(500),
+        per_mille(990)
+    );
     Ok(())
 }
 
@@ -160,6 +171,9 @@ async fn count(time: Duration, bytes: usize, in_flight: usize) -> Outcome {
     for task in asking.collect::<Vec<_>>() {
         done += task.await??;
     }
-    println!("| ractor: counters in memory, asked | {:.0} a second |", done as f64 / began.elapsed().as_secs_f64());
+    println!(
+        "| ractor: counters in memory, asked | {:.0} a second |",
+        done as f64 / began.elapsed().as_secs_f64()
+    );
     Ok(())
 }
