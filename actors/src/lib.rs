@@ -39,3 +39,5 @@ pub mod client;
 pub mod producer;
 
 pub mod consumer;
+
+pub mod flow;

@@ -32,6 +32,10 @@ pub use millstream_actors::custom::named::{
 pub use millstream_actors::custom::{
     ActorMessage, CallError, Counter, Gauge, Histogram, RequestId, UserMetrics, WrongSeries,
 };
+pub use millstream_actors::flow::{
+    Each, FlowError, Flows, HandTo, Publishing, Sink, SinkRecord, SinkSettings, SourceHandle, SourceHandler,
+    SourcePartitions, SourceRecord, SourceSettings, each, hand_to,
+};
 pub use millstream_actors::ids::{ActorId, NodeId, Offset, TopicId};
 pub use millstream_actors::kinds::RestartBudget;
 pub use millstream_actors::partition::message::Acks;

@@ -44,6 +44,7 @@ use std::time::Duration;
 use millstream_actors::client::Client;
 use millstream_actors::custom::entity::{EntityCaller, EntityTypes};
 use millstream_actors::custom::named::NodeActors;
+use millstream_actors::flow::Flows;
 use millstream_actors::ids::NodeId;
 use millstream_transport::identity::ClusterAuthority;
 use millstream_transport::wire::SimulatedNetwork;
@@ -155,6 +156,18 @@ impl TestNodes {
     pub fn client(&self, node: u8) -> Client {
         match self.nodes.get(&node) {
             Some((node, _)) => node.client(),
+            None => panic!("node {node} does not run"),
+        }
+    }
+
+    /// The sources and sinks of a node.
+    ///
+    /// # Panics
+    /// As [`TestNodes::actors`].
+    #[must_use]
+    pub fn flows(&self, node: u8) -> &Flows {
+        match self.nodes.get(&node) {
+            Some((node, _)) => node.flows(),
             None => panic!("node {node} does not run"),
         }
     }

@@ -1,5 +1,6 @@
 //! Do real processes keep the promises when they are killed, paused, ended, emptied, damaged, cut off, out of space?
 
+mod actors;
 mod disks;
 mod entities;
 mod kills;

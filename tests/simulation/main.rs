@@ -8,6 +8,7 @@ mod compaction;
 mod disks;
 mod entities;
 mod entity_input;
+mod flows;
 mod kills;
 mod mixture;
 mod network;

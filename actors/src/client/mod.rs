@@ -20,7 +20,7 @@ use std::time::Duration;
 
 use millstream_transport::message::Message;
 use millstream_transport::peer::{Mtu, Tuning};
-use millstream_transport::world::{Arbiters, World};
+use millstream_transport::world::{Arbiters, Core, World};
 use tokio::time::Instant;
 
 pub use admin::Admin;
@@ -145,6 +145,13 @@ impl Client {
         }
         self.metadata.close();
         self.link.close().await;
+    }
+
+    /// One of its cores, drawn at random.
+    pub(crate) fn some_core(&self) -> Result<&Core, ClientError> {
+        let cores = self.world.threads.cores();
+        let place = self.world.random.range(0, u64::try_from(cores.len()).unwrap_or(0));
+        usize::try_from(place).ok().and_then(|place| cores.get(place)).ok_or(ClientError::Closed)
     }
 
     /// Asks one node after the other until one answers, for what any node can answer.

@@ -103,11 +103,18 @@ impl Driver {
 
     fn wake_at(&self) -> Instant {
         let far = Instant::now() + Duration::from_secs(3600);
-        let heartbeat = self.membership.is_some() && !self.is_heartbeating && !self.is_out && !self.is_fenced;
-        let heartbeat = if heartbeat { self.heartbeat_at } else { far };
         // While a heartbeat is under way nothing is done about it, so there is nothing to wake for.
         let overdue = self.application_overdue_at().filter(|_| !self.is_heartbeating);
-        [Some(heartbeat), overdue, self.commit_at].into_iter().flatten().min().unwrap_or(far)
+        [self.heartbeat_due(), overdue, self.commit_at].into_iter().flatten().min().unwrap_or(far)
+    }
+
+    /// When the next heartbeat is due, if one is. Who has a group for its offsets alone, and assigns partitions itself, is no
+    /// member.
+    fn heartbeat_due(&self) -> Option<Instant> {
+        let membership = self.membership.as_ref()?;
+        let is_idle = membership.epoch() == 0 && membership.subscription() == &Subscription::default();
+        let is_silent = self.is_heartbeating || self.is_out || self.is_fenced;
+        (!is_idle && !is_silent).then_some(self.heartbeat_at)
     }
 
     fn follow_subscription(&mut self) {
@@ -215,12 +222,10 @@ impl Driver {
     }
 
     fn start_heartbeat(&mut self) {
-        let Some(membership) = &mut self.membership else { return };
-        let is_idle = membership.epoch() == 0 && membership.subscription() == &Subscription::default();
-        let is_silent = self.is_heartbeating || self.is_out || self.is_fenced;
-        if is_silent || is_idle || Instant::now() < self.heartbeat_at {
+        if self.heartbeat_due().is_none_or(|at| Instant::now() < at) {
             return;
         }
+        let Some(membership) = &mut self.membership else { return };
         self.is_heartbeating = true;
         let message = membership.heartbeat();
         let Some(coordinator) = self.fetcher.coordinator.clone() else { return };

@@ -1,7 +1,7 @@
 //! What a consumer hands its application.
 
 use crate::client::TopicPartition;
-use crate::ids::Offset;
+use crate::ids::{Offset, TopicId};
 use crate::record::{Batch, MAX_UNPACKED_BYTES, Record, records};
 
 /// What comes next. Rebalances come in the same order as records, never from another thread.
@@ -23,6 +23,8 @@ pub enum ConsumerEvent {
 pub struct Fetched {
     /// The partition.
     pub partition: TopicPartition,
+    /// The topic, which another of its name is not.
+    pub topic_id: TopicId,
     /// Offsets below it are committed: how far there is to read.
     pub high_watermark: Offset,
     pub(super) batches: Vec<Batch>,

@@ -267,6 +267,7 @@ fn spec(seek: SeekTo, isolation: IsolationLevel) -> OffsetSpec {
 fn take_batches(wanted: &Wanted, fetched: &message::Fetched, check: bool) -> Done {
     match committed_batches(fetched, wanted.offset, check) {
         Ok((batches, next)) => Done::Fetched(Fetched {
+            topic_id: wanted.partition.topic,
             partition: wanted.name.clone(),
             high_watermark: fetched.high_watermark,
             batches,

@@ -63,9 +63,7 @@ impl Consumer {
             settings: Arc::clone(&settings),
             coordinator: coordinator.clone(),
         };
-        let cores = client.world.threads.cores();
-        let place = client.world.random.range(0, u64::try_from(cores.len()).unwrap_or(1));
-        let core = cores.get(usize::try_from(place).unwrap_or(0)).ok_or(ClientError::Closed)?;
+        let core = client.some_core()?;
         let its = Arc::clone(&shared);
         if !core.spawn(move || Driver::new(its, fetcher, membership).run()) {
             return Err(ClientError::Closed);
@@ -110,6 +108,14 @@ impl Consumer {
         self.shared.state().add(found, false);
         self.shared.to_driver.notify_one();
         Ok(())
+    }
+
+    /// Reads these partitions no more, of those that were assigned by [`Consumer::assign`]: nothing of them that was read
+    /// ahead is handed out.
+    pub fn unassign(&self, partitions: impl IntoIterator<Item = TopicPartition>) {
+        self.shared.state().remove(&partitions.into_iter().collect());
+        // There is room for others now.
+        self.shared.to_driver.notify_one();
     }
 
     /// The next event; waits for it. Everything handed out before counts as processed from now on.

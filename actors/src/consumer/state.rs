@@ -99,6 +99,13 @@ impl State {
         }
     }
 
+    /// Reads these partitions no more. Nobody is told: it was asked for here.
+    pub(super) fn remove(&mut self, names: &BTreeSet<TopicPartition>) {
+        let of_name = |(id, reading): (&PartitionId, &Reading)| names.contains(&reading.name).then_some(*id);
+        let found = self.readings.iter().filter_map(of_name).collect();
+        self.take(&found);
+    }
+
     /// Hands nothing of these partitions out any more, and tells the application that they are revoked.
     pub(super) fn revoke(&mut self, partitions: &BTreeSet<PartitionId>) {
         let taken = self.take(partitions);

@@ -449,3 +449,23 @@ fn reading_ahead_is_bounded() {
         assert_eq!(take(&mut consumer, 20_000).await[&0].len(), 20_000);
     });
 }
+
+#[test]
+fn one_that_assigns_partitions_itself_keeps_its_positions_in_a_group_and_rests_meanwhile() {
+    simulation::run(1, |simulation| async move {
+        let cluster = FakeCluster::new(1);
+        topic(&cluster, 1, 10);
+        let client = cluster.client(&simulation);
+        let mut consumer =
+            Consumer::new(&client, ConsumerSettings { auto_commit: None, ..earliest("g") }).unwrap();
+        consumer.assign([(flights(0), SeekTo::Committed)]).await.unwrap();
+        assert_eq!(take(&mut consumer, 10).await[&0], (0..10).collect::<Vec<_>>());
+        consumer.commit_offsets([(flights(0), Offset(4))]).await.unwrap();
+        consumer.unassign([flights(0)]);
+        assert!(consumer.assignment().is_empty());
+        // Virtual time goes on only while nothing is left to do: a task that never rests would keep it here.
+        tokio::time::sleep(Duration::from_secs(3600)).await;
+        consumer.assign([(flights(0), SeekTo::Committed)]).await.unwrap();
+        assert_eq!(take(&mut consumer, 6).await[&0], (4..10).collect::<Vec<_>>());
+    });
+}

@@ -139,6 +139,7 @@ const LEAVING: &[&str] = &["left", "away", "replaced", "session_timeout", "rebal
 const SIDES: &[&str] = &["leader", "follower"];
 const USER_KIND: &[&str] = &["kind"];
 const INPUT: &[&str] = &["kind", "topic"];
+const SINK_TOPIC: &[&str] = &["topic"];
 const LAG: &[&str] = &["group", "topic", "partition"];
 
 /// The node itself.
@@ -394,6 +395,13 @@ const USERS: &[Series] = &[
         "Handlers of users' actors that ran longer than actors.handler.slow.ms.",
     )
     .of_each(USER_KIND),
+    counter("millstream_source_records_total", "Records that handlers of sources have handled.")
+        .of_each(USER_KIND),
+    counter("millstream_source_failures_total", "Times that records were handed to a handler again.")
+        .of_each(USER_KIND),
+    counter("millstream_sink_records_total", "Records of sinks that were acknowledged.").of_each(SINK_TOPIC),
+    counter("millstream_sink_failures_total", "Records of sinks that were not, or not known to be.")
+        .of_each(SINK_TOPIC),
 ];
 
 /// Topics that entities read; told by the node whose entities the reader lives beside, by type.

@@ -8,6 +8,7 @@ mod cluster;
 mod custom;
 mod entity;
 mod entity_input;
+mod flow;
 mod group;
 mod invariants;
 pub mod kafka;
@@ -36,6 +37,7 @@ pub use entity::{
 pub use entity_input::{
     EntityInputBegan, EntityInputLeftOut, EntityInputMetrics, EntityInputMissed, EntityInputStands,
 };
+pub use flow::{SinkFailed, SourceFailed, SourceHindered};
 pub use group::{
     CoordinatorPanicked, GroupBroken, GroupConverted, GroupLag, GroupLoadFailed, GroupNotDowngraded,
     GroupOwnership, GroupRetargeted, GroupsLoaded, MemberJoined, MemberLeft, OffsetsForgotten,

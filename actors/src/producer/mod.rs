@@ -88,9 +88,7 @@ pub(crate) async fn start<A>(client: &Client, actor: A) -> Result<Addr<A>, Clien
 where
     A: Actor<Context = actix::Context<A>> + Send,
 {
-    let cores = client.world.threads.cores();
-    let place = client.world.random.range(0, u64::try_from(cores.len()).unwrap_or(0));
-    let core = usize::try_from(place).ok().and_then(|place| cores.get(place)).ok_or(ClientError::Closed)?;
+    let core = client.some_core()?;
     let (started, address) = oneshot::channel();
     core.spawn(move || async move {
         let _ = started.send(actor.start());

@@ -16,6 +16,7 @@ use millstream_actors::custom::entity::front::EntityFront;
 use millstream_actors::custom::entity::{EntityCaller, EntityTypes};
 use millstream_actors::custom::named::NodeActors;
 use millstream_actors::events::Events;
+use millstream_actors::flow::{FlowParts, Flows};
 use millstream_actors::group::front::GroupFront;
 use millstream_actors::ids::Incarnation;
 use millstream_actors::log::LogDirectory;
@@ -100,6 +101,8 @@ pub(super) struct Running {
     pub(super) actors: NodeActors,
     /// The client of the cluster that users and their actors have on this node.
     pub(super) client: NodeClient,
+    /// Sources and sinks on this node.
+    pub(super) flows: Flows,
     kafka: Option<KafkaListeners>,
     tasks: Vec<JoinHandle<()>>,
     tree: Tree,
@@ -203,6 +206,13 @@ impl Running {
         let (entities, caller) =
             start_entities(&parts, types, (threads.clone(), &client), &mut tasks).await?;
         let actors = start_actors(&parts, &threads).await?;
+        let flows = Flows::new(FlowParts {
+            node: config.node_id,
+            actors: actors.clone(),
+            client: client.clone(),
+            images: images.clone(),
+            events: events.clone(),
+        });
         verifier.open(Arc::new(NodeVerifier {
             me: config.node_id,
             transactions: transactions.clone(),
@@ -258,6 +268,7 @@ impl Running {
             threads,
             actors,
             client,
+            flows,
             kafka,
             tasks,
             tree,
@@ -279,6 +290,7 @@ impl Running {
             kafka.close_door();
         }
         let within = self.config.shutdown_timeout;
+        self.flows.stop(within / 4).await;
         // Before the node leaves, which gives their names to others.
         self.actors.stop(within / 4).await;
         self.client.end();
@@ -313,6 +325,7 @@ impl Running {
         drop(self.kafka);
         self.endpoint.abandon();
         self.client.end();
+        self.flows.abandon();
         self.actors.abandon();
         self.tree.stop();
         self.agent.actor().kill();

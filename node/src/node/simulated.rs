@@ -5,6 +5,7 @@ use std::sync::Arc;
 use millstream_actors::client::Client;
 use millstream_actors::custom::entity::{EntityCaller, EntityTypes};
 use millstream_actors::custom::named::NodeActors;
+use millstream_actors::flow::Flows;
 use millstream_actors::ids::NodeId;
 use millstream_transport::identity::Credentials;
 use millstream_transport::wire::Wire;
@@ -77,6 +78,12 @@ impl SimulatedNode {
     #[must_use]
     pub fn client(&self) -> Client {
         self.running.client.get()
+    }
+
+    /// Sources and sinks on it.
+    #[must_use]
+    pub const fn flows(&self) -> &Flows {
+        &self.running.flows
     }
 
     /// Its series.

@@ -8,6 +8,7 @@ use std::time::Duration;
 use millstream_actors::client::{Client, NodeClient};
 use millstream_actors::custom::entity::{EntityCaller, EntityTypes};
 use millstream_actors::custom::named::NodeActors;
+use millstream_actors::flow::Flows;
 use millstream_actors::ids::NodeId;
 use millstream_transport::identity::Credentials;
 use millstream_transport::wire::{RealWire, RealWireSettings};
@@ -36,6 +37,7 @@ pub struct Node {
     entities: EntityCaller,
     actors: NodeActors,
     client: NodeClient,
+    flows: Flows,
     http: Option<HttpServer>,
     end: Option<oneshot::Sender<End>>,
     control: Option<JoinHandle<Result<(), String>>>,
@@ -60,6 +62,7 @@ struct Up {
     state: Arc<NodeState>,
     actors: NodeActors,
     client: NodeClient,
+    flows: Flows,
     vitals: NodeVitals,
 }
 
@@ -118,6 +121,7 @@ impl Node {
             entities: up.entities,
             actors: up.actors,
             client: up.client,
+            flows: up.flows,
             http: None,
             end: Some(end),
             control: Some(control),
@@ -182,6 +186,12 @@ impl Node {
     #[must_use]
     pub fn client(&self) -> Client {
         self.client.get()
+    }
+
+    /// Sources and sinks: actors between topics and what you write.
+    #[must_use]
+    pub const fn flows(&self) -> &Flows {
+        &self.flows
     }
 
     /// How it is.
@@ -297,6 +307,7 @@ fn control(
             state: Arc::clone(&running.state),
             actors: running.actors.clone(),
             client: running.client.clone(),
+            flows: running.flows.clone(),
             vitals: running.vitals(&events),
         };
         let _ = tell.send(Ok(up));
@@ -308,6 +319,7 @@ fn control(
             why = fatal.wait_for(Option::is_some) => {
                 let why = why.ok().and_then(|why| why.clone()).unwrap_or_default();
                 running.endpoint.abandon();
+                running.flows.abandon();
                 running.actors.abandon();
                 return Err(why);
             }
@@ -318,6 +330,7 @@ fn control(
                 .unwrap_or_else(|_| Err(format!("not done within {} ms", within.as_millis()))),
             End::AtOnce => {
                 running.endpoint.abandon();
+                running.flows.abandon();
                 running.actors.abandon();
                 Ok(())
             }

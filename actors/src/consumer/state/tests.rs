@@ -22,6 +22,7 @@ fn some_records(index: i32, from: i64, next: i64) -> Fetched {
     let batch = crate::record::Batch::parse(batch.finish(None)).unwrap();
     Fetched {
         partition: TopicPartition::new("t", index),
+        topic_id: TopicId(uuid::Uuid::nil()),
         high_watermark: Offset(next),
         batches: vec![batch],
         from: Offset(from),
@@ -176,4 +177,18 @@ fn what_was_read_ahead_of_a_pause_is_not_handed_out_and_is_read_again() {
     state.resume(partition(0));
     let due = state.due(10, 10);
     assert!(due.iter().any(|(id, _, from)| (*id, *from) == (partition(0), SeekTo::Offset(Offset(3)))));
+}
+
+#[test]
+fn of_a_partition_that_is_read_no_more_nothing_is_handed_out_and_its_room_is_others() {
+    let mut state = reading(&[0, 1]);
+    state.next();
+    for index in [0, 1] {
+        state.fetched(partition(index), generation(&state, index), some_records(index, 0, 3));
+    }
+    state.remove(&[TopicPartition::new("t", 0), TopicPartition::new("t", 7)].into());
+    let Some(ConsumerEvent::Records(fetched)) = state.next() else { panic!("records") };
+    assert_eq!(fetched.partition.partition, 1);
+    assert!(state.next().is_none() && state.reading(partition(0)).is_none());
+    assert_eq!(state.buffered_bytes, 0);
 }
