@@ -1,4 +1,7 @@
-//! Help for those who look after actors: how often one may be begun anew, and when.
+//! Help for those who look after actors: how often one may be begun anew, and when; which live, and what they do.
+
+pub mod listing;
+pub mod roster;
 
 use std::collections::VecDeque;
 use std::time::Duration;

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use ractor::{Actor, ActorProcessingErr, ActorRef};
+use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
@@ -18,6 +19,7 @@ use super::message::{DeliverToEntities, Delivered};
 use super::outbox::{Lane, Outbound};
 use super::partition::{Delivery, Effect, EntityPartition, Input};
 use super::records::Source;
+use super::series::{EntitySeries, Shown, Tally};
 use super::table::Table;
 use crate::custom::RequestId;
 use crate::error::Refusal;
@@ -25,6 +27,8 @@ use crate::events::{EntitiesBroken, EntitiesLoaded};
 use crate::group::doors::OwnershipLease;
 use crate::group::request::Reply;
 use crate::ids::{LeaderEpoch, Offset, PartitionId};
+use crate::kinds::ENTITY_HOST;
+use crate::supervision::roster::{Entry, Seat, waiting};
 
 /// Where an answer goes.
 pub(super) type EntityReply = Reply<Result<Bytes, Fault>>;
@@ -66,7 +70,17 @@ pub(super) struct Leadership {
     pub(super) partition: PartitionId,
     pub(super) epoch: LeaderEpoch,
     pub(super) lease: Arc<dyn OwnershipLease>,
+    /// For those who ask.
+    pub(super) places: Arc<Semaphore>,
+    pub(super) series: EntitySeries,
     pub(super) doors: EntityDoors,
+}
+
+impl Leadership {
+    /// What the actor of the partition is called.
+    pub(super) fn name(&self) -> String {
+        format!("{}-{}", self.kind, self.partition.index)
+    }
 }
 
 /// The actor.
@@ -87,6 +101,10 @@ pub(super) struct Hosted<B: Behaviour> {
     replay: Option<JoinHandle<()>>,
     timer: Option<(i64, JoinHandle<()>)>,
     began: Instant,
+    tally: Tally,
+    /// Since when the batch is on its way.
+    appended_at: Option<Instant>,
+    seat: Seat,
 }
 
 impl<B> Actor for EntityHost<B>
@@ -105,9 +123,25 @@ where
     ) -> Result<Hosted<B>, ActorProcessingErr> {
         let settings = leadership.doors.settings.borrow().as_ref().clone();
         let (partition, effect) = EntityPartition::new(behaviour, settings);
-        let began = leadership.doors.clock.now();
-        let mut hosted =
-            Hosted { leadership, myself, partition, replays_failed: 0, replay: None, timer: None, began };
+        let (began, events) = (leadership.doors.clock.now(), &leadership.doors.events);
+        let shown = Arc::<Shown>::default();
+        let tally = Tally::new(leadership.series.clone(), Arc::clone(&shown));
+        let entry = Entry::new(ENTITY_HOST, leadership.name())
+            .waiting(waiting([&leadership.places]))
+            .about(move || shown.to_string());
+        let seat = events.seat(entry);
+        let mut hosted = Hosted {
+            leadership,
+            myself,
+            partition,
+            replays_failed: 0,
+            replay: None,
+            timer: None,
+            began,
+            tally,
+            appended_at: None,
+            seat,
+        };
         hosted.perform(vec![effect]);
         Ok(hosted)
     }
@@ -118,9 +152,11 @@ where
         message: HostMessage,
         hosted: &mut Hosted<B>,
     ) -> Result<(), ActorProcessingErr> {
+        let _turn = hosted.seat.turn();
         hosted.take(message);
         hosted.send();
         hosted.set_timer();
+        hosted.tally.tell(hosted.partition.load());
         Ok(())
     }
 }
@@ -148,7 +184,13 @@ where
             }
             HostMessage::Deliver { source, messages, reply } => Input::Deliver { source, messages, reply },
             HostMessage::Settled { batch, result } => match result {
-                Ok(first) => Input::Committed { batch, first },
+                Ok(first) => {
+                    if let Some(since) = self.appended_at.take() {
+                        let now = self.leadership.doors.clock.now();
+                        self.leadership.series.commit_seconds.record(now.saturating_duration_since(since));
+                    }
+                    Input::Committed { batch, first }
+                }
                 Err(refusal) => {
                     self.broken(&refusal);
                     Input::Refused { batch }
@@ -187,6 +229,9 @@ where
         for effect in effects {
             match effect {
                 Effect::Answer { reply, answer, needs_lease } => {
+                    if matches!(answer, Err(Fault::Busy(_))) {
+                        self.leadership.series.refused.increment(1);
+                    }
                     if !needs_lease || self.leadership.lease.holds() {
                         reply.give(answer);
                         continue;
@@ -200,6 +245,7 @@ where
                     });
                 }
                 Effect::Append { batch, records } => {
+                    self.appended_at = Some(doors.clock.now());
                     let done = doors.log.append(*partition, *epoch, records);
                     let myself = self.myself.clone();
                     tokio::spawn(async move {
@@ -208,6 +254,7 @@ where
                     });
                 }
                 Effect::Load { life, entity, offsets } => {
+                    self.leadership.series.loads.increment(1);
                     let read = doors.log.read(*partition, *epoch, offsets);
                     let myself = self.myself.clone();
                     tokio::spawn(async move {
@@ -216,6 +263,9 @@ where
                     });
                 }
                 Effect::Replay(table) => {
+                    if table.end() > Offset::ZERO {
+                        self.leadership.series.reloads.increment(1);
+                    }
                     self.read(table);
                     return;
                 }

@@ -23,6 +23,7 @@ pub mod message;
 pub mod outbox;
 pub mod partition;
 pub mod records;
+mod series;
 mod settings;
 mod supervisor;
 pub mod table;

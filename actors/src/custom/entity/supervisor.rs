@@ -13,12 +13,14 @@ use tokio::time::Instant;
 
 use super::doors::EntityDoors;
 use super::host::{HostMessage, Leadership};
+use super::series::EntitySeries;
 use super::types::EntityTypes;
-use crate::events::partition::ActorRestarted;
+use crate::events::ActorRestarted;
 use crate::group::doors::OwnershipLease;
 use crate::ids::{LeaderEpoch, PartitionId};
-use crate::kinds::ENTITY_HOST;
+use crate::kinds::{ENTITY_HOST, ENTITY_SUPERVISOR};
 use crate::supervision::Deaths;
+use crate::supervision::roster::{Entry, Seat};
 
 /// The wait before one is begun anew that dies too often.
 const REST: Duration = Duration::from_secs(60);
@@ -28,6 +30,7 @@ const REST: Duration = Duration::from_secs(60);
 pub(super) struct Door {
     pub(super) actor: ActorRef<HostMessage>,
     pub(super) places: Arc<Semaphore>,
+    pub(super) series: EntitySeries,
 }
 
 /// The actors of the partitions led here: any thread finds them. Cheap to clone; all clones see the same.
@@ -39,9 +42,9 @@ impl Hosts {
         self.0.get(&partition).map(|door| door.clone())
     }
 
-    fn insert(&self, partition: PartitionId, actor: ActorRef<HostMessage>) {
-        let places = Arc::new(Semaphore::new(ENTITY_HOST.mailbox_max));
-        self.0.insert(partition, Door { actor, places });
+    fn insert(&self, actor: ActorRef<HostMessage>, leadership: &Leadership) {
+        let (places, series) = (Arc::clone(&leadership.places), leadership.series.clone());
+        self.0.insert(leadership.partition, Door { actor, places, series });
     }
 
     fn remove(&self, partition: PartitionId) {
@@ -95,6 +98,7 @@ pub(super) struct Supervision {
     origin: Instant,
     led: BTreeMap<PartitionId, Led>,
     myself: ActorRef<SupervisorMessage>,
+    seat: Seat,
 }
 
 impl Actor for EntitySupervisor {
@@ -108,7 +112,8 @@ impl Actor for EntitySupervisor {
         (types, doors, hosts): (EntityTypes, EntityDoors, Hosts),
     ) -> Result<Supervision, ActorProcessingErr> {
         let origin = doors.clock.now();
-        Ok(Supervision { types, doors, hosts, origin, led: BTreeMap::new(), myself })
+        let seat = doors.events.seat(Entry::new(ENTITY_SUPERVISOR, ""));
+        Ok(Supervision { types, doors, hosts, origin, led: BTreeMap::new(), myself, seat })
     }
 
     async fn handle(
@@ -117,6 +122,7 @@ impl Actor for EntitySupervisor {
         message: SupervisorMessage,
         supervision: &mut Supervision,
     ) -> Result<(), ActorProcessingErr> {
+        let _turn = supervision.seat.turn();
         supervision.take(message);
         Ok(())
     }
@@ -153,7 +159,9 @@ impl Supervision {
                     return;
                 }
                 self.end(partition);
-                let leadership = Leadership { kind, partition, epoch, lease, doors: self.doors.clone() };
+                let places = Arc::new(Semaphore::new(ENTITY_HOST.mailbox_max));
+                let (doors, series) = (self.doors.clone(), EntitySeries::new(&self.doors.events, &kind));
+                let leadership = Leadership { kind, partition, epoch, lease, places, series, doors };
                 let (host, deaths) = (Host::Begins, Deaths::default());
                 self.led.insert(partition, Led { leadership, host, deaths });
                 self.begin(partition);
@@ -202,7 +210,7 @@ impl Supervision {
         match (result, led.filter(|led| led.leadership.epoch == epoch)) {
             (Ok(actor), Some(led)) => {
                 led.host = Host::Runs(actor.clone());
-                self.hosts.insert(partition, actor);
+                self.hosts.insert(actor, &led.leadership);
             }
             (Ok(actor), None) => actor.kill(),
             (Err(error), Some(_)) => self.rest(partition, error),
@@ -224,7 +232,8 @@ impl Supervision {
         led.host = Host::Rests;
         self.hosts.remove(partition);
         let after = led.deaths.died(now, &ENTITY_HOST.restarts).unwrap_or(REST);
-        self.doors.events.emit(ActorRestarted { kind: ENTITY_HOST.name, cause, after });
+        let name = led.leadership.name();
+        self.doors.events.emit(ActorRestarted { kind: ENTITY_HOST.name, name: &name, cause, after });
         let (epoch, myself) = (led.leadership.epoch, self.myself.clone());
         tokio::spawn(async move {
             tokio::time::sleep(after).await;

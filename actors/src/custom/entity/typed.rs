@@ -10,13 +10,16 @@ use bytes::Bytes;
 use super::behaviour::{Behaviour, Change, Fault, Handled, PoisonPolicy, Saved};
 use super::definition::{Entity, EntityKey, Refused, Turn};
 use super::message::unstored;
+use super::series::EntitySeries;
 use crate::custom::{ActorMessage, CallError, UserThreads, seal_answer};
+use crate::events::Events;
 
 /// A user's type.
 pub(super) struct Typed<E> {
     threads: UserThreads,
     kind: Arc<str>,
     message_max_bytes: usize,
+    series: EntitySeries,
     of: PhantomData<fn() -> E>,
 }
 
@@ -30,8 +33,9 @@ pub(super) struct Loaded<E: Entity> {
 }
 
 impl<E: Entity> Typed<E> {
-    pub(super) fn new(threads: UserThreads, message_max_bytes: usize) -> Self {
-        Self { threads, kind: Arc::from(E::TYPE), message_max_bytes, of: PhantomData }
+    pub(super) fn new(threads: UserThreads, message_max_bytes: usize, events: &Events) -> Self {
+        let (kind, series) = (Arc::from(E::TYPE), EntitySeries::new(events, E::TYPE));
+        Self { threads, kind, message_max_bytes, series, of: PhantomData }
     }
 }
 
@@ -81,7 +85,11 @@ impl<E: Entity> Behaviour for Typed<E> {
         let running = self.threads.turn(&self.kind, &entity.name, label);
         let mut turn = Turn::new(&entity.key, now_ms, self.message_max_bytes);
         let answer = caught(|| entity.user.handle(message, &mut turn));
+        self.series.turn_seconds.record(running.elapsed());
         drop(running);
+        if answer.is_err() {
+            self.series.panics.increment(1);
+        }
         let answer = answer?.map_err(|Refused(text)| Fault::Refused(text))?;
         let Turn { timers, outgoing, events, is_forgotten, problem, .. } = turn;
         if let Some(problem) = problem {
@@ -141,7 +149,6 @@ mod tests {
     use super::super::records::Event;
     use super::*;
     use crate::custom::{Envelope, UserThreadsSettings};
-    use crate::events::Events;
     use millstream_transport::world::simulation::run;
     use millstream_transport::world::{SimulatedDisk, World};
 
@@ -213,7 +220,7 @@ mod tests {
         run(1, |simulation| async move {
             let world = World::simulated(&simulation, &SimulatedDisk::new(1));
             let threads = UserThreads::start(&world, UserThreadsSettings::default(), Events::uncounted());
-            test(Typed::new(threads, 1_000));
+            test(Typed::new(threads, 1_000, &Events::uncounted()));
         });
     }
 

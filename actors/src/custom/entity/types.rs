@@ -93,7 +93,7 @@ impl fmt::Debug for EntityTypes {
 fn begin<E: Entity>(leadership: Leadership, supervisor: ActorCell) -> Spawned {
     let threads = leadership.doors.threads.clone();
     let message_max_bytes = leadership.doors.settings.borrow().turn_max_bytes;
-    let behaviour = Typed::<E>::new(threads.clone(), message_max_bytes);
+    let behaviour = Typed::<E>::new(threads.clone(), message_max_bytes, &leadership.doors.events);
     // What an actor spawns runs where it was spawned: on the users' threads.
     let spawned = threads.spawn(async move {
         Actor::spawn_linked(None, EntityHost::new(), (leadership, behaviour), supervisor).await

@@ -11,6 +11,7 @@
 //! - Side effects outside of answers may happen twice: a paused owner does not know yet that it is none.
 
 mod actor;
+mod beginning;
 mod calls;
 mod cell;
 mod doors;
@@ -29,4 +30,4 @@ pub use actor::{ActorContext, ActorSettings, Handled, NamedActor};
 pub use calls::{ActorCalls, EachTold, NameWatch};
 pub use doors::{Answering, Listed, Mail, NameRegistry, NoAnswer, Way};
 pub use host::{ActorHandle, NamedParts, NamedSettings, NodeActors};
-pub use message::{ActorEnd, ActorLine, OwnerChange, StopReason};
+pub use message::{ActorEnd, OwnerChange, StopReason};
