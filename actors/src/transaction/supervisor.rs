@@ -4,7 +4,6 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
-use std::time::Duration;
 
 use ractor::{Actor, ActorProcessingErr, ActorRef, SupervisionEvent};
 use tokio::sync::oneshot;
@@ -21,9 +20,6 @@ use crate::ids::LeaderEpoch;
 use crate::kinds::TRANSACTION_COORDINATOR;
 use crate::supervision::Deaths;
 use crate::supervision::roster::Seat;
-
-/// The wait before one is begun anew that dies too often.
-const REST: Duration = Duration::from_secs(60);
 
 /// What the supervisor is told.
 pub(super) enum SupervisorMessage {
@@ -184,7 +180,7 @@ impl Supervision {
         let now = self.doors.clock.now().saturating_duration_since(self.origin);
         let Some(led) = self.led.get_mut(&partition) else { return };
         led.actor = None;
-        let after = led.deaths.died(now, &TRANSACTION_COORDINATOR.restarts).unwrap_or(REST);
+        let after = led.deaths.rest(now, &TRANSACTION_COORDINATOR.restarts);
         let (kind, name) = (TRANSACTION_COORDINATOR.name, &partition.to_string());
         self.doors.events.emit(ActorRestarted { kind, name, cause, after });
         let (epoch, myself) = (led.leadership.epoch, self.myself.clone());

@@ -132,13 +132,11 @@ fn no_answer(error: AskError) -> NoAnswer {
 
 #[cfg(test)]
 mod tests {
-    use std::io::{Read, Write};
-    use std::net::{SocketAddr, TcpStream};
-
     use serde::{Deserialize, Serialize};
 
     use super::*;
     use crate::certificates::LOCAL_CLIENT;
+    use crate::node::looked_at::get;
     use crate::node::thread::at_any_ports;
     use crate::{
         ActorContext, ActorMessage, ActorSettings, Client, ClientSettings, Handled, NamedActor, StopReason,
@@ -161,14 +159,6 @@ mod tests {
         async fn handle(&mut self, _: WhichThread, _: &ActorContext) -> Handled<WhichThread> {
             Ok(std::thread::current().name().map(ToOwned::to_owned))
         }
-    }
-
-    fn get(address: SocketAddr, path: &str) -> String {
-        let mut stream = TcpStream::connect(address).unwrap();
-        write!(stream, "GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").unwrap();
-        let mut text = String::new();
-        stream.read_to_string(&mut text).unwrap();
-        text
     }
 
     #[tokio::test]

@@ -4,7 +4,6 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
-use std::time::Duration;
 
 use dashmap::DashMap;
 use ractor::{Actor, ActorId, ActorProcessingErr, ActorRef, SupervisionEvent};
@@ -21,9 +20,6 @@ use crate::ids::{LeaderEpoch, PartitionId};
 use crate::kinds::{ENTITY_HOST, ENTITY_SUPERVISOR};
 use crate::supervision::Deaths;
 use crate::supervision::roster::{Entry, Seat};
-
-/// The wait before one is begun anew that dies too often.
-const REST: Duration = Duration::from_secs(60);
 
 /// The actor of a partition, and the places for those who ask it.
 #[derive(Clone, Debug)]
@@ -231,7 +227,7 @@ impl Supervision {
         let Some(led) = self.led.get_mut(&partition) else { return };
         led.host = Host::Rests;
         self.hosts.remove(partition);
-        let after = led.deaths.died(now, &ENTITY_HOST.restarts).unwrap_or(REST);
+        let after = led.deaths.rest(now, &ENTITY_HOST.restarts);
         let name = led.leadership.name();
         self.doors.events.emit(ActorRestarted { kind: ENTITY_HOST.name, name: &name, cause, after });
         let (epoch, myself) = (led.leadership.epoch, self.myself.clone());
