@@ -132,6 +132,7 @@ impl Actor for GroupCoordinator {
         let _turn = coordinator.seat.turn();
         coordinator.take(message);
         coordinator.after();
+        coordinator.seat.pulse().waits(coordinator.answers.waiting());
         Ok(())
     }
 

@@ -159,6 +159,7 @@ impl Actor for TransactionCoordinator {
         coordinator.take(message);
         coordinator.tell_open();
         coordinator.set_timer();
+        coordinator.seat.pulse().waits(coordinator.answers.waiting());
         Ok(())
     }
 

@@ -4,10 +4,10 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fmt;
 use std::marker::PhantomData;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
-use millstream_transport::world::{Clock, watch};
+use millstream_transport::world::watch;
 use ractor::{Actor, ActorCell, ActorProcessingErr, ActorRef, SpawnErr, SupervisionEvent};
 use tokio::runtime::Handle;
 use tokio::sync::{Notify, Semaphore};
@@ -16,20 +16,17 @@ use super::actor::{ActorContext, ActorSettings, NamedActor};
 use super::beginning::{Beginning, Ending};
 use super::calls::ActorCalls;
 use super::cell::{Cell, Gate, KindSeries};
-use super::doors::{Mail, NameRegistry};
 use super::following::{GivenUp, Singleton};
+use super::handle::ActorHandle;
 use super::mailbox::Mailbox;
 use super::message::{ActorEnd, StopReason};
+use super::parts::NamedParts;
 use super::runner::{Factory, Runner, RunnerParts};
 use super::way::NodeWay;
-use crate::cluster::agent::NodeHealth;
-use crate::cluster::lease::Lease;
 use crate::custom::call::CallError;
 use crate::custom::metrics::UserMetrics;
-use crate::custom::threads::UserThreads;
 use crate::error::Refusal;
-use crate::events::Events;
-use crate::ids::{ActorId, Incarnation, NodeId};
+use crate::ids::{ActorId, NodeId};
 use crate::image::{Image, NameAlteration};
 use crate::kinds::{USER_ACTOR, USER_SUPERVISOR};
 use crate::partition::memory::Budget;
@@ -46,57 +43,6 @@ const OPEN_WAITS_MAX: usize = 256;
 
 /// Ended actors whose reason is remembered.
 const ENDED_MAX: usize = 1024;
-
-/// The bounds of a node's actors.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct NamedSettings {
-    /// `actors.max`: actors on this node.
-    pub actors_max: usize,
-    /// `actors.mailbox.max`: messages that may wait for one actor, unless it says otherwise.
-    pub mailbox_max: usize,
-    /// `actors.mailbox.bytes`: bytes of messages that wait for all actors of the node.
-    pub mailbox_bytes: usize,
-    /// `actors.message.max.bytes`: the longest message, and the longest answer.
-    pub message_bytes_max: usize,
-}
-
-impl Default for NamedSettings {
-    fn default() -> Self {
-        Self {
-            actors_max: 10_000,
-            mailbox_max: USER_ACTOR.mailbox_max,
-            mailbox_bytes: 64 << 20,
-            message_bytes_max: 1 << 20,
-        }
-    }
-}
-
-/// What a node's actors work with.
-#[derive(Clone, Debug)]
-pub struct NamedParts {
-    /// The node.
-    pub node: NodeId,
-    /// Its life.
-    pub incarnation: Incarnation,
-    /// Its bounds.
-    pub settings: NamedSettings,
-    /// This node's images.
-    pub images: watch::Receiver<Arc<Image>>,
-    /// The node's lease.
-    pub lease: Lease,
-    /// How the node stands to its cluster.
-    pub health: watch::Receiver<NodeHealth>,
-    /// The way to the quorum.
-    pub registry: Arc<dyn NameRegistry>,
-    /// The way to other nodes.
-    pub mail: Arc<dyn Mail>,
-    /// Where users' code runs.
-    pub threads: UserThreads,
-    /// The time.
-    pub clock: Clock,
-    /// Where events go.
-    pub events: Events,
-}
 
 /// All actors of users on a node.
 pub(super) struct Host {
@@ -301,59 +247,6 @@ impl NodeActors {
         self.host.is_too_late.store(true, Ordering::Release);
         self.host.close();
         self.host.supervisor.stop(None);
-    }
-}
-
-/// An actor that was begun here.
-#[derive(Clone, Debug)]
-pub struct ActorHandle {
-    cell: Arc<Cell>,
-    host: Weak<Host>,
-}
-
-impl ActorHandle {
-    /// Which actor it is.
-    #[must_use]
-    pub fn actor(&self) -> ActorId {
-        self.cell.actor
-    }
-
-    /// Ends it after the message that it handles now; what waits in its mailbox is refused.
-    pub fn stop(&self) {
-        self.cell.stop(ActorEnd::Stopped(StopReason::Asked));
-    }
-
-    /// Waits for its end.
-    pub async fn ended(&self) -> ActorEnd {
-        let mut ended = self.cell.ended.subscribe();
-        loop {
-            if let Some(end) = &*ended.borrow_and_update() {
-                return end.clone();
-            }
-            // The cell holds the sender.
-            if ended.changed().await.is_err() {
-                return ActorEnd::Stopped(StopReason::Forgotten);
-            }
-        }
-    }
-
-    /// Makes it a member of a group: costs an entry of the quorum.
-    pub async fn join(&self, group: &str) -> Result<(), CallError> {
-        self.alter(NameAlteration::Join { group: group.to_owned(), serial: self.cell.actor.serial }).await
-    }
-
-    /// Ends its membership in a group.
-    pub async fn leave(&self, group: &str) -> Result<(), CallError> {
-        self.alter(NameAlteration::Leave { group: group.to_owned(), serial: self.cell.actor.serial }).await
-    }
-
-    async fn alter(&self, alteration: NameAlteration) -> Result<(), CallError> {
-        let gone = || CallError::Stopped("its node has stopped".to_owned());
-        let host = self.host.upgrade().ok_or_else(gone)?;
-        if self.cell.has_ended() {
-            return Err(CallError::Stopped("it has ended".to_owned()));
-        }
-        host.parts.registry.alter(alteration, ALTER_WITHIN).await.map_err(refused)
     }
 }
 
