@@ -13,6 +13,8 @@ pub enum System {
     Actix,
     /// On the control thread.
     Ractor,
+    /// Tasks of a library on the control thread.
+    Tokio,
 }
 
 /// How often an actor may die before its supervisor gives up.
@@ -52,6 +54,28 @@ const fn budget(deaths: u32, within_s: u64, first_wait_ms: u64) -> RestartBudget
         first_wait: Duration::from_millis(first_wait_ms),
     }
 }
+
+/// The root of a node's control plane.
+pub const NODE: ActorKind = ActorKind {
+    name: "node",
+    system: System::Ractor,
+    supervisor: "the process",
+    restarts: budget(0, 60, 0),
+    mailbox_max: 16,
+    bound: "it hears of ends only, one for each actor under it, and of the controller's restarts",
+    death: "the node stops",
+};
+
+/// The metadata quorum's part on this node: openraft, which is no actor here, but is looked at as one.
+pub const QUORUM: ActorKind = ActorKind {
+    name: "quorum",
+    system: System::Tokio,
+    supervisor: "node",
+    restarts: budget(0, 60, 0),
+    mailbox_max: 1_024,
+    bound: "places for proposals; one append and one vote of each voter at a time",
+    death: "nothing of the cluster is decided or heard of here any more; the node stops",
+};
 
 /// One partition's replica on one node.
 pub const REPLICA: ActorKind = ActorKind {
@@ -263,7 +287,9 @@ pub const USER_ACTOR: ActorKind = ActorKind {
 };
 
 /// All of them.
-pub const KINDS: [ActorKind; 19] = [
+pub const KINDS: [ActorKind; 21] = [
+    NODE,
+    QUORUM,
     REPLICA,
     CORE_HOST,
     FEEDER,

@@ -26,8 +26,8 @@ pub use millstream_actors::custom::entity::{
     OutputRecord, PoisonPolicy, Refused, TopicInput, TopicRecord, Turn,
 };
 pub use millstream_actors::custom::named::{
-    ActorCalls, ActorContext, ActorEnd, ActorHandle, ActorLine, ActorSettings, Handled, NameWatch,
-    NamedActor, NodeActors, OwnerChange, StopReason,
+    ActorCalls, ActorContext, ActorEnd, ActorHandle, ActorSettings, Handled, NameWatch, NamedActor,
+    NodeActors, OwnerChange, StopReason,
 };
 pub use millstream_actors::custom::{
     ActorMessage, CallError, Counter, Gauge, Histogram, RequestId, UserMetrics, WrongSeries,
@@ -45,6 +45,7 @@ pub use millstream_actors::producer::{
 };
 pub use millstream_actors::record::key_hash::partition_for_key;
 pub use millstream_actors::record::{Compression, Header, Record};
+pub use millstream_actors::supervision::listing::{ActorLine, ActorPage, KindLine, ListActors};
 pub use millstream_transport::world::{Clock, Random};
 
 pub use node::{Node, StartError, StopError};

@@ -36,15 +36,24 @@ pub(crate) fn read(file: &str) -> Outcome<String> {
     Ok(std::fs::read_to_string(&path).map_err(|error| format!("{}: {error}", path.display()))?)
 }
 
-pub(crate) fn dashboard() -> Outcome<Value> {
-    Ok(serde_json::from_str(&read("dashboards/millstream.json")?)?)
+/// The dashboards, by their names.
+pub(crate) const DASHBOARDS: [&str; 2] = ["millstream", "actors"];
+
+pub(crate) fn dashboard(name: &str) -> Outcome<Value> {
+    Ok(serde_json::from_str(&read(&format!("dashboards/{name}.json"))?)?)
 }
 
-/// The panels of the dashboard, its rows left out.
-pub(crate) fn panels() -> Outcome<Vec<Panel>> {
-    let dashboard = dashboard()?;
+/// The panels of a dashboard, its rows left out.
+pub(crate) fn panels_of(name: &str) -> Outcome<Vec<Panel>> {
+    let dashboard = dashboard(name)?;
     let panels = list(&dashboard, "panels").iter().filter(|panel| text(panel, "type") != "row");
     panels.map(panel).collect()
+}
+
+/// Those of all dashboards.
+pub(crate) fn panels() -> Outcome<Vec<Panel>> {
+    let each: Result<Vec<_>, _> = DASHBOARDS.into_iter().map(panels_of).collect();
+    Ok(each?.into_iter().flatten().collect())
 }
 
 fn panel(panel: &Value) -> Outcome<Panel> {

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use millstream_actors::events::catalogue;
 use serde_json::Value;
 
-use crate::expressions::{self, alerts, dashboard, list, panels, text};
+use crate::expressions::{self, DASHBOARDS, alerts, dashboard, list, panels, panels_of, text};
 
 #[test]
 fn every_expression_asks_for_series_that_exist_by_labels_they_have() {
@@ -17,7 +17,8 @@ fn every_expression_asks_for_series_that_exist_by_labels_they_have() {
         assert!(!expression.series().is_empty() || expression.text.starts_with("up{"), "{of} asks nothing");
         let mut labels = BTreeSet::from(["job", "instance", "le"]);
         for name in expression.series() {
-            let histogram = name.strip_suffix("_bucket").and_then(|name| known.get(name));
+            let bare = name.strip_suffix("_bucket").or_else(|| name.strip_suffix("_count"));
+            let histogram = bare.and_then(|name| known.get(name));
             let series = known.get(&*name).or(histogram);
             let series = series.unwrap_or_else(|| panic!("{of} asks for {name}, which nobody tells"));
             labels.extend(series.labels.names());
@@ -31,8 +32,9 @@ fn every_expression_asks_for_series_that_exist_by_labels_they_have() {
 #[test]
 fn buckets_are_summed_over_nodes_before_a_quantile_is_taken() {
     for expression in panels().unwrap().into_iter().flat_map(|panel| panel.expressions) {
-        let buckets = expression.text.contains("_bucket");
-        assert!(!buckets || expression.text.contains("sum by (le) (rate("), "{}", expression.of);
+        let (of, text) = (&expression.of, &expression.text);
+        let summed = ["sum by (le) (rate(", "sum by (le, kind) (rate("];
+        assert!(!text.contains("_bucket") || summed.iter().any(|sum| text.contains(sum)), "{of}");
     }
 }
 
@@ -49,27 +51,31 @@ fn every_panel_has_its_question_and_the_readme_lists_it() {
 
 #[test]
 fn panels_have_numbers_of_their_own_and_do_not_overlap() {
-    let (mut ids, mut cells) = (BTreeSet::new(), BTreeSet::new());
-    for panel in panels().unwrap() {
-        assert!(ids.insert(panel.id), "{}", panel.title);
-        let [left, top, width, height] = panel.place;
-        assert!(left + width <= 24, "{} is too wide", panel.title);
-        for cell in (left..left + width).flat_map(|x| (top..top + height).map(move |y| (x, y))) {
-            assert!(cells.insert(cell), "{} lies over another panel", panel.title);
+    for name in DASHBOARDS {
+        let (mut ids, mut cells) = (BTreeSet::new(), BTreeSet::new());
+        for panel in panels_of(name).unwrap() {
+            assert!(ids.insert(panel.id), "{}", panel.title);
+            let [left, top, width, height] = panel.place;
+            assert!(left + width <= 24, "{} is too wide", panel.title);
+            for cell in (left..left + width).flat_map(|x| (top..top + height).map(move |y| (x, y))) {
+                assert!(cells.insert(cell), "{} lies over another panel", panel.title);
+            }
         }
     }
 }
 
 #[test]
-fn the_dashboard_asks_the_data_source_that_is_chosen_in_it() {
-    let dashboard = dashboard().unwrap();
-    assert!(dashboard["schemaVersion"].as_u64().unwrap() >= 39);
-    let variables: Vec<_> =
-        list(&dashboard["templating"], "list").iter().map(|variable| text(variable, "name")).collect();
-    assert_eq!(variables, ["datasource", "job", "instance", "group"]);
-    for panel in list(&dashboard, "panels").iter().filter(|panel| text(panel, "type") != "row") {
-        for asked in list(panel, "targets").iter().chain([panel]) {
-            assert_eq!(asked["datasource"]["uid"], Value::from("${datasource}"), "{}", panel["title"]);
+fn each_dashboard_asks_the_data_source_that_is_chosen_in_it() {
+    for (name, last) in DASHBOARDS.into_iter().zip(["group", "kind"]) {
+        let dashboard = dashboard(name).unwrap();
+        assert!(dashboard["schemaVersion"].as_u64().unwrap() >= 39);
+        let variables = list(&dashboard["templating"], "list").iter();
+        let variables: Vec<_> = variables.map(|variable| text(variable, "name")).collect();
+        assert_eq!(variables, ["datasource", "job", "instance", last]);
+        for panel in list(&dashboard, "panels").iter().filter(|panel| text(panel, "type") != "row") {
+            for asked in list(panel, "targets").iter().chain([panel]) {
+                assert_eq!(asked["datasource"]["uid"], Value::from("${datasource}"), "{}", panel["title"]);
+            }
         }
     }
 }

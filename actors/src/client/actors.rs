@@ -6,19 +6,19 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use futures::FutureExt;
-use futures::future::{BoxFuture, join_all};
+use futures::future::BoxFuture;
 use millstream_transport::message::Message;
 
 use super::link::{Asks, Cluster, LinkError, Target};
 use super::metadata::MetadataCache;
 use super::{ClientError, RETRY_BACKOFF};
 use crate::custom::named::message::{
-    ActorEnd, AskActor, FindName, FoundName, GroupMembers, ListActors, NameNews, TellActor, WatchActor,
-    WatchName,
+    ActorEnd, AskActor, FindName, FoundName, GroupMembers, NameNews, TellActor, WatchActor, WatchName,
 };
-use crate::custom::named::{Answering, Listed, NoAnswer, Way};
+use crate::custom::named::{Answering, NoAnswer, Way};
 use crate::custom::{Answered, CallError};
 use crate::ids::{ActorId, NodeId};
+use crate::supervision::listing::{ActorPage, ListActors};
 
 /// Names whose place is remembered.
 const KNOWN_MAX: usize = 1024;
@@ -137,17 +137,14 @@ impl Way for ClientWay {
         self.any(GroupMembers { group: group.to_owned() }, within)
     }
 
-    fn list(&self, within: Duration) -> BoxFuture<'static, Listed> {
-        let (link, metadata) = (Arc::clone(&self.link), self.metadata.clone());
-        async move {
-            let Ok(view) = metadata.ready(within).await else { return Vec::new() };
-            let listing = view.nodes.keys().copied().map(|node| {
-                let asked = Asks::<ListActors>::ask(&*link, &Target::Node(node), ListActors {}, within);
-                async move { (node, asked.await.map_err(no_answer)) }
-            });
-            join_all(listing).await
-        }
-        .boxed()
+    fn nodes(&self, within: Duration) -> Answering<Vec<NodeId>> {
+        let metadata = self.metadata.clone();
+        async move { Ok(metadata.ready(within).await.map_err(unready)?.nodes.keys().copied().collect()) }
+            .boxed()
+    }
+
+    fn list(&self, node: NodeId, message: ListActors, within: Duration) -> Answering<ActorPage> {
+        self.at(node, message, within)
     }
 
     fn changed(&self) -> BoxFuture<'static, ()> {

@@ -16,9 +16,7 @@ use crate::cluster::message::{
     AlterTopicConfig, CreatePartitions, CreateTopic, DeleteTopic, ElectReplica, InitProducerId, Metadata,
 };
 use crate::custom::entity::message::AskEntity;
-use crate::custom::named::message::{
-    AskActor, FindName, GroupMembers, ListActors, TellActor, WatchActor, WatchName,
-};
+use crate::custom::named::message::{AskActor, FindName, GroupMembers, TellActor, WatchActor, WatchName};
 use crate::group::message::transactional::{CommitInTransaction, StableOffsetFetch};
 use crate::group::message::{
     DeleteGroup, DescribeGroup, FindCoordinator, GroupHeartbeat, ListGroups, OffsetCommit, OffsetFetch,
@@ -26,6 +24,7 @@ use crate::group::message::{
 use crate::ids::NodeId;
 use crate::partition::message::transactional::{FetchStable, ProduceInTransaction};
 use crate::partition::message::{DeleteRecords, Fetch, ListOffsets, Produce};
+use crate::supervision::listing::ListActors;
 use crate::transaction::message::{BeginTransactions, EndTransaction, FindTransactionCoordinator};
 
 /// Who is asked.

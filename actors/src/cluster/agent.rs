@@ -230,6 +230,7 @@ impl<P: Peers> Actor for NodeAgent<P> {
         message: AgentMessage,
         state: &mut State<P>,
     ) -> Result<(), ActorProcessingErr> {
+        let _turn = state.turn();
         match message {
             AgentMessage::Tick => state.tick(&myself),
             AgentMessage::Image => state.follow_image(&myself),

@@ -31,6 +31,7 @@ use crate::error::{ErrorCode, Refusal};
 use crate::events::{ControllerChanged, PartitionHealth, ProposalFailed};
 use crate::ids::{Incarnation, NodeId};
 use crate::image::{Command, Image, NodeState, Outcome};
+use crate::supervision::roster::{self, Seat};
 use desk::{Desk, Entry};
 
 /// The controller's actor.
@@ -79,17 +80,18 @@ pub(super) struct State {
     /// After an entry that came to nothing, the next waits a tick.
     not_before: Instant,
     gauged: Option<Arc<Image>>,
+    seat: Seat,
 }
 
 impl Actor for Controller {
     type Msg = ControllerMessage;
     type State = State;
-    type Arguments = ControllerParts;
+    type Arguments = (ControllerParts, roster::Entry);
 
     async fn pre_start(
         &self,
         myself: ActorRef<Self::Msg>,
-        parts: ControllerParts,
+        (parts, entry): (ControllerParts, roster::Entry),
     ) -> Result<State, ActorProcessingErr> {
         let now = parts.clock.now();
         let leadership = parts.proposer.leadership();
@@ -106,6 +108,7 @@ impl Actor for Controller {
             fencing: BTreeSet::new(),
             not_before: now,
             gauged: None,
+            seat: parts.events.seat(entry),
             parts,
         })
     }
@@ -116,6 +119,7 @@ impl Actor for Controller {
         message: ControllerMessage,
         state: &mut State,
     ) -> Result<(), ActorProcessingErr> {
+        let _turn = state.seat.turn();
         state.follow_leadership();
         match message {
             ControllerMessage::Request(request) => state.take(request),

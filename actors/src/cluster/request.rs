@@ -91,6 +91,11 @@ impl Places {
         Self { taken: Arc::new(AtomicUsize::new(0)), most }
     }
 
+    /// So many are taken.
+    pub(super) fn taken(&self) -> usize {
+        self.taken.load(Ordering::Relaxed)
+    }
+
     pub(super) fn take(&self) -> Result<Place, Refusal> {
         // The place is taken first: it is given back by its drop where there was none left.
         let taken = self.taken.fetch_add(1, Ordering::Relaxed);

@@ -6,10 +6,11 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::call::CallError;
+use super::depth::{Bounded, LEVELS_MAX, Levels};
 
 /// A message of a user's, usually an enum of all that an actor understands.
 ///
-/// Its form is postcard. An enum's variants are told by their place: new ones go to the end, or the version goes up.
+/// Its form is postcard, values nested at most 128 levels deep. An enum's variants are told by their place: new ones go to the end, or the version goes up.
 /// ```
 /// # use millstream_actors::custom::ActorMessage;
 /// # use serde::{Deserialize, Serialize};
@@ -142,10 +143,16 @@ fn bytes(value: &impl Serialize, most: usize) -> Result<Bytes, CallError> {
 }
 
 fn opened<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, CallError> {
-    match postcard::take_from_bytes(bytes) {
-        Ok((value, [])) => Ok(value),
-        Ok((_, rest)) => Err(CallError::Malformed(format!("{} bytes are left over", rest.len()))),
-        Err(error) => Err(CallError::Malformed(error.to_string())),
+    let malformed = |error: postcard::Error| CallError::Malformed(error.to_string());
+    let (mut reader, levels) = (postcard::Deserializer::from_bytes(bytes), Levels::new());
+    let read = T::deserialize(Bounded { inner: &mut reader, levels: &levels });
+    if levels.were_too_few() {
+        return Err(CallError::Malformed(format!("values are nested more than {LEVELS_MAX} levels deep")));
+    }
+    let value = read.map_err(malformed)?;
+    match reader.finalize().map_err(malformed)? {
+        [] => Ok(value),
+        rest => Err(CallError::Malformed(format!("{} bytes are left over", rest.len()))),
     }
 }
 
@@ -222,6 +229,29 @@ mod tests {
         assert_eq!(earlier.open::<Note>().unwrap(), Note::Write("a".to_owned()));
         let unreadable = Envelope { body: Bytes::from_static(&[0xff]), ..earlier };
         assert!(matches!(unreadable.open::<Note>(), Err(CallError::Malformed(_))));
+    }
+
+    #[derive(Debug, Serialize, Deserialize)]
+    enum Deep {
+        End,
+        Down(Box<Self>),
+    }
+
+    impl ActorMessage for Deep {
+        const NAME: &'static str = "deep";
+        type Answer = ();
+    }
+
+    #[test]
+    fn a_message_that_is_nested_too_deep_is_an_error_for_its_sender() {
+        let nested = |levels| Envelope { name: "deep".to_owned(), version: 1, body: vec![1; levels].into() };
+        let error = nested(1 << 20).open::<Deep>().unwrap_err();
+        assert_eq!(error, CallError::Malformed("values are nested more than 128 levels deep".to_owned()));
+        assert!(
+            matches!(nested(3).open::<Deep>(), Err(CallError::Malformed(text)) if !text.contains("deep"))
+        );
+        let fits = Envelope::seal(&Deep::Down(Box::new(Deep::End)), 9).unwrap();
+        assert!(matches!(fits.open::<Deep>(), Ok(Deep::Down(_))));
     }
 
     #[test]

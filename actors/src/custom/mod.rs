@@ -4,6 +4,7 @@
 //! panics harms its own actor, and at worst the other actors of users.
 
 mod call;
+mod depth;
 pub mod entity;
 mod envelope;
 mod metrics;

@@ -102,6 +102,8 @@ const fn histogram(name: &'static str, help: &'static str) -> Series {
 }
 
 const ACTORS: &[&str] = &[
+    "node",
+    "quorum",
     "replica",
     "core_host",
     "feeder",
@@ -154,8 +156,26 @@ const NODE: &[Series] = &[
         "millstream_node_quorum_lost",
         "1 while no controller answers; data goes on, elections and changes wait.",
     ),
+    gauge("millstream_actor_alive", "Actors that live on this node, by kind.").by("kind", ACTORS),
+    counter("millstream_actor_handled_total", "Messages that actors have handled, by kind.")
+        .by("kind", ACTORS),
     counter("millstream_actor_restarts_total", "Actors that died and were begun anew, by kind.")
         .by("kind", ACTORS),
+    gauge(
+        "millstream_actor_mailbox_messages_max",
+        "Requests not answered of the actor that has most of them, by kind; zero where nobody counts them.",
+    )
+    .by("kind", ACTORS),
+    histogram(
+        "millstream_actor_handler_seconds",
+        "Time of one message in its actor; on the data plane every sixteenth is measured.",
+    )
+    .by("kind", ACTORS),
+    gauge(
+        "millstream_actor_running_max_seconds",
+        "How long the handler has run that runs longest now, by kind.",
+    )
+    .by("kind", ACTORS),
     counter("millstream_invariant_broken_total", "Promises found broken: each is a defect of the program.")
         .by("invariant", INVARIANTS),
 ];
@@ -475,6 +495,43 @@ const ENTITY_INDEXES: &[Series] = &[
     ),
 ];
 
+/// The work of entities; told by the node that leads their partition, by their type.
+const ENTITY_WORK: &[Series] = &[
+    gauge("millstream_entity_partitions_led", "Partitions of entities led by this node.").of_each(USER_KIND),
+    gauge("millstream_entity_known", "Entities that the partitions led here know of.").of_each(USER_KIND),
+    gauge("millstream_entity_live", "Entities in memory.").of_each(USER_KIND),
+    gauge(
+        "millstream_entity_waiting_bytes",
+        "Bytes of messages and turns that wait for their entity or for the log.",
+    )
+    .of_each(USER_KIND),
+    gauge("millstream_entity_timers", "Timers of entities that are set.").of_each(USER_KIND),
+    gauge("millstream_entity_outbox_messages", "Messages of entities to others that are not delivered.")
+        .of_each(USER_KIND),
+    histogram(
+        "millstream_entity_turn_seconds",
+        "Time of one handler of an entity; their count is that of turns.",
+    )
+    .of_each(USER_KIND),
+    histogram(
+        "millstream_entity_commit_seconds",
+        "Time from the append of a batch of turns until it is committed; their count is that of batches.",
+    )
+    .of_each(USER_KIND),
+    counter(
+        "millstream_entity_requests_refused_total",
+        "Requests of entities refused because a bound was reached.",
+    )
+    .of_each(USER_KIND),
+    counter("millstream_entity_loads_total", "Entities read from the log into memory.").of_each(USER_KIND),
+    counter(
+        "millstream_entity_reloads_total",
+        "Times when turns were not committed and a partition's log was read on.",
+    )
+    .of_each(USER_KIND),
+    counter("millstream_entity_panics_total", "Panics in handlers of entities.").of_each(USER_KIND),
+];
+
 /// Kafka's listener.
 const KAFKA: &[Series] = &[
     gauge("millstream_fetch_sessions", "Fetch sessions of Kafka clients that are kept."),
@@ -541,6 +598,7 @@ pub fn all() -> impl Iterator<Item = &'static Series> {
         ENTITIES,
         ENTITY_INPUT,
         ENTITY_INDEXES,
+        ENTITY_WORK,
         KAFKA,
         PEERS,
     ]

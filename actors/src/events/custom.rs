@@ -5,6 +5,7 @@ use std::time::Duration;
 use metrics::Label;
 
 use super::{Event, Events};
+use crate::kinds::USER_ACTOR;
 
 /// A handler of a user's runs for long: nothing else of its actor is handled meanwhile. Told when it is seen, and when it
 /// has ended at last.
@@ -57,6 +58,7 @@ impl Event for UserActorPanicked<'_> {
         events.counter("millstream_user_actor_panics_total", labels).increment(1);
         match after {
             Some(after) => {
+                events.count_restart(USER_ACTOR.name);
                 tracing::warn!(node = %events.node(), kind, actor, message, panic, ?after, "the handler of a user's actor panicked; it is begun anew");
             }
             None => {

@@ -6,6 +6,7 @@ use metrics::Label;
 
 use super::{Event, Events};
 use crate::error::Refusal;
+use crate::kinds::GROUP_COORDINATOR;
 
 /// A coordinator has read its partition of `__consumer_offsets`.
 #[derive(Debug)]
@@ -80,8 +81,8 @@ pub struct CoordinatorPanicked<'a> {
 
 impl Event for CoordinatorPanicked<'_> {
     fn tell(&self, events: &Events) {
-        let labels = vec![Label::new("kind", "group_coordinator")];
-        events.counter("millstream_actor_restarts_total", labels).increment(1);
+        events.count_restart(GROUP_COORDINATOR.name);
+        events.roster().begun_anew(GROUP_COORDINATOR.name, self.group);
         tracing::error!(node = %events.node(), group = self.group, reason = self.reason, quarantined = self.quarantined, "the coordinator of a group panicked");
     }
 }

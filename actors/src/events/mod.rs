@@ -3,6 +3,7 @@
 //! A file of this folder per area holds its events. Series are named as Prometheus asks: `millstream_…_total`,
 //! `_seconds`, `_bytes`; all stand in [`catalogue`]. Each node has its own recorder, because several nodes live in one process.
 
+mod actors;
 pub mod catalogue;
 mod cluster;
 mod custom;
@@ -24,7 +25,9 @@ use std::sync::Arc;
 use metrics::{Counter, Gauge, Histogram, Key, Label, Level, Metadata, NoopRecorder, Recorder};
 
 use crate::ids::NodeId;
+use crate::supervision::roster::Roster;
 
+pub use actors::ActorRestarted;
 pub use cluster::{
     ControllerChanged, InDoubtBecause, LeaderElectedInDoubt, LeadersElected, NodeDied, NodeLive,
     NodeRegistered, PartitionHealth, ProposalFailed, QuorumSeen, ReplicasReassigned,
@@ -63,25 +66,33 @@ pub trait Event: fmt::Debug {
 pub struct Events {
     node: NodeId,
     recorder: Arc<dyn Recorder + Send + Sync>,
+    /// Who tells them.
+    roster: Roster,
 }
 
 impl Events {
     /// Events of `node`, counted by `recorder`.
     #[must_use]
     pub fn new(node: NodeId, recorder: Arc<dyn Recorder + Send + Sync>) -> Self {
-        Self { node, recorder }
+        Self { node, recorder, roster: Roster::default() }
     }
 
     /// Events that are logged and not counted: for clients and tests.
     #[must_use]
     pub fn uncounted() -> Self {
-        Self { node: NodeId(0), recorder: Arc::new(NoopRecorder) }
+        Self::new(NodeId(0), Arc::new(NoopRecorder))
     }
 
     /// The node whose events these are; 0 outside a node.
     #[must_use]
     pub fn node(&self) -> NodeId {
         self.node
+    }
+
+    /// The live actors of the node.
+    #[must_use]
+    pub const fn roster(&self) -> &Roster {
+        &self.roster
     }
 
     /// Tells an event.

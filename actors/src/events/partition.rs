@@ -1,9 +1,7 @@
 //! What replicas do: the hot series as handles, the rare happenings as events.
 
-use std::fmt;
-use std::time::Duration;
-
 use metrics::{Counter, Gauge, Histogram, Label};
+use std::fmt;
 
 use super::{Event, Events};
 use crate::ids::{LeaderEpoch, Offset, PartitionId};
@@ -242,26 +240,6 @@ impl Event for FeedRejected<'_> {
         events.counter("millstream_feeds_rejected_total", Vec::new()).increment(1);
         let Self { partition, found } = self;
         tracing::warn!(node = %events.node(), %partition, found, "what the leader sent cannot be appended; asking again");
-    }
-}
-
-/// An actor died, or could not be started, and is begun anew.
-#[derive(Debug)]
-pub struct ActorRestarted {
-    /// Which kind.
-    pub kind: &'static str,
-    /// What became of it, for people.
-    pub cause: String,
-    /// Until then it waits.
-    pub after: Duration,
-}
-
-impl Event for ActorRestarted {
-    fn tell(&self, events: &Events) {
-        let labels = vec![Label::new("kind", self.kind)];
-        events.counter("millstream_actor_restarts_total", labels).increment(1);
-        let Self { kind, cause, after } = self;
-        tracing::error!(node = %events.node(), kind, cause, ?after, "an actor died and is begun anew");
     }
 }
 

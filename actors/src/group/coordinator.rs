@@ -34,7 +34,9 @@ use crate::events::{
     OffsetsForgotten,
 };
 use crate::invariant::Broken;
+use crate::kinds::GROUP_COORDINATOR;
 use crate::record::EndMarker;
+use crate::supervision::roster::{Entry, Seat};
 
 /// What a coordinator is told.
 pub(super) enum CoordinatorMessage {
@@ -127,8 +129,10 @@ impl Actor for GroupCoordinator {
         message: CoordinatorMessage,
         coordinator: &mut Coordinator,
     ) -> Result<(), ActorProcessingErr> {
+        let _turn = coordinator.seat.turn();
         coordinator.take(message);
         coordinator.after();
+        coordinator.seat.pulse().waits(coordinator.answers.waiting());
         Ok(())
     }
 
@@ -164,6 +168,7 @@ pub(super) struct Coordinator {
     supervisor: ActorRef<SupervisorMessage>,
     myself: ActorRef<CoordinatorMessage>,
     shown: Arc<Shown>,
+    seat: Seat,
 }
 
 impl Coordinator {
@@ -172,6 +177,7 @@ impl Coordinator {
         let (topics, settings) = (leadership.topics(), leadership.settings());
         let around = Surroundings { now: leadership.now(), topics: &*topics, settings: &settings };
         let lag = LagWatch::of(&id);
+        let seat = leadership.doors.events.seat(Entry::new(GROUP_COORDINATOR, &*id));
         let written = group.classic.clone();
         let machine = ConsumerGroup::new(Arc::clone(&id), group, &around);
         let (answers, taken, wakes_ms, is_broken) = (Answers::default(), 0, None, false);
@@ -191,6 +197,7 @@ impl Coordinator {
             supervisor,
             myself,
             shown,
+            seat,
         };
         if written.is_some() {
             // What a way over to KIP-848 left that was not whole when its coordinator died.

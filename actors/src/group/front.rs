@@ -30,7 +30,9 @@ use super::supervisor::{GroupSupervisor, not_coordinator};
 use super::topics::TopicRights;
 use crate::error::{ErrorCode, Refusal};
 use crate::ids::{LeaderEpoch, NodeId, PartitionId, ProducerId};
+use crate::kinds::GROUP_SUPERVISOR;
 use crate::record::EndMarker;
+use crate::supervision::roster::{Entry, waiting};
 
 /// The longest name of a group, in bytes.
 const MAX_GROUP_BYTES: usize = 1_024;
@@ -56,9 +58,11 @@ impl GroupFront {
     pub async fn start(doors: GroupDoors, parent: Option<ActorCell>) -> Result<Self, SpawnErr> {
         let places = || Arc::new(Semaphore::new(doors.settings.borrow().max_waiting));
         let (places, long_places) = (places(), places());
+        let entry = Entry::new(GROUP_SUPERVISOR, "").waiting(waiting([&places, &long_places]));
+        let arguments = (doors.clone(), doors.events.seat(entry));
         let started = match parent {
-            Some(parent) => Actor::spawn_linked(None, GroupSupervisor, doors.clone(), parent).await,
-            None => Actor::spawn(None, GroupSupervisor, doors.clone()).await,
+            Some(parent) => Actor::spawn_linked(None, GroupSupervisor, arguments, parent).await,
+            None => Actor::spawn(None, GroupSupervisor, arguments).await,
         };
         started.map(|(supervisor, _)| Self { doors, supervisor, places, long_places })
     }

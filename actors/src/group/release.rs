@@ -35,6 +35,11 @@ struct Waiting {
 }
 
 impl Answers {
+    /// How many wait.
+    pub(crate) fn waiting(&self) -> usize {
+        self.waiting.len()
+    }
+
     /// Takes an answer; gives it at once if nothing is before it. The number is for [`Self::settle`].
     pub(crate) fn push(&mut self, waits: Waits, release: Release) -> u64 {
         let number = self.next;

@@ -20,6 +20,7 @@ use super::request::Reply;
 use super::supervision::{Listed, SupervisorMessage};
 use crate::error::{ErrorCode, Refusal};
 use crate::ids::LeaderEpoch;
+use crate::supervision::roster::Seat;
 use shard::Shard;
 
 /// The actor.
@@ -33,21 +34,22 @@ pub(super) struct Supervision {
     myself: ActorRef<SupervisorMessage>,
     topics: JoinHandle<()>,
     loads: u64,
+    seat: Seat,
 }
 
 impl Actor for GroupSupervisor {
     type Msg = SupervisorMessage;
     type State = Supervision;
-    type Arguments = GroupDoors;
+    type Arguments = (GroupDoors, Seat);
 
     async fn pre_start(
         &self,
         myself: ActorRef<SupervisorMessage>,
-        doors: GroupDoors,
+        (doors, seat): (GroupDoors, Seat),
     ) -> Result<Supervision, ActorProcessingErr> {
         let topics = tokio::spawn(watch_topics(doors.clone(), myself.clone()));
         let origin = doors.clock.now();
-        Ok(Supervision { doors, origin, shards: BTreeMap::new(), myself, topics, loads: 0 })
+        Ok(Supervision { doors, origin, shards: BTreeMap::new(), myself, topics, loads: 0, seat })
     }
 
     async fn handle(
@@ -56,6 +58,7 @@ impl Actor for GroupSupervisor {
         message: SupervisorMessage,
         supervision: &mut Supervision,
     ) -> Result<(), ActorProcessingErr> {
+        let _turn = supervision.seat.turn();
         supervision.take(message).await;
         Ok(())
     }

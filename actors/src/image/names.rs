@@ -175,6 +175,31 @@ impl Names {
         groups.map(|(group, _)| group.as_str())
     }
 
+    /// The memberships of the actors of one life of a node.
+    pub fn memberships_of(
+        &self,
+        node: NodeId,
+        incarnation: Incarnation,
+    ) -> impl Iterator<Item = (&str, ActorId)> {
+        let of_it = move |serial| ActorId { node, incarnation, serial };
+        self.groups.iter().flat_map(move |(group, members)| {
+            members.range(of_it(0)..=of_it(u64::MAX)).map(move |actor| (group.as_str(), *actor))
+        })
+    }
+
+    /// Which actors of one life of a node wait for which names.
+    pub fn waiting_of(
+        &self,
+        node: NodeId,
+        incarnation: Incarnation,
+    ) -> impl Iterator<Item = (&str, ActorId)> {
+        let is_of_it = move |actor: &ActorId| actor.node == node && actor.incarnation == incarnation;
+        self.waiting.iter().flat_map(move |(name, waiting)| {
+            let of_it = waiting.iter().map(|(actor, _)| *actor).filter(move |actor| is_of_it(actor));
+            of_it.map(move |actor| (name.as_str(), actor))
+        })
+    }
+
     /// The number of the next event.
     #[must_use]
     pub const fn next_change(&self) -> u64 {

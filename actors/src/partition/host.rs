@@ -11,7 +11,9 @@ use tokio::sync::oneshot;
 use super::core_clock::CoreClock;
 use super::following::{FromLeader, LeaderLinks};
 use super::replica::{Replica, ReplicaParts};
+use crate::events::Events;
 use crate::kinds::CORE_HOST;
+use crate::supervision::roster::{Entry, Seat};
 
 /// Makes the links of replicas to their leaders.
 pub trait LinkMaker: fmt::Debug + Send + Sync {
@@ -26,6 +28,7 @@ pub struct CoreHost {
     core: usize,
     clock: Rc<CoreClock>,
     links: Arc<dyn LinkMaker>,
+    seat: Seat,
 }
 
 /// Begin a replica. Answered with its address.
@@ -40,11 +43,17 @@ pub struct Begin {
 
 impl CoreHost {
     /// Starts the host on a core; `None` if the core has stopped.
-    pub async fn start(core: &Core, clock: Clock, links: Arc<dyn LinkMaker>) -> Option<Addr<Self>> {
+    pub async fn start(
+        core: &Core,
+        clock: Clock,
+        links: Arc<dyn LinkMaker>,
+        events: &Events,
+    ) -> Option<Addr<Self>> {
         let (send, receive) = oneshot::channel();
         let core_index = core.index;
+        let seat = events.seat(Entry::new(CORE_HOST, format!("core {core_index}")));
         core.spawn(move || async move {
-            let address = Self { core: core_index, clock: CoreClock::start(clock), links }.start();
+            let address = Self { core: core_index, clock: CoreClock::start(clock), links, seat }.start();
             // The receiver waits below.
             let _ = send.send(address);
         });
@@ -64,6 +73,7 @@ impl Handler<Begin> for CoreHost {
     type Result = ();
 
     fn handle(&mut self, begin: Begin, _: &mut Self::Context) {
+        let _turn = self.seat.turn();
         let replica = Replica::create(|context| {
             let links = self.links.links(self.core, context.address().recipient());
             Replica::new(*begin.parts, links, Rc::clone(&self.clock))

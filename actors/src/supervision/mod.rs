@@ -1,4 +1,7 @@
-//! Help for those who look after actors: how often one may be begun anew, and when.
+//! Help for those who look after actors: how often one may be begun anew, and when; which live, and what they do.
+
+pub mod listing;
+pub mod roster;
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -7,6 +10,9 @@ use crate::kinds::RestartBudget;
 
 /// The longest wait before a restart.
 const WAIT_MAX: Duration = Duration::from_secs(30);
+
+/// The wait before one is begun anew that has died too often, and is not given up.
+const REST: Duration = Duration::from_secs(60);
 
 /// The recent deaths of one actor.
 #[derive(Clone, Debug, Default)]
@@ -26,6 +32,11 @@ impl Deaths {
         let doubled = budget.first_wait.saturating_mul(1 << deaths.saturating_sub(1).min(16));
         Some(doubled.min(WAIT_MAX))
     }
+
+    /// The same for one that is never given up: it rests for a minute where it has died too often.
+    pub fn rest(&mut self, now: Duration, budget: &RestartBudget) -> Duration {
+        self.died(now, budget).unwrap_or(REST)
+    }
 }
 
 #[cfg(test)]
@@ -41,6 +52,8 @@ mod tests {
         let waits: Vec<_> = (0..4).map(|at| deaths.died(Duration::from_secs(at), &BUDGET)).collect();
         let ms = |ms| Some(Duration::from_millis(ms));
         assert_eq!(waits, [ms(100), ms(200), ms(400), None]);
+        assert_eq!(deaths.rest(Duration::from_secs(4), &BUDGET), REST);
+        assert_eq!(deaths.rest(Duration::from_secs(40), &BUDGET), Duration::from_millis(100));
     }
 
     #[test]

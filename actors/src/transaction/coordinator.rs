@@ -32,6 +32,8 @@ use crate::group::doors::{OwnershipLease, coordinator_code, is_not_appended};
 use crate::group::release::{Answers, Release, Waits};
 use crate::group::request::Reply;
 use crate::ids::LeaderEpoch;
+use crate::kinds::TRANSACTION_COORDINATOR;
+use crate::supervision::roster::{Entry, Seat};
 
 /// How long a load that failed waits before the next, at first; it doubles up to [`LOAD_AGAIN_MOST`].
 const LOAD_AGAIN: Duration = Duration::from_millis(100);
@@ -105,6 +107,7 @@ pub(super) struct Coordinator {
     /// When ids that nobody uses were looked for last.
     expired_at: Option<Instant>,
     timer: Option<(Instant, JoinHandle<()>)>,
+    seat: Seat,
 }
 
 impl Actor for TransactionCoordinator {
@@ -119,7 +122,9 @@ impl Actor for TransactionCoordinator {
     ) -> Result<Coordinator, ActorProcessingErr> {
         let places = leadership.doors.settings.borrow().marking_max;
         let metrics = TransactionMetrics::new(&leadership.doors.events);
+        let entry = Entry::new(TRANSACTION_COORDINATOR, leadership.partition.to_string());
         let mut coordinator = Coordinator {
+            seat: leadership.doors.events.seat(entry),
             leadership,
             myself,
             known: None,
@@ -150,9 +155,11 @@ impl Actor for TransactionCoordinator {
         message: CoordinatorMessage,
         coordinator: &mut Coordinator,
     ) -> Result<(), ActorProcessingErr> {
+        let _turn = coordinator.seat.turn();
         coordinator.take(message);
         coordinator.tell_open();
         coordinator.set_timer();
+        coordinator.seat.pulse().waits(coordinator.answers.waiting());
         Ok(())
     }
 

@@ -17,6 +17,8 @@ use crate::group::doors::{OwnershipLease, find_coordinator};
 use crate::group::front::coordinator_partition;
 use crate::group::request::Reply;
 use crate::ids::{LeaderEpoch, NodeId};
+use crate::kinds::TRANSACTION_SUPERVISOR;
+use crate::supervision::roster::{Entry, waiting};
 
 /// The longest transactional id, in bytes.
 const MAX_ID_BYTES: usize = 1_024;
@@ -35,9 +37,11 @@ impl TransactionFront {
     /// Starts the supervisor of the node's coordinators, under `parent` if there is one. On the control thread.
     pub async fn start(doors: TransactionDoors, parent: Option<ActorCell>) -> Result<Self, SpawnErr> {
         let places = Arc::new(Semaphore::new(doors.settings.borrow().max_waiting));
+        let entry = Entry::new(TRANSACTION_SUPERVISOR, "").waiting(waiting([&places]));
+        let arguments = (doors.clone(), doors.events.seat(entry));
         let started = match parent {
-            Some(parent) => Actor::spawn_linked(None, TransactionSupervisor, doors.clone(), parent).await,
-            None => Actor::spawn(None, TransactionSupervisor, doors.clone()).await,
+            Some(parent) => Actor::spawn_linked(None, TransactionSupervisor, arguments, parent).await,
+            None => Actor::spawn(None, TransactionSupervisor, arguments).await,
         };
         started.map(|(supervisor, _)| Self { doors, supervisor, places })
     }

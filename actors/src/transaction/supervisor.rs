@@ -4,7 +4,6 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
-use std::time::Duration;
 
 use ractor::{Actor, ActorProcessingErr, ActorRef, SupervisionEvent};
 use tokio::sync::oneshot;
@@ -14,15 +13,13 @@ use super::coordinator::{CoordinatorMessage, Leadership, TransactionCoordinator}
 use super::doors::TransactionDoors;
 use super::request::{ListedTransaction, TransactionRequest};
 use crate::error::{ErrorCode, Refusal};
-use crate::events::partition::ActorRestarted;
+use crate::events::ActorRestarted;
 use crate::group::doors::OwnershipLease;
 use crate::group::request::Reply;
 use crate::ids::LeaderEpoch;
 use crate::kinds::TRANSACTION_COORDINATOR;
 use crate::supervision::Deaths;
-
-/// The wait before one is begun anew that dies too often.
-const REST: Duration = Duration::from_secs(60);
+use crate::supervision::roster::Seat;
 
 /// What the supervisor is told.
 pub(super) enum SupervisorMessage {
@@ -63,20 +60,21 @@ pub(super) struct Supervision {
     origin: Instant,
     led: BTreeMap<i32, Led>,
     myself: ActorRef<SupervisorMessage>,
+    seat: Seat,
 }
 
 impl Actor for TransactionSupervisor {
     type Msg = SupervisorMessage;
     type State = Supervision;
-    type Arguments = TransactionDoors;
+    type Arguments = (TransactionDoors, Seat);
 
     async fn pre_start(
         &self,
         myself: ActorRef<SupervisorMessage>,
-        doors: TransactionDoors,
+        (doors, seat): (TransactionDoors, Seat),
     ) -> Result<Supervision, ActorProcessingErr> {
         let origin = doors.clock.now();
-        Ok(Supervision { doors, origin, led: BTreeMap::new(), myself })
+        Ok(Supervision { doors, origin, led: BTreeMap::new(), myself, seat })
     }
 
     async fn handle(
@@ -85,6 +83,7 @@ impl Actor for TransactionSupervisor {
         message: SupervisorMessage,
         supervision: &mut Supervision,
     ) -> Result<(), ActorProcessingErr> {
+        let _turn = supervision.seat.turn();
         supervision.take(message).await;
         Ok(())
     }
@@ -181,8 +180,9 @@ impl Supervision {
         let now = self.doors.clock.now().saturating_duration_since(self.origin);
         let Some(led) = self.led.get_mut(&partition) else { return };
         led.actor = None;
-        let after = led.deaths.died(now, &TRANSACTION_COORDINATOR.restarts).unwrap_or(REST);
-        self.doors.events.emit(ActorRestarted { kind: TRANSACTION_COORDINATOR.name, cause, after });
+        let after = led.deaths.rest(now, &TRANSACTION_COORDINATOR.restarts);
+        let (kind, name) = (TRANSACTION_COORDINATOR.name, &partition.to_string());
+        self.doors.events.emit(ActorRestarted { kind, name, cause, after });
         let (epoch, myself) = (led.leadership.epoch, self.myself.clone());
         tokio::spawn(async move {
             tokio::time::sleep(after).await;

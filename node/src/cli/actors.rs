@@ -1,26 +1,53 @@
-//! `millstream actors`: the actors of users, node by node.
+//! `millstream actors`: the actors of the cluster, node by node, as a tree.
 
+mod tree;
+
+use std::io::IsTerminal;
 use std::time::Duration;
 
-use clap::{Arg, ArgAction, ArgMatches, Command};
+use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 use millstream_actors::client::Client;
-use millstream_actors::custom::named::{ActorLine, Listed};
+use millstream_actors::custom::named::{Listed, NoAnswer};
+use millstream_actors::supervision::listing::{ACTORS_MAX, ListActors};
 
 use super::connection::{arguments, with_client};
-use super::table::{Table, joined};
 use super::{Failure, quantity, say};
+use crate::http::actors::report;
 
 /// How long a node may take to answer.
 const ANSWER_WITHIN: Duration = Duration::from_secs(3);
 
+/// To the top left corner of a terminal, and all below it gone.
+const ANEW: &str = "\u{1b}[H\u{1b}[J";
+
 pub(super) fn command() -> Command {
     arguments(Command::new("actors"))
-        .about("Show the actors of users: kind, name, node, mailbox, handled, restarts, age")
+        .about("Show the actors of all nodes: kind, name, mailbox, handled, restarts, age")
+        .long_about(
+            "Show the actors of all nodes, of users and of the system, as the tree of who looks after whom. Of a kind of \
+             which more than 20 live on a node only the sums are shown; --kind shows them one by one.",
+        )
+        .arg(
+            Arg::new("kind")
+                .long("kind")
+                .value_name("KIND")
+                .help("Only actors of this kind, or of this type of yours, one by one"),
+        )
+        .arg(
+            Arg::new("most")
+                .long("most")
+                .value_name("COUNT")
+                .value_parser(value_parser!(u32).range(1..))
+                .default_value("1000")
+                .help("Actors of each node to show at most"),
+        )
+        .arg(Arg::new("json").long("json").action(ArgAction::SetTrue).help("As JSON, an array of nodes a line"))
         .arg(
             Arg::new("follow")
                 .long("follow")
+                .visible_alias("watch")
                 .action(ArgAction::SetTrue)
-                .help("Show them again and again, until interrupted"),
+                .help("Show them again and again, until interrupted; in place on a terminal"),
         )
         .arg(
             Arg::new("every")
@@ -33,102 +60,71 @@ pub(super) fn command() -> Command {
 }
 
 pub(super) fn run(matches: &ArgMatches) -> Result<(), Failure> {
-    let follows = matches.get_flag("follow");
+    let (follows, json) = (matches.get_flag("follow"), matches.get_flag("json"));
     let every = matches.get_one::<Duration>("every").copied().unwrap_or(Duration::from_secs(1));
+    let most = matches.get_one::<u32>("most").copied().unwrap_or(ACTORS_MAX);
+    let kind = matches.get_one::<String>("kind").cloned();
+    let in_place = follows && !json && std::io::stdout().is_terminal();
     with_client(matches, async |client: Client| {
         loop {
-            let listed = client.actors().list(ANSWER_WITHIN).await;
-            lines(&listed).iter().try_for_each(|line| say(line))?;
+            let listed = listed(&client, kind.as_deref(), most).await?;
+            let lines = match json {
+                true => vec![serde_json::to_string(&report(&listed))?],
+                false => tree::lines(&listed, kind.is_some()),
+            };
+            if in_place {
+                say(&format!("{ANEW}{}", lines.join("\n")))?;
+            } else {
+                lines.iter().try_for_each(|line| say(line))?;
+            }
             if !follows {
                 return Ok(());
             }
-            say("")?;
+            if !json && !in_place {
+                say("")?;
+            }
             tokio::time::sleep(every).await;
         }
     })
 }
 
-/// The tree: under each node its actors, those of a kind together, by name.
-fn lines(listed: &Listed) -> Vec<String> {
-    let mut table = Table::new(["kind", "name", "node", "mailbox", "handled", "restarts", "age", "groups"]);
-    let mut silent = Vec::new();
-    for (node, answer) in listed {
-        match answer {
-            Ok(actors) => {
-                let mut actors: Vec<&ActorLine> = actors.iter().collect();
-                actors.sort_by(|a, b| (&a.kind, &a.name, a.actor).cmp(&(&b.kind, &b.name, b.actor)));
-                actors.into_iter().for_each(|actor| row(&mut table, actor));
+/// The actors of all nodes: of each page after page, up to so many.
+async fn listed(client: &Client, kind: Option<&str>, most: u32) -> Result<Listed, Failure> {
+    let calls = client.actors();
+    let mut asked = ListActors { kind: kind.map(ToOwned::to_owned), after: None, most };
+    let mut listed = calls.list(&asked, ANSWER_WITHIN).await?;
+    for (node, page) in &mut listed {
+        let Ok(first) = page else { continue };
+        while let Some(next) = first.next {
+            let has = u32::try_from(first.actors.len()).unwrap_or(u32::MAX);
+            if has >= most {
+                break;
             }
-            Err(error) => silent.push(format!("node {node}: {error}")),
+            (asked.after, asked.most) = (Some(next), most - has);
+            match calls.list_on(*node, &asked, ANSWER_WITHIN).await {
+                Ok(page) => {
+                    first.actors.extend(page.actors);
+                    first.next = page.next;
+                }
+                Err(error) => {
+                    *page = Err(NoAnswer::Unknown(error.to_string()));
+                    break;
+                }
+            }
         }
     }
-    let mut lines = table.lines();
-    lines.extend(silent);
-    lines
-}
-
-fn row(table: &mut Table, line: &ActorLine) {
-    table.row([
-        line.kind.clone(),
-        line.name.clone().unwrap_or_else(|| line.actor.to_string()),
-        line.actor.node.to_string(),
-        line.mailbox.to_string(),
-        line.handled.to_string(),
-        line.restarts.to_string(),
-        age(Duration::from_millis(line.age_ms)),
-        joined(&line.groups),
-    ]);
-}
-
-/// How long, in its two largest units.
-fn age(age: Duration) -> String {
-    let seconds = age.as_secs();
-    match seconds {
-        0..60 => format!("{seconds}s"),
-        60..3_600 => format!("{}m{}s", seconds / 60, seconds % 60),
-        3_600..86_400 => format!("{}h{}m", seconds / 3_600, seconds % 3_600 / 60),
-        _ => format!("{}d{}h", seconds / 86_400, seconds % 86_400 / 3_600),
-    }
+    Ok(listed)
 }
 
 #[cfg(test)]
 mod tests {
-    use millstream_actors::custom::named::NoAnswer;
-    use millstream_actors::ids::{ActorId, Incarnation, NodeId};
-
     use super::*;
 
-    fn line(serial: u64, kind: &str, name: Option<&str>) -> ActorLine {
-        ActorLine {
-            actor: ActorId { node: NodeId(2), incarnation: Incarnation(7), serial },
-            kind: kind.to_owned(),
-            name: name.map(ToOwned::to_owned),
-            groups: vec!["tills".to_owned()],
-            mailbox: 1,
-            handled: 20,
-            restarts: 3,
-            age_ms: 61_000,
-        }
-    }
-
     #[test]
-    fn actors_are_shown_by_kind_and_name_and_a_silent_node_says_why() {
-        let listed = vec![
-            (NodeId(2), Ok(vec![line(9, "till", Some("b")), line(8, "clerk", None)])),
-            (NodeId(3), Err(NoAnswer::NotSent("away".to_owned()))),
-        ];
-        let expected = [
-            "KIND   NAME   NODE  MAILBOX  HANDLED  RESTARTS  AGE   GROUPS",
-            "clerk  2.7.8  2     1        20       3         1m1s  tills",
-            "till   b      2     1        20       3         1m1s  tills",
-            "node 3: not sent: away",
-        ];
-        assert_eq!(lines(&listed), expected);
-    }
-
-    #[test]
-    fn ages_are_told_in_two_units() {
-        let told = |seconds| age(Duration::from_secs(seconds));
-        assert_eq!([told(5), told(3_725), told(90_000)], ["5s", "1h2m", "1d1h"]);
+    fn actors_are_followed_by_either_word_and_bounded() {
+        let parsed = |line: &str| command().try_get_matches_from(line.split(' '));
+        assert!(parsed("actors --watch").unwrap().get_flag("follow"));
+        assert!(parsed("actors --follow --json --kind replica --most 5000").is_ok());
+        assert!(parsed("actors --most 0").is_err());
     }
 }

@@ -1,6 +1,6 @@
-//! What people and their tools ask over HTTP: metrics, health, actors of users.
+//! What people and their tools ask over HTTP: metrics, health, actors.
 
-mod actors;
+pub(crate) mod actors;
 mod health;
 
 use std::future::IntoFuture as _;
@@ -8,7 +8,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use axum::Router;
-use axum::extract::State;
+use axum::extract::{Query, State};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Json, Response};
 use axum::routing::get;
@@ -90,7 +90,7 @@ async fn serve(listener: std::net::TcpListener, shared: Shared, stopped: oneshot
         .route("/metrics", get(metrics_text))
         .route("/livez", get(live))
         .route("/readyz", get(ready))
-        .route("/actors", get(actors_of_users))
+        .route("/actors", get(list_actors))
         .with_state(shared);
     let upkeep = async move {
         loop {
@@ -125,8 +125,8 @@ async fn ready(State(shared): State<Shared>) -> Response {
     answer(report.is_ready(), report)
 }
 
-async fn actors_of_users(State(shared): State<Shared>) -> Response {
-    Json(actors::report(&shared.actors.lines())).into_response()
+async fn list_actors(State(shared): State<Shared>, asked: Query<actors::Asked>) -> Response {
+    Json(actors::answer(&*shared.actors, asked).await).into_response()
 }
 
 fn answer(well: bool, report: HealthReport) -> Response {

@@ -14,6 +14,8 @@ mod groups;
 mod health;
 mod incarnation;
 mod listeners;
+#[cfg(test)]
+mod looked_at;
 mod named;
 mod native;
 mod native_transactions;

@@ -7,15 +7,16 @@ use futures::FutureExt;
 use futures::future::BoxFuture;
 use millstream_actors::cluster::front::ClusterFront;
 use millstream_actors::cluster::message::names::AlterNames;
-use millstream_actors::custom::named::message::{ActorEnd, AskActor, ListActors, TellActor, WatchActor};
+use millstream_actors::custom::named::message::{ActorEnd, AskActor, TellActor, WatchActor};
 use millstream_actors::custom::named::{
-    ActorLine, Answering, Mail, NameRegistry, NamedParts, NamedSettings, NoAnswer, NodeActors,
+    Answering, Mail, NameRegistry, NamedParts, NamedSettings, NoAnswer, NodeActors,
 };
 use millstream_actors::custom::{Answered, CallError, UserThreads, UserThreadsSettings};
 use millstream_actors::error::Refusal;
 use millstream_actors::events::Events;
 use millstream_actors::ids::{Incarnation, NodeId};
 use millstream_actors::image::NameAlteration;
+use millstream_actors::supervision::listing::{ActorPage, ListActors};
 use millstream_transport::message::Message;
 use millstream_transport::peer::{AskError, Endpoint, FaultCode, Lane};
 use millstream_transport::world::{Clock, World};
@@ -110,8 +111,8 @@ impl Mail for EndpointMail {
         async move { Ok(watched.await?.end) }.boxed()
     }
 
-    fn list(&self, node: NodeId, within: Duration) -> Answering<Vec<ActorLine>> {
-        self.send(node, ListActors {}, within)
+    fn list(&self, node: NodeId, message: ListActors, within: Duration) -> Answering<ActorPage> {
+        self.send(node, message, within)
     }
 }
 
@@ -131,13 +132,11 @@ fn no_answer(error: AskError) -> NoAnswer {
 
 #[cfg(test)]
 mod tests {
-    use std::io::{Read, Write};
-    use std::net::{SocketAddr, TcpStream};
-
     use serde::{Deserialize, Serialize};
 
     use super::*;
     use crate::certificates::LOCAL_CLIENT;
+    use crate::node::looked_at::get;
     use crate::node::thread::at_any_ports;
     use crate::{
         ActorContext, ActorMessage, ActorSettings, Client, ClientSettings, Handled, NamedActor, StopReason,
@@ -162,14 +161,6 @@ mod tests {
         }
     }
 
-    fn get(address: SocketAddr, path: &str) -> String {
-        let mut stream = TcpStream::connect(address).unwrap();
-        write!(stream, "GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").unwrap();
-        let mut text = String::new();
-        stream.read_to_string(&mut text).unwrap();
-        text
-    }
-
     #[tokio::test]
     async fn an_actor_runs_on_the_users_threads_and_is_seen_by_client_http_and_metrics() {
         let directory = tempfile::tempdir().unwrap();
@@ -186,18 +177,26 @@ mod tests {
 
         let http = node.http_address().unwrap();
         let listed = get(http, "/actors");
-        let expected = ["\"kind\":\"probe\"", "\"name\":\"probe-1\"", "\"node\":1", "\"handled\":1"];
+        let expected =
+            ["\"type\":\"probe\"", "\"name\":\"probe-1\"", "\"node\":1", "\"kind\":\"controller\""];
         assert!(expected.iter().all(|part| listed.contains(part)), "{listed}");
+        let probes = get(http, "/actors?kind=probe&nodes=all&most=1");
+        assert!(probes.contains("\"handled\":1") && probes.matches("\"number\"").count() == 1, "{probes}");
+        assert!(get(http, "/actors?kinds=probe").starts_with("HTTP/1.1 400"));
         let metrics = get(http, "/metrics");
         let expected = [
+            "millstream_actor_alive{kind=\"user_actor\"} 1",
+            "millstream_actor_alive{kind=\"controller\"} 1",
+            "millstream_actor_handler_seconds_count{kind=\"user_actor\"} 1",
             "millstream_user_actors{kind=\"probe\"} 1",
             "millstream_user_mailbox_messages{kind=\"probe\"} 0",
             "millstream_user_messages_handled_total{kind=\"probe\"} 1",
             "millstream_user_handler_seconds_count{kind=\"probe\"} 1",
         ];
         assert!(expected.iter().all(|line| metrics.contains(line)), "{metrics}");
-        let lines = client.actors().list(within).await;
-        assert!(matches!(lines.as_slice(), [(_, Ok(actors))] if actors.len() == 1), "{lines:?}");
+        let asked = ListActors { kind: Some("probe".to_owned()), after: None, most: 9 };
+        let listed = client.actors().list(&asked, within).await.unwrap();
+        assert!(matches!(listed.as_slice(), [(_, Ok(page))] if page.actors.len() == 1), "{listed:?}");
 
         let watch = tokio::spawn({
             let calls = node.actors().calls().clone();

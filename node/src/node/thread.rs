@@ -362,12 +362,18 @@ fn credentials(
 /// A node of one core at any free ports.
 #[cfg(test)]
 pub(super) fn at_any_ports(directory: &tempfile::TempDir) -> Node {
+    Node::start(&any_ports(directory)).unwrap()
+}
+
+/// The settings of such a node.
+#[cfg(test)]
+pub(super) fn any_ports(directory: &tempfile::TempDir) -> Settings {
     let settings = Settings::default()
         .set("data.dir", &directory.path().to_string_lossy())
         .and_then(|settings| settings.set("node.cores", "1"))
         .and_then(|settings| settings.set("quic.listen", "127.0.0.1:0"))
         .and_then(|settings| settings.set("http.listen", "127.0.0.1:0"));
-    Node::start(&settings.unwrap()).unwrap()
+    settings.unwrap()
 }
 
 #[cfg(test)]

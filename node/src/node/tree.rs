@@ -4,10 +4,10 @@
 use std::time::Duration;
 
 use millstream_actors::cluster::controller::ControllerHandle;
-use millstream_actors::events::Events;
-use millstream_actors::events::partition::ActorRestarted;
-use millstream_actors::kinds::CONTROLLER;
+use millstream_actors::events::{ActorRestarted, Events};
+use millstream_actors::kinds::{CONTROLLER, NODE};
 use millstream_actors::supervision::Deaths;
+use millstream_actors::supervision::roster::{Entry, Seat};
 use millstream_transport::world::Clock;
 use millstream_transport::world::watch;
 use ractor::{Actor, ActorCell, ActorId, ActorProcessingErr, ActorRef, SpawnErr, SupervisionEvent};
@@ -37,6 +37,7 @@ struct State {
     clock: Clock,
     events: Events,
     fatal: Fatal,
+    seat: Seat,
 }
 
 /// The root as the assembly sees it.
@@ -47,7 +48,8 @@ impl Tree {
     /// Starts the root on the control thread.
     pub(super) async fn start(clock: Clock, events: Events, fatal: Fatal) -> Result<Self, SpawnErr> {
         let origin = clock.now();
-        let state = State { controller: None, deaths: Deaths::default(), origin, clock, events, fatal };
+        let seat = events.seat(Entry::new(NODE, events.node().to_string()));
+        let state = State { controller: None, deaths: Deaths::default(), origin, clock, events, fatal, seat };
         Actor::spawn(None, Root, state).await.map(|(root, _)| Self(root))
     }
 
@@ -83,6 +85,7 @@ impl Actor for Root {
         message: RootMessage,
         state: &mut State,
     ) -> Result<(), ActorProcessingErr> {
+        let _turn = state.seat.turn();
         match message {
             RootMessage::Keep(controller) => {
                 let id = controller.actor().get_id();
@@ -123,7 +126,8 @@ impl State {
         let wait = self.deaths.died(now, &CONTROLLER.restarts);
         match wait {
             Some(after) => {
-                self.events.emit(ActorRestarted { kind: CONTROLLER.name, cause: cause.to_owned(), after });
+                let cause = cause.to_owned();
+                self.events.emit(ActorRestarted { kind: CONTROLLER.name, name: "", cause, after });
             }
             None => self.end(format!("the controller died too often: {cause}")),
         }

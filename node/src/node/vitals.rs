@@ -20,6 +20,7 @@ pub(super) struct NodeVitals {
     disk: DiskSeries,
     state: Arc<NodeState>,
     actors: NodeActors,
+    events: Events,
     ready: Gauge,
 }
 
@@ -43,6 +44,7 @@ impl NodeVitals {
             disk: DiskSeries::new(events, disk, directory),
             state,
             actors,
+            events: events.clone(),
             ready: events.gauge("millstream_node_ready", Vec::new()),
         }
     }
@@ -53,6 +55,7 @@ impl Vitals for NodeVitals {
         let report = self.state.report();
         self.ready.set(if report.is_ready() { 1.0 } else { 0.0 });
         self.actors.gauge();
+        self.events.tell_actors();
         self.peers.tell(self.counters.snapshot());
         self.disk.tell(report.failed_directory.is_some());
     }

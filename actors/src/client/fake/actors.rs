@@ -6,9 +6,8 @@ use millstream_transport::message::Message;
 
 use super::FakeCluster;
 use crate::client::link::{Asking, Asks, LinkError, Target};
-use crate::custom::named::message::{
-    AskActor, FindName, GroupMembers, ListActors, TellActor, WatchActor, WatchName,
-};
+use crate::custom::named::message::{AskActor, FindName, GroupMembers, TellActor, WatchActor, WatchName};
+use crate::supervision::listing::ListActors;
 
 macro_rules! refused {
     ($($message:ty),*) => {

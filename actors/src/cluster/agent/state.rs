@@ -21,6 +21,8 @@ use crate::error::{ErrorCode, Refusal};
 use crate::events::{NodeRegistered, QuorumSeen};
 use crate::ids::{DirectoryId, NodeId};
 use crate::image::{Features, Image, NodeState, Nodes};
+use crate::kinds::NODE_AGENT;
+use crate::supervision::roster::{Entry, Seat, Turn};
 
 /// Heartbeats to one voter that wait for their answer at a time: one that hangs is not asked ever more.
 const UNANSWERED_MAX: u8 = 4;
@@ -58,6 +60,7 @@ pub(super) struct State<P> {
     tell_rack_after: Option<Instant>,
     /// The same of the types of entities.
     tell_entities_after: Option<Instant>,
+    seat: Seat,
 }
 
 impl<P: Peers> State<P> {
@@ -77,10 +80,16 @@ impl<P: Peers> State<P> {
             shown: 0,
             nodes: Arc::default(),
             directories,
+            seat: parts.events.seat(Entry::new(NODE_AGENT, "")),
             parts,
             lease,
             health,
         }
+    }
+
+    /// A message is handled from now on, until what this gives is dropped.
+    pub(super) fn turn(&self) -> Option<Turn> {
+        self.seat.turn()
     }
 
     fn image(&self) -> Arc<Image> {

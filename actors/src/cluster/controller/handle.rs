@@ -7,6 +7,8 @@ use ractor::{Actor, ActorCell, ActorRef, SpawnErr};
 use super::{Controller, ControllerMessage, ControllerParts};
 use crate::cluster::request::{Places, Reply, ToController};
 use crate::error::{ErrorCode, Refusal};
+use crate::kinds::CONTROLLER;
+use crate::supervision::roster::Entry;
 
 /// The controller of this node. Cheap to clone; outlives a restart of the actor.
 #[derive(Clone, Debug)]
@@ -20,15 +22,16 @@ pub struct ControllerHandle {
 impl ControllerHandle {
     /// Starts the controller, under `supervisor` where there is one. To be called on the control thread.
     pub async fn start(parts: ControllerParts, supervisor: Option<ActorCell>) -> Result<Self, SpawnErr> {
-        let actor = spawn(parts.clone(), supervisor).await?;
         let places = || Places::new(parts.settings.open_requests_max);
         let (of_clients, of_nodes) = (places(), places());
+        let actor = spawn(parts.clone(), entry(&of_clients, &of_nodes), supervisor).await?;
         Ok(Self { parts, actor: Arc::new(RwLock::new(actor)), of_clients, of_nodes })
     }
 
     /// Starts it anew after its death. What it had not answered was refused when it died.
     pub async fn restart(&self, supervisor: Option<ActorCell>) -> Result<(), SpawnErr> {
-        let actor = spawn(self.parts.clone(), supervisor).await?;
+        let entry = entry(&self.of_clients, &self.of_nodes);
+        let actor = spawn(self.parts.clone(), entry, supervisor).await?;
         *self.actor.write().unwrap_or_else(PoisonError::into_inner) = actor;
         Ok(())
     }
@@ -59,13 +62,19 @@ impl ControllerHandle {
     }
 }
 
+fn entry(of_clients: &Places, of_nodes: &Places) -> Entry {
+    let (of_clients, of_nodes) = (of_clients.clone(), of_nodes.clone());
+    Entry::new(CONTROLLER, "").waiting(move || of_clients.taken() + of_nodes.taken())
+}
+
 async fn spawn(
     parts: ControllerParts,
+    entry: Entry,
     supervisor: Option<ActorCell>,
 ) -> Result<ActorRef<ControllerMessage>, SpawnErr> {
     let spawned = match supervisor {
-        Some(supervisor) => Actor::spawn_linked(None, Controller, parts, supervisor).await,
-        None => Actor::spawn(None, Controller, parts).await,
+        Some(supervisor) => Actor::spawn_linked(None, Controller, (parts, entry), supervisor).await,
+        None => Actor::spawn(None, Controller, (parts, entry)).await,
     };
     spawned.map(|(actor, _)| actor)
 }

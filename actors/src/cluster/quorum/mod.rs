@@ -43,6 +43,8 @@ use self::types::{Metrics, Raft};
 use crate::cluster::machine::Machine;
 use crate::events::{Events, QuorumMetrics};
 use crate::ids::NodeId;
+use crate::kinds::QUORUM;
+use crate::supervision::roster::{self, Entry};
 
 pub use membership::{ChangeError, Role, Seated};
 pub use peers::{PeerWire, QuorumDoor, QuorumQuestion, QuorumReply};
@@ -83,6 +85,8 @@ struct Shared {
     stop: watch::Sender<bool>,
     measures: QuorumMetrics,
     events: Events,
+    /// Among the live actors of the node.
+    _seat: roster::Seat,
 }
 
 /// Why the quorum could not be started.
@@ -141,6 +145,12 @@ pub struct QuorumHealth {
     pub failed: Option<String>,
 }
 
+/// What the quorum's part on this node is worth a look for.
+fn summary(metrics: &Metrics) -> String {
+    let applied = metrics.last_applied.as_ref().map_or(0, |entry| entry.index);
+    format!("{:?}, term {}, entry {applied}", metrics.state, metrics.current_term).to_lowercase()
+}
+
 impl Quorum {
     /// Starts this node's part: opens its directory, loads the machine, and takes its place among the others. To be called
     /// on the control thread, inside its tokio runtime; entries are applied to the machine there.
@@ -164,9 +174,13 @@ impl Quorum {
         let prevote =
             Prevote::new(me, settings.timings.clone(), world.random.clone(), world.clock.now(), storage.free);
         let (newcomers, introduced) = mpsc::channel(membership::NEWCOMERS);
+        let metrics = raft.metrics();
+        let seen = metrics.clone();
+        let entry = Entry::new(QUORUM, "").about(move || summary(&seen.borrow()));
         let shared = Arc::new(Shared {
+            _seat: events.seat(entry),
             me,
-            metrics: raft.metrics(),
+            metrics,
             raft,
             network,
             wire,

@@ -30,7 +30,7 @@ impl<B: Behaviour, T> EntityPartition<B, T> {
     }
 
     /// Bytes that wait for their entity or for the log.
-    fn waiting_bytes(&self) -> usize {
+    pub(super) fn waiting_bytes(&self) -> usize {
         let batches = self.in_flight.iter().chain(&self.pending).map(Batch::bytes);
         batches.sum::<usize>().saturating_add(self.loading_bytes)
     }

@@ -276,6 +276,7 @@ impl EntityFront {
             return std::future::ready(Err(CallError::NotOwner(text))).boxed();
         };
         let Ok(place) = host.places.try_acquire_owned() else {
+            host.series.refused.increment(1);
             let text = "as many requests wait for entities of this partition as may".to_owned();
             return std::future::ready(Err(CallError::Busy(text))).boxed();
         };

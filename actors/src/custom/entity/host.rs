@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use ractor::{Actor, ActorProcessingErr, ActorRef};
+use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
@@ -22,6 +23,7 @@ use super::partition::{Delivery, Effect, EntityPartition, Input, reading};
 use super::publisher::{Done, Errands};
 use super::publishing::Publishing;
 use super::records::Source;
+use super::series::{EntitySeries, Shown, Tally};
 use super::standby::Handed;
 use super::table::Table;
 use crate::custom::RequestId;
@@ -30,6 +32,8 @@ use crate::events::{EntitiesBroken, EntitiesLoaded, EntityIndex, EntityIndexOf};
 use crate::group::doors::OwnershipLease;
 use crate::group::request::Reply;
 use crate::ids::{LeaderEpoch, Offset, PartitionId};
+use crate::kinds::ENTITY_HOST;
+use crate::supervision::roster::{Entry, Seat, waiting};
 
 /// Where an answer goes.
 pub(super) type EntityReply = Reply<Result<Bytes, Fault>>;
@@ -77,8 +81,18 @@ pub(super) struct Leadership {
     pub(super) partition: PartitionId,
     pub(super) epoch: LeaderEpoch,
     pub(super) lease: Arc<dyn OwnershipLease>,
+    /// For those who ask.
+    pub(super) places: Arc<Semaphore>,
+    pub(super) series: EntitySeries,
     pub(super) doors: EntityDoors,
     pub(super) formats: Formats,
+}
+
+impl Leadership {
+    /// What the actor of the partition is called.
+    pub(super) fn name(&self) -> String {
+        format!("{}-{}", self.kind, self.partition.index)
+    }
 }
 
 /// The actor.
@@ -106,6 +120,10 @@ pub(super) struct Hosted<B: Behaviour> {
     /// How many records were known before the log was read.
     known: u64,
     index: EntityIndex,
+    tally: Tally,
+    /// Since when the batch is on its way.
+    appended_at: Option<Instant>,
+    seat: Seat,
 }
 
 impl<B> Actor for EntityHost<B>
@@ -131,8 +149,15 @@ where
             node: doors.events.node(),
             topics: Arc::clone(&doors.topics) as _,
         });
-        let (began, waiting) = (doors.clock.now(), PublicationsWaiting::new(&doors.events, kind));
-        let index = EntityIndex::new(&doors.events, EntityIndexOf::Leader);
+        let (began, events) = (doors.clock.now(), &doors.events);
+        let waiting_publications = PublicationsWaiting::new(events, kind);
+        let index = EntityIndex::new(events, EntityIndexOf::Leader);
+        let shown = Arc::<Shown>::default();
+        let tally = Tally::new(leadership.series.clone(), Arc::clone(&shown));
+        let entry = Entry::new(ENTITY_HOST, leadership.name())
+            .waiting(waiting([&leadership.places]))
+            .about(move || shown.to_string());
+        let seat = events.seat(entry);
         let mut hosted = Hosted {
             leadership,
             myself,
@@ -141,11 +166,14 @@ where
             replay: None,
             timer: None,
             began,
-            waiting,
+            waiting: waiting_publications,
             transactions: None,
             after,
             known,
             index,
+            tally,
+            appended_at: None,
+            seat,
         };
         hosted.perform(vec![effect]);
         Ok(hosted)
@@ -157,10 +185,12 @@ where
         message: HostMessage,
         hosted: &mut Hosted<B>,
     ) -> Result<(), ActorProcessingErr> {
+        let _turn = hosted.seat.turn();
         hosted.take(message);
         hosted.send();
         hosted.publish();
         hosted.set_timer();
+        hosted.tally.tell(hosted.partition.load());
         Ok(())
     }
 }
@@ -194,7 +224,13 @@ where
                 return reply.give(position.ok_or_else(reading));
             }
             HostMessage::Settled { batch, result } => match result {
-                Ok(first) => Input::Committed { batch, first },
+                Ok(first) => {
+                    if let Some(since) = self.appended_at.take() {
+                        let now = self.leadership.doors.clock.now();
+                        self.leadership.series.commit_seconds.record(now.saturating_duration_since(since));
+                    }
+                    Input::Committed { batch, first }
+                }
                 Err(refusal) => {
                     self.broken(&refusal);
                     Input::Refused { batch }
@@ -250,6 +286,9 @@ where
         for effect in effects {
             match effect {
                 Effect::Answer { reply, answer, needs_lease } => {
+                    if matches!(answer, Err(Fault::Busy(_))) {
+                        self.leadership.series.refused.increment(1);
+                    }
                     if !needs_lease || self.leadership.lease.holds() {
                         reply.give(answer);
                         continue;
@@ -263,6 +302,7 @@ where
                     });
                 }
                 Effect::Append { batch, records } => {
+                    self.appended_at = Some(doors.clock.now());
                     let done = doors.log.append(*partition, *epoch, records);
                     let myself = self.myself.clone();
                     tokio::spawn(async move {
@@ -271,6 +311,7 @@ where
                     });
                 }
                 Effect::Load { life, entity, offsets } => {
+                    self.leadership.series.loads.increment(1);
                     let read = doors.log.read(*partition, *epoch, offsets);
                     let myself = self.myself.clone();
                     tokio::spawn(async move {
@@ -280,6 +321,10 @@ where
                 }
                 Effect::Replay(table) => {
                     self.known = table.seen();
+                    // What was handed over is no reload.
+                    if table.end() > Offset::ZERO && self.after.is_none() {
+                        self.leadership.series.reloads.increment(1);
+                    }
                     self.read(table);
                     return;
                 }

@@ -30,6 +30,7 @@ pub mod publisher;
 pub mod publishing;
 mod reader;
 pub mod records;
+mod series;
 mod settings;
 mod standby;
 mod standby_host;

@@ -18,6 +18,7 @@ use super::publication::Target;
 use super::publisher::Publisher;
 use super::publishing::{Note, Publishing};
 use super::records::{RecordKey, Source};
+use super::series::Load;
 use super::settings::EntitySettings;
 use super::table::Table;
 use super::topics::NoTopics;
@@ -158,6 +159,18 @@ impl<B: Behaviour, T> EntityPartition<B, T> {
     #[must_use]
     pub fn live(&self) -> usize {
         self.live.len()
+    }
+
+    /// What they are now.
+    pub(super) fn load(&self) -> Load {
+        let table = self.table.as_ref();
+        Load {
+            known: table.map_or(0, Table::entities),
+            live: self.live.len(),
+            waiting_bytes: self.waiting_bytes(),
+            timers: table.map_or(0, Table::timers_set),
+            outbox_messages: table.map_or(0, Table::outbox_messages),
+        }
     }
 
     /// Takes something in; what is to be done, in this order.

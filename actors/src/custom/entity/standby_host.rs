@@ -14,6 +14,8 @@ use super::standby::{Handed, Input, Standbys, Wanted};
 use crate::error::Refusal;
 use crate::events::{EntityIndex, EntityIndexOf};
 use crate::ids::PartitionId;
+use crate::kinds::ENTITY_STANDBY;
+use crate::supervision::roster::{Entry, Seat};
 
 /// What the actor is told.
 pub(super) enum StandbyMessage {
@@ -48,6 +50,7 @@ pub(super) struct Follows {
     index: EntityIndex,
     /// The one timer, and when it rings.
     timer: Option<(Instant, JoinHandle<()>)>,
+    seat: Seat,
 }
 
 impl Actor for EntityStandby {
@@ -61,7 +64,8 @@ impl Actor for EntityStandby {
         doors: EntityDoors,
     ) -> Result<Follows, ActorProcessingErr> {
         let index = EntityIndex::new(&doors.events, EntityIndexOf::Standby);
-        Ok(Follows { standbys: Standbys::default(), doors, myself, index, timer: None })
+        let seat = doors.events.seat(Entry::new(ENTITY_STANDBY, ""));
+        Ok(Follows { standbys: Standbys::default(), doors, myself, index, timer: None, seat })
     }
 
     async fn handle(
@@ -70,6 +74,7 @@ impl Actor for EntityStandby {
         message: StandbyMessage,
         follows: &mut Follows,
     ) -> Result<(), ActorProcessingErr> {
+        let _turn = follows.seat.turn();
         follows.take(message);
         Ok(())
     }

@@ -14,23 +14,23 @@ use tokio::time::Instant;
 use super::doors::EntityDoors;
 use super::formats::Formats;
 use super::host::{HostMessage, Leadership};
+use super::series::EntitySeries;
 use super::standby::Handed;
 use super::standby_host::{EntityStandby, StandbyMessage};
 use super::types::EntityTypes;
-use crate::events::partition::ActorRestarted;
+use crate::events::ActorRestarted;
 use crate::group::doors::OwnershipLease;
 use crate::ids::{LeaderEpoch, PartitionId};
-use crate::kinds::{ActorKind, ENTITY_HOST, ENTITY_STANDBY};
+use crate::kinds::{ActorKind, ENTITY_HOST, ENTITY_STANDBY, ENTITY_SUPERVISOR};
 use crate::supervision::Deaths;
-
-/// The wait before one is begun anew that dies too often.
-const REST: Duration = Duration::from_secs(60);
+use crate::supervision::roster::{Entry, Seat};
 
 /// The actor of a partition, and the places for those who ask it.
 #[derive(Clone, Debug)]
 pub(super) struct Door {
     pub(super) actor: ActorRef<HostMessage>,
     pub(super) places: Arc<Semaphore>,
+    pub(super) series: EntitySeries,
 }
 
 /// The actors of the partitions led here: any thread finds them. Cheap to clone; all clones see the same.
@@ -42,9 +42,9 @@ impl Hosts {
         self.0.get(&partition).map(|door| door.clone())
     }
 
-    fn insert(&self, partition: PartitionId, actor: ActorRef<HostMessage>) {
-        let places = Arc::new(Semaphore::new(ENTITY_HOST.mailbox_max));
-        self.0.insert(partition, Door { actor, places });
+    fn insert(&self, actor: ActorRef<HostMessage>, leadership: &Leadership) {
+        let (places, series) = (Arc::clone(&leadership.places), leadership.series.clone());
+        self.0.insert(leadership.partition, Door { actor, places, series });
     }
 
     fn remove(&self, partition: PartitionId) {
@@ -125,6 +125,7 @@ pub(super) struct Supervision {
     standby: Option<ActorRef<StandbyMessage>>,
     standby_deaths: Deaths,
     myself: ActorRef<SupervisorMessage>,
+    seat: Seat,
 }
 
 impl Actor for EntitySupervisor {
@@ -138,6 +139,7 @@ impl Actor for EntitySupervisor {
         (types, doors, hosts, formats): (EntityTypes, EntityDoors, Hosts, Formats),
     ) -> Result<Supervision, ActorProcessingErr> {
         let origin = doors.clock.now();
+        let seat = doors.events.seat(Entry::new(ENTITY_SUPERVISOR, ""));
         Ok(Supervision {
             types,
             doors,
@@ -150,6 +152,7 @@ impl Actor for EntitySupervisor {
             standby: None,
             standby_deaths: Deaths::default(),
             myself,
+            seat,
         })
     }
 
@@ -159,6 +162,7 @@ impl Actor for EntitySupervisor {
         message: SupervisorMessage,
         supervision: &mut Supervision,
     ) -> Result<(), ActorProcessingErr> {
+        let _turn = supervision.seat.turn();
         if let SupervisorMessage::RestartStandby = message {
             supervision.begin_standby().await;
         } else {
@@ -199,8 +203,10 @@ impl Supervision {
                     return;
                 }
                 self.end(partition);
+                let places = Arc::new(Semaphore::new(ENTITY_HOST.mailbox_max));
                 let (doors, formats) = (self.doors.clone(), self.formats.clone());
-                let leadership = Leadership { kind, partition, epoch, lease, doors, formats };
+                let series = EntitySeries::new(&self.doors.events, &kind);
+                let leadership = Leadership { kind, partition, epoch, lease, places, series, doors, formats };
                 let (host, deaths) = (Host::Begins, Deaths::default());
                 self.led.insert(partition, Led { leadership, host, deaths });
                 self.followed.remove(&partition);
@@ -269,7 +275,7 @@ impl Supervision {
         match (result, led.filter(|led| led.leadership.epoch == epoch)) {
             (Ok(actor), Some(led)) => {
                 led.host = Host::Runs(actor.clone());
-                self.hosts.insert(partition, actor);
+                self.hosts.insert(actor, &led.leadership);
             }
             (Ok(actor), None) => actor.kill(),
             (Err(error), Some(_)) => self.rest(partition, error),
@@ -340,7 +346,8 @@ impl Supervision {
     }
 
     fn rest_standby(&mut self, cause: String) {
-        let after = Self::rests(&self.doors, self.origin, &mut self.standby_deaths, &ENTITY_STANDBY, cause);
+        let after =
+            Self::rests(&self.doors, self.origin, &mut self.standby_deaths, (&ENTITY_STANDBY, ""), cause);
         let myself = self.myself.clone();
         tokio::spawn(async move {
             tokio::time::sleep(after).await;
@@ -368,7 +375,8 @@ impl Supervision {
         let Some(led) = self.led.get_mut(&partition) else { return };
         led.host = Host::Rests;
         self.hosts.remove(partition);
-        let after = Self::rests(&self.doors, self.origin, &mut led.deaths, &ENTITY_HOST, cause);
+        let name = led.leadership.name();
+        let after = Self::rests(&self.doors, self.origin, &mut led.deaths, (&ENTITY_HOST, &name), cause);
         let (epoch, myself) = (led.leadership.epoch, self.myself.clone());
         tokio::spawn(async move {
             tokio::time::sleep(after).await;
@@ -381,12 +389,12 @@ impl Supervision {
         doors: &EntityDoors,
         origin: Instant,
         deaths: &mut Deaths,
-        kind: &ActorKind,
+        (kind, name): (&ActorKind, &str),
         cause: String,
     ) -> Duration {
         let now = doors.clock.now().saturating_duration_since(origin);
-        let after = deaths.died(now, &kind.restarts).unwrap_or(REST);
-        doors.events.emit(ActorRestarted { kind: kind.name, cause, after });
+        let after = deaths.rest(now, &kind.restarts);
+        doors.events.emit(ActorRestarted { kind: kind.name, name, cause, after });
         after
     }
 }

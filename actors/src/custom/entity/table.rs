@@ -160,6 +160,12 @@ impl Table {
         self.timers.get(&(entity.clone(), name.to_owned()))
     }
 
+    /// How many timers are set.
+    #[must_use]
+    pub fn timers_set(&self) -> usize {
+        self.timers.len()
+    }
+
     /// Bytes of the timers.
     #[must_use]
     pub const fn timers_bytes(&self) -> usize {
@@ -169,6 +175,12 @@ impl Table {
     /// The messages to other entities that are not delivered, from this sequence on.
     pub fn outbox_from(&self, sequence: u64) -> impl Iterator<Item = (u64, &Outgoing)> {
         self.outbox.range(sequence..).map(|(sequence, outgoing)| (*sequence, outgoing))
+    }
+
+    /// How many those are.
+    #[must_use]
+    pub fn outbox_messages(&self) -> usize {
+        self.outbox.len()
     }
 
     /// Bytes of those messages.

@@ -12,7 +12,9 @@ use super::definition::{Entity, EntityKey, Refused, Turn};
 use super::formats::{Formats, HeldBack};
 use super::message::unstored;
 use super::publication::Output;
+use super::series::EntitySeries;
 use crate::custom::{ActorMessage, CallError, UserThreads, seal_answer};
+use crate::events::Events;
 
 /// A user's type.
 pub(super) struct Typed<E> {
@@ -20,6 +22,7 @@ pub(super) struct Typed<E> {
     kind: Arc<str>,
     message_max_bytes: usize,
     formats: Formats,
+    series: EntitySeries,
     of: PhantomData<fn() -> E>,
 }
 
@@ -33,8 +36,14 @@ pub(super) struct Loaded<E: Entity> {
 }
 
 impl<E: Entity> Typed<E> {
-    pub(super) fn new(threads: UserThreads, message_max_bytes: usize, formats: Formats) -> Self {
-        Self { threads, kind: Arc::from(E::TYPE), message_max_bytes, formats, of: PhantomData }
+    pub(super) fn new(
+        threads: UserThreads,
+        message_max_bytes: usize,
+        formats: Formats,
+        events: &Events,
+    ) -> Self {
+        let (kind, series) = (Arc::from(E::TYPE), EntitySeries::new(events, E::TYPE));
+        Self { threads, kind, message_max_bytes, formats, series, of: PhantomData }
     }
 }
 
@@ -84,7 +93,11 @@ impl<E: Entity> Behaviour for Typed<E> {
         let mut turn = Turn::new(&entity.key, now_ms, self.message_max_bytes);
         turn.held_back = held_back;
         let answer = caught(|| entity.user.handle(message, &mut turn));
+        self.series.turn_seconds.record(running.elapsed());
         drop(running);
+        if answer.is_err() {
+            self.series.panics.increment(1);
+        }
         let answer = answer?.map_err(|Refused(text)| Fault::Refused(text))?;
         let Turn { timers, outgoing, published, events, is_forgotten, problem, .. } = turn;
         if let Some(problem) = problem {
@@ -196,7 +209,6 @@ mod tests {
     use super::super::records::Event;
     use super::*;
     use crate::custom::{Envelope, UserThreadsSettings};
-    use crate::events::Events;
     use millstream_transport::world::simulation::run;
     use millstream_transport::world::{SimulatedDisk, World};
 
@@ -268,7 +280,7 @@ mod tests {
         run(1, |simulation| async move {
             let world = World::simulated(&simulation, &SimulatedDisk::new(1));
             let threads = UserThreads::start(&world, UserThreadsSettings::default(), Events::uncounted());
-            test(Typed::new(threads, 1_000, Formats::default()));
+            test(Typed::new(threads, 1_000, Formats::default(), &Events::uncounted()));
         });
     }
 

@@ -186,7 +186,7 @@ fn begin<E: Entity>(leadership: Leadership, handed: Handed, supervisor: ActorCel
     let threads = leadership.doors.threads.clone();
     let message_max_bytes = leadership.doors.settings.borrow().turn_max_bytes;
     let formats = leadership.formats.clone();
-    let behaviour = Typed::<E>::new(threads.clone(), message_max_bytes, formats);
+    let behaviour = Typed::<E>::new(threads.clone(), message_max_bytes, formats, &leadership.doors.events);
     on_users_threads(&threads, EntityHost::new(), (leadership, handed, behaviour), supervisor)
 }
 

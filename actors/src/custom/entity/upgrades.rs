@@ -115,7 +115,7 @@ fn with<E: Entity>(formats: Formats, test: impl FnOnce(Typed<E>) + 'static) {
     run(1, |simulation| async move {
         let world = World::simulated(&simulation, &SimulatedDisk::new(1));
         let threads = UserThreads::start(&world, UserThreadsSettings::default(), Events::uncounted());
-        test(Typed::new(threads, 4_000_000, formats));
+        test(Typed::new(threads, 4_000_000, formats, &Events::uncounted()));
     });
 }
 

@@ -17,6 +17,7 @@ use super::message::{ActorEnd, Address, AskActor, FoundName, OwnerChange, TellAc
 use crate::custom::call::{CallError, Deadline};
 use crate::custom::envelope::{ActorMessage, Answered, Envelope, open_answer};
 use crate::ids::{ActorId, NodeId};
+use crate::supervision::listing::{ActorPage, ListActors};
 
 /// How long a name that nobody has may still appear: it may just have been registered, or be on its way to another owner.
 const NAME_GRACE: Duration = Duration::from_secs(1);
@@ -70,8 +71,17 @@ impl ActorCalls {
         self.ask_at::<M>(Address::Name(name.to_owned()), self.sealed(message), within, false)
     }
 
-    /// Asks the actor of this name, after the metadata quorum has confirmed that it still has it: costs an entry of the
-    /// quorum, and does not rest on any clock.
+    /// Asks the actor of this name; the answer leaves once the metadata quorum has confirmed that it still has it. Costs an
+    /// entry of the quorum, and does not rest on any clock.
+    ///
+    /// Why that makes the answer linearizable: the entry is proposed after the handler has ended, and is decided in the
+    /// order of the quorum's log. An actor that has lost its name never has it again (its id is of one beginning), so one
+    /// that has it when the entry is decided has had it since it began. The handler's reads and changes, and those of all
+    /// messages before it that it may have seen, so lie at a moment between the ask and its answer at which no other actor
+    /// had the name; another owner begins after the entry. A confirmation before the handler would not do: the name might
+    /// be lost while the message waits, and an answer of an old owner would come after one of the new.
+    ///
+    /// Where the quorum does not confirm it, [`CallError::Unsure`]: the message was handled.
     pub fn ask_linearizable<M: ActorMessage>(
         &self,
         name: &str,
@@ -247,9 +257,24 @@ impl ActorCalls {
         }
     }
 
-    /// The actors of users on all nodes; of a node that does not answer, why.
-    pub async fn list(&self, within: Duration) -> Listed {
-        self.way.list(within).await
+    /// The actors of all nodes, of users and of the system; of a node that does not answer, why.
+    pub async fn list(&self, asked: &ListActors, within: Duration) -> Result<Listed, CallError> {
+        let nodes = self.way.nodes(within).await.map_err(|error| unsent(error, within))?;
+        let listing = nodes.into_iter().map(|node| {
+            let listed = self.way.list(node, asked.clone(), within);
+            async move { (node, listed.await) }
+        });
+        Ok(join_all(listing).await)
+    }
+
+    /// The actors of one node.
+    pub async fn list_on(
+        &self,
+        node: NodeId,
+        asked: &ListActors,
+        within: Duration,
+    ) -> Result<ActorPage, CallError> {
+        self.way.list(node, asked.clone(), within).await.map_err(|error| unsent(error, within))
     }
 }
 

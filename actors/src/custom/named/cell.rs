@@ -1,7 +1,7 @@
 //! One actor as its node sees it, whatever its type.
 
 use std::fmt;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use ractor::ActorRef;
 use tokio::time::Instant;
 
 use super::mailbox::{CallReply, Delivery, Mailbox};
-use super::message::{ActorEnd, ActorLine};
+use super::message::ActorEnd;
 use crate::cluster::lease::Lease;
 use crate::custom::call::{CallError, Deadline};
 use crate::custom::envelope::Envelope;
@@ -27,6 +27,8 @@ pub(super) struct Gate {
     pub(super) lease: Lease,
     pub(super) clock: Clock,
     pub(super) images: watch::Receiver<Arc<Image>>,
+    /// The node has given up waiting for its actors, and hands over what it has: whatever they still say comes too late.
+    pub(super) is_too_late: Arc<AtomicBool>,
 }
 
 impl Gate {
@@ -37,6 +39,10 @@ impl Gate {
     /// A refusal where it may not: its node's lease has run out, so that the quorum may have given its name away; or the
     /// quorum has.
     pub(super) fn check(&self) -> Result<(), CallError> {
+        if self.is_too_late.load(Ordering::Acquire) {
+            let text = format!("node {} stops, and has handed over the names of its actors", self.actor.node);
+            return Err(CallError::NotOwner(text));
+        }
         if !self.lease.holds(self.clock.now()) {
             return Err(CallError::NoQuorum(format!(
                 "node {} has heard of no controller for longer than its lease: it may have been taken for dead, and its \
@@ -76,6 +82,16 @@ impl KindSeries {
     }
 }
 
+/// The place of an ask among those of its actor.
+#[derive(Debug)]
+pub(super) struct AskPlace(Arc<AtomicUsize>);
+
+impl Drop for AskPlace {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
 /// An actor.
 pub(super) struct Cell {
     pub(super) actor: ActorId,
@@ -86,9 +102,8 @@ pub(super) struct Cell {
     /// The version of the image at its start: a loss of its node after that is its own.
     pub(super) since: u64,
     pub(super) mailbox: Mailbox,
-    pub(super) started_at: Instant,
-    pub(super) handled: AtomicU64,
-    pub(super) restarts: AtomicU64,
+    /// Asks of other nodes and of clients that it has not answered.
+    pub(super) asks: Arc<AtomicUsize>,
     pub(super) series: KindSeries,
     pub(super) gate: Gate,
     /// Set once, as soon as it runs.
@@ -117,6 +132,16 @@ impl Cell {
         // One that has just stopped drops it, and its reply says so.
         drop(runner.send_message(Delivery { envelope, reply, deadline, place }));
         Ok(())
+    }
+
+    /// A place for an ask of another node or of a client, while `free` of the node's are: an actor may hold as many as are
+    /// free, so that one that hangs leaves some to the others whatever is asked of it (dynamic thresholds, Choudhury and
+    /// Hahne 1998).
+    pub(super) fn place(&self, free: usize) -> Option<AskPlace> {
+        let before = self.asks.fetch_add(1, Ordering::Relaxed);
+        // Given back by its drop where there was none left.
+        let place = AskPlace(Arc::clone(&self.asks));
+        (before < free).then_some(place)
     }
 
     /// A message was refused.
@@ -148,20 +173,6 @@ impl Cell {
         self.end(end);
         if let Some(runner) = self.runner.get() {
             runner.stop(None);
-        }
-    }
-
-    pub(super) fn line(&self, image: &Image) -> ActorLine {
-        let age = self.gate.now().saturating_duration_since(self.started_at);
-        ActorLine {
-            actor: self.actor,
-            kind: self.kind.to_string(),
-            name: self.name.as_deref().map(ToOwned::to_owned),
-            groups: image.names().groups_of(self.actor).map(ToOwned::to_owned).collect(),
-            mailbox: u64::try_from(self.mailbox.waiting()).unwrap_or(u64::MAX),
-            handled: self.handled.load(Ordering::Relaxed),
-            restarts: self.restarts.load(Ordering::Relaxed),
-            age_ms: u64::try_from(age.as_millis()).unwrap_or(u64::MAX),
         }
     }
 }

@@ -5,12 +5,13 @@ use std::time::Duration;
 
 use futures::future::BoxFuture;
 
-use super::message::{ActorEnd, ActorLine, AskActor, FoundName, NameNews, TellActor, WatchActor, WatchName};
+use super::message::{ActorEnd, AskActor, FoundName, NameNews, TellActor, WatchActor, WatchName};
 use crate::custom::call::CallError;
 use crate::custom::envelope::Answered;
 use crate::error::Refusal;
 use crate::ids::{ActorId, NodeId};
 use crate::image::NameAlteration;
+use crate::supervision::listing::{ActorPage, ListActors};
 
 /// Why a node gave no answer.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -30,7 +31,7 @@ pub enum NoAnswer {
 pub type Answering<T> = BoxFuture<'static, Result<T, NoAnswer>>;
 
 /// The actors of each node; where one does not answer, why.
-pub type Listed = Vec<(NodeId, Result<Vec<ActorLine>, NoAnswer>)>;
+pub type Listed = Vec<(NodeId, Result<ActorPage, NoAnswer>)>;
 
 /// Asks other nodes.
 pub trait Mail: fmt::Debug + Send + Sync {
@@ -49,7 +50,7 @@ pub trait Mail: fmt::Debug + Send + Sync {
     fn watch(&self, node: NodeId, message: WatchActor, within: Duration) -> Answering<Option<ActorEnd>>;
 
     /// The actors of another node.
-    fn list(&self, node: NodeId, within: Duration) -> Answering<Vec<ActorLine>>;
+    fn list(&self, node: NodeId, message: ListActors, within: Duration) -> Answering<ActorPage>;
 }
 
 /// Puts changes of names into the metadata quorum.
@@ -86,8 +87,11 @@ pub trait Way: fmt::Debug + Send + Sync {
     /// The members of a group.
     fn members(&self, group: &str, within: Duration) -> Answering<Vec<ActorId>>;
 
-    /// The actors of all nodes that answer; for those that do not, why.
-    fn list(&self, within: Duration) -> BoxFuture<'static, Listed>;
+    /// The nodes that may answer.
+    fn nodes(&self, within: Duration) -> Answering<Vec<NodeId>>;
+
+    /// The actors of a node.
+    fn list(&self, node: NodeId, message: ListActors, within: Duration) -> Answering<ActorPage>;
 
     /// Returns when it is worth trying again: something changed, or a while has passed.
     fn changed(&self) -> BoxFuture<'static, ()>;

@@ -1,11 +1,12 @@
 //! What a node does about each new image: ends actors that the quorum has taken from it, begins singletons that it has
-//! been given, stands for those that it may host.
+//! been given, stands for those that it may host, gives back what belongs to actors that are gone.
 
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use futures::future::BoxFuture;
 use millstream_transport::world::watch;
+use tokio::time::Instant;
 
 use super::actor::{ActorSettings, NamedActor};
 use super::cell::Cell;
@@ -15,10 +16,39 @@ use super::runner::Factory;
 use crate::custom::call::CallError;
 use crate::image::{Image, NameAlteration, NodeState};
 
-/// How soon something that was refused is tried again.
+/// How soon something that is not as it should be is looked at again.
 const AGAIN_AFTER: Duration = Duration::from_millis(500);
 
+/// How long a singleton that could not be begun here is left to others, at first; it doubles up to [`LEFT_MOST`].
+const LEFT_FOR: Duration = Duration::from_secs(1);
+const LEFT_MOST: Duration = Duration::from_secs(60);
+
 type Begin = Arc<dyn Fn(Arc<Host>, u64) -> BoxFuture<'static, Result<Arc<Cell>, CallError>> + Send + Sync>;
+
+/// Something of an actor's that the quorum is asked to take back.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum GivenUp {
+    /// A name that it has or waits for.
+    Name(String, u64),
+    /// Its membership in a group.
+    Membership(String, u64),
+}
+
+impl GivenUp {
+    /// What a change gives up; `None` where it gives up nothing.
+    pub(super) fn by(alteration: &NameAlteration) -> Option<Self> {
+        match alteration {
+            NameAlteration::Release { name, serial } | NameAlteration::Withdraw { name, serial } => {
+                Some(Self::Name(name.clone(), *serial))
+            }
+            NameAlteration::Leave { group, serial } => Some(Self::Membership(group.clone(), *serial)),
+            NameAlteration::Register { .. }
+            | NameAlteration::Confirm { .. }
+            | NameAlteration::Stand { .. }
+            | NameAlteration::Join { .. } => None,
+        }
+    }
+}
 
 /// An actor that exists once in the cluster, and may run here.
 #[derive(Clone)]
@@ -29,6 +59,9 @@ pub(super) struct Singleton {
     serial: Option<u64>,
     /// The quorum is being asked.
     is_asking: bool,
+    /// How often in a row it could not be begun here, and until when it is left to others for that.
+    failures: u32,
+    not_before: Option<Instant>,
 }
 
 impl Table {
@@ -42,6 +75,26 @@ impl Table {
             return false;
         }
         self.singletons.remove(name).is_some()
+    }
+
+    /// Whether an actor of this life is neither there nor being begun.
+    fn is_gone(&self, serial: u64) -> bool {
+        !self.cells.contains_key(&serial) && !self.pending.contains(&serial)
+    }
+
+    /// Whether this very actor stands for a singleton's name, or has it.
+    fn hosts(&self, name: &str, serial: u64) -> bool {
+        self.singletons.get(name).is_some_and(|one| one.serial == Some(serial))
+    }
+
+    /// A singleton could not be begun: it is left to others until then.
+    fn leave_to_others(&mut self, name: &str, serial: u64, now: Instant) {
+        if let Some(singleton) = self.singletons.get_mut(name).filter(|one| one.serial == Some(serial)) {
+            let wait = LEFT_FOR.saturating_mul(1 << singleton.failures.min(10)).min(LEFT_MOST);
+            singleton.failures = singleton.failures.saturating_add(1);
+            singleton.not_before = Some(now + wait);
+            singleton.serial = None;
+        }
     }
 }
 
@@ -58,11 +111,19 @@ pub(super) async fn follow(host: Weak<Host>, mut images: watch::Receiver<Arc<Ima
             Arc::ptr_eq(seen.names(), image.names()) && Arc::ptr_eq(seen.nodes(), image.nodes())
         });
         let is_settled = is_same || strong.reconcile(&image);
-        drop(strong);
         // What is not settled is looked at again, whether the image changes or not.
         seen = is_settled.then_some(image);
+        let look_again = Arc::clone(&strong.look_again);
+        drop(strong);
         let changed = match is_settled {
-            true => images.changed().await,
+            true => tokio::select! {
+                biased;
+                changed = images.changed() => changed,
+                () = look_again.notified() => {
+                    seen = None;
+                    Ok(())
+                }
+            },
             false => tokio::time::timeout(AGAIN_AFTER, images.changed()).await.unwrap_or(Ok(())),
         };
         if changed.is_err() {
@@ -75,11 +136,16 @@ impl Host {
     /// Makes this node's actors what the image says; whether nothing is left to be done.
     fn reconcile(self: &Arc<Self>, image: &Image) -> bool {
         self.end_lost(image);
-        let given = self.strays(image);
-        for (name, serial) in given {
+        let names = self.stray_names(image);
+        let others = self.strays(image);
+        let is_settled = names.is_empty() && others.is_empty();
+        for (name, serial) in names {
             self.begin_or_give_up(name, serial);
         }
-        self.stand(image)
+        for stray in others {
+            self.give_up(stray);
+        }
+        self.stand(image) && is_settled
     }
 
     /// Ends actors whose names the quorum has taken.
@@ -98,15 +164,30 @@ impl Host {
     }
 
     /// Names that belong to actors of this life which are not there.
-    fn strays(&self, image: &Image) -> Vec<(String, u64)> {
+    fn stray_names(&self, image: &Image) -> Vec<(String, u64)> {
         let table = self.table();
-        let is_stray = |serial: &u64| !table.cells.contains_key(serial) && !table.pending.contains(serial);
         let own = image.names().iter().filter(|(_, owner)| {
             owner.actor.node == self.parts.node && owner.actor.incarnation == self.parts.incarnation
         });
-        own.filter(|(_, owner)| is_stray(&owner.actor.serial))
+        own.filter(|(_, owner)| table.is_gone(owner.actor.serial))
             .map(|(name, owner)| (name.to_owned(), owner.actor.serial))
             .collect()
+    }
+
+    /// What else belongs to actors of this life which are not there: memberships, and places among those who wait for a
+    /// name.
+    fn strays(&self, image: &Image) -> Vec<NameAlteration> {
+        let table = self.table();
+        let (node, incarnation) = (self.parts.node, self.parts.incarnation);
+        let memberships = image.names().memberships_of(node, incarnation);
+        let memberships = memberships.filter(|(_, actor)| table.is_gone(actor.serial));
+        let waiting = image.names().waiting_of(node, incarnation);
+        let waiting = waiting.filter(|(name, actor)| !table.hosts(name, actor.serial));
+        let leave = |(group, serial): (&str, u64)| NameAlteration::Leave { group: group.to_owned(), serial };
+        let withdraw =
+            |(name, serial): (&str, u64)| NameAlteration::Withdraw { name: name.to_owned(), serial };
+        let memberships = memberships.map(|(group, actor)| leave((group, actor.serial)));
+        memberships.chain(waiting.map(|(name, actor)| withdraw((name, actor.serial)))).collect()
     }
 
     fn begin_or_give_up(self: &Arc<Self>, name: String, serial: u64) {
@@ -122,15 +203,43 @@ impl Host {
         let host = Arc::clone(self);
         self.control.spawn(async move {
             let begun = (singleton.begin)(Arc::clone(&host), serial).await;
-            let mut table = host.table();
-            table.pending.remove(&serial);
-            if let Err(error) = begun {
-                tracing::error!(node = %host.parts.node, name, %error, "a singleton cannot be begun here, and is left to others");
-                table.singletons.remove(&name);
-                drop(table);
-                host.give_up(NameAlteration::Withdraw { name, serial });
-            }
+            host.singleton_begun(name, serial, begun);
         });
+    }
+
+    /// A singleton was begun, or could not be: then it is left to others for a while.
+    fn singleton_begun(self: &Arc<Self>, name: String, serial: u64, begun: Result<Arc<Cell>, CallError>) {
+        let now = self.parts.clock.now();
+        let mut table = self.table();
+        table.pending.remove(&serial);
+        let is_over = match begun {
+            // Nobody hosts it here any more: its end gives up its name.
+            Ok(cell) if !table.hosts(&name, serial) => {
+                drop(table);
+                return cell.stop(ActorEnd::Stopped(StopReason::Asked));
+            }
+            Ok(_) if table.cells.contains_key(&serial) => {
+                if let Some(singleton) = table.singletons.get_mut(&name) {
+                    (singleton.failures, singleton.not_before) = (0, None);
+                }
+                false
+            }
+            // It has ended already, which nobody has dealt with while it was being begun.
+            Ok(cell) => {
+                let end = cell.ended.borrow().clone().unwrap_or(ActorEnd::Stopped(StopReason::Forgotten));
+                table.forget_singleton(&name, serial, &end)
+            }
+            Err(error) => {
+                let node = self.parts.node;
+                tracing::error!(%node, name, %error, "a singleton cannot be begun here, and is left to others for a while");
+                table.leave_to_others(&name, serial, now);
+                true
+            }
+        };
+        drop(table);
+        if is_over {
+            self.give_up(NameAlteration::Withdraw { name, serial });
+        }
     }
 
     /// Stands for the names of singletons for which this node does not; whether there is none.
@@ -144,14 +253,15 @@ impl Host {
             let actor = self.id(serial);
             names.stands(name, actor) || names.owner(name).is_some_and(|owner| owner.actor == actor)
         };
-        let mut is_settled = true;
+        let (mut is_settled, now) = (true, self.parts.clock.now());
         let mut standing = Vec::new();
         for (name, singleton) in &mut self.table().singletons {
             if singleton.serial.is_some_and(|serial| has(name, serial)) {
                 continue;
             }
             is_settled = false;
-            if is_live && !singleton.is_asking {
+            let is_time = singleton.not_before.is_none_or(|until| until <= now);
+            if is_live && is_time && !singleton.is_asking {
                 singleton.is_asking = true;
                 let serial = self.next_serial();
                 singleton.serial = Some(serial);
@@ -198,7 +308,9 @@ impl Host {
             let (own, factory) = (Arc::clone(&own), Arc::clone(&factory));
             Box::pin(async move { host.begin(serial, Some(own), settings, factory).await })
         });
-        let singleton = Singleton { kind: A::KIND, begin, serial: Some(serial), is_asking: true };
+        let (kind, serial_of) = (A::KIND, Some(serial));
+        let singleton =
+            Singleton { kind, begin, serial: serial_of, is_asking: true, failures: 0, not_before: None };
         {
             let mut table = self.table();
             if table.singletons.contains_key(name) {
@@ -206,24 +318,41 @@ impl Host {
             }
             table.singletons.insert(name.to_owned(), singleton);
         }
-        let stand = NameAlteration::Stand { name: name.to_owned(), kind: A::KIND.to_owned(), serial };
-        let asked = self.parts.registry.alter(stand, ALTER_WITHIN).await.map_err(refused);
-        if asked.is_ok() {
-            self.sees_itself_stand(name, serial).await;
+        let mut standing = Standing { host: Arc::clone(self), name: name.to_owned(), serial, stands: false };
+        let stand = NameAlteration::Stand { name: name.to_owned(), kind: kind.to_owned(), serial };
+        self.parts.registry.alter(stand, ALTER_WITHIN).await.map_err(refused)?;
+        self.sees_itself_stand(name, serial).await;
+        if let Some(singleton) = self.table().singletons.get_mut(name) {
+            singleton.is_asking = false;
         }
-        let mut table = self.table();
-        match &asked {
-            Ok(()) => {
-                if let Some(singleton) = table.singletons.get_mut(name) {
-                    singleton.is_asking = false;
-                }
-            }
-            Err(_) => {
-                table.singletons.remove(name);
-                drop(table);
-                self.give_up(NameAlteration::Withdraw { name: name.to_owned(), serial });
-            }
+        standing.stands = true;
+        Ok(())
+    }
+}
+
+/// A node that is about to stand for a singleton's name. Dropped before it does, it does not: whoever wanted it may have
+/// given up waiting.
+struct Standing {
+    host: Arc<Host>,
+    name: String,
+    serial: u64,
+    stands: bool,
+}
+
+impl Drop for Standing {
+    fn drop(&mut self) {
+        if self.stands {
+            return;
         }
-        asked
+        let mut table = self.host.table();
+        if table.hosts(&self.name, self.serial) {
+            table.singletons.remove(&self.name);
+        }
+        let cell = table.cells.get(&self.serial).cloned();
+        drop(table);
+        if let Some(cell) = cell {
+            cell.stop(ActorEnd::Stopped(StopReason::Asked));
+        }
+        self.host.give_up(NameAlteration::Withdraw { name: self.name.clone(), serial: self.serial });
     }
 }

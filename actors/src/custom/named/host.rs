@@ -4,34 +4,33 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fmt;
 use std::marker::PhantomData;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
-use millstream_transport::world::{Clock, watch};
+use millstream_transport::world::watch;
 use ractor::{Actor, ActorCell, ActorProcessingErr, ActorRef, SpawnErr, SupervisionEvent};
 use tokio::runtime::Handle;
 use tokio::sync::{Notify, Semaphore};
 
 use super::actor::{ActorContext, ActorSettings, NamedActor};
+use super::beginning::{Beginning, Ending};
 use super::calls::ActorCalls;
 use super::cell::{Cell, Gate, KindSeries};
-use super::doors::{Mail, NameRegistry};
-use super::following::Singleton;
+use super::following::{GivenUp, Singleton};
+use super::handle::ActorHandle;
 use super::mailbox::Mailbox;
 use super::message::{ActorEnd, StopReason};
+use super::parts::NamedParts;
 use super::runner::{Factory, Runner, RunnerParts};
 use super::way::NodeWay;
-use crate::cluster::agent::NodeHealth;
-use crate::cluster::lease::Lease;
 use crate::custom::call::CallError;
 use crate::custom::metrics::UserMetrics;
-use crate::custom::threads::UserThreads;
 use crate::error::Refusal;
-use crate::events::Events;
-use crate::ids::{ActorId, Incarnation, NodeId};
+use crate::ids::{ActorId, NodeId};
 use crate::image::{Image, NameAlteration};
-use crate::kinds::USER_ACTOR;
+use crate::kinds::{USER_ACTOR, USER_SUPERVISOR};
 use crate::partition::memory::Budget;
+use crate::supervision::roster::{Entry, Seat};
 
 /// How long a change of names is tried.
 pub(super) const ALTER_WITHIN: Duration = Duration::from_secs(10);
@@ -45,62 +44,12 @@ const OPEN_WAITS_MAX: usize = 256;
 /// Ended actors whose reason is remembered.
 const ENDED_MAX: usize = 1024;
 
-/// The bounds of a node's actors.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct NamedSettings {
-    /// `actors.max`: actors on this node.
-    pub actors_max: usize,
-    /// `actors.mailbox.max`: messages that may wait for one actor, unless it says otherwise.
-    pub mailbox_max: usize,
-    /// `actors.mailbox.bytes`: bytes of messages that wait for all actors of the node.
-    pub mailbox_bytes: usize,
-    /// `actors.message.max.bytes`: the longest message, and the longest answer.
-    pub message_bytes_max: usize,
-}
-
-impl Default for NamedSettings {
-    fn default() -> Self {
-        Self {
-            actors_max: 10_000,
-            mailbox_max: USER_ACTOR.mailbox_max,
-            mailbox_bytes: 64 << 20,
-            message_bytes_max: 1 << 20,
-        }
-    }
-}
-
-/// What a node's actors work with.
-#[derive(Clone, Debug)]
-pub struct NamedParts {
-    /// The node.
-    pub node: NodeId,
-    /// Its life.
-    pub incarnation: Incarnation,
-    /// Its bounds.
-    pub settings: NamedSettings,
-    /// This node's images.
-    pub images: watch::Receiver<Arc<Image>>,
-    /// The node's lease.
-    pub lease: Lease,
-    /// How the node stands to its cluster.
-    pub health: watch::Receiver<NodeHealth>,
-    /// The way to the quorum.
-    pub registry: Arc<dyn NameRegistry>,
-    /// The way to other nodes.
-    pub mail: Arc<dyn Mail>,
-    /// Where users' code runs.
-    pub threads: UserThreads,
-    /// The time.
-    pub clock: Clock,
-    /// Where events go.
-    pub events: Events,
-}
-
 /// All actors of users on a node.
 pub(super) struct Host {
     pub(super) parts: NamedParts,
     pub(super) table: Mutex<Table>,
     pub(super) closed: AtomicBool,
+    is_too_late: Arc<AtomicBool>,
     next: AtomicU64,
     bytes: Budget,
     supervisor: ActorRef<Nothing>,
@@ -108,6 +57,8 @@ pub(super) struct Host {
     pub(super) control: Handle,
     calls: OnceLock<ActorCalls>,
     emptied: Notify,
+    /// Something is to be looked at that no image tells.
+    pub(super) look_again: Arc<Notify>,
     /// Asks of other nodes and of clients that are open: a link is not read on while too much on it is unanswered.
     pub(super) asks: Arc<Semaphore>,
     /// Waits of theirs for ends and changes.
@@ -122,6 +73,8 @@ pub(super) struct Table {
     /// Actors that are being begun: whose names are theirs already, perhaps.
     pub(super) pending: BTreeSet<u64>,
     pub(super) singletons: BTreeMap<String, Singleton>,
+    /// What the quorum is being asked to take back.
+    pub(super) giving_up: BTreeSet<GivenUp>,
     ended: VecDeque<(u64, ActorEnd)>,
     kinds: BTreeSet<Arc<str>>,
 }
@@ -159,54 +112,44 @@ impl ractor::Message for Nothing {}
 
 impl Actor for UserSupervisor {
     type Msg = Nothing;
-    type State = ();
-    type Arguments = ();
+    type State = Seat;
+    type Arguments = Seat;
 
-    async fn pre_start(&self, _: ActorRef<Nothing>, (): ()) -> Result<(), ActorProcessingErr> {
-        Ok(())
+    async fn pre_start(&self, _: ActorRef<Nothing>, seat: Seat) -> Result<Seat, ActorProcessingErr> {
+        Ok(seat)
     }
 
     async fn handle_supervisor_evt(
         &self,
         _: ActorRef<Nothing>,
         _: SupervisionEvent,
-        (): &mut (),
+        seat: &mut Seat,
     ) -> Result<(), ActorProcessingErr> {
+        let _turn = seat.turn();
         // What an end means is done as the actor's state is dropped, on whatever way it ended.
         Ok(())
-    }
-}
-
-/// Tells its host when it is dropped: the actor is gone.
-pub(super) struct Ending {
-    host: Weak<Host>,
-    serial: u64,
-}
-
-impl Drop for Ending {
-    fn drop(&mut self) {
-        if let Some(host) = self.host.upgrade() {
-            host.ended(self.serial);
-        }
     }
 }
 
 impl NodeActors {
     /// Starts what looks after users' actors, under `supervisor` if there is one. On the control thread.
     pub async fn start(parts: NamedParts, supervisor: Option<ActorCell>) -> Result<Self, SpawnErr> {
+        let seat = parts.events.seat(Entry::new(USER_SUPERVISOR, ""));
         let started = match supervisor {
-            Some(supervisor) => Actor::spawn_linked(None, UserSupervisor, (), supervisor).await?,
-            None => Actor::spawn(None, UserSupervisor, ()).await?,
+            Some(supervisor) => Actor::spawn_linked(None, UserSupervisor, seat, supervisor).await?,
+            None => Actor::spawn(None, UserSupervisor, seat).await?,
         };
         let host = Arc::new(Host {
             table: Mutex::default(),
             closed: AtomicBool::new(false),
+            is_too_late: Arc::default(),
             next: AtomicU64::new(1),
             bytes: Budget::new(parts.settings.mailbox_bytes),
             supervisor: started.0,
             control: Handle::current(),
             calls: OnceLock::new(),
             emptied: Notify::new(),
+            look_again: Arc::default(),
             asks: Arc::new(Semaphore::new(OPEN_ASKS_MAX)),
             waits: Arc::new(Semaphore::new(OPEN_WAITS_MAX)),
             parts,
@@ -224,6 +167,12 @@ impl NodeActors {
         &self.calls
     }
 
+    /// The node they are on.
+    #[must_use]
+    pub fn node(&self) -> NodeId {
+        self.host.parts.node
+    }
+
     /// Metrics of the user's own, in this node's scrape.
     #[must_use]
     pub fn metrics(&self) -> UserMetrics {
@@ -233,20 +182,18 @@ impl NodeActors {
     /// Begins an actor on this node under a name that nobody in the cluster has.
     ///
     /// `make` makes it, now and after each panic. An error where the name belongs to another, where there are as many names
-    /// or actors as may be, or where the quorum does not answer within ten seconds.
+    /// or actors as may be, or where the quorum does not answer within ten seconds. Where this is dropped before it is
+    /// done, the actor ends, and its name is free again.
     pub async fn spawn<A: NamedActor>(
         &self,
         name: &str,
         settings: ActorSettings,
         make: impl Fn() -> A + Send + Sync + 'static,
     ) -> Result<ActorHandle, CallError> {
-        let serial = self.host.next_serial();
-        self.host.table().pending.insert(serial);
-        let spawned = self.host.spawn(serial, name, settings, Arc::new(make)).await;
-        self.host.table().pending.remove(&serial);
-        if spawned.is_err() {
-            // The answer of the quorum may have got lost.
-            self.host.give_up(NameAlteration::Release { name: name.to_owned(), serial });
+        let beginning = Beginning::of_name(&self.host, name);
+        let spawned = self.host.spawn(beginning.serial(), name, settings, Arc::new(make)).await;
+        if spawned.is_ok() {
+            beginning.succeeded();
         }
         spawned.map(|cell| self.handle(cell))
     }
@@ -264,7 +211,9 @@ impl NodeActors {
     /// This node may host an actor that exists once in the cluster: it runs on the first node that says so, and when that
     /// one dies or stops on the next, in the order in which they said so.
     ///
-    /// `make` is called only where it is to run. Returns when this node stands for the name; an error where it cannot.
+    /// `make` is called only where it is to run. Returns when this node stands for the name; an error where it cannot. Where
+    /// this is dropped before it is done, the node does not stand. A node on which it cannot be begun leaves it to the next,
+    /// and stands again after a while.
     pub async fn host_singleton<A: NamedActor>(
         &self,
         name: &str,
@@ -289,66 +238,15 @@ impl NodeActors {
         };
         // Who does not end in time is told by the watch on long handlers.
         drop(tokio::time::timeout(within, empty).await);
+        self.host.is_too_late.store(true, Ordering::Release);
         self.host.supervisor.stop(None);
     }
 
     /// Ends all at once, as a kill would.
     pub fn abandon(&self) {
+        self.host.is_too_late.store(true, Ordering::Release);
         self.host.close();
         self.host.supervisor.stop(None);
-    }
-}
-
-/// An actor that was begun here.
-#[derive(Clone, Debug)]
-pub struct ActorHandle {
-    cell: Arc<Cell>,
-    host: Weak<Host>,
-}
-
-impl ActorHandle {
-    /// Which actor it is.
-    #[must_use]
-    pub fn actor(&self) -> ActorId {
-        self.cell.actor
-    }
-
-    /// Ends it after the message that it handles now; what waits in its mailbox is refused.
-    pub fn stop(&self) {
-        self.cell.stop(ActorEnd::Stopped(StopReason::Asked));
-    }
-
-    /// Waits for its end.
-    pub async fn ended(&self) -> ActorEnd {
-        let mut ended = self.cell.ended.subscribe();
-        loop {
-            if let Some(end) = &*ended.borrow_and_update() {
-                return end.clone();
-            }
-            // The cell holds the sender.
-            if ended.changed().await.is_err() {
-                return ActorEnd::Stopped(StopReason::Forgotten);
-            }
-        }
-    }
-
-    /// Makes it a member of a group: costs an entry of the quorum.
-    pub async fn join(&self, group: &str) -> Result<(), CallError> {
-        self.alter(NameAlteration::Join { group: group.to_owned(), serial: self.cell.actor.serial }).await
-    }
-
-    /// Ends its membership in a group.
-    pub async fn leave(&self, group: &str) -> Result<(), CallError> {
-        self.alter(NameAlteration::Leave { group: group.to_owned(), serial: self.cell.actor.serial }).await
-    }
-
-    async fn alter(&self, alteration: NameAlteration) -> Result<(), CallError> {
-        let gone = || CallError::Stopped("its node has stopped".to_owned());
-        let host = self.host.upgrade().ok_or_else(gone)?;
-        if self.cell.has_ended() {
-            return Err(CallError::Stopped("it has ended".to_owned()));
-        }
-        host.parts.registry.alter(alteration, ALTER_WITHIN).await.map_err(refused)
     }
 }
 
@@ -414,7 +312,7 @@ impl Host {
         settings: ActorSettings,
         factory: Factory<A>,
     ) -> Result<Arc<Cell>, CallError> {
-        let cell = Arc::new(self.cell::<A>(serial, name, settings));
+        let (cell, seat) = self.cell::<A>(serial, name, settings);
         self.admit(&cell)?;
         let context = ActorContext {
             actor: cell.actor,
@@ -432,28 +330,27 @@ impl Host {
             threads: self.parts.threads.clone(),
             answer_bytes_max: self.parts.settings.message_bytes_max,
             events: self.parts.events.clone(),
-            origin: cell.started_at,
-            _ending: Ending { host: Arc::downgrade(self), serial },
+            origin: self.parts.clock.now(),
+            seat,
+            _ending: Ending::of(self, serial),
         };
         let supervisor = self.supervisor.get_cell();
         let spawning = async move { Actor::spawn_linked(None, Runner(PhantomData), parts, supervisor).await };
         let spawned =
             self.parts.threads.spawn(spawning).map_err(|error| CallError::Refused(error.to_string()));
         match spawned?.await {
-            Ok(Ok((runner, _))) => {
-                // Set once, here.
-                let _ = cell.runner.set(runner);
-                if let Some(end) = cell.ended.borrow().clone().filter(|_| self.is_closed()) {
-                    cell.stop(end);
-                }
-                Ok(cell)
-            }
+            Ok(Ok(_)) => Ok(cell),
             Ok(Err(error)) => Err(CallError::Stopped(error.to_string())),
             Err(_) => Err(stops()),
         }
     }
 
-    fn cell<A: NamedActor>(&self, serial: u64, name: Option<Arc<str>>, settings: ActorSettings) -> Cell {
+    fn cell<A: NamedActor>(
+        &self,
+        serial: u64,
+        name: Option<Arc<str>>,
+        settings: ActorSettings,
+    ) -> (Arc<Cell>, Seat) {
         let actor = self.id(serial);
         let parts = &self.parts;
         let label = name.clone().unwrap_or_else(|| Arc::from(actor.to_string()));
@@ -463,23 +360,27 @@ impl Host {
             lease: parts.lease.clone(),
             clock: parts.clock.clone(),
             images: parts.images.clone(),
+            is_too_late: Arc::clone(&self.is_too_late),
         };
         let most = settings.mailbox_max.unwrap_or(parts.settings.mailbox_max);
-        Cell {
+        let mailbox = Mailbox::new(most, self.bytes.clone());
+        let seen = mailbox.clone();
+        let entry = Entry::new(USER_ACTOR, &*label).of_type(A::KIND).with_id(actor);
+        let seat = parts.events.seat(entry.waiting(move || seen.waiting()));
+        let cell = Cell {
             actor,
             kind: Arc::from(A::KIND),
             name,
             label,
             since: self.image().version(),
-            mailbox: Mailbox::new(most, self.bytes.clone()),
-            started_at: parts.clock.now(),
-            handled: AtomicU64::new(0),
-            restarts: AtomicU64::new(0),
+            mailbox,
+            asks: Arc::default(),
             series: KindSeries::new(&parts.events, A::KIND),
             gate,
             runner: OnceLock::new(),
             ended: watch::Sender::new(None),
-        }
+        };
+        (Arc::new(cell), seat)
     }
 
     fn admit(&self, cell: &Arc<Cell>) -> Result<(), CallError> {
@@ -502,7 +403,7 @@ impl Host {
     }
 
     /// An actor is gone: its name and its memberships are given up.
-    fn ended(&self, serial: u64) {
+    pub(super) fn ended(self: &Arc<Self>, serial: u64) {
         let mut table = self.table();
         let Some(cell) = table.cells.remove(&serial) else { return };
         cell.end(ActorEnd::Stopped(StopReason::GaveUp("it failed as it started or stopped".to_owned())));
@@ -515,12 +416,15 @@ impl Host {
             table.ended.pop_front();
         }
         let is_empty = table.cells.is_empty();
-        let was_singleton = cell.name.as_ref().is_some_and(|name| table.forget_singleton(name, serial, &end));
+        // Of one that could not be begun whoever began it decides what becomes of its name.
+        let is_beginning = table.pending.contains(&serial);
+        let was_singleton = !is_beginning
+            && cell.name.as_ref().is_some_and(|name| table.forget_singleton(name, serial, &end));
         drop(table);
         if is_empty {
             self.emptied.notify_one();
         }
-        if self.is_closed() {
+        if self.is_closed() || is_beginning {
             return;
         }
         if let Some(name) = cell.name.as_deref().map(ToOwned::to_owned) {
@@ -534,15 +438,24 @@ impl Host {
         }
     }
 
-    /// Gives something up, soon: what does not come to be now is seen in a later image.
-    pub(super) fn give_up(&self, alteration: NameAlteration) {
+    /// Gives something up, soon. Where that does not come to be, the image goes on showing it, and it is tried again for as
+    /// long as it does.
+    pub(super) fn give_up(self: &Arc<Self>, alteration: NameAlteration) {
+        let Some(given_up) = GivenUp::by(&alteration) else { return };
+        if !self.table().giving_up.insert(given_up.clone()) {
+            return;
+        }
         let altering = self.parts.registry.alter(alteration, ALTER_WITHIN);
-        let node = self.parts.node;
+        let (node, host) = (self.parts.node, Arc::downgrade(self));
         self.control.spawn(async move {
             if let Err(refusal) = altering.await {
-                tracing::debug!(%node, %refusal, "a name was not given up");
+                tracing::debug!(%node, %refusal, "a name was not given up; it is tried again");
+            }
+            if let Some(host) = host.upgrade() {
+                host.table().giving_up.remove(&given_up);
             }
         });
+        self.look_again.notify_one();
     }
 
     /// How an actor of this life ended, if it has.

@@ -1,4 +1,4 @@
-//! What nodes and clients say to each other about actors of users. Kinds 401 to 407.
+//! What nodes and clients say to each other about actors of users. Kinds 401 to 406.
 
 use bytes::Bytes;
 use millstream_transport::message::{Answer, BodyMismatch, Message};
@@ -33,7 +33,7 @@ pub struct AskActor {
     pub to: Address,
     /// How long the asker waits, in milliseconds.
     pub within_ms: u32,
-    /// The quorum is to confirm first that the actor has its name.
+    /// The quorum is to confirm, once it is handled, that the actor still has its name.
     pub is_linearizable: bool,
     /// The message.
     pub envelope: Envelope,
@@ -196,36 +196,6 @@ impl Message for GroupMembers {
     type Answer = Vec<ActorId>;
 }
 
-/// Asks for the actors of users that run on the receiver.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ListActors {}
-
-/// One actor, for people.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ActorLine {
-    /// The actor.
-    pub actor: ActorId,
-    /// What its user calls actors of its kind.
-    pub kind: String,
-    /// Its name, if it has one.
-    pub name: Option<String>,
-    /// Its groups.
-    pub groups: Vec<String>,
-    /// Messages that wait for it.
-    pub mailbox: u64,
-    /// Messages it has handled.
-    pub handled: u64,
-    /// Times it was begun anew after a panic.
-    pub restarts: u64,
-    /// For how long it has run, in milliseconds.
-    pub age_ms: u64,
-}
-
-impl Message for ListActors {
-    const KIND: u16 = 407;
-    type Answer = Vec<ActorLine>;
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -245,16 +215,6 @@ mod tests {
         let name = || Address::Name("a".to_owned());
         let ask = AskActor { to: name(), within_ms: 300, is_linearizable: true, envelope: envelope.clone() };
         let tell = TellActor { to: Address::Id(actor()), envelope };
-        let line = ActorLine {
-            actor: actor(),
-            kind: "k".to_owned(),
-            name: Some("a".to_owned()),
-            groups: vec!["g".to_owned()],
-            mailbox: 1,
-            handled: 2,
-            restarts: 3,
-            age_ms: 4,
-        };
         let change = OwnerChange { owner: Some(actor()), version: 5, is_after_gap: true };
         let told = [
             hex(&ask),
@@ -271,7 +231,6 @@ mod tests {
             hex(&WatchName { name: "a".to_owned(), seen: Some((3, None)), within_ms: 2 }),
             hex(&NameNews { changes: vec![change], next: 6 }),
             hex(&GroupMembers { group: "g".to_owned() }),
-            hex(&line),
         ];
         let golden = [
             "000161ac0201016e01",
@@ -288,7 +247,6 @@ mod tests {
             "016101030002",
             "010102ac0207050106",
             "0167",
-            "02ac0207016b01016101016701020304",
         ];
         assert_eq!(told.as_slice(), golden);
     }

@@ -11,13 +11,16 @@
 //! - Side effects outside of answers may happen twice: a paused owner does not know yet that it is none.
 
 mod actor;
+mod beginning;
 mod calls;
 mod cell;
 mod doors;
 mod following;
+mod handle;
 mod host;
 mod mailbox;
 pub mod message;
+mod parts;
 mod runner;
 mod serving;
 #[cfg(test)]
@@ -28,5 +31,7 @@ mod way;
 pub use actor::{ActorContext, ActorSettings, Handled, NamedActor};
 pub use calls::{ActorCalls, EachTold, NameWatch};
 pub use doors::{Answering, Listed, Mail, NameRegistry, NoAnswer, Way};
-pub use host::{ActorHandle, NamedParts, NamedSettings, NodeActors};
-pub use message::{ActorEnd, ActorLine, OwnerChange, StopReason};
+pub use handle::ActorHandle;
+pub use host::NodeActors;
+pub use message::{ActorEnd, OwnerChange, StopReason};
+pub use parts::{NamedParts, NamedSettings};

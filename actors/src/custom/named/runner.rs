@@ -13,8 +13,8 @@ use ractor::{Actor, ActorProcessingErr, ActorRef};
 use tokio::time::Instant;
 
 use super::actor::{ActorContext, Handled, NamedActor};
+use super::beginning::Ending;
 use super::cell::{Cell, Gate};
-use super::host::Ending;
 use super::mailbox::Delivery;
 use super::message::{ActorEnd, StopReason};
 use crate::custom::call::CallError;
@@ -23,6 +23,7 @@ use crate::custom::threads::UserThreads;
 use crate::events::{Events, UserActorPanicked};
 use crate::kinds::RestartBudget;
 use crate::supervision::Deaths;
+use crate::supervision::roster::Seat;
 
 /// Makes the user's actor, at its start and after each panic.
 pub(super) type Factory<A> = Arc<dyn Fn() -> A + Send + Sync>;
@@ -38,6 +39,8 @@ pub(super) struct RunnerParts<A> {
     pub(super) answer_bytes_max: usize,
     pub(super) events: Events,
     pub(super) origin: Instant,
+    /// Left before whoever waits for the end is told.
+    pub(super) seat: Seat,
     /// Dropped with the actor, however it ends.
     pub(super) _ending: Ending,
 }
@@ -65,13 +68,16 @@ impl<A: NamedActor> Actor for Runner<A> {
 
     async fn pre_start(
         &self,
-        _: ActorRef<Delivery>,
+        myself: ActorRef<Delivery>,
         parts: RunnerParts<A>,
     ) -> Result<Running<A>, ActorProcessingErr> {
-        match made(&parts).await {
-            Ok(actor) => Ok(Running { parts, actor, deaths: Deaths::default() }),
-            Err(panic) => Err(format!("it panicked as it started: {panic}").into()),
+        let actor = made(&parts).await.map_err(|panic| format!("it panicked as it started: {panic}"))?;
+        // Set once, here. Whoever ends it from now on finds it; who did before has left word.
+        let _ = parts.cell.runner.set(myself.clone());
+        if parts.cell.has_ended() {
+            myself.stop(None);
         }
+        Ok(Running { parts, actor, deaths: Deaths::default() })
     }
 
     async fn handle(
@@ -123,7 +129,6 @@ impl<A: NamedActor> Running<A> {
             }
         };
         let handled = self.call(message, label).await;
-        self.parts.cell.handled.fetch_add(1, Ordering::Relaxed);
         match handled {
             Ok(handled) => {
                 if reply.is_awaited() {
@@ -145,6 +150,7 @@ impl<A: NamedActor> Running<A> {
     ) -> Result<Handled<A::Message>, String> {
         let parts = &self.parts;
         let turn = parts.threads.turn(&parts.cell.kind, &parts.cell.label, label);
+        let _measured = parts.seat.turn();
         let handling = AssertUnwindSafe(self.actor.handle(message, &parts.context)).catch_unwind();
         let handled = handling.await.map_err(|panic| text(&*panic));
         parts.cell.took(turn.elapsed());
@@ -184,7 +190,7 @@ impl<A: NamedActor> Running<A> {
             match made(&self.parts).await {
                 Ok(actor) => {
                     self.actor = actor;
-                    self.parts.cell.restarts.fetch_add(1, Ordering::Relaxed);
+                    self.parts.seat.pulse().begun_anew();
                     return true;
                 }
                 Err(again) => panic = again,

@@ -1,27 +1,30 @@
 //! What a node answers about its actors: to itself, to other nodes, to clients.
 
+use std::collections::BTreeMap;
 use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
 use millstream_transport::message::Message;
 use millstream_transport::peer::{Answering, Handlers};
-use tokio::sync::oneshot;
+use tokio::sync::{OwnedSemaphorePermit, oneshot};
 use tokio::time::{Instant, timeout};
 
-use super::cell::Cell;
-use super::host::{ALTER_WITHIN, Host, NodeActors, refused};
+use super::cell::{AskPlace, Cell};
+use super::host::{ALTER_WITHIN, Host, NodeActors};
 use super::mailbox::CallReply;
 use super::message::{
-    ActorLine, Address, AskActor, FindName, FoundName, GroupMembers, ListActors, TellActor, WatchActor,
-    WatchName, Watched,
+    Address, AskActor, FindName, FoundName, GroupMembers, TellActor, WatchActor, WatchName, Watched,
 };
 use crate::custom::call::{CallError, Deadline};
 use crate::custom::envelope::Answered;
+use crate::ids::ActorId;
 use crate::image::NameAlteration;
+use crate::kinds::USER_ACTOR;
+use crate::supervision::listing::{ACTORS_MAX, ActorLine, ActorPage, ListActors};
 
 impl NodeActors {
-    /// Handlers of the kinds 401 to 407, for nodes and clients. How many may wait for their answer at a time is bounded, so that nobody's
+    /// Handlers of the kinds 401 to 406 and 408, for nodes and clients. How many may wait for their answer at a time is bounded, so that nobody's
     /// link is full of them.
     #[must_use]
     pub fn handlers(&self) -> Handlers {
@@ -30,15 +33,12 @@ impl NodeActors {
         let asked = Arc::clone(&self.host);
         let handlers = handlers.on(move |_, message: AskActor, answering: Answering<AskActor>| {
             let host = Arc::clone(&asked);
-            match Arc::clone(&host.asks).try_acquire_owned() {
-                Ok(place) => drop(tokio::spawn(async move {
+            match host.places(&message.to) {
+                Ok(places) => drop(tokio::spawn(async move {
                     answering.answer(host.asked(message).await);
-                    drop(place);
+                    drop(places);
                 })),
-                Err(_) => {
-                    let text = "as many asks of other nodes and clients are open on this node as may be";
-                    answering.answer(Err(CallError::Busy(text.to_owned())));
-                }
+                Err(error) => answering.answer(Err(error)),
             }
         });
         let handlers = handlers.on(move |_, message: TellActor, answering: Answering<TellActor>| {
@@ -64,7 +64,7 @@ impl NodeActors {
         let handlers = self.on(handlers, |host, message: GroupMembers| async move {
             host.image().names().members(&message.group).collect()
         });
-        self.on(handlers, |host, _: ListActors| async move { host.lines() })
+        self.on(handlers, |host, message: ListActors| async move { host.page(&message) })
     }
 
     fn on<M: Message, F>(
@@ -82,10 +82,17 @@ impl NodeActors {
         })
     }
 
-    /// The actors of users on this node.
+    /// The actors of users on this node, as many as one page has.
     #[must_use]
     pub fn here(&self) -> Vec<ActorLine> {
-        self.host.lines()
+        let asked = ListActors { kind: Some(USER_ACTOR.name.to_owned()), after: None, most: ACTORS_MAX };
+        self.host.page(&asked).actors
+    }
+
+    /// The actors of this node, of users and of the system.
+    #[must_use]
+    pub fn page(&self, asked: &ListActors) -> ActorPage {
+        self.host.page(asked)
     }
 
     /// Moves the series that tell how many actors there are: looked at when somebody reads the metrics.
@@ -101,9 +108,33 @@ impl Host {
         FoundName { owner: owner.map(|owner| (owner.actor, owner.since)), version: image.version() }
     }
 
-    pub(super) fn lines(&self) -> Vec<ActorLine> {
+    pub(super) fn page(&self, asked: &ListActors) -> ActorPage {
         let image = self.image();
-        self.cells().iter().map(|cell| cell.line(&image)).collect()
+        let mut groups: BTreeMap<ActorId, Vec<&str>> = BTreeMap::new();
+        for (group, actor) in image.names().memberships_of(self.parts.node, self.parts.incarnation) {
+            groups.entry(actor).or_default().push(group);
+        }
+        let groups =
+            |actor| groups.get(&actor).into_iter().flatten().map(|group| (*group).to_owned()).collect();
+        self.parts.events.roster().page(asked, groups)
+    }
+
+    /// Places for an ask of another node or of a client: of the node, and of the actor.
+    pub(super) fn places(&self, to: &Address) -> Result<(OwnedSemaphorePermit, Option<AskPlace>), CallError> {
+        let Ok(place) = Arc::clone(&self.asks).try_acquire_owned() else {
+            let text = "as many asks of other nodes and clients are open on this node as may be";
+            return Err(CallError::Busy(text.to_owned()));
+        };
+        // Of one that is not here the asker is told soon.
+        let Ok(cell) = self.local(to) else { return Ok((place, None)) };
+        match cell.place(self.asks.available_permits()) {
+            Some(of_actor) => Ok((place, Some(of_actor))),
+            None => {
+                cell.refused();
+                let text = format!("{to} has not answered as many asks of other nodes and clients as it may");
+                Err(CallError::Busy(text))
+            }
+        }
     }
 
     /// Asks an actor of this node. Answers at the latest when the asker has stopped waiting: an actor that never answers
@@ -114,9 +145,6 @@ impl Host {
         let within = Duration::from_millis(within_ms.into());
         let deadline = Deadline::after(Instant::now(), within);
         let cell = self.local(&to)?;
-        if is_linearizable {
-            self.confirm(&cell, within).await?;
-        }
         let (sender, answered) = oneshot::channel();
         // Who has stopped waiting needs no answer.
         let reply = CallReply::new(move |answer| drop(sender.send(answer)));
@@ -125,12 +153,17 @@ impl Host {
             reply.send(Err(error.clone()));
             return Err(error);
         }
-        match timeout(deadline.left(Instant::now()), answered).await {
-            Ok(answered) => answered.unwrap_or_else(|_| Err(CallError::Stopped("it was lost".to_owned()))),
-            Err(_) => {
-                let last = format!("{to} has not answered; it may still handle the message");
-                Err(CallError::Timeout { after_ms: within_ms, last })
+        let Ok(answered) = timeout(deadline.left(Instant::now()), answered).await else {
+            let last = format!("{to} has not answered; it may still handle the message");
+            return Err(CallError::Timeout { after_ms: within_ms, last });
+        };
+        let answer = answered.unwrap_or_else(|_| Err(CallError::Stopped("it was lost".to_owned())));
+        match &answer {
+            Ok(_) | Err(CallError::Refused(_)) if is_linearizable => {
+                self.confirm(&cell, deadline.left(Instant::now())).await?;
+                answer
             }
+            _ => answer,
         }
     }
 
@@ -162,15 +195,15 @@ impl Host {
         }
     }
 
-    /// The quorum confirms that an actor has its name.
+    /// The quorum confirms that an actor still has its name, after it has handled what its answer rests on.
     async fn confirm(&self, cell: &Cell, within: Duration) -> Result<(), CallError> {
         let Some(name) = &cell.name else { return Ok(()) };
         let confirm = NameAlteration::Confirm { name: name.to_string(), serial: cell.actor.serial };
-        self.parts.registry.alter(confirm, within.min(ALTER_WITHIN)).await.map_err(|refusal| {
-            match refused(refusal) {
-                CallError::Refused(text) => CallError::NotOwner(text),
-                other => other,
-            }
-        })
+        let asked = timeout(within, self.parts.registry.alter(confirm, within.min(ALTER_WITHIN))).await;
+        match asked {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(refusal)) => Err(CallError::Unsure(refusal.text)),
+            Err(_) => Err(CallError::Unsure("the quorum has not confirmed the name in time".to_owned())),
+        }
     }
 }

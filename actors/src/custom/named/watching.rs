@@ -156,3 +156,83 @@ fn since(image: &Image, name: &str, next: u64, owner: Option<ActorId>) -> NameNe
     }
     NameNews { changes, next: names.next_change() }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::ids::{Incarnation, NodeId};
+    use crate::image::fixture::{fence, registration, unfence};
+    use crate::image::{Command, Features, NameAlteration, Registration};
+
+    const NAME: &str = "a";
+
+    fn begin() -> Image {
+        let mut image = Image::default();
+        for node in [1, 2] {
+            let registration = Registration { feature_level: Features::NAMES, ..registration(node, 1) };
+            image.apply(image.version() + 1, &Command::RegisterNode(registration));
+            image.apply(image.version() + 1, &unfence(node, 1));
+        }
+        image.apply(image.version() + 1, &Command::SetFeatureLevel { level: Features::NAMES });
+        image
+    }
+
+    fn command(what: u8, node: u32, serial: u64) -> Command {
+        // Now and then of another name.
+        let (name, kind) = (if what >= 12 { "b" } else { NAME }.to_owned(), "k".to_owned());
+        let alteration = match what % 4 {
+            0 => NameAlteration::Register { name, kind, serial },
+            1 => NameAlteration::Stand { name, kind, serial },
+            2 => NameAlteration::Release { name, serial },
+            _ => NameAlteration::Withdraw { name, serial },
+        };
+        match what {
+            0 => fence(node, 1),
+            1 | 2 => unfence(node, 1),
+            _ => {
+                Command::AlterNames { node: NodeId(node), incarnation: Incarnation(1), alteration, most: 100 }
+            }
+        }
+    }
+
+    proptest! {
+        /// Who watches asks one node after the other, and each of them knows the cluster as of some time ago.
+        #[test]
+        fn every_change_of_a_names_owner_is_told_once_and_in_order(
+            commands in prop::collection::vec((0_u8..16, 1_u32..=2, 0_u64..4), 0..120),
+            lags in prop::collection::vec(0_usize..12, 1..40),
+        ) {
+            let (mut image, mut images) = (begin(), Vec::new());
+            images.push(image.clone());
+            for (what, node, serial) in commands {
+                image.apply(image.version() + 1, &command(what, node, serial));
+                images.push(image.clone());
+            }
+            // From the owners after each command: those between, where a name is passed on, are told beside them.
+            let owner_of = |image: &Image| image.names().owner(NAME).map(|owner| owner.actor);
+            let first = now(&images[0], NAME, false);
+            let (mut next, mut owner) = (first.next, first.changes[0].owner);
+            let mut told: Vec<OwnerChange> = Vec::new();
+            for at in 0..images.len() {
+                let lag = lags[at % lags.len()];
+                let news = since(&images[at.saturating_sub(lag)], NAME, next, owner);
+                prop_assert!(news.next >= next);
+                next = news.next;
+                owner = news.changes.last().map_or(owner, |change| change.owner);
+                told.extend(news.changes);
+            }
+            told.extend(since(&image, NAME, next, owner).changes);
+            prop_assert!(told.is_sorted_by_key(|change| change.version));
+            prop_assert!(told.windows(2).all(|pair| pair[0].owner != pair[1].owner));
+            for pair in images.windows(2) {
+                let (before, after) = (owner_of(&pair[0]), owner_of(&pair[1]));
+                let of_it: Vec<_> =
+                    told.iter().filter(|change| change.version == pair[1].version()).collect();
+                prop_assert_eq!(of_it.last().map_or(before, |change| change.owner), after);
+                prop_assert!(of_it.iter().all(|change| !change.is_after_gap));
+            }
+        }
+    }
+}

@@ -4,16 +4,17 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use futures::FutureExt;
-use futures::future::{BoxFuture, join_all, ready};
+use futures::future::{BoxFuture, ready};
 use tokio::time::timeout;
 
-use super::doors::{Answering, Listed, NoAnswer, Way};
+use super::doors::{Answering, NoAnswer, Way};
 use super::host::Host;
 use super::message::{ActorEnd, AskActor, FoundName, NameNews, TellActor, WatchActor, WatchName};
 use crate::custom::call::CallError;
 use crate::custom::envelope::Answered;
 use crate::ids::{ActorId, NodeId};
 use crate::image::NodeState;
+use crate::supervision::listing::{ActorPage, ListActors};
 
 /// After so long it is tried again, whether anything is known to have changed or not.
 const AGAIN_AFTER: Duration = Duration::from_millis(50);
@@ -71,21 +72,19 @@ impl Way for NodeWay {
         self.with(|host| ready(Ok(host.image().names().members(group).collect())).boxed())
     }
 
-    fn list(&self, within: Duration) -> BoxFuture<'static, Listed> {
-        let Some(host) = self.0.upgrade() else { return ready(Vec::new()).boxed() };
-        async move {
+    fn nodes(&self, _: Duration) -> Answering<Vec<NodeId>> {
+        self.with(|host| {
             let image = host.image();
             let there = image.nodes().iter().filter(|(_, known)| known.state != NodeState::Fenced);
-            let listing = there.map(|(node, _)| {
-                let lines = match node == host.parts.node {
-                    true => ready(Ok(host.lines())).boxed(),
-                    false => host.parts.mail.list(node, within),
-                };
-                async move { (node, lines.await) }
-            });
-            join_all(listing).await
-        }
-        .boxed()
+            ready(Ok(there.map(|(node, _)| node).collect())).boxed()
+        })
+    }
+
+    fn list(&self, node: NodeId, message: ListActors, within: Duration) -> Answering<ActorPage> {
+        self.with(|host| match node == host.parts.node {
+            true => ready(Ok(host.page(&message))).boxed(),
+            false => host.parts.mail.list(node, message, within),
+        })
     }
 
     fn changed(&self) -> BoxFuture<'static, ()> {

@@ -31,6 +31,7 @@ impl Handler<BeginCleaning> for Replica {
     type Result = MessageResult<BeginCleaning>;
 
     fn handle(&mut self, _: BeginCleaning, _: &mut Self::Context) -> Self::Result {
+        let _turn = self.turn();
         let stable = self.last_stable();
         let producers = &self.producers;
         let known = |end| KnownProducers {
@@ -45,6 +46,7 @@ impl Handler<AdoptCleaned> for Replica {
     type Result = Result<Option<Replaced>, LogError>;
 
     fn handle(&mut self, adopt: AdoptCleaned, _: &mut Self::Context) -> Self::Result {
+        let _turn = self.turn();
         self.log.adopt(&adopt.0)
     }
 }
@@ -53,6 +55,7 @@ impl Handler<CleaningEnded> for Replica {
     type Result = ();
 
     fn handle(&mut self, ended: CleaningEnded, _: &mut Self::Context) {
+        let _turn = self.turn();
         self.upkeep.is_cleaning = false;
         match ended.0 {
             Stepped::Cleaned(cleaned) => {

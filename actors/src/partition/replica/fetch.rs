@@ -44,6 +44,7 @@ impl Handler<EndOne> for Replica {
     type Result = ();
 
     fn handle(&mut self, message: EndOne, _: &mut Self::Context) {
+        let _turn = self.turn();
         if let Some(message) = self.waits_for_looks(message) {
             self.tell_end(message);
         }
@@ -55,6 +56,7 @@ impl Handler<FetchOne> for Replica {
     type Result = ();
 
     fn handle(&mut self, message: FetchOne, _: &mut Self::Context) {
+        let _turn = self.turn();
         let FetchOne { part, max_wait, place } = message;
         let deadline = self.now() + max_wait;
         let waits = !max_wait.is_zero() && self.deliveries.has_room();
@@ -302,6 +304,7 @@ impl Handler<ColdReadDone> for Replica {
     type Result = ();
 
     fn handle(&mut self, done: ColdReadDone, _: &mut Self::Context) {
+        let _turn = self.turn();
         let ColdReadDone { part, place, deadline, may_wait, grant, epoch, forgotten, cuts, read, permit } =
             done;
         let is_forgotten = part.stable_only && forgotten != self.upkeep.aborted_forgotten;

@@ -17,6 +17,7 @@ impl Handler<FromLeader> for Replica {
     type Result = ();
 
     fn handle(&mut self, message: FromLeader, _: &mut Self::Context) {
+        let _turn = self.turn();
         let FromLeader { epoch, told } = message;
         match told {
             Told::Opened(opening) => self.opened(epoch, opening),

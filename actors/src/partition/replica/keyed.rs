@@ -142,6 +142,7 @@ impl Handler<KeysLookedAt> for Replica {
     type Result = ();
 
     fn handle(&mut self, looked: KeysLookedAt, context: &mut Self::Context) {
+        let _turn = self.turn();
         let KeysLookedAt { number, found } = looked;
         if self.unlooked.looking.take_if(|looking| looking.number == number).is_none() {
             return;

@@ -124,6 +124,7 @@ impl Handler<OpenFeed> for Replica {
     type Result = Result<Opening, FeedRefusal>;
 
     fn handle(&mut self, open: OpenFeed, _: &mut Self::Context) -> Self::Result {
+        let _turn = self.turn();
         let opening = self.open_feed(open);
         self.settle();
         opening
@@ -134,6 +135,7 @@ impl Handler<ReadFeed> for Replica {
     type Result = ResponseActFuture<Self, Result<Feed, FeedRefusal>>;
 
     fn handle(&mut self, asked: ReadFeed, _: &mut Self::Context) -> Self::Result {
+        let _turn = self.turn();
         match self.read_feed(asked) {
             Ok(Batches::Ready(buffers)) => {
                 Box::pin(fut::ready(Ok(self.feed(asked.from, one_buffer(buffers)))))
@@ -152,6 +154,7 @@ impl Handler<FollowerReported> for Replica {
     type Result = ();
 
     fn handle(&mut self, reported: FollowerReported, _: &mut Self::Context) {
+        let _turn = self.turn();
         let FollowerReported { member, epoch, ends } = reported;
         if self.leads_in(epoch) {
             self.trims.reported(member, ends.log_start);
@@ -166,6 +169,7 @@ impl Handler<FollowerDetached> for Replica {
     type Result = ();
 
     fn handle(&mut self, detached: FollowerDetached, _: &mut Self::Context) {
+        let _turn = self.turn();
         if self.feeds_to(detached.member) {
             self.feeds.remove(&detached.member.node);
         }
@@ -178,6 +182,7 @@ impl Handler<LeaveSet> for Replica {
     type Result = Result<bool, FeedRefusal>;
 
     fn handle(&mut self, leave: LeaveSet, _: &mut Self::Context) -> Self::Result {
+        let _turn = self.turn();
         if !self.leads_in(leave.epoch) {
             return Err(FeedRefusal::NotLeading);
         }

@@ -36,6 +36,7 @@ impl Handler<MarkOne> for Replica {
     type Result = ();
 
     fn handle(&mut self, message: MarkOne, context: &mut Self::Context) {
+        let _turn = self.turn();
         let MarkOne { marker, bumps, timeout, reply } = message;
         match self.mark(marker, bumps) {
             Ok((None, produced)) => reply.send(Ok(produced)),
@@ -56,6 +57,7 @@ impl Handler<ProducersOne> for Replica {
     type Result = ();
 
     fn handle(&mut self, asked: ProducersOne, _: &mut Self::Context) {
+        let _turn = self.turn();
         asked.0.send(self.check_leads(None).map(|_| self.producers.active().collect()));
     }
 }

@@ -65,6 +65,7 @@ use crate::ids::{LeaderEpoch, Member, NodeId, Offset, PartitionId};
 use crate::invariant::{Broken, Invariant};
 use crate::kinds::REPLICA;
 use crate::log::{Log, LogError};
+use crate::supervision::roster::{Seat, Turn};
 use crate::topic_config::FlushPolicy;
 
 /// What all replicas of a node share.
@@ -171,6 +172,8 @@ pub struct Replica {
     clean: bool,
     /// What recovery found, until the topic's name is known to tell it with.
     untold: Option<LogError>,
+    /// Among the live actors of the node, once the topic's name is known.
+    seat: Option<Seat>,
 }
 
 /// What this replica counts for in the node's gauges.
@@ -225,6 +228,7 @@ impl Replica {
             tally: Tally::default(),
             clean: false,
             untold: parts.damage,
+            seat: None,
         }
     }
 
@@ -234,6 +238,21 @@ impl Replica {
 
     fn facts(&self) -> LogFacts {
         facts_of(&self.log, self.policy)
+    }
+
+    /// A message is handled from now on, until what this gives is dropped.
+    fn turn(&self) -> Option<Turn> {
+        self.seat.as_ref().and_then(Seat::turn)
+    }
+
+    /// Requests that are not answered.
+    fn unanswered(&self) -> usize {
+        self.acks.len()
+            + self.deliveries.len()
+            + self.gathered.len()
+            + self.trims.len()
+            + self.unlooked.len()
+            + self.unverified.len()
     }
 
     /// Tells the state what happened and performs what it decides.
@@ -259,6 +278,9 @@ impl Replica {
         }
         self.settle_trims();
         self.count();
+        if let Some(seat) = &self.seat {
+            seat.pulse().waits(self.unanswered());
+        }
         self.set_timer();
     }
 
@@ -433,6 +455,7 @@ impl Handler<Wake> for Replica {
     type Result = ();
 
     fn handle(&mut self, _: Wake, _: &mut Self::Context) {
+        let _turn = self.turn();
         let completions = self.inbox.take();
         if let Some(result) = completions.synced {
             self.synced(result);
@@ -462,17 +485,13 @@ impl Handler<Stop> for Replica {
     type Result = ();
 
     fn handle(&mut self, stop: Stop, context: &mut Self::Context) {
+        let _turn = self.turn();
         self.write_gathered();
         self.settle();
         let refusal =
             Refusal::new(ErrorCode::NotLeaderOrFollower, "the replica is being stopped; look for the leader");
         self.refuse_waiting(&refusal);
-        let unanswered = self.acks.len()
-            + self.deliveries.len()
-            + self.gathered.len()
-            + self.trims.len()
-            + self.unlooked.len()
-            + self.unverified.len();
+        let unanswered = self.unanswered();
         if unanswered > 0 {
             let found = format!("{unanswered} requests were left without an answer at the end");
             self.broke(&Broken::new(Invariant::OneAnswer, found));

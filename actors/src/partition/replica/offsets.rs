@@ -41,6 +41,7 @@ impl Handler<ListOne> for Replica {
     type Result = ();
 
     fn handle(&mut self, message: ListOne, _: &mut Self::Context) {
+        let _turn = self.turn();
         let ListOne { leader_epoch, spec, reply } = message;
         match spec {
             OffsetSpec::MaxTimestamp | OffsetSpec::Timestamp(_) | OffsetSpec::StableTimestamp(_) => {
@@ -58,6 +59,7 @@ impl Handler<EpochOne> for Replica {
     type Result = ();
 
     fn handle(&mut self, message: EpochOne, _: &mut Self::Context) {
+        let _turn = self.turn();
         let EpochOne { leader_epoch, epoch, reply } = message;
         let found = self.check_leads(leader_epoch).map(|_| {
             let found = self.log.epochs().end_as_asked(epoch);
@@ -171,6 +173,7 @@ impl Handler<TimedDone> for Replica {
     type Result = ();
 
     fn handle(&mut self, done: TimedDone, _: &mut Self::Context) {
+        let _turn = self.turn();
         let TimedDone { epoch, spec, again, found, reply, permit } = done;
         drop(permit);
         match self.check_leads(Some(epoch)) {

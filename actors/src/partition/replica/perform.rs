@@ -9,7 +9,9 @@ use crate::events::partition::{DamageFound, EpochOpened, Resigned, SteppedDown, 
 use crate::ids::Offset;
 use crate::image::assignment::Assignment;
 use crate::invariant::{Broken, Consequence};
+use crate::kinds::REPLICA;
 use crate::log::LogError;
+use crate::supervision::roster::Entry;
 use crate::topic_config::FlushPolicy;
 
 impl Replica {
@@ -86,6 +88,10 @@ impl Replica {
     /// The image says something of this partition.
     pub(super) fn assigned(&mut self, assignment: Assignment) {
         self.topic = assignment.topic.clone();
+        if self.seat.is_none() {
+            let name = format!("{}-{}", self.topic, self.partition.index);
+            self.seat = Some(self.shared.events.seat(Entry::new(REPLICA, name)));
+        }
         if let Some(found) = self.untold.take() {
             self.tell_damage(self.log.end(), &found.to_string());
         }

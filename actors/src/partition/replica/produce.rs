@@ -93,6 +93,7 @@ impl Handler<ProduceOne> for Replica {
     type Result = ();
 
     fn handle(&mut self, message: ProduceOne, context: &mut Self::Context) {
+        let _turn = self.turn();
         if let Some(one) = self.waits_to_be_looked_at(message) {
             self.begin(one);
         }
@@ -104,6 +105,7 @@ impl Handler<WriteGathered> for Replica {
     type Result = ();
 
     fn handle(&mut self, _: WriteGathered, _: &mut Self::Context) {
+        let _turn = self.turn();
         self.gathered.write_planned = false;
         self.write_gathered();
         self.settle();

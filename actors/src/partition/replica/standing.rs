@@ -40,6 +40,7 @@ impl Handler<StandingOf> for Replica {
     type Result = ();
 
     fn handle(&mut self, asked: StandingOf, _: &mut Self::Context) {
+        let _turn = self.turn();
         asked.0.send(self.standing());
     }
 }
@@ -48,6 +49,7 @@ impl Handler<SizeOf> for Replica {
     type Result = ();
 
     fn handle(&mut self, asked: SizeOf, _: &mut Self::Context) {
+        let _turn = self.turn();
         asked.0.send(Ok(self.log.bytes()));
     }
 }

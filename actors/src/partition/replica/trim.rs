@@ -30,6 +30,7 @@ impl Handler<DeleteOne> for Replica {
     type Result = ();
 
     fn handle(&mut self, message: DeleteOne, _: &mut Self::Context) {
+        let _turn = self.turn();
         let DeleteOne { before, timeout, reply } = message;
         match self.trim(before) {
             Ok(before) => self.trims.wait(before, self.now() + timeout, reply),

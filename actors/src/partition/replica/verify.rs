@@ -114,6 +114,7 @@ impl Handler<AdmitOne> for Replica {
     type Result = ();
 
     fn handle(&mut self, message: AdmitOne, _: &mut Self::Context) {
+        let _turn = self.turn();
         let AdmitOne { epoch, asked, reply } = message;
         let of = (asked.producer_id, asked.producer_epoch);
         if self.gathered.holds(of.0) {
@@ -210,6 +211,7 @@ impl Handler<Verified> for Replica {
     type Result = ();
 
     fn handle(&mut self, verified: Verified, context: &mut Self::Context) {
+        let _turn = self.turn();
         let Verified { about, number, result } = verified;
         if self.unverified.asking.get(&about).is_none_or(|asking| asking.number != number) {
             return;

@@ -29,7 +29,9 @@ use crate::events::Events;
 use crate::events::partition::PartitionSeries;
 use crate::ids::{Incarnation, LeaderEpoch, NodeId, PartitionId};
 use crate::image::Image;
+use crate::kinds::REPLICA_SUPERVISOR;
 use crate::log::LogDirectory;
+use crate::supervision::roster::Entry;
 
 /// Bytes that reads of the disk may hold at once, for all consumers of a node.
 const COLD_READ_BYTES: usize = 128 << 20;
@@ -145,7 +147,8 @@ impl ReplicaSupervisor {
         });
         let mut hosts = Vec::new();
         for core in world.threads.cores() {
-            let host = CoreHost::start(core, world.clock.clone(), Arc::clone(&parts.links)).await;
+            let (clock, links) = (world.clock.clone(), Arc::clone(&parts.links));
+            let host = CoreHost::start(core, clock, links, &parts.events).await;
             hosts.push(host.ok_or_else(|| CannotSupervise(format!("core {} has stopped", core.index)))?);
         }
         let state = State {
@@ -164,6 +167,7 @@ impl ReplicaSupervisor {
             proposals: Proposals::default(),
             resignations: Resignations::default(),
             stopping: None,
+            seat: parts.events.seat(Entry::new(REPLICA_SUPERVISOR, "")),
             parts,
         };
         let spawned = Supervisor::spawn(None, Supervisor, state).await;

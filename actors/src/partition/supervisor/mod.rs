@@ -38,6 +38,7 @@ use super::replica::{Replica, ReplicaShared};
 use crate::ids::PartitionId;
 use crate::image::{Image, delta};
 use crate::log::LogError;
+use crate::supervision::roster::Seat;
 
 /// What the supervisor hears.
 #[derive(Debug)]
@@ -89,6 +90,7 @@ struct State {
     proposals: Proposals,
     resignations: Resignations,
     stopping: Option<oneshot::Sender<()>>,
+    seat: Seat,
 }
 
 impl Actor for Supervisor {
@@ -106,6 +108,7 @@ impl Actor for Supervisor {
         message: SupervisorMessage,
         state: &mut State,
     ) -> Result<(), ActorProcessingErr> {
+        let _turn = state.seat.turn();
         match message {
             SupervisorMessage::ImageChanged(seen) => {
                 state.image_changed(&myself);

@@ -14,7 +14,8 @@ use super::super::reply::Reply;
 use super::super::warden::{OnTheBench, ReplicaKilled};
 use super::logs::OpenedLog;
 use super::{State, SupervisorMessage};
-use crate::events::partition::{ActorRestarted, RequestQuarantined};
+use crate::events::ActorRestarted;
+use crate::events::partition::RequestQuarantined;
 use crate::ids::{LeaderEpoch, Member, NodeId, PartitionId};
 use crate::image::assignment::Assignment;
 use crate::kinds::REPLICA;
@@ -325,7 +326,8 @@ impl State {
             let epoch = slot.assignment.epoch;
             return self.give_up(partition, epoch);
         };
-        self.parts.events.emit(ActorRestarted { kind: REPLICA.name, cause, after });
+        let name = format!("{}-{}", slot.assignment.topic, partition.index);
+        self.parts.events.emit(ActorRestarted { kind: REPLICA.name, name: &name, cause, after });
         let (actor, life) = (myself.clone(), slot.life);
         tokio::spawn(async move {
             tokio::time::sleep(after).await;

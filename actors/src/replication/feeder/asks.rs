@@ -136,6 +136,7 @@ impl Handler<FeedOpened> for Feeder {
     type Result = ();
 
     fn handle(&mut self, opened: FeedOpened, context: &mut Context<Self>) {
+        let _turn = self.seat.turn();
         let FeedOpened { slot, subject, port, answer } = opened;
         let (is_wanted, next) = self.questions.opened(slot, subject.partition);
         match answer {
@@ -165,6 +166,7 @@ impl Handler<SetLeft> for Feeder {
     type Result = ();
 
     fn handle(&mut self, left: SetLeft, context: &mut Context<Self>) {
+        let _turn = self.seat.turn();
         if let Some(slot) = self.questions.left(left.subject) {
             let reply = left.answer.map_or_else(Reply::Refused, Reply::Left);
             self.turn.answers.push((slot, reply));

@@ -33,7 +33,9 @@ use super::session_count::SessionCount;
 use super::settings::FetchSettings;
 use crate::events::{Events, ReplicationMetrics, SessionLost, SessionSide};
 use crate::ids::NodeId;
+use crate::kinds::FEEDER;
 use crate::partition::following::{Feed, FeedRefusal, ReadFeed};
+use crate::supervision::roster::{Entry, Seat};
 
 /// Questions and answers of one session under way; above it nothing more is read from the follower.
 const MOST_UNANSWERED: usize = 16 << 10;
@@ -81,6 +83,7 @@ pub(super) struct Feeder {
     events: Events,
     metrics: ReplicationMetrics,
     _count: SessionCount,
+    seat: Seat,
 }
 
 /// A subscription's replica.
@@ -104,6 +107,7 @@ impl Feeder {
                 ..settings
             };
             let me = context.address();
+            let seat = events.seat(Entry::new(FEEDER, format!("core {core} to node {}", opening.follower)));
             Self {
                 feeds: Feeds::new(settings, clock.now()),
                 session: opening,
@@ -123,6 +127,7 @@ impl Feeder {
                 has_catch_up_timer: false,
                 clock,
                 _count: SessionCount::new(metrics.sessions.clone()),
+                seat,
                 metrics,
                 events,
             }
@@ -287,6 +292,7 @@ impl Handler<Wake> for Feeder {
     type Result = ();
 
     fn handle(&mut self, _: Wake, context: &mut Context<Self>) {
+        let _turn = self.seat.turn();
         let Some(alarm) = &self.alarm else { return };
         for slot in alarm.take() {
             self.feeds.wake(slot);
@@ -299,6 +305,7 @@ impl Handler<Received<FollowerTurn>> for Feeder {
     type Result = ();
 
     fn handle(&mut self, received: Received<FollowerTurn>, context: &mut Context<Self>) {
+        let _turn = self.seat.turn();
         self.go_on = Some(received.go_on);
         let taken = received.turn.and_then(|turn| self.take_turn(turn, context));
         match taken {
@@ -312,6 +319,7 @@ impl Handler<Replaced> for Feeder {
     type Result = ();
 
     fn handle(&mut self, _: Replaced, context: &mut Context<Self>) {
+        let _turn = self.seat.turn();
         self.let_go(context);
     }
 }

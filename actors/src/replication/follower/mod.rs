@@ -25,6 +25,8 @@ use super::links::LinksCore;
 use super::message::{FollowerTurn, LeaderTurn};
 use super::reader::Received;
 use crate::ids::{NodeId, PartitionId};
+use crate::kinds::FOLLOWER;
+use crate::supervision::roster::{Entry, Seat};
 
 /// With whom a session is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -49,6 +51,7 @@ pub(crate) struct Follower {
     /// Moves with each use; a timer that finds it where it was finds nobody there.
     uses: u64,
     has_idle_timer: bool,
+    seat: Seat,
 }
 
 impl Follower {
@@ -58,8 +61,11 @@ impl Follower {
         let address = Self::create(|context| {
             let desk = Desk::new(context.address().recipient());
             left_on = Some(Arc::clone(&desk));
+            let SessionKey { leader, core } = key;
+            let entry = Entry::new(FOLLOWER, format!("of node {leader} core {core}"));
             Self {
                 key,
+                seat: links.events.seat(entry),
                 links,
                 desk,
                 number: 0,
@@ -223,6 +229,7 @@ impl Handler<Wake> for Follower {
     type Result = ();
 
     fn handle(&mut self, _: Wake, context: &mut Context<Self>) {
+        let _turn = self.seat.turn();
         let left = self.desk.clear();
         self.take_left(left);
         self.go_on(context);
@@ -233,6 +240,7 @@ impl Handler<Received<LeaderTurn>> for Follower {
     type Result = ();
 
     fn handle(&mut self, received: Received<LeaderTurn>, context: &mut Context<Self>) {
+        let _turn = self.seat.turn();
         let Received { session, turn, go_on } = received;
         if session != self.number || !matches!(self.phase, Phase::Up(_)) {
             return;

@@ -21,7 +21,9 @@ use crate::custom::CallError;
 use crate::error::Refusal;
 use crate::events::EntityInputMetrics;
 use crate::ids::Offset;
+use crate::kinds::ENTITY_READER;
 use crate::partition::message::Fetched;
+use crate::supervision::roster::{Entry, Seat};
 
 /// What a reader is told: what came of what it asked for, and the time.
 pub(in crate::custom::entity) enum ReaderMessage {
@@ -75,6 +77,7 @@ pub(super) struct Reading {
     pub(super) origin: Instant,
     /// What it is called where a handler that runs long is told.
     pub(super) name: Arc<str>,
+    seat: Seat,
 }
 
 impl Actor for TopicReader {
@@ -98,6 +101,7 @@ impl Actor for TopicReader {
         message: ReaderMessage,
         reading: &mut Reading,
     ) -> Result<(), ActorProcessingErr> {
+        let _turn = reading.seat.turn();
         reading.take(message);
         reading.go_on();
         Ok(())
@@ -116,7 +120,9 @@ impl Reading {
     fn new(work: Work, myself: ActorRef<ReaderMessage>) -> Self {
         let (topic, partition) = (&work.assignment.input.topic, work.key.source.partition);
         let metrics = EntityInputMetrics::of(&work.doors.events, &work.key.kind, topic, partition);
-        let name = format!("{topic}-{partition}").into();
+        let name = work.assignment.name(&work.key);
+        let entry = Entry::new(ENTITY_READER, format!("{} of {}", name, work.key.kind));
+        let seat = work.doors.events.seat(entry);
         Self {
             progress: Progress::new(work.assignment.receivers, ReaderSettings::default()),
             origin: work.doors.clock.now(),
@@ -130,7 +136,8 @@ impl Reading {
             not_before_ms: 0,
             end: Offset::ZERO,
             timer: None,
-            name,
+            name: name.into(),
+            seat,
         }
     }
 

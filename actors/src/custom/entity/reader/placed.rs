@@ -38,6 +38,13 @@ impl PartialEq for Assignment {
     }
 }
 
+impl Assignment {
+    /// What the reader is called.
+    pub(super) fn name(&self, key: &ReaderKey) -> String {
+        format!("{}-{}", self.input.topic, key.source.partition)
+    }
+}
+
 /// The readers that live here, beside the partitions of entities that are `led` here.
 pub(in crate::custom::entity) fn readers_here(
     image: &Image,

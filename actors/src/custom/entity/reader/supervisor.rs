@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::time::Duration;
 
 use ractor::{Actor, ActorId, ActorProcessingErr, ActorRef, SupervisionEvent};
 use tokio::time::Instant;
@@ -11,12 +10,10 @@ use super::super::doors::EntityDoors;
 use super::super::types::on_users_threads;
 use super::actor::{ReaderMessage, TopicReader, Work};
 use super::placed::{Assignment, ReaderKey};
-use crate::events::partition::ActorRestarted;
-use crate::kinds::ENTITY_READER;
+use crate::events::ActorRestarted;
+use crate::kinds::{ENTITY_READER, ENTITY_READER_SUPERVISOR};
 use crate::supervision::Deaths;
-
-/// The wait before one is begun anew that dies too often.
-const REST: Duration = Duration::from_secs(60);
+use crate::supervision::roster::{Entry, Seat};
 
 /// What the supervisor is told.
 pub(in crate::custom::entity) enum ReadersMessage {
@@ -64,6 +61,7 @@ pub(in crate::custom::entity) struct Readers {
     readers: BTreeMap<ReaderKey, Reader>,
     begins: u64,
     myself: ActorRef<ReadersMessage>,
+    seat: Seat,
 }
 
 impl Actor for ReaderSupervisor {
@@ -77,7 +75,8 @@ impl Actor for ReaderSupervisor {
         doors: EntityDoors,
     ) -> Result<Readers, ActorProcessingErr> {
         let origin = doors.clock.now();
-        Ok(Readers { doors, origin, readers: BTreeMap::new(), begins: 0, myself })
+        let seat = doors.events.seat(Entry::new(ENTITY_READER_SUPERVISOR, ""));
+        Ok(Readers { doors, origin, readers: BTreeMap::new(), begins: 0, myself, seat })
     }
 
     async fn handle(
@@ -86,6 +85,7 @@ impl Actor for ReaderSupervisor {
         message: ReadersMessage,
         readers: &mut Readers,
     ) -> Result<(), ActorProcessingErr> {
+        let _turn = readers.seat.turn();
         match message {
             ReadersMessage::Read { key, assignment } => readers.read(key, assignment),
             ReadersMessage::Leave { key } => readers.leave(&key),
@@ -175,8 +175,9 @@ impl Readers {
         let now = self.doors.clock.now().saturating_duration_since(self.origin);
         let Some(reader) = self.readers.get_mut(key) else { return };
         reader.run = Run::Rests;
-        let after = reader.deaths.died(now, &ENTITY_READER.restarts).unwrap_or(REST);
-        self.doors.events.emit(ActorRestarted { kind: ENTITY_READER.name, cause, after });
+        let after = reader.deaths.rest(now, &ENTITY_READER.restarts);
+        let name = reader.assignment.name(key);
+        self.doors.events.emit(ActorRestarted { kind: ENTITY_READER.name, name: &name, cause, after });
         let (begin, key, myself) = (reader.begin, key.clone(), self.myself.clone());
         tokio::spawn(async move {
             tokio::time::sleep(after).await;

@@ -11,9 +11,11 @@ fn an_actor_is_asked_by_name_from_every_node() {
         assert_eq!(nodes.on(2).ask("sum", &Sum::Add(4), SECOND).await.unwrap(), 7);
         let refused = nodes.on(3).ask("sum", &Sum::Refuse, SECOND).await.unwrap_err();
         assert_eq!(refused, CallError::Refused("not today".to_owned()));
-        let lines = nodes.on(2).list(SECOND).await;
-        let line = lines[0].1.as_ref().unwrap().first().unwrap();
-        assert_eq!((line.kind.as_str(), line.name.as_deref(), line.handled), ("adder", Some("sum"), 5));
+        let asked = ListActors { kind: Some("adder".to_owned()), after: None, most: 9 };
+        let listed = nodes.on(2).list(&asked, SECOND).await.unwrap();
+        let [line] = listed[0].1.as_ref().unwrap().actors.as_slice() else { panic!("{listed:?}") };
+        let seen = (line.kind.as_str(), line.type_name.as_deref(), line.name.as_str(), line.handled);
+        assert_eq!(seen, ("user_actor", Some("adder"), "sum", 5));
     });
 }
 
@@ -138,14 +140,62 @@ fn an_answer_whose_lease_ran_out_meanwhile_is_withheld() {
 }
 
 #[test]
-fn a_linearizable_ask_is_refused_while_the_quorum_does_not_answer() {
+fn a_linearizable_ask_has_no_answer_while_the_quorum_does_not_confirm_it() {
     with_nodes(2, |nodes| async move {
         nodes.on(1).spawn("sum", ActorSettings::default(), Adder::default).await.unwrap();
         assert_eq!(nodes.on(2).ask_linearizable("sum", &Sum::Add(1), SECOND).await.unwrap(), 1);
-        nodes.quorum.lost.lock().unwrap().insert(NodeId(1));
-        let refused = nodes.on(2).ask_linearizable("sum", &Sum::Add(1), SECOND).await.unwrap_err();
-        assert!(matches!(refused, CallError::NoQuorum(_)), "{refused:?}");
-        assert_eq!(nodes.on(2).ask("sum", &Sum::Add(0), SECOND).await.unwrap(), 1, "the lease still holds");
+        nodes.quorum.lose(1, true);
+        let unsure = nodes.on(2).ask_linearizable("sum", &Sum::Add(1), SECOND).await.unwrap_err();
+        assert!(matches!(unsure, CallError::Unsure(_)), "{unsure:?}");
+        assert_eq!(nodes.on(2).ask("sum", &Sum::Add(0), SECOND).await.unwrap(), 2, "the lease still holds");
+        let refused = nodes.on(2).ask_linearizable("sum", &Sum::Refuse, SECOND).await.unwrap_err();
+        assert!(matches!(refused, CallError::Unsure(_)), "what a handler refuses rests on its memory, too");
+    });
+}
+
+#[test]
+fn a_linearizable_answer_of_who_lost_its_name_meanwhile_is_withheld_though_its_node_has_not_heard_of_it() {
+    with_nodes(2, |nodes| async move {
+        for (is_linearizable, is_told) in [(false, true), (true, false)] {
+            let name = format!("sum-{is_linearizable}");
+            nodes.on(1).spawn(&name, ActorSettings::default(), Adder::default).await.unwrap();
+            let asked = async {
+                match is_linearizable {
+                    true => nodes.on(2).ask_linearizable(&name, &Sum::Wait(100), SECOND).await,
+                    false => nodes.on(2).ask(&name, &Sum::Wait(100), SECOND).await,
+                }
+            };
+            let (answer, ()) = tokio::join!(asked, async {
+                sleep(Duration::from_millis(50)).await;
+                let serial = nodes.quorum.published.borrow().names().owner(&name).unwrap().actor.serial;
+                let alteration = NameAlteration::Release { name: name.clone(), serial };
+                let (node, incarnation, most) = (NodeId(1), Incarnation(1), 100);
+                let release = Command::AlterNames { node, incarnation, alteration, most };
+                nodes.quorum.decide_unseen(release).unwrap();
+            });
+            assert_eq!(answer.is_ok(), is_told, "{answer:?}");
+            assert!(is_told || matches!(answer, Err(CallError::Unsure(_))), "{answer:?}");
+        }
+    });
+}
+
+#[test]
+fn an_actor_that_hangs_leaves_places_for_asks_of_others() {
+    with_nodes(1, |nodes| async move {
+        for name in ["a", "b", "c"] {
+            nodes.on(1).spawn(name, ActorSettings::default(), Adder::default).await.unwrap();
+        }
+        let host = &nodes.on(1).host;
+        let places = |name: &str| {
+            let to = Address::Name(name.to_owned());
+            std::iter::from_fn(|| host.places(&to).ok()).take(600).collect::<Vec<_>>()
+        };
+        let (hung, second, third) = (places("a"), places("b"), places("c"));
+        assert_eq!((hung.len(), second.len(), third.len()), (256, 128, 64));
+        let error = host.places(&Address::Name("a".to_owned())).unwrap_err();
+        assert!(matches!(&error, CallError::Busy(text) if text.contains("\"a\"")), "{error:?}");
+        drop((hung, second, third));
+        assert_eq!(places("c").len(), 256);
     });
 }
 

@@ -100,3 +100,93 @@ fn a_node_that_stops_ends_its_actors_and_begins_no_more() {
         assert!(nodes.on(1).spawn_unnamed(ActorSettings::default(), Adder::default).await.is_err());
     });
 }
+
+/// Its node has given up waiting for it before its handler ends.
+struct Outlives(Arc<std::sync::OnceLock<NodeActors>>);
+
+impl NamedActor for Outlives {
+    const KIND: &'static str = "outlives";
+    type Message = Sum;
+
+    async fn handle(&mut self, _: Sum, _: &ActorContext) -> Handled<Sum> {
+        let stopped = self.0.get().unwrap().stop(Duration::ZERO).now_or_never();
+        assert!(stopped.is_some(), "the node waits for nobody");
+        Ok(7)
+    }
+}
+
+#[test]
+fn an_actor_that_outlives_the_stop_of_its_node_has_no_say_any_more() {
+    with_nodes(2, |nodes| async move {
+        let host = Arc::<std::sync::OnceLock<NodeActors>>::default();
+        let of_actor = Arc::clone(&host);
+        let make = move || Outlives(Arc::clone(&of_actor));
+        nodes.on(1).spawn("sum", ActorSettings::default(), make).await.unwrap();
+        host.set(nodes.on(1).clone()).unwrap();
+        // The lease of its node holds, and no image tells of another owner.
+        let answer = nodes.on(2).ask("sum", &Sum::Where, SECOND).await;
+        assert!(matches!(answer, Err(CallError::Unsure(_))), "{answer:?}");
+    });
+}
+
+/// Takes its time to begin.
+struct Slow;
+
+impl NamedActor for Slow {
+    const KIND: &'static str = "slow";
+    type Message = Sum;
+
+    async fn started(&mut self, _: &ActorContext) {
+        sleep(Duration::from_millis(3)).await;
+    }
+
+    async fn handle(&mut self, _: Sum, _: &ActorContext) -> Handled<Sum> {
+        Ok(0)
+    }
+}
+
+#[test]
+fn who_gives_up_waiting_for_an_actor_to_begin_leaves_nothing_behind() {
+    with_nodes(2, |nodes| async move {
+        let mut given_up = 0;
+        for tenths_ms in 0..100 {
+            let within = Duration::from_micros(100 * tenths_ms);
+            let begun = timeout(within, nodes.on(1).spawn("slow", ActorSettings::default(), || Slow)).await;
+            if let Ok(begun) = begun {
+                begun.unwrap().stop();
+                break;
+            }
+            given_up += 1;
+            sleep(SECOND).await;
+            assert_eq!(nodes.on(2).find("slow", SECOND).await.unwrap(), None, "after {within:?}");
+            assert!(nodes.on(1).here().is_empty(), "after {within:?}");
+        }
+        assert!((30..90).contains(&given_up), "{given_up}");
+    });
+}
+
+#[test]
+fn what_belongs_to_actors_that_are_gone_is_given_back_however_late_and_however_often_that_fails() {
+    with_nodes(2, |nodes| async move {
+        let actor = nodes.on(1).spawn("sum", ActorSettings::default(), Adder::default).await.unwrap();
+        actor.join("sums").await.unwrap();
+        nodes.quorum.lose(1, true);
+        actor.stop();
+        sleep(60 * SECOND).await;
+        assert!(nodes.on(2).find("sum", SECOND).await.unwrap().is_some());
+        assert_eq!(nodes.on(2).members("sums", SECOND).await.unwrap().len(), 1);
+        nodes.quorum.lose(1, false);
+        sleep(SECOND).await;
+        assert_eq!(nodes.on(2).find("sum", SECOND).await.unwrap(), None);
+        assert!(nodes.on(2).members("sums", SECOND).await.unwrap().is_empty());
+
+        // What was asked for by an actor that has ended meanwhile.
+        let (name, group, kind, serial) = ("late".to_owned(), "late".to_owned(), "k".to_owned(), 999);
+        nodes.on(2).spawn("taken", ActorSettings::default(), Adder::default).await.unwrap();
+        nodes.quorum.alter(1, NameAlteration::Register { name, kind: kind.clone(), serial });
+        nodes.quorum.alter(1, NameAlteration::Join { group, serial });
+        nodes.quorum.alter(1, NameAlteration::Stand { name: "taken".to_owned(), kind, serial });
+        sleep(SECOND).await;
+        assert_eq!(nodes.quorum.published.borrow().names().count(), 1, "only what node 2 has");
+    });
+}

@@ -15,10 +15,10 @@ use futures::future::{BoxFuture, ready};
 use millstream_transport::world::simulation::{Simulation, run};
 use millstream_transport::world::{SimulatedDisk, World, watch};
 use serde::{Deserialize, Serialize};
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout};
 
 use super::doors::{Answering, Mail, NameRegistry, NoAnswer};
-use super::message::{ActorEnd, ActorLine, AskActor, TellActor, WatchActor};
+use super::message::{ActorEnd, AskActor, TellActor, WatchActor};
 use super::{ActorContext, ActorSettings, Handled, NamedActor, NamedParts, NamedSettings, NodeActors};
 use crate::cluster::agent::NodeHealth;
 use crate::cluster::lease::Lease;
@@ -31,6 +31,7 @@ use crate::events::Events;
 use crate::ids::{Incarnation, NodeId};
 use crate::image::fixture::{fence, registration, unfence};
 use crate::image::{Command, Features, Image, NameAlteration, Outcome, Registration};
+use crate::supervision::listing::{ActorPage, ListActors};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -59,14 +60,34 @@ impl Quorum {
     }
 
     fn decide(&self, command: Command) -> Result<(), Refusal> {
+        let decided = self.decide_unseen(command);
+        self.published.send_replace(Arc::new(self.image.lock().unwrap().clone()));
+        decided
+    }
+
+    /// Decides something of which no node hears yet.
+    fn decide_unseen(&self, command: Command) -> Result<(), Refusal> {
         let mut image = self.image.lock().unwrap();
         let index = image.version() + 1;
-        let outcome = image.apply(index, &command);
-        self.published.send_replace(Arc::new(image.clone()));
-        match outcome {
+        match image.apply(index, &command) {
             Outcome::Refused(refusal) => Err(refusal),
             _ => Ok(()),
         }
+    }
+
+    /// Makes a change for an actor of a node.
+    fn alter(&self, node: u32, alteration: NameAlteration) {
+        let (node, incarnation, most) = (NodeId(node), Incarnation(1), 100);
+        self.decide(Command::AlterNames { node, incarnation, alteration, most }).unwrap();
+    }
+
+    /// A node does not reach the quorum from now on, or does again.
+    fn lose(&self, node: u32, is_lost: bool) {
+        let mut lost = self.lost.lock().unwrap();
+        match is_lost {
+            true => lost.insert(NodeId(node)),
+            false => lost.remove(&NodeId(node)),
+        };
     }
 }
 
@@ -123,8 +144,8 @@ impl Mail for Post {
         self.to(node, |actors| Arc::clone(&actors.host).watch(message).boxed())
     }
 
-    fn list(&self, node: NodeId, _: Duration) -> Answering<Vec<ActorLine>> {
-        self.to(node, |actors| ready(actors.here()).boxed())
+    fn list(&self, node: NodeId, message: ListActors, _: Duration) -> Answering<ActorPage> {
+        self.to(node, |actors| ready(actors.page(&message)).boxed())
     }
 }
 

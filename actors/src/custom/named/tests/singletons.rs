@@ -64,3 +64,37 @@ fn a_singletons_name_cannot_be_registered_by_another() {
         assert!(matches!(taken, Err(CallError::Refused(_))), "{taken:?}");
     });
 }
+
+#[test]
+fn a_node_on_which_a_singleton_could_not_be_begun_leaves_it_to_others_and_stands_again() {
+    with_nodes(2, |nodes| async move {
+        let begun = Arc::new(std::sync::atomic::AtomicU32::new(0));
+        let make = move || match begun.fetch_add(1, std::sync::atomic::Ordering::Relaxed) {
+            0 | 1 => panic!("not yet"),
+            _ => Adder::default(),
+        };
+        nodes.on(1).host_singleton("clock", ActorSettings::default(), make).await.unwrap();
+        sleep(Duration::from_millis(100)).await;
+        assert_eq!(nodes.on(2).find("clock", SECOND).await.unwrap(), None, "it is free for others meanwhile");
+        sleep(10 * SECOND).await;
+        assert_eq!((runs_on(&nodes, 2).await, lives(&nodes)), (1, 1));
+    });
+}
+
+#[test]
+fn who_gives_up_waiting_to_host_a_singleton_does_not_host_it() {
+    with_nodes(2, |nodes| async move {
+        for tenths_ms in [0, 5, 10, 11, 15] {
+            let within = Duration::from_micros(100 * tenths_ms);
+            let hosting = nodes.on(1).host_singleton("clock", ActorSettings::default(), Adder::default);
+            if timeout(within, hosting).await.is_ok() {
+                break;
+            }
+            sleep(SECOND).await;
+            assert_eq!(nodes.on(2).find("clock", SECOND).await.unwrap(), None, "after {within:?}");
+            assert_eq!(lives(&nodes), 0, "after {within:?}");
+        }
+        let again = nodes.on(1).host_singleton("other", ActorSettings::default(), Adder::default).await;
+        again.unwrap();
+    });
+}

@@ -1,7 +1,9 @@
 mod compaction;
+mod fencing;
 mod histories;
 mod offsets;
 mod rights;
+mod subscriptions;
 
 use std::collections::BTreeSet;
 
@@ -185,120 +187,6 @@ fn a_silent_member_is_out_after_its_session_and_its_partitions_are_given_at_the_
     let answer = bench.beat(&beating("g", "b", 2)).unwrap();
     assert_eq!(answer.assigned.unwrap().len(), all.len());
     assert_eq!(bench.beat(&beating("g", "a", 1)), Err(ErrorCode::UnknownMemberId));
-}
-
-#[test]
-fn who_does_not_give_up_in_time_is_out_though_it_is_heard_of() {
-    let mut bench = Bench::new(&[("t", 2)]);
-    let all = bench.beat(&joining("g", "a", &["t"])).unwrap().assigned.unwrap();
-    bench.beat(&joining("g", "b", &["t"])).unwrap();
-    for _ in 0..10 {
-        bench.beat(&with_owned(beating("g", "a", 1), all.clone())).unwrap();
-        bench.beat(&beating("g", "b", 2)).unwrap();
-        bench.wait(1_000);
-    }
-    assert_eq!(bench.beat(&beating("g", "a", 1)), Err(ErrorCode::UnknownMemberId));
-    assert_eq!(bench.beat(&beating("g", "b", 2)).unwrap().assigned.unwrap().len(), 2);
-}
-
-#[test]
-fn epochs_other_than_the_last_two_are_fenced() {
-    let mut bench = Bench::new(&[("t", 2)]);
-    let all = bench.beat(&joining("g", "a", &["t"])).unwrap().assigned.unwrap();
-    bench.topics.set("t", 3);
-    bench.decide(ConsumerGroup::topics_changed).unwrap();
-    assert_eq!(bench.beat(&beating("g", "a", 2)), Err(ErrorCode::FencedMemberEpoch));
-    assert_eq!(bench.beat(&beating("g", "a", 1)).unwrap().assigned.unwrap().len(), 3);
-    let again = bench.beat(&with_owned(beating("g", "a", 1), all)).unwrap();
-    assert_eq!((again.member_epoch, again.assigned.unwrap().len()), (2, 3), "the answer was lost");
-    assert_eq!(
-        bench.beat(&beating("g", "a", 1)),
-        Err(ErrorCode::FencedMemberEpoch),
-        "it does not say what it owns"
-    );
-    let foreign = bench.topics.partition("t", 2);
-    let strange = PartitionId { index: 77, ..foreign };
-    assert_eq!(
-        bench.beat(&with_owned(beating("g", "a", 1), vec![strange])),
-        Err(ErrorCode::FencedMemberEpoch)
-    );
-    assert_eq!(bench.beat(&beating("g", "z", 1)), Err(ErrorCode::UnknownMemberId));
-}
-
-#[test]
-fn a_static_member_that_left_finds_its_partitions_under_a_new_member_id() {
-    let mut bench = Bench::new(&[("t", 2)]);
-    let had = bench.beat(&static_joining("a", "one")).unwrap().assigned;
-    assert_eq!(bench.beat(&static_joining("b", "one")), Err(ErrorCode::UnreleasedInstanceId));
-    let away = GroupHeartbeat { instance: Some("one".to_owned()), ..beating("g", "a", AWAY_EPOCH) };
-    assert_eq!(bench.beat(&away).unwrap().member_epoch, AWAY_EPOCH);
-    let epoch = bench.machine.group().epoch;
-    let back = bench.beat(&static_joining("b", "one")).unwrap();
-    assert_eq!((back.member_epoch, &back.assigned), (epoch, &had));
-    assert_eq!(bench.machine.group().epoch, epoch, "nobody else notices");
-    let old = GroupHeartbeat { instance: Some("one".to_owned()), ..beating("g", "a", 1) };
-    assert_eq!(bench.beat(&old), Err(ErrorCode::FencedInstanceId));
-}
-
-#[test]
-fn a_static_member_that_stays_away_is_out_after_its_session() {
-    let mut bench = Bench::new(&[("t", 2)]);
-    bench.beat(&static_joining("a", "one")).unwrap();
-    bench.beat(&joining("g", "b", &["t"])).unwrap();
-    bench
-        .beat(&GroupHeartbeat { instance: Some("one".to_owned()), ..beating("g", "a", AWAY_EPOCH) })
-        .unwrap();
-    bench.wait(5_000);
-    assert_eq!(bench.beat(&beating("g", "b", 2)).unwrap().assigned.unwrap().len(), 1);
-    bench.wait(1_000);
-    assert_eq!(bench.beat(&beating("g", "b", 2)).unwrap().assigned.unwrap().len(), 2);
-    assert_eq!(bench.beat(&static_joining("c", "one")).unwrap().assigned, Some(vec![]));
-}
-
-#[test]
-fn a_pattern_finds_topics_by_their_whole_name_and_new_ones_when_they_come() {
-    let mut bench = Bench::new(&[("orders-eu", 1), ("my-orders-eu", 1), ("__internal", 1)]);
-    let pattern = |text: &str| GroupHeartbeat {
-        topics: None,
-        topic_pattern: Some(text.to_owned()),
-        ..joining("g", "a", &[])
-    };
-    assert_eq!(bench.beat(&pattern("orders-(")), Err(ErrorCode::InvalidRegularExpression));
-    assert_eq!(bench.beat(&pattern("a)(b")), Err(ErrorCode::InvalidRegularExpression));
-    assert_eq!(bench.beat(&pattern("a{1000}{1000}")), Err(ErrorCode::InvalidRegularExpression));
-    assert_eq!(bench.beat(&pattern("orders-.*|__.*")).unwrap().assigned.unwrap().len(), 1);
-    bench.topics.set("orders-us", 2);
-    bench.decide(ConsumerGroup::topics_changed).unwrap();
-    assert_eq!(bench.beat(&beating("g", "a", 1)).unwrap().assigned.unwrap().len(), 3);
-    bench.topics.set("orders-eu", 0);
-    bench.decide(ConsumerGroup::topics_changed).unwrap();
-    assert_eq!(bench.beat(&beating("g", "a", 2)).unwrap().assigned.unwrap().len(), 2);
-}
-
-#[test]
-fn topics_that_nobody_subscribes_to_change_nothing() {
-    let mut bench = Bench::new(&[("t", 1)]);
-    bench.beat(&joining("g", "a", &["t"])).unwrap();
-    let written = bench.written;
-    bench.topics.set("other", 5);
-    bench.decide(ConsumerGroup::topics_changed).unwrap();
-    assert_eq!(bench.written, written);
-}
-
-#[test]
-fn the_assignor_that_most_members_would_have_is_used() {
-    let mut bench = Bench::new(&[("t", 4)]);
-    let choosing = |member: &str, name: &str| GroupHeartbeat {
-        assignor: Some(name.to_owned()),
-        ..joining("g", member, &["t"])
-    };
-    assert_eq!(bench.beat(&choosing("a", "best")), Err(ErrorCode::UnsupportedAssignor));
-    bench.beat(&choosing("a", "range")).unwrap();
-    bench.beat(&choosing("b", "range")).unwrap();
-    bench.beat(&choosing("c", "uniform")).unwrap();
-    assert_eq!(bench.machine.describe(&bench.settings).unwrap().assignor, "range");
-    bench.beat(&GroupHeartbeat { member_epoch: -1, ..beating("g", "a", -1) }).unwrap();
-    assert_eq!(bench.machine.describe(&bench.settings).unwrap().assignor, "uniform");
 }
 
 #[test]
