@@ -95,7 +95,7 @@ impl Cluster {
         let partition = found.partition(index).ok_or("no such partition")?;
         let led = client.metadata().wait("a leader", WITHIN, |view| view.leader(partition)).await?.0;
         let other = self.nodes.iter().find(|node| node.id() != led);
-        Ok(other.map_or_else(|| self.first(), Ok)?)
+        other.map_or_else(|| self.first(), Ok)
     }
 
     pub(crate) async fn ask_named(&self, how: How) -> Outcome<Trips> {
