@@ -8,6 +8,7 @@ use bytes::Bytes;
 use super::batch::Batch;
 use super::behaviour::{Behaviour, Fault, Saved};
 use super::input::{Delivery, Effect};
+use super::message::Unread;
 use super::partition::{Asked, EntityPartition, Live, Stream, reading};
 use super::records::Source;
 
@@ -131,6 +132,14 @@ impl<B: Behaviour, T> EntityPartition<B, T> {
             let Some(stream) = self.streams.get_mut(&source) else { return };
             let Some(delivery) = stream.messages.pop_front() else { return self.end_of_stream(source) };
             if delivery.sequence <= self.position(source) {
+                continue;
+            }
+            if let Some(unread) = Unread::of(&delivery.message) {
+                match (self.unread(now_ms, source, &delivery, unread), self.streams.get_mut(&source)) {
+                    (Ok(batch), Some(stream)) => stream.batch = batch,
+                    (Ok(_), None) => return,
+                    (Err(fault), _) => return self.end_stream(source, Some(fault)),
+                }
                 continue;
             }
             if !self.begin(now_ms, &delivery.entity) {

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 
 use super::behaviour::{Behaviour, Fault, PoisonPolicy};
-use super::message::unstored;
+use super::message::{Unread, unstored};
 use super::partition::EntityPartition;
 use super::publication::{OutputRecord, Publish, Written};
 use super::publishing::{Note, Publishing, weight};
@@ -107,17 +107,21 @@ impl<B: Behaviour, T> EntityPartition<B, T> {
 
     fn letter(&self, entity: &Bytes, cause: &Cause<'_>, message: &[u8], fault: &Fault) -> OutputRecord {
         let tries = if let Fault::Panicked(_) = fault { self.settings.panics_max } else { 1 };
-        let letter = OutputRecord::new().key(entity.clone());
-        let letter = of_publisher(letter, &self.publishing, (name_of(fault), &text_of(fault)))
-            .header("millstream.entity.key", entity.clone())
-            .header("millstream.tries", tries.to_string());
-        let letter = match unstored(message) {
-            Ok(envelope) => letter
-                .value(envelope.body)
+        let why = (name_of(fault), text_of(fault));
+        let of = |letter| of_publisher(letter, &self.publishing, (why.0, &why.1));
+        let letter = match (Unread::of(message), unstored(message)) {
+            // As it stood in its topic.
+            (Some(Unread { key, value, .. }), _) => of(OutputRecord { key, value, ..OutputRecord::new() }),
+            (None, Ok(envelope)) => of(OutputRecord::new().key(entity.clone()).value(envelope.body))
+                .header("millstream.entity.key", entity.clone())
                 .header("millstream.message", envelope.name)
                 .header("millstream.message.version", envelope.version.to_string()),
-            Err(_) => letter.value(Bytes::copy_from_slice(message)),
+            (None, Err(_)) => {
+                of(OutputRecord::new().key(entity.clone()).value(Bytes::copy_from_slice(message)))
+                    .header("millstream.entity.key", entity.clone())
+            }
         };
+        let letter = letter.header("millstream.tries", tries.to_string());
         match cause {
             Cause::Request(request) => {
                 letter.header("millstream.source", "ask").header("millstream.request", request.to_string())
@@ -128,15 +132,16 @@ impl<B: Behaviour, T> EntityPartition<B, T> {
             Cause::Delivery(source, sequence) => {
                 let topic = self.publishing.topics.of(source.topic).1;
                 let name = topic.map_or_else(|| source.topic.to_string(), |topic| topic.name.to_string());
-                let (what, place) = match type_of_topic(&name) {
-                    Some(_) => ("entity", "millstream.source.sequence"),
-                    None => ("topic", "millstream.source.offset"),
+                let (what, place, at) = match type_of_topic(&name) {
+                    Some(_) => ("entity", "millstream.source.sequence", *sequence),
+                    // Sequences of topics count from 1, offsets from 0.
+                    None => ("topic", "millstream.source.offset", sequence.saturating_sub(1)),
                 };
                 letter
                     .header("millstream.source", what)
                     .header("millstream.source.topic", name)
                     .header("millstream.source.partition", source.partition.to_string())
-                    .header(place, sequence.to_string())
+                    .header(place, at.to_string())
             }
         }
     }

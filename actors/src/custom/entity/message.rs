@@ -168,6 +168,38 @@ pub(super) fn unstored(bytes: &[u8]) -> Result<Envelope, Fault> {
     Ok(Envelope { name, version, body })
 }
 
+/// The name of what stands for a record of a topic of which its type could make nothing.
+const UNREAD: &str = "__millstream.unread_record";
+
+/// A record of a topic of which its type could make nothing, on its way to the dead letters: with the partition of entities
+/// that writes how far the topic is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Unread {
+    /// Its key.
+    pub(super) key: Option<Bytes>,
+    /// Its value.
+    pub(super) value: Option<Bytes>,
+    /// What was wrong.
+    pub(super) why: String,
+}
+
+impl Unread {
+    /// As a message, in the form of the log.
+    pub(super) fn stored(&self) -> Bytes {
+        #[expect(clippy::expect_used, reason = "plain data into memory: nothing in it can fail to serialize")]
+        let body = postcard::to_stdvec(self).expect("plain data serializes").into();
+        stored(&Envelope { name: UNREAD.to_owned(), version: 1, body })
+    }
+
+    /// What a message stands for, if it is none for an entity.
+    pub(super) fn of(message: &[u8]) -> Option<Self> {
+        // Other messages are told by their first bytes.
+        message.get(1..).filter(|rest| rest.starts_with(UNREAD.as_bytes()))?;
+        let envelope = unstored(message).ok().filter(|envelope| envelope.name == UNREAD)?;
+        postcard::from_bytes(&envelope.body).ok()
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use uuid::Uuid;
@@ -232,6 +264,17 @@ mod tests {
         let known: Result<_, Refusal> =
             Ok(KnownSequence { last: Some(LastSequence { epoch: 1, sequence: 4 }) });
         assert_eq!(header(&known), "00010208");
+    }
+
+    #[test]
+    fn a_record_that_was_not_understood_is_told_from_messages() {
+        let unread = Unread { key: None, value: Some(Bytes::from_static(&[7])), why: "w".to_owned() };
+        let bytes = unread.stored();
+        assert_eq!(Unread::of(&bytes), Some(unread));
+        let name: String = UNREAD.bytes().map(|byte| format!("{byte:02x}")).collect();
+        assert_eq!(hex(&bytes), format!("1a{name}01060001010701") + "77");
+        assert_eq!(Unread::of(&stored(&envelope())), None);
+        assert_eq!(Unread::of(&[]), None);
     }
 
     #[test]

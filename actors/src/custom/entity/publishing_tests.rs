@@ -7,7 +7,7 @@ use bytes::Bytes;
 use uuid::Uuid;
 
 use super::behaviour::{Behaviour, Fault, Handled, PoisonPolicy, Saved};
-use super::message::stored;
+use super::message::{Unread, stored};
 use super::partition::{Delivery, Effect, EntityPartition, Input};
 use super::publication::{OutputRecord, Publish, Written};
 use super::publisher::{Done, Errand, Errands, LastSequence};
@@ -423,6 +423,30 @@ fn a_timer_that_panics_is_a_dead_letter_and_rings_no_more() {
     assert_eq!(rig.sent(DEAD), [b"panic".as_slice()]);
     assert_eq!(header(&rig.sent[&DEAD][0], "millstream.timer"), Some(b"t".as_slice()));
     assert_eq!(rig.partition.table().unwrap().timers().count(), 0);
+}
+
+#[test]
+fn a_record_of_a_topic_that_was_not_understood_is_a_dead_letter_as_it_stood_there() {
+    let mut rig = Rig::begin(BURY);
+    let source = Source { topic: NEWS.topic, partition: 2 };
+    let unread = Unread { key: None, value: Some(Bytes::from_static(b"xyz")), why: "no number".to_owned() };
+    let message = Delivery { sequence: 8, entity: Bytes::new(), message: unread.stored() };
+    rig.take(Input::Deliver { source, messages: vec![message], through: Some(9), reply: 1 });
+    rig.commit();
+    assert!(rig.answer(1).is_ok());
+    assert_eq!(rig.partition.table().unwrap().position(source), 9);
+    rig.publish(all);
+    let [letter] = rig.sent[&DEAD].as_slice() else { panic!("one letter, not {:?}", rig.sent) };
+    assert_eq!((letter.key.as_deref(), letter.value.as_deref()), (None, Some(b"xyz".as_slice())));
+    for (name, value) in [
+        ("millstream.error", "no number"),
+        ("millstream.source", "topic"),
+        ("millstream.source.partition", "2"),
+        ("millstream.source.offset", "7"),
+    ] {
+        assert_eq!(header(letter, name), Some(value.as_bytes()), "{name}");
+    }
+    assert_eq!(header(letter, "millstream.entity.key"), None);
 }
 
 #[test]

@@ -5,6 +5,7 @@ use bytes::Bytes;
 use super::batch::Adds;
 use super::behaviour::{Behaviour, Change, Fault, Handled, Saved};
 use super::dead_letter::again;
+use super::message::Unread;
 use super::partition::{Asked, CHORES_EVERY_MS, Delivery, EntityPartition};
 use super::publishing::{Placed, weight};
 use super::records::{Event, RecordKey, RecordValue, Remembered, Snapshot, Source, Timer};
@@ -59,6 +60,20 @@ impl<B: Behaviour, T> EntityPartition<B, T> {
                 self.unhandled(now_ms, &delivery.entity, (&cause, &delivery.message), fault)?;
             }
         }
+        Ok(self.batch_of_position(source))
+    }
+
+    /// A record of a topic is for no entity: it was not understood.
+    pub(super) fn unread(
+        &mut self,
+        now_ms: i64,
+        source: Source,
+        delivery: &Delivery,
+        unread: Unread,
+    ) -> Result<u64, Fault> {
+        let cause = Cause::Delivery(source, delivery.sequence);
+        let fault = Fault::Malformed(unread.why);
+        self.unhandled(now_ms, &Bytes::new(), (&cause, &delivery.message), fault)?;
         Ok(self.batch_of_position(source))
     }
 

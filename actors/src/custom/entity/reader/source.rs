@@ -3,6 +3,7 @@
 use bytes::Bytes;
 
 use super::super::behaviour::PoisonPolicy;
+use super::super::message::Unread;
 use super::actor::{ReaderMessage, Reading, Work};
 use super::declared::{Addressed, TopicRecord};
 use super::unpacking::Unpacking;
@@ -37,6 +38,10 @@ impl Reading {
                 Ok(addressed) => {
                     self.failures = 0;
                     self.progress.take(record.offset, addressed);
+                }
+                Err(why) if self.buries() => {
+                    self.failures = 0;
+                    self.bury(record, why);
                 }
                 Err(why) if self.is_left_out(&record, &why) => {
                     self.progress.take(record.offset, None);
@@ -82,6 +87,18 @@ impl Reading {
         Ok(addressed?.map(|Addressed { entity, message }| {
             (partition_for_key(&entity, assignment.receivers), entity, message)
         }))
+    }
+
+    /// Whether records that cannot be understood go to the dead letters.
+    fn buries(&self) -> bool {
+        matches!(self.work.assignment.input.poison, PoisonPolicy::DeadLetter { .. })
+    }
+
+    /// The partition beside which this reader lives puts the record into the dead letters, with how far the topic is: once.
+    fn bury(&mut self, record: Record, why: String) {
+        let receiver = self.work.assignment.beside.index.unsigned_abs();
+        let unread = Unread { key: record.key, value: record.value, why };
+        self.progress.take(record.offset, Some((receiver, Bytes::new(), unread.stored())));
     }
 
     /// A record cannot be understood: whether it is done with, as the type's policy has it.

@@ -45,6 +45,7 @@ macro_rules! entity {
 
 entity!(Patient, PoisonPolicy::Fail);
 entity!(Skipping, PoisonPolicy::Skip);
+entity!(Burying, PoisonPolicy::DeadLetter { topic: "dead" });
 
 /// Reads values like `entity` or `panic`.
 fn input<E: Entity<Key = String, Message = Told>>() -> Arc<Declared> {
@@ -100,6 +101,17 @@ fn a_record_that_panics_is_waited_for_or_left_out_as_the_type_wants() {
         assert_eq!(rig.node.with(|node| node.sequences()), [1, 5]);
         assert_eq!(rig.told("millstream_entity_input_left_out_total"), 2);
         assert_eq!(rig.told("millstream_entity_input_records_total"), 2);
+    });
+    rig(node(), input::<Burying>(), async |rig: &Rig| {
+        after(20_000).await;
+        assert_eq!(rig.node.with(|node| node.sequences()), [1, 2, 3, 5]);
+        let unread = rig.node.with(|node| node.unread());
+        let wanted = [("panic", "so told"), ("wrong", "no such thing")];
+        assert_eq!(unread.len(), 2);
+        for (unread, (value, why)) in unread.iter().zip(wanted) {
+            assert_eq!(unread.value.as_deref(), Some(value.as_bytes()));
+            assert!(unread.why.contains(why), "{unread:?}");
+        }
     });
 }
 

@@ -15,7 +15,7 @@ use super::super::super::doors::{
     Begun, EntityDoors, EntityLanes, EntityLog, EntityProducers, EntityTopics, ReplicaAnswer, ReplicaRead,
     TopicLog,
 };
-use super::super::super::message::{Applied, DeliverToEntities, FeedEntities, PositionOfSource};
+use super::super::super::message::{Applied, DeliverToEntities, FeedEntities, PositionOfSource, Unread};
 use super::super::super::publisher::LastSequence;
 use super::super::super::records::Source;
 use super::super::super::settings::EntitySettings;
@@ -173,6 +173,13 @@ impl Node {
             aborted: Vec::new(),
             batches: batches.into(),
         })
+    }
+
+    /// What was sent to be buried, in order, each once.
+    pub(super) fn unread(&self) -> Vec<Unread> {
+        let messages = self.fed.iter().flat_map(|feed| &feed.messages);
+        let unread = messages.filter_map(|message| Some((message.sequence, Unread::of(&message.message)?)));
+        unread.collect::<BTreeMap<_, _>>().into_values().collect()
     }
 
     /// The sequences that were sent, each delivery once, without those that come again.
