@@ -79,6 +79,7 @@ fn entities_of_a_killed_node_answer_within_a_second_and_their_new_leader_has_rea
             assert!(replayed < 20.0, "{replayed} records were read to lead in the place of node {node}");
             cluster.restart(node).await;
             cluster.until_ready().await;
+            cluster.until_in_sync(&client, &["__entity_account"]).await;
             // All of it is followed again: what one leads two others know.
             indexed(&cluster, 2 * ACCOUNTS).await;
         }
@@ -168,12 +169,13 @@ async fn add_to_each(client: &Client, within: Duration) -> Vec<Result<(u64, Opti
     join_all(asks).await
 }
 
-/// One node after the other is stopped and started with other code.
-async fn upgrade(cluster: &mut SimulatedCluster, node: NodeId, types: EntityTypes) {
+/// A node is stopped and started with other code; its replicas are in sync again.
+async fn upgrade(cluster: &mut SimulatedCluster, client: &Client, node: NodeId, types: EntityTypes) {
     cluster.stop(node).await;
     cluster.host_from_now(types);
     cluster.restart(node).await;
     cluster.until_ready().await;
+    cluster.until_in_sync(client, &["__entity_sum"]).await;
 }
 
 #[test]
@@ -183,7 +185,7 @@ fn a_type_is_upgraded_node_by_node_and_each_reads_what_the_others_write() {
         let client = cluster.client();
         let (nodes, mut wanted) = (cluster.nodes(), 0);
         for node in &nodes {
-            upgrade(&mut cluster, *node, new::<true>()).await;
+            upgrade(&mut cluster, &client, *node, new::<true>()).await;
             // Each of them leads in turn, as the others are stopped.
             for stopped in &nodes {
                 wanted += 1;
@@ -191,13 +193,14 @@ fn a_type_is_upgraded_node_by_node_and_each_reads_what_the_others_write() {
                     assert_eq!(answer.map(|(sum, _)| sum), Ok(wanted), "{node} is upgraded, {stopped} goes");
                 }
                 let types = if stopped <= node { new::<true>() } else { old() };
-                upgrade(&mut cluster, *stopped, types).await;
+                upgrade(&mut cluster, &client, *stopped, types).await;
             }
         }
-        // Now that all read it the second version is written: what only that says outlives any node.
+        // Now that all read it the second version is written, once they know that: what only that says outlives any node.
+        tokio::time::sleep(Duration::from_secs(2)).await;
         for stopped in &nodes {
             let before = add_to_each(&client, PATIENCE).await;
-            upgrade(&mut cluster, *stopped, new::<true>()).await;
+            upgrade(&mut cluster, &client, *stopped, new::<true>()).await;
             let sums = (0..SUMS).map(|key| client.entity::<Old>(&key));
             let after = join_all(sums.map(|sum| async move { sum.ask(&Say::Look, PATIENCE).await })).await;
             assert_eq!(before, after);
@@ -216,7 +219,7 @@ fn what_a_host_could_not_read_is_not_written_and_the_answer_says_which_host() {
         let client = cluster.client();
         assert!(add_to_each(&client, PATIENCE).await.iter().all(Result::is_ok));
         for node in [1, 2] {
-            upgrade(&mut cluster, NodeId(node), new::<false>()).await;
+            upgrade(&mut cluster, &client, NodeId(node), new::<false>()).await;
         }
         // The last host of the first version is away, and may come back.
         cluster.stop(NodeId(3)).await;

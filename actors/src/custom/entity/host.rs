@@ -248,6 +248,10 @@ where
                     Input::Replayed(table)
                 }
                 (table, Err(refusal)) => {
+                    if table.seen() != self.known {
+                        // It was found to go on, or has begun anew: what was read is of this log.
+                        self.after = None;
+                    }
                     self.broken(&refusal);
                     self.replays_failed = self.replays_failed.saturating_add(1);
                     return self.read(table);

@@ -6,7 +6,8 @@
 //! nothing, and an earlier leader can commit none.
 //!
 //! [`partition`] decides, pure; `host` is the actor that carries out, one for each partition that the node leads, on the
-//! users' threads; [`front`] is the entrance; [`EntityCaller`] finds the leader from anywhere.
+//! users' threads; [`front`] is the entrance; [`EntityCaller`] finds the leader from anywhere. What followers know of a partition,
+//! so that the next leader need not read it, is in `standby`; in which version states are written, `formats` tells.
 
 mod arrivals;
 mod batch;

@@ -53,7 +53,7 @@ pub(super) enum Input {
     Follow(PartitionId),
     /// It does so no more.
     Leave(PartitionId),
-    /// What [`Effect`] asked for.
+    /// What [`Wanted`] asked for.
     Read { partition: PartitionId, life: u64, result: Result<ReplicaRecords, Refusal> },
     /// Time has passed.
     Tick,

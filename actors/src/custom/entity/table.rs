@@ -85,8 +85,8 @@ impl Table {
         let entries = self.entities.len().saturating_add(self.superfluous.len()).saturating_mul(ENTRY_BYTES);
         let index =
             entries.saturating_add(self.keys_bytes).saturating_add(self.events.saturating_mul(EVENT_BYTES));
-        let kept = self.requests_bytes.saturating_add(self.timers_bytes).saturating_add(self.outbox_bytes);
-        index.saturating_add(kept)
+        let kept = [self.requests_bytes, self.timers_bytes, self.outbox_bytes, self.publications_bytes];
+        kept.into_iter().fold(index, usize::saturating_add)
     }
 
     /// How many records could not be understood.
