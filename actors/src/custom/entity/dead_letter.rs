@@ -128,15 +128,16 @@ impl<B: Behaviour, T> EntityPartition<B, T> {
             Cause::Delivery(source, sequence) => {
                 let topic = self.publishing.topics.of(source.topic).1;
                 let name = topic.map_or_else(|| source.topic.to_string(), |topic| topic.name.to_string());
-                let (what, place) = match type_of_topic(&name) {
-                    Some(_) => ("entity", "millstream.source.sequence"),
-                    None => ("topic", "millstream.source.offset"),
+                let (what, place, number) = match type_of_topic(&name) {
+                    Some(_) => ("entity", "millstream.source.sequence", *sequence),
+                    // A record of a topic has the sequence behind its offset: they begin with 1.
+                    None => ("topic", "millstream.source.offset", sequence.saturating_sub(1)),
                 };
                 letter
                     .header("millstream.source", what)
                     .header("millstream.source.topic", name)
                     .header("millstream.source.partition", source.partition.to_string())
-                    .header(place, sequence.to_string())
+                    .header(place, number.to_string())
             }
         }
     }
