@@ -395,6 +395,18 @@ fn a_message_that_panics_is_one_dead_letter_that_says_why_and_those_behind_it_go
 }
 
 #[test]
+fn a_dead_letter_of_a_record_of_a_topic_tells_its_offset() {
+    let mut rig = Rig::begin(BURY);
+    rig.topics.set(2, &[(1, "news"), (2, "dead"), (3, "orders")]);
+    rig.deliver(&["one", "a panic"], 1);
+    rig.publish(all);
+    let letter = &rig.sent[&DEAD][0];
+    assert_eq!(header(letter, "millstream.source"), Some(b"topic".as_slice()));
+    assert_eq!(header(letter, "millstream.source.topic"), Some(b"orders".as_slice()));
+    assert_eq!(header(letter, "millstream.source.offset"), Some(b"1".as_slice()));
+}
+
+#[test]
 fn an_ask_that_panics_is_told_and_is_one_dead_letter_however_often_it_comes() {
     let mut rig = Rig::begin(BURY);
     rig.ask_as(9, "panic", 1);
