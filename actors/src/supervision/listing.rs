@@ -216,7 +216,7 @@ mod tests {
     #[test]
     fn of_a_kind_of_which_many_live_only_the_sums_are_told() {
         let (roster, seats) = with_actors(FEW + 1);
-        for seat in &seats {
+        for seat in seats.iter().skip(2) {
             drop(seat.turn());
             seat.pulse().waits(3);
         }

@@ -102,7 +102,7 @@ pub struct Pulse {
     restarts: AtomicU64,
     /// `usize::MAX` where nobody counts.
     waiting: AtomicUsize,
-    /// When the handler began that runs now, in nanoseconds after `origin`; 0 where none is known to run.
+    /// When the handler began that runs now, in nanoseconds after `origin`, and one more; 0 where none is known to run.
     running_since_ns: AtomicU64,
     seconds: Histogram,
 }
@@ -116,7 +116,8 @@ impl Pulse {
         }
         let since = Instant::now();
         let since_ns = since.saturating_duration_since(self.origin).as_nanos();
-        self.running_since_ns.store(u64::try_from(since_ns).unwrap_or(u64::MAX).max(1), Ordering::Relaxed);
+        let since_ns = u64::try_from(since_ns).unwrap_or(u64::MAX).saturating_add(1);
+        self.running_since_ns.store(since_ns, Ordering::Relaxed);
         Some(Turn { pulse: Arc::clone(self), since })
     }
 
@@ -141,7 +142,7 @@ impl Pulse {
             0 => None,
             since_ns => {
                 let now = now.saturating_duration_since(self.origin);
-                Some(now.saturating_sub(Duration::from_nanos(since_ns)))
+                Some(now.saturating_sub(Duration::from_nanos(since_ns - 1)))
             }
         }
     }

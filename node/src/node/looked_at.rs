@@ -159,8 +159,9 @@ async fn a_handler_that_holds_up_its_thread_is_seen_while_it_does_of_entities_an
     let open = gate(2);
     let entity = tokio::spawn(async move { entity.ask(&Reading::Block(2), WITHIN).await });
     until_told(http, "/metrics", &["millstream_user_handlers_slow_total{kind=\"meter\"} 1"]).await;
-    let running = until_told(http, "/actors?kind=entity_host", &["\"running_ms\":"]).await;
-    assert!(!running.contains("\"running_ms\":null"), "{running}");
+    let told = until_told(http, "/actors?kind=entity_host", &["\"name\":\"meter-0\""]).await;
+    let (_, of_actor) = told.split_once("\"name\":\"meter-0\"").unwrap();
+    assert!(of_actor.contains("\"running_ms\":") && !of_actor.contains("\"running_ms\":null"), "{told}");
     drop(open);
     assert_eq!(entity.await.unwrap().unwrap(), 0);
     node.stop().unwrap();
