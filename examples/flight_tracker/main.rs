@@ -17,6 +17,7 @@ use millstream::config::Settings;
 use millstream::{
     Client, CreateTopic, Delivery, EntityTypes, Header, Node, ProducerRecord, ProducerSettings,
 };
+use tokio::time::Instant;
 
 use airport::{Airport, Flight, TOPIC};
 
@@ -186,10 +187,10 @@ mod tests {
             send(&client, &flights[200..400]).await.unwrap();
             for (origin, expected) in counted(&flights[..400]).unwrap() {
                 let entity = nodes.entities(3).entity::<Airport>(&origin);
-                let until = tokio::time::Instant::now() + PATIENCE;
+                let until = Instant::now() + PATIENCE;
                 let mut airport = entity.ask(&Flight::Delays, WITHIN).await.unwrap();
                 while airport != expected {
-                    assert!(tokio::time::Instant::now() < until, "{origin}: {airport:?}");
+                    assert!(Instant::now() < until, "{origin}: {airport:?}");
                     tokio::time::sleep(Duration::from_millis(20)).await;
                     airport = entity.ask(&Flight::Delays, WITHIN).await.unwrap();
                 }

@@ -3,16 +3,13 @@
 use std::collections::VecDeque;
 
 use super::super::input::Delivery;
+use super::settings::ReaderSettings;
 
 /// How long a receiver that did not take something is left alone, at first; it doubles up to [`AGAIN_MOST_MS`], or to
 /// [`STAND_MOST_MS`] where a person has to do something.
 const AGAIN_MS: i64 = 50;
 const AGAIN_MOST_MS: i64 = 2_000;
 const STAND_MOST_MS: i64 = 30_000;
-
-/// Messages of one delivery, and their bytes.
-const DELIVERY_MAX: usize = 100;
-const DELIVERY_BYTES: usize = 256 << 10;
 
 /// What an entry costs beside its bytes.
 const ENTRY_BYTES: usize = 64;
@@ -49,15 +46,6 @@ pub(super) enum Fed {
     NotNow,
     /// It is not, and will not be before somebody does something.
     Stands,
-}
-
-/// When a receiver is told how far the source is, though nothing in it is for its entities.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Marks {
-    /// After so many records.
-    pub(super) records: u64,
-    /// After so long.
-    pub(super) every_ms: i64,
 }
 
 #[derive(Debug, Default)]
@@ -102,7 +90,7 @@ impl Lane {
     }
 
     /// What is to be sent now.
-    pub(super) fn errand(&mut self, now_ms: i64, seen: u64, marks: Marks) -> Option<Errand> {
+    pub(super) fn errand(&mut self, now_ms: i64, seen: u64, settings: &ReaderSettings) -> Option<Errand> {
         if self.on_way.is_some() || self.not_before_ms > now_ms {
             return None;
         }
@@ -110,9 +98,9 @@ impl Lane {
             self.on_way = Some(OnWay::Question);
             return Some(Errand::Ask);
         };
-        let messages = self.next();
-        let is_time = seen.saturating_sub(applied) >= marks.records
-            || now_ms.saturating_sub(self.marked_ms) >= marks.every_ms;
+        let messages = self.next(settings);
+        let is_time = seen.saturating_sub(applied) >= settings.mark_records
+            || now_ms.saturating_sub(self.marked_ms) >= settings.mark_ms;
         if messages.is_empty() && (applied >= seen || !is_time) {
             return None;
         }
@@ -123,14 +111,14 @@ impl Lane {
     }
 
     /// The first that wait, as many as go together.
-    fn next(&self) -> Vec<Delivery> {
+    fn next(&self, settings: &ReaderSettings) -> Vec<Delivery> {
         let mut bytes = 0_usize;
         let fits = |delivery: &&Delivery| {
             let is_first = bytes == 0;
             bytes = bytes.saturating_add(cost(delivery));
-            is_first || bytes <= DELIVERY_BYTES
+            is_first || bytes <= settings.delivery_bytes
         };
-        self.waiting.iter().take(DELIVERY_MAX).take_while(fits).cloned().collect()
+        self.waiting.iter().take(settings.delivery_records).take_while(fits).cloned().collect()
     }
 
     /// The receiver said how far it is, or did not.
@@ -175,11 +163,11 @@ impl Lane {
     }
 
     /// When there may be an errand that waits for its time.
-    pub(super) fn next_ms(&self, seen: u64, marks: Marks) -> Option<i64> {
+    pub(super) fn next_ms(&self, seen: u64, settings: &ReaderSettings) -> Option<i64> {
         match (self.on_way, self.applied) {
             (Some(_), _) => None,
             (None, Some(applied)) if self.waiting.is_empty() => (applied < seen)
-                .then(|| self.marked_ms.saturating_add(marks.every_ms).max(self.not_before_ms)),
+                .then(|| self.marked_ms.saturating_add(settings.mark_ms).max(self.not_before_ms)),
             (None, _) => Some(self.not_before_ms),
         }
     }

@@ -14,6 +14,7 @@ mod declared;
 mod lane;
 mod placed;
 mod progress;
+mod settings;
 mod source;
 mod supervisor;
 mod unpacking;

@@ -15,7 +15,8 @@ use super::super::records::Source;
 use super::super::settings::EntitySettings;
 use super::super::table::Table;
 use super::lane::{Errand, Fed};
-use super::progress::{Due, Progress, ReaderSettings};
+use super::progress::{Due, Progress};
+use super::settings::ReaderSettings;
 use crate::group::records::LogRecord;
 use crate::ids::{Offset, TopicId};
 
@@ -175,7 +176,14 @@ impl World {
     }
 
     fn begin_reader(&mut self) {
-        let settings = ReaderSettings { records_max: 15, bytes_max: 2_000, mark_records: 20, mark_ms: 100 };
+        let settings = ReaderSettings {
+            records_max: 15,
+            bytes_max: 2_000,
+            delivery_records: 3,
+            delivery_bytes: 200,
+            mark_records: 20,
+            mark_ms: 100,
+        };
         self.begun += 1;
         self.readers.insert(self.begun, Progress::new(RECEIVERS, settings));
     }

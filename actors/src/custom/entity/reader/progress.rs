@@ -5,27 +5,9 @@ use std::collections::VecDeque;
 use bytes::Bytes;
 
 use super::super::input::Delivery;
-use super::lane::{Errand, Fed, Lane, Marks};
+use super::lane::{Errand, Fed, Lane};
+use super::settings::ReaderSettings;
 use crate::ids::Offset;
-
-/// How much of one source may be under way.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct ReaderSettings {
-    /// Records that are read and not applied.
-    pub(super) records_max: usize,
-    /// Their bytes, as messages. One more may be taken while there is room.
-    pub(super) bytes_max: usize,
-    /// Records after which a receiver hears how far the source is, though none is for its entities.
-    pub(super) mark_records: u64,
-    /// How long it waits for that otherwise, in milliseconds.
-    pub(super) mark_ms: i64,
-}
-
-impl Default for ReaderSettings {
-    fn default() -> Self {
-        Self { records_max: 2_000, bytes_max: 1 << 20, mark_records: 10_000, mark_ms: 5_000 }
-    }
-}
 
 /// What is to be sent to a partition of entities.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -110,10 +92,10 @@ impl Progress {
 
     /// What is to be sent now.
     pub(super) fn due(&mut self, now_ms: i64) -> VecDeque<Due> {
-        let (seen, marks) = (self.seen.unwrap_or(0), self.marks());
+        let (seen, settings) = (self.seen.unwrap_or(0), self.settings);
         let lanes = (0..).zip(&mut self.lanes);
         let due = lanes.filter_map(|(receiver, lane)| {
-            lane.errand(now_ms, seen, marks).map(|errand| Due { receiver, errand })
+            lane.errand(now_ms, seen, &settings).map(|errand| Due { receiver, errand })
         });
         due.collect()
     }
@@ -140,8 +122,8 @@ impl Progress {
     /// When [`Self::due`] may have more, though nothing is told until then.
     #[must_use]
     pub(super) fn next_ms(&self) -> Option<i64> {
-        let (seen, marks) = (self.seen.unwrap_or(0), self.marks());
-        self.lanes.iter().filter_map(|lane| lane.next_ms(seen, marks)).min()
+        let (seen, settings) = (self.seen.unwrap_or(0), self.settings);
+        self.lanes.iter().filter_map(|lane| lane.next_ms(seen, &settings)).min()
     }
 
     /// How many offsets up to `end` are not applied.
@@ -154,10 +136,6 @@ impl Progress {
 
     fn lane(&mut self, receiver: u32) -> Option<&mut Lane> {
         self.lanes.get_mut(usize::try_from(receiver).ok()?)
-    }
-
-    const fn marks(&self) -> Marks {
-        Marks { records: self.settings.mark_records, every_ms: self.settings.mark_ms }
     }
 }
 

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::super::super::behaviour::PoisonPolicy;
 use super::super::super::definition::{Entity, Refused, Turn};
 use super::super::declared::{Declared, TopicInput};
-use super::super::progress::ReaderSettings;
+use super::super::settings::ReaderSettings;
 use super::rig::{Node, Rig};
 use crate::custom::ActorMessage;
 

@@ -1,11 +1,18 @@
 use bytes::Bytes;
 
 use super::super::lane::{Errand, Fed};
-use super::super::progress::{Due, Progress, ReaderSettings};
+use super::super::progress::{Due, Progress};
+use super::super::settings::ReaderSettings;
 use crate::ids::Offset;
 
 fn settings() -> ReaderSettings {
-    ReaderSettings { records_max: 10, bytes_max: 10_000, mark_records: 5, mark_ms: 1_000 }
+    ReaderSettings {
+        records_max: 10,
+        bytes_max: 10_000,
+        mark_records: 5,
+        mark_ms: 1_000,
+        ..ReaderSettings::default()
+    }
 }
 
 /// A reader of two receivers that are at these positions.
@@ -65,6 +72,21 @@ fn what_a_receiver_does_not_take_is_sent_again_in_the_same_order_after_pauses_th
     assert_eq!(again, [(0, 4, vec![1, 2, 3, 4])]);
     progress.fed(50, 0, Fed::NotNow);
     assert_eq!(progress.next_ms(), Some(150));
+}
+
+#[test]
+fn what_does_not_fit_into_one_delivery_comes_with_the_next_and_is_not_said_to_be_there() {
+    let mut progress = Progress::new(1, ReaderSettings { delivery_records: 2, ..settings() });
+    progress.due(0);
+    progress.told(0, 0, Some(0));
+    (0..5).for_each(|at| record(&mut progress, at, 0));
+    progress.read_through(Offset(8));
+    for (through, sequences) in [(2, vec![1, 2]), (4, vec![3, 4]), (8, vec![5])] {
+        let due: Vec<_> = progress.due(0).iter().map(fed).collect();
+        assert_eq!(due, [(0, through, sequences)]);
+        progress.fed(0, 0, Fed::Applied);
+    }
+    assert!(progress.due(0).is_empty());
 }
 
 #[test]
