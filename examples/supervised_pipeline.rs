@@ -115,7 +115,8 @@ async fn run(mut say: impl FnMut(String)) -> Result<(), Box<dyn Error>> {
     let source = node.flows().source(["orders"], SourceSettings::group("clerks"), clerk).await?;
 
     let read = read_totals(&client).await?;
-    let restarts = node.actors().here().into_iter().filter(|actor| actor.kind == "clerk");
+    let restarts =
+        node.actors().here().into_iter().filter(|actor| actor.type_name.as_deref() == Some("clerk"));
     say(format!("the clerk was begun anew {} times", restarts.map(|actor| actor.restarts).sum::<u64>()));
     // What GET /metrics answers at the address of `http.listen`.
     let scrape = node.metrics().render();
