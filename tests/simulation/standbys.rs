@@ -58,6 +58,8 @@ fn entities_of_a_killed_node_answer_within_a_second_and_their_new_leader_has_rea
             each_receives(&client).await;
         }
         indexed(&cluster, 2 * ACCOUNTS).await;
+        // Followers hear that the last turns are committed a moment after they are.
+        tokio::time::sleep(Duration::from_secs(1)).await;
         for node in cluster.nodes() {
             let before = sum(&cluster, REPLAYED) - sum_of(&cluster, node, REPLAYED);
             let leads = sum_of(&cluster, node, "millstream_entities_indexed{role=\"leader\"}");
