@@ -73,12 +73,12 @@ impl SourceHandler for Clerk {
 
     async fn handle(&mut self, record: SourceRecord, _: &ActorContext) -> Result<(), CallError> {
         let (partition, offset) = (record.partition, record.offset.0);
-        if partition == 0 && self.refuses_at.lock().unwrap().remove(&offset) {
+        if partition == 0 && self.refuses_at.lock().expect("nobody panics with it").remove(&offset) {
             return Err(CallError::Refused("not now".to_owned()));
         }
-        let panics = partition == 0 && self.panics_at.lock().unwrap().remove(&offset);
+        let panics = partition == 0 && self.panics_at.lock().expect("nobody panics with it").remove(&offset);
         assert!(!panics, "on purpose");
-        self.seen.lock().unwrap().push((self.node, partition, offset));
+        self.seen.lock().expect("nobody panics with it").push((self.node, partition, offset));
         Ok(())
     }
 }
@@ -86,7 +86,7 @@ impl SourceHandler for Clerk {
 /// What was handled of each partition, the first time each.
 fn first_times(seen: &Seen) -> BTreeMap<i32, Vec<i64>> {
     let mut first: BTreeMap<i32, Vec<i64>> = BTreeMap::new();
-    for (_, partition, offset) in seen.lock().unwrap().iter() {
+    for (_, partition, offset) in seen.lock().expect("nobody panics with it").iter() {
         let offsets = first.entry(*partition).or_default();
         if !offsets.contains(offset) {
             offsets.push(*offset);
@@ -132,10 +132,10 @@ fn a_source_hands_out_every_record_in_order_whatever_fails_and_goes_on_where_it_
         assert_eq!(value_of(&scrape, "millstream_source_records_total{kind=\"clerk\"}"), 100);
 
         // What was handled is committed: another one of the group begins behind it.
-        seen.lock().unwrap().clear();
+        seen.lock().expect("nobody panics with it").clear();
         send(&client, "clicks", 2, 1).await;
         let next = nodes.flows(1).source(["clicks"], settings, clerk).await.expect("a source");
-        until("the new ones are handled", || seen.lock().unwrap().len() == 2).await;
+        until("the new ones are handled", || seen.lock().expect("nobody panics with it").len() == 2).await;
         assert_eq!(first_times(&seen), BTreeMap::from([(0, vec![50]), (1, vec![50])]));
         next.stop().await;
     });
@@ -194,7 +194,7 @@ fn partitions_that_are_led_here_are_handled_here_and_go_on_where_their_leader_wa
         let all: BTreeMap<i32, Vec<i64>> = (0..6).map(|partition| (partition, ten.clone())).collect();
         until("all is handled", || first_times(&seen) == all).await;
         let by = |partition| {
-            let seen = seen.lock().unwrap();
+            let seen = seen.lock().expect("nobody panics with it");
             seen.iter().filter(|(_, of, _)| *of == partition).map(|(node, ..)| *node).collect::<BTreeSet<_>>()
         };
         let nodes_of: Vec<BTreeSet<u8>> = (0..6).map(by).collect();
@@ -203,7 +203,7 @@ fn partitions_that_are_led_here_are_handled_here_and_go_on_where_their_leader_wa
 
         // Positions are committed within a second.
         tokio::time::sleep(Duration::from_secs(2)).await;
-        seen.lock().unwrap().clear();
+        seen.lock().expect("nobody panics with it").clear();
         nodes.kill(3).await;
         let client = nodes.client(2);
         send(&client, "clicks", 6, 5).await;
@@ -232,8 +232,9 @@ async fn read(client: &Client, topic: &str, count: usize) -> Vec<String> {
     let mut values = Vec::new();
     while values.len() < count {
         if let millstream::ConsumerEvent::Records(fetched) = consumer.next().await.expect("an event") {
-            let value =
-                |record: millstream::Record| String::from_utf8_lossy(&record.value.unwrap()).into_owned();
+            let value = |record: millstream::Record| {
+                String::from_utf8_lossy(&record.value.expect("a value")).into_owned()
+            };
             values.extend(fetched.records().map(|record| value(record.expect("a record"))));
         }
     }
