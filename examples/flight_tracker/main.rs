@@ -17,7 +17,6 @@ use millstream::config::Settings;
 use millstream::{
     Client, CreateTopic, Delivery, EntityTypes, Header, Node, ProducerRecord, ProducerSettings,
 };
-use tokio::time::Instant;
 
 use airport::{Airport, Flight, TOPIC};
 

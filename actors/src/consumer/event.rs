@@ -39,6 +39,12 @@ impl Fetched {
         self.next
     }
 
+    /// The offset that was asked for: records below it are not among these.
+    #[must_use]
+    pub const fn asked_offset(&self) -> Offset {
+        self.from
+    }
+
     /// The records. They are unpacked one batch at a time as they are taken; keys and values are slices of the batch.
     /// An error is one of the data: a record that its producer made wrong, or a batch that unpacks to too much.
     pub fn records(&self) -> impl Iterator<Item = Result<Record, crate::record::BatchError>> + '_ {

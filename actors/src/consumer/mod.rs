@@ -148,6 +148,13 @@ impl Consumer {
         }
     }
 
+    /// Whether the next event tells of partitions that go to others, who wait for it: who is busy with records for long may
+    /// stop there, seek back, and ask.
+    #[must_use]
+    pub fn is_asked_to_give_up(&self) -> bool {
+        self.shared.state().has_revocation()
+    }
+
     /// Goes on elsewhere in a partition that is read here; nothing read ahead before is handed out.
     pub fn seek(&self, partition: &TopicPartition, to: SeekTo) -> Result<(), ClientError> {
         self.on(partition, |state, id| state.seek(id, to))

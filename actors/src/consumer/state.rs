@@ -187,13 +187,15 @@ impl State {
         for reading in self.readings.values_mut().chain(self.revoked.values_mut()) {
             reading.processed = reading.position;
         }
-        let is_told = !self
-            .waiting
-            .iter()
-            .any(|waiting| matches!(waiting, Waiting::Rebalance(ConsumerEvent::Revoked(_))));
-        if is_told {
+        if !self.has_revocation() {
             self.revoking.clear();
         }
+    }
+
+    /// Whether the application is yet to be told of partitions that are revoked.
+    pub(super) fn has_revocation(&self) -> bool {
+        let is_one = |waiting: &Waiting| matches!(waiting, Waiting::Rebalance(ConsumerEvent::Revoked(_)));
+        self.waiting.iter().any(is_one)
     }
 
     /// Takes the partitions that the application has been told of and has let go: what was processed of them.

@@ -14,7 +14,7 @@ pub struct SourceFailed<'a> {
     /// The partition, as people call it.
     pub partition: &'a str,
     /// The first record that is not handled.
-    pub offset: Option<i64>,
+    pub offset: i64,
     /// Why.
     pub error: &'a str,
     /// They are handed out again after so long.

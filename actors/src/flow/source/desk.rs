@@ -38,8 +38,8 @@ struct Laid {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Progress {
     pub(super) partition: TopicPartition,
-    /// Where to go on; `None` before its records were unpacked.
-    pub(super) position: Option<Offset>,
+    /// Where to go on.
+    pub(super) position: Offset,
     /// Nothing of it is left.
     pub(super) is_done: bool,
 }
@@ -98,12 +98,13 @@ impl Desk {
         let laid = self.laid();
         let fetched = laid.fetched.as_ref()?;
         let open = laid.chunks.first_open();
-        let position = open.map_or_else(|| fetched.next_offset(), |record| record.offset);
-        Some(Progress {
-            partition: fetched.partition.clone(),
-            position: laid.is_unpacked.then_some(position),
-            is_done: laid.is_unpacked && open.is_none(),
-        })
+        let position = match open {
+            Some(record) => record.offset,
+            None if laid.is_unpacked => fetched.next_offset(),
+            None => fetched.asked_offset(),
+        };
+        let is_done = laid.is_unpacked && open.is_none();
+        Some(Progress { partition: fetched.partition.clone(), position, is_done })
     }
 }
 

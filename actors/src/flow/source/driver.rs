@@ -147,15 +147,12 @@ impl Driver {
                 answer = asked => answer,
             };
             let Some(after) = self.parts.desk.progress() else { return Goes::On };
-            if let Some(position) = after.position {
-                self.handled.insert(after.partition.clone(), position);
-            }
+            self.handled.insert(after.partition.clone(), after.position);
             if after.is_done {
                 self.parts.desk.clear();
                 return Goes::On;
             }
-            if !self.is_read(&after.partition) {
-                // Others wait for it, or have it: what is left of it is theirs.
+            if self.lets_go(&after) {
                 self.parts.desk.clear();
                 return Goes::On;
             }
@@ -180,10 +177,20 @@ impl Driver {
         }
     }
 
-    /// Whether this partition is still this source's.
-    fn is_read(&self, partition: &TopicPartition) -> bool {
-        let is_led = self.parts.led.as_ref().is_none_or(|led| led.leads(partition));
-        is_led && self.parts.consumer.position(partition).is_ok()
+    /// Whether what is left of a fetch is not to be handled now: its partition is another's, or others wait for one to be given
+    /// up. Then it is read again after that.
+    fn lets_go(&self, at: &Progress) -> bool {
+        let consumer = &self.parts.consumer;
+        let is_led = self.parts.led.as_ref().is_none_or(|led| led.leads(&at.partition));
+        if !is_led || consumer.position(&at.partition).is_err() {
+            return true;
+        }
+        if !consumer.is_asked_to_give_up() {
+            return false;
+        }
+        // An error says that it was taken away just now: then there is nothing to be read again.
+        let _ = consumer.seek(&at.partition, SeekTo::Offset(at.position));
+        true
     }
 
     /// Begins and ends partitions as their leaderships come and go.
@@ -250,8 +257,7 @@ impl Driver {
 
     fn failed(&self, at: &Progress, error: &str, after: Duration) {
         let partition = at.partition.to_string();
-        let offset = at.position.map(|position| position.0);
-        let kind = self.parts.kind;
+        let (kind, offset) = (self.parts.kind, at.position.0);
         self.parts.events.emit(SourceFailed { kind, partition: &partition, offset, error, after });
     }
 
