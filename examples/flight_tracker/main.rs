@@ -186,10 +186,10 @@ mod tests {
             send(&client, &flights[200..400]).await.unwrap();
             for (origin, expected) in counted(&flights[..400]).unwrap() {
                 let entity = nodes.entities(3).entity::<Airport>(&origin);
-                let until = Instant::now() + PATIENCE;
+                let until = tokio::time::Instant::now() + PATIENCE;
                 let mut airport = entity.ask(&Flight::Delays, WITHIN).await.unwrap();
                 while airport != expected {
-                    assert!(Instant::now() < until, "{origin}: {airport:?}");
+                    assert!(tokio::time::Instant::now() < until, "{origin}: {airport:?}");
                     tokio::time::sleep(Duration::from_millis(20)).await;
                     airport = entity.ask(&Flight::Delays, WITHIN).await.unwrap();
                 }
