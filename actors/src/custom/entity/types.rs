@@ -102,10 +102,8 @@ impl EntityTypes {
     ///     let cents = amount.parse::<i64>().map_err(|error| error.to_string())?;
     ///     Ok(Some((account, Pay(cents))))
     /// });
-    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
     /// let types = EntityTypes::new().and::<Account>()?.reading(payments)?;
-    /// # Ok(())
-    /// # }
+    /// # Ok::<_, Box<dyn std::error::Error>>(())
     /// ```
     pub fn reading<E: Entity>(mut self, input: TopicInput<E>) -> Result<Self, InvalidType> {
         let invalid = |reason: String| Err(InvalidType { kind: E::TYPE.to_owned(), reason });
