@@ -7,12 +7,12 @@ use std::time::Duration;
 
 use super::event::Fetched;
 use super::settings::{ConsumerSettings, IsolationLevel, OffsetReset};
-use super::stable::committed_batches;
 use super::state::SeekTo;
 use crate::client::{Asks, Client, ClientError, Coordinator, LinkError, Target, TopicPartition, View};
 use crate::error::{ErrorCode, Refusal};
 use crate::group::message::transactional::StableOffsetFetch;
 use crate::ids::{NodeId, Offset, PartitionId};
+use crate::partition::committed::committed_batches;
 use crate::partition::message::transactional::FetchStable;
 use crate::partition::message::{self, Fetch, FetchAnswer, FetchPart, ListOffsets, OffsetSpec};
 

@@ -27,7 +27,6 @@ use shared::Shared;
 
 pub use event::{ConsumerEvent, Fetched};
 pub use settings::{ConsumerSettings, IsolationLevel, OffsetReset};
-pub(crate) use stable::committed_batches;
 pub use state::SeekTo;
 
 /// A consumer. Dropped without [`Consumer::close`], it still leaves its group, but nobody waits for that.

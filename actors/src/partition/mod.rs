@@ -2,6 +2,7 @@
 
 pub mod acknowledge;
 pub mod append;
+pub mod committed;
 pub mod controller_link;
 pub mod core_clock;
 pub mod deliver;

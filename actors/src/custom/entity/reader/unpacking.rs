@@ -4,8 +4,8 @@ use std::vec::IntoIter;
 
 use bytes::Bytes;
 
-use crate::consumer::committed_batches;
 use crate::ids::Offset;
+use crate::partition::committed::committed_batches;
 use crate::partition::message::Fetched;
 use crate::record::{Batch, BatchError, MAX_UNPACKED_BYTES, Record, Records, records};
 
