@@ -40,4 +40,6 @@ pub mod producer;
 
 pub mod consumer;
 
+pub mod streams;
+
 pub mod flow;

@@ -45,6 +45,7 @@ pub use millstream_actors::producer::{
 };
 pub use millstream_actors::record::key_hash::partition_for_key;
 pub use millstream_actors::record::{Compression, Header, Record};
+pub use millstream_actors::streams;
 pub use millstream_actors::supervision::listing::{ActorLine, ActorPage, KindLine, ListActors};
 pub use millstream_transport::world::{Clock, Random};
 

@@ -17,6 +17,7 @@ mod publications;
 mod reassignment;
 mod standbys;
 mod stops;
+mod streams;
 mod takeovers;
 mod transactions;
 mod without_controller;

@@ -164,6 +164,9 @@ mod tests {
     use crate::image::Command;
     use crate::image::fixture::{done, fence, live_nodes, registration};
 
+    /// No node.
+    const NONE: [u32; 0] = [];
+
     fn ms(milliseconds: u64) -> Duration {
         Duration::from_millis(milliseconds)
     }
@@ -207,7 +210,7 @@ mod tests {
         assert_eq!(liveness.ready(now, image.nodes()), []);
         liveness.heard(now, NodeId(1), Incarnation(2), 99);
         liveness.heard(now, NodeId(1), Incarnation(1), 99);
-        assert_eq!(silent(&liveness, now, &image), []);
+        assert_eq!(silent(&liveness, now, &image), NONE);
     }
 
     #[test]
@@ -219,7 +222,7 @@ mod tests {
         liveness.heard(now, NodeId(1), Incarnation(2), 0);
         let now = run(&mut liveness, now, ms(350));
         liveness.heard(now, NodeId(1), Incarnation(2), 0);
-        assert_eq!(silent(&liveness, now, &image), []);
+        assert_eq!(silent(&liveness, now, &image), NONE);
         let now = run(&mut liveness, now, ms(50));
         assert_eq!(silent(&liveness, now, &image), [1]);
     }
@@ -244,7 +247,7 @@ mod tests {
         let now = Instant::now();
         let mut liveness = Liveness::new(Timing::default(), now);
         liveness.see(&image);
-        assert_eq!(silent(&liveness, now + ms(900), &image), []);
+        assert_eq!(silent(&liveness, now + ms(900), &image), NONE);
         liveness.heard(now, NodeId(1), Incarnation(1), image.version() - 1);
         assert_eq!(liveness.ready(now, image.nodes()), [], "it does not know what it has lost");
         done(&mut image, Command::RegisterNode(registration(2, 1)));
@@ -261,7 +264,7 @@ mod tests {
         liveness.heard(start, NodeId(1), Incarnation(1), 9);
         let woken = start + ms(5_000);
         liveness.tick(woken);
-        assert_eq!(silent(&liveness, woken, &image), []);
+        assert_eq!(silent(&liveness, woken, &image), NONE);
         let now = run(&mut liveness, woken, ms(400));
         assert_eq!(silent(&liveness, now, &image), [1, 2]);
     }

@@ -45,6 +45,12 @@ impl Fetched {
         self.from
     }
 
+    /// Bytes of its batches, as they came.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        self.batches.iter().map(|batch| batch.bytes.len()).sum()
+    }
+
     /// The records. They are unpacked one batch at a time as they are taken; keys and values are slices of the batch.
     /// An error is one of the data: a record that its producer made wrong, or a batch that unpacks to too much.
     pub fn records(&self) -> impl Iterator<Item = Result<Record, crate::record::BatchError>> + '_ {

@@ -260,7 +260,7 @@ impl State {
 
     /// Records came.
     pub(super) fn fetched(&mut self, partition: PartitionId, generation: u64, fetched: Fetched) {
-        let bytes = fetched.batches.iter().map(|batch| batch.bytes.len()).sum();
+        let bytes = fetched.bytes();
         let Some(reading) = self.current(partition, generation) else { return };
         reading.busy = false;
         if bytes == 0 {

@@ -197,7 +197,7 @@ impl Group {
     pub fn is_all_targeted(&self) -> bool {
         let targeted: usize = self.targets.values().map(BTreeSet::len).sum();
         let all = self.topics.values().map(|shape| usize::try_from(shape.partitions).unwrap_or(0));
-        targeted == all.sum()
+        targeted == all.sum::<usize>()
     }
 
     /// What this member owns.

@@ -129,7 +129,7 @@ impl Session {
         &self,
         producer: ProducerEpoch,
         group: &GroupMetadata,
-        offsets: Vec<(TopicPartition, Offset)>,
+        offsets: Vec<(TopicPartition, Offset, String)>,
     ) -> Result<(), TransactionError> {
         self.check_open().map_err(TransactionError::Abortable)?;
         if offsets.is_empty() {
@@ -151,16 +151,15 @@ impl Session {
         &self,
         producer: ProducerEpoch,
         group: &GroupMetadata,
-        offsets: Vec<(TopicPartition, Offset)>,
+        offsets: Vec<(TopicPartition, Offset, String)>,
     ) -> Result<(), TransactionError> {
         let mut tries = Tries::begin("committing offsets in a transaction", self.within);
         let mut committed = Vec::new();
-        for (name, offset) in offsets {
+        for (name, offset, metadata) in offsets {
             let found = self.client.metadata.topic(&name.topic, tries.left()).await;
             let topic = found.map_err(TransactionError::of_offsets)?;
             let partition = topic.partition(name.partition).ok_or_else(|| no_partition(&name))?;
-            committed
-                .push((partition, CommittedOffset { offset, leader_epoch: None, metadata: String::new() }));
+            committed.push((partition, CommittedOffset { offset, leader_epoch: None, metadata }));
         }
         let message = CommitInTransaction {
             commit: OffsetCommit {

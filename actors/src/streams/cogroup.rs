@@ -1,0 +1,152 @@
+//! Several grouped streams, put into one aggregate.
+
+use std::fmt;
+use std::sync::Arc;
+
+use super::builder::{SharedGraph, of_one_builder};
+use super::event::{Change, Data, Event};
+use super::graph::{Vertex, VertexId};
+use super::grouped::GroupedStream;
+use super::operator::{Assembly, Outlet, entered};
+use super::scope::{Scope, StreamError};
+use super::store::{KeyValue, Stored};
+use super::table::{Getter, Table};
+
+/// The aggregate that the streams are put into, in a task.
+struct Aggregate<K, A> {
+    state: KeyValue<K, A>,
+    initial: Arc<dyn Fn(&K) -> A + Send + Sync>,
+    outlet: Outlet<K, Change<A>>,
+}
+
+impl<K: Data, A: Data> Aggregate<K, A> {
+    fn put(
+        &self,
+        key: K,
+        timestamp_ms: i64,
+        scope: &mut Scope,
+        with: impl FnOnce(&K, A) -> A,
+    ) -> Result<(), StreamError> {
+        let at = self.state.key(&key)?;
+        let old = self.state.get_at(scope, &at)?;
+        let so_far = old.clone().unwrap_or_else(|| (self.initial)(&key));
+        let new = Some(with(&key, so_far));
+        self.state.put_at(scope, at, new.as_ref())?;
+        self.outlet.give(Event { key, value: Change { new, old }, timestamp_ms }, scope)
+    }
+}
+
+type Attach<K, A> = Arc<dyn Fn(&mut Assembly<'_>, &Arc<Aggregate<K, A>>) + Send + Sync>;
+
+/// Grouped streams that go into one aggregate of type `A`.
+pub struct CogroupedStream<K, A> {
+    graph: SharedGraph,
+    vertices: Vec<VertexId>,
+    attaches: Vec<Attach<K, A>>,
+}
+
+impl<K, A> fmt::Debug for CogroupedStream<K, A> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let vertices: Vec<usize> = self.vertices.iter().map(|vertex| vertex.0).collect();
+        formatter.debug_struct("CogroupedStream").field("vertices", &vertices).finish_non_exhaustive()
+    }
+}
+
+impl<K: Data, V: Data> GroupedStream<K, V> {
+    /// The first of several streams of one aggregate, whose values `with` puts into it.
+    pub fn cogroup<A: Data>(
+        &self,
+        with: impl Fn(&K, V, A) -> A + Send + Sync + 'static,
+    ) -> CogroupedStream<K, A> {
+        let first =
+            CogroupedStream { graph: Arc::clone(&self.graph), vertices: Vec::new(), attaches: Vec::new() };
+        first.and(self, with)
+    }
+}
+
+impl<K: Data, A: Data> CogroupedStream<K, A> {
+    /// Another stream, whose values `with` puts into the aggregate. It must be cut as the others are.
+    #[must_use]
+    pub fn and<V: Data>(
+        mut self,
+        other: &GroupedStream<K, V>,
+        with: impl Fn(&K, V, A) -> A + Send + Sync + 'static,
+    ) -> Self {
+        of_one_builder(&self.graph, &other.graph);
+        let (from, with) = (other.vertex, Arc::new(with));
+        self.vertices.push(from);
+        self.attaches.push(Arc::new(move |assembly, aggregate| {
+            let (aggregate, with) = (Arc::clone(aggregate), Arc::clone(&with));
+            assembly.attach_operator(from, move |event: Event<K, V>, scope: &mut Scope| {
+                let Event { key, value, timestamp_ms } = event;
+                aggregate.put(key, timestamp_ms, scope, |key, so_far| with(key, value, so_far))
+            });
+        }));
+        self
+    }
+
+    /// Of each key what the streams' values were put into, in the order in which they were processed; into `initial` first.
+    pub fn aggregate(
+        self,
+        initial: impl Fn(&K) -> A + Send + Sync + 'static,
+        stored: impl Into<Stored<K, A>>,
+    ) -> Table<K, A> {
+        let (stored, initial) = (Arc::new(stored.into()), Arc::new(initial));
+        let mut graph = entered(&self.graph);
+        let name = graph.name(Some(&stored.name), "cogroup");
+        let store = graph.add_kept((&stored.name, stored.is_logged), None);
+        let (kept, attaches) = (Arc::clone(&stored), self.attaches);
+        let build = move |id: VertexId, assembly: &mut Assembly<'_>| {
+            let (outlet, place) = (assembly.outlet::<K, Change<A>>(id)?, assembly.place(store)?);
+            let state = KeyValue::new(place, Arc::clone(&kept.key), Arc::clone(&kept.value));
+            let initial = Arc::clone(&initial) as Arc<dyn Fn(&K) -> A + Send + Sync>;
+            let aggregate = Arc::new(Aggregate { state, initial, outlet });
+            attaches.iter().for_each(|attach| attach(assembly, &aggregate));
+            Ok(())
+        };
+        let vertex = graph.add(Vertex::join(name, self.vertices, vec![store], build));
+        drop(graph);
+        Table::new(self.graph, vertex, Getter::of_store(store, &stored), vec![store])
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{StreamBuilder, TopologyDriver};
+
+    #[test]
+    fn several_streams_are_put_into_one_aggregate() {
+        let builder = StreamBuilder::new("app");
+        let bought = builder.stream::<String, i64>("bought").group_by_key("bought");
+        let words = builder.stream::<i64, String>("said").group_by(|_, word| word.clone(), "said");
+        let both = bought.cogroup(|_, value, (sum, count): (i64, i64)| (sum + value, count));
+        let table = both.and(&words, |_, _, (sum, count)| (sum, count + 1)).aggregate(|_| (0, 0), "both");
+        table.changes().to("out");
+        let mut driver = TopologyDriver::new(&builder.build().unwrap(), 3).unwrap();
+        driver.hold_commits();
+        for (number, value) in [(1_i64, 5_i64), (2, 7)] {
+            driver.send("bought", &"a".to_owned(), &value, number).unwrap();
+            driver.send("said", &number, &"a".to_owned(), number).unwrap();
+            driver.abort().unwrap();
+        }
+        driver.send("said", &3_i64, &"b".to_owned(), 3).unwrap();
+        driver.commit().unwrap();
+        let mut all = driver.all::<String, (i64, i64)>("both").unwrap();
+        all.sort();
+        assert_eq!(all, [("a".to_owned(), (12, 2)), ("b".to_owned(), (0, 1))]);
+        assert_eq!(driver.read::<String, Option<(i64, i64)>>("out").unwrap().len(), 5);
+    }
+
+    #[test]
+    fn streams_of_one_aggregate_must_be_cut_alike() {
+        let builder = StreamBuilder::new("app");
+        let one = builder.stream::<String, i64>("one").group_by_key("one");
+        let other = builder.stream::<String, i64>("other").group_by_key("other");
+        let both = one.cogroup(|_, value, sum: i64| sum + value).and(&other, |_, value, sum| sum + value);
+        both.aggregate(|_| 0, "both");
+        let topology = builder.build().unwrap();
+        let known = |topic: &str| Some(if topic == "one" { 1 } else { 2 });
+        let error = super::super::graph::PartitionCounts::new(&topology, known).unwrap_err().to_string();
+        assert!(error.contains("\"one\" has 1, \"other\" has 2"), "{error}");
+    }
+}

@@ -1,0 +1,121 @@
+//! Commits, of all tasks at once, and what is done from time to time between them.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::super::super::task::TaskId;
+use super::super::positions::Position;
+use super::super::topics::{has_patterns, purge, resolve};
+use super::super::transactor::Ends;
+use super::super::worker::WorkerMessage;
+use super::{HostMessage, Hosting};
+use crate::client::TopicPartition;
+use crate::ids::Offset;
+
+/// How often what was read of the library's own topics is removed (`repartition.purge.interval.ms` of Kafka Streams).
+const PURGE_EVERY: Duration = Duration::from_secs(30);
+
+/// How often topics are looked for that a pattern takes.
+const LOOK_EVERY: Duration = Duration::from_secs(30);
+
+/// A commit that is being prepared or is under way.
+#[derive(Default)]
+pub(super) struct Commit {
+    left: BTreeSet<TaskId>,
+    positions: Vec<Position>,
+    reached: BTreeMap<TopicPartition, Offset>,
+    is_dirty: bool,
+    /// The application ends with it.
+    is_last: bool,
+}
+
+impl Hosting {
+    pub(super) fn tick(&mut self) {
+        self.tell(|| WorkerMessage::Clock);
+        self.prepare();
+        self.purge();
+        self.look_for_topics();
+        self.tick_later();
+    }
+
+    /// Begins a commit, unless one is under way.
+    pub(super) fn prepare(&mut self) {
+        let Some(running) = self.running.as_ref().filter(|_| self.commit.is_none()) else { return };
+        let left = running.workers.keys().copied().collect();
+        self.commit = Some(Commit { left, is_last: self.closing.is_some(), ..Commit::default() });
+        self.tell(|| WorkerMessage::Prepare);
+    }
+
+    pub(super) fn prepared(&mut self, task: TaskId, positions: Vec<Position>, is_dirty: bool) {
+        let (Some(commit), Some(running)) = (&mut self.commit, &self.running) else { return };
+        commit.left.remove(&task);
+        commit.is_dirty |= is_dirty || !positions.is_empty();
+        commit.positions.extend(positions);
+        if !commit.left.is_empty() {
+            return;
+        }
+        if !commit.is_dirty {
+            return self.committed(&Arc::new(Ends::new()));
+        }
+        let positions = std::mem::take(&mut commit.positions);
+        commit.reached = positions.iter().map(|it| (it.of.clone(), it.next)).collect();
+        let transactor = running.transactor.clone();
+        let (myself, generation) = (self.myself.clone(), self.generation);
+        tokio::spawn(async move {
+            let result = transactor.commit(positions).await.map(Arc::new);
+            let _ended = myself.cast(HostMessage::Settled { generation, result });
+        });
+    }
+
+    pub(super) fn committed(&mut self, ends: &Arc<Ends>) {
+        let Some(Commit { reached, is_last, .. }) = self.commit.take() else { return };
+        self.failures = 0;
+        self.remedies.committed(|task, topic, offset| {
+            let of = TopicPartition::new(topic, task.partition);
+            reached.get(&of).is_some_and(|next| next.0 > offset)
+        });
+        let repartitions = &self.application.topology.graph.repartitions;
+        self.read.extend(reached.into_iter().filter(|(of, _)| repartitions.contains_key(&of.topic)));
+        self.tell(|| WorkerMessage::Committed(Arc::clone(ends)));
+        if is_last {
+            self.end_workers();
+        } else if self.closing.is_some() {
+            self.prepare();
+        }
+    }
+
+    fn purge(&mut self) {
+        if self.read.is_empty() || self.is_purging || self.purged.elapsed() < PURGE_EVERY {
+            return;
+        }
+        (self.is_purging, self.purged) = (true, Instant::now());
+        let (client, read) = (self.application.client.clone(), std::mem::take(&mut self.read));
+        let myself = self.myself.clone();
+        tokio::spawn(async move {
+            purge(client, read).await;
+            let _ended = myself.cast(HostMessage::Purged);
+        });
+    }
+
+    fn look_for_topics(&mut self) {
+        let Some(running) = &self.running else { return };
+        if self.looked.elapsed() < LOOK_EVERY || !has_patterns(&running.topology) {
+            return;
+        }
+        self.looked = Instant::now();
+        let (client, before) = (self.application.client.clone(), running.topology.clone());
+        let (myself, generation) = (self.myself.clone(), self.generation);
+        tokio::spawn(async move {
+            match resolve(&client, &before).await {
+                Ok(now) if now.parts == before.parts => {}
+                Ok(_) => {
+                    let _ended = myself.cast(HostMessage::TopicsCame { generation });
+                }
+                Err(error) => tracing::warn!(%error, "topics that a pattern takes are not looked for"),
+            }
+        });
+    }
+}

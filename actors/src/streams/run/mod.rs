@@ -1,0 +1,149 @@
+//! An application of streams that runs: its tasks as actors under one supervisor, over topics of a cluster.
+//!
+//! `host` is the supervisor, `assembly` puts the tasks together, `reader` reads for them, `worker` is the actor of one,
+//! `transactor` writes for all, `restore` brings their stores up, `globals` feeds the tables that all of them read.
+
+mod assembly;
+mod globals;
+mod host;
+mod inbox;
+mod positions;
+mod reader;
+mod remedies;
+mod restore;
+mod settings;
+mod topics;
+mod transactor;
+mod worker;
+
+use std::time::Duration;
+
+use millstream_transport::world::watch;
+use ractor::{Actor, ActorRef};
+
+use super::graph::{Topology, TopologyError};
+use super::scope::StreamError;
+use crate::client::{Client, ClientError};
+use crate::producer::TransactionError;
+use host::{Application, Host, HostMessage};
+pub use settings::{Guarantee, StreamsSettings};
+
+/// An application does not run.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum StreamsError {
+    /// Its topology does not fit the topics that are there.
+    #[error(transparent)]
+    Topology(#[from] TopologyError),
+    /// The cluster says no, or nothing.
+    #[error(transparent)]
+    Client(#[from] ClientError),
+    /// Its transactions do not work.
+    #[error(transparent)]
+    Transaction(#[from] TransactionError),
+    /// A record could not be processed.
+    #[error(transparent)]
+    Stream(#[from] StreamError),
+    /// What is said.
+    #[error("{0}")]
+    Failed(String),
+}
+
+impl StreamsError {
+    /// Whether it will be the same again.
+    const fn is_final(&self) -> bool {
+        matches!(self, Self::Topology(_))
+    }
+}
+
+/// What an application does.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum StreamsState {
+    /// It finds its topics, and brings its stores up.
+    Starting,
+    /// It processes records.
+    Running,
+    /// Something failed: it begins again from its last commit.
+    Restarting {
+        /// What.
+        error: String,
+    },
+    /// It has given up.
+    Failed {
+        /// Why.
+        error: String,
+    },
+    /// It was closed.
+    Closed,
+}
+
+/// An application of streams in this process. Dropped without [`Streams::close`], it ends without a last commit: nothing is
+/// lost, and the next one does again what was not committed.
+///
+/// One process runs all tasks of an application; a second one of the same application and [`StreamsSettings::instance`] takes
+/// them over, and the first one's transaction is aborted.
+#[derive(Debug)]
+pub struct Streams {
+    host: ActorRef<HostMessage>,
+    state: watch::Receiver<StreamsState>,
+}
+
+impl Streams {
+    /// Starts an application. Its tasks run on the runtime from which this is called, and process users' code there.
+    ///
+    /// Returns at once; an error names a setting that cannot be taken.
+    pub async fn start(
+        client: &Client,
+        topology: &Topology,
+        settings: StreamsSettings,
+    ) -> Result<Self, StreamsError> {
+        settings.check()?;
+        let (tell, state) = watch::channel(StreamsState::Starting);
+        let application = Application { client: client.clone(), topology: topology.clone(), settings };
+        let spawned = Actor::spawn(None, Host, (application, tell)).await;
+        let (host, _) = spawned.map_err(|error| StreamsError::Failed(error.to_string()))?;
+        Ok(Self { host, state })
+    }
+
+    /// What it does now.
+    #[must_use]
+    pub fn state(&self) -> StreamsState {
+        self.state.borrow().clone()
+    }
+
+    /// Waits until it processes records; an error where it gives up, or does not come so far in time.
+    pub async fn running(&self, within: Duration) -> Result<(), StreamsError> {
+        let mut state = self.state.clone();
+        let waited = tokio::time::timeout(within, async {
+            loop {
+                match &*state.borrow_and_update() {
+                    StreamsState::Running => return Ok(()),
+                    StreamsState::Failed { error } => return Err(StreamsError::Failed(error.clone())),
+                    StreamsState::Closed => return Err(StreamsError::Failed("it was closed".to_owned())),
+                    StreamsState::Starting | StreamsState::Restarting { .. } => {}
+                }
+                if state.changed().await.is_err() {
+                    return Err(StreamsError::Failed("it has ended".to_owned()));
+                }
+            }
+        });
+        let late = || StreamsError::Failed(format!("not within {within:?}: {:?}", self.state()));
+        waited.await.map_err(|_| late())?
+    }
+
+    /// Commits what was done, and ends; without the commit where that takes longer.
+    pub async fn close(self, within: Duration) -> Result<(), StreamsError> {
+        match self.host.call(HostMessage::Close, Some(within)).await {
+            Ok(ractor::rpc::CallResult::Success(result)) => result,
+            Ok(_) | Err(_) => match self.state() {
+                StreamsState::Closed => Ok(()),
+                state => Err(StreamsError::Failed(format!("not closed in time: {state:?}"))),
+            },
+        }
+    }
+}
+
+impl Drop for Streams {
+    fn drop(&mut self) {
+        self.host.stop(None);
+    }
+}

@@ -1,0 +1,305 @@
+//! The actor of one task: gives records to it, and what comes of them to the transactor.
+//!
+//! When a commit is prepared, all that the task has done belongs to it; what it does then is held back until the commit is
+//! over, so that the task need not stand still meanwhile.
+
+mod commit;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use millstream_transport::world::Clock;
+use ractor::{Actor, ActorProcessingErr, ActorRef, RpcReplyPort};
+
+use super::super::graph::{PartitionCounts, Topology};
+use super::super::operator::RawRecord;
+use super::super::scope::{Outgoing, StreamError};
+use super::super::store::ByteStore;
+use super::super::task::{Inputs, Remedy, Task, TaskId};
+use super::host::HostMessage;
+use super::inbox::{Came, Inbox};
+use super::reader::Reader;
+use super::settings::StreamsSettings;
+use super::transactor::{Destined, Ends, Transactor};
+use crate::record::Record;
+
+/// Records processed before other messages of the actor are looked at.
+const STEP_MAX: usize = 1_000;
+
+/// Records that are held back while a commit is under way; at so many the task stands still.
+const HELD_MAX: usize = 100_000;
+
+pub(super) enum WorkerMessage {
+    /// There is something in the inbox, or there was more than one step's.
+    Work,
+    /// Reads from now on.
+    Begin(Reader),
+    /// A commit begins: what was done belongs to it.
+    Prepare,
+    /// It is done.
+    Committed(Arc<Ends>),
+    /// The clock went on.
+    Clock,
+    /// What is committed of the stores is handed back, where they are of use, and the actor ends.
+    End(RpcReplyPort<Option<Vec<Box<dyn ByteStore>>>>),
+}
+
+impl ractor::Message for WorkerMessage {}
+
+impl std::fmt::Debug for WorkerMessage {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str("WorkerMessage")
+    }
+}
+
+/// What a worker begins with.
+pub(super) struct Begins {
+    pub(super) topology: Topology,
+    pub(super) counts: PartitionCounts,
+    pub(super) task: Task,
+    /// The next offset of each topic that it reads.
+    pub(super) positions: BTreeMap<usize, i64>,
+    /// Up to where there is something to be read of each, as far as is known.
+    pub(super) ends: BTreeMap<usize, i64>,
+    pub(super) inbox: Arc<Inbox>,
+    pub(super) transactor: Transactor,
+    pub(super) host: ActorRef<HostMessage>,
+    pub(super) generation: u64,
+    pub(super) settings: StreamsSettings,
+    pub(super) clock: Clock,
+}
+
+pub(super) struct Worker;
+
+pub(super) struct Working {
+    of: Begins,
+    myself: ActorRef<WorkerMessage>,
+    id: TaskId,
+    reader: Option<Reader>,
+    inputs: Inputs,
+    /// Bytes taken into the inputs since all of them were processed.
+    taken_bytes: usize,
+    /// A commit is under way, for what was read up to here.
+    sealed: Option<BTreeMap<usize, i64>>,
+    held: Vec<Destined>,
+    /// The positions of the last commit, with their words.
+    said: BTreeMap<usize, (i64, String)>,
+    /// The time that was told in each topic that another task reads.
+    told_ms: BTreeMap<Arc<str>, i64>,
+    /// Something was done since the last commit.
+    is_dirty: bool,
+    /// An early commit was asked for.
+    has_asked: bool,
+    /// A record was left out that had cost a transaction: nothing is done before a commit, so that the next one costs no more.
+    stands_still: bool,
+    /// Why it is of no use any more.
+    failure: Option<StreamError>,
+    /// What there is to be done about a failure of a flush.
+    remedy: Option<Remedy>,
+}
+
+impl Actor for Worker {
+    type Msg = WorkerMessage;
+    type State = Working;
+    type Arguments = Begins;
+
+    async fn pre_start(
+        &self,
+        myself: ActorRef<WorkerMessage>,
+        of: Begins,
+    ) -> Result<Working, ActorProcessingErr> {
+        let id = of.task.id();
+        Ok(Working {
+            of,
+            myself,
+            id,
+            reader: None,
+            inputs: Inputs::default(),
+            taken_bytes: 0,
+            sealed: None,
+            held: Vec::new(),
+            said: BTreeMap::new(),
+            told_ms: BTreeMap::new(),
+            is_dirty: false,
+            has_asked: false,
+            stands_still: false,
+            failure: None,
+            remedy: None,
+        })
+    }
+
+    async fn handle(
+        &self,
+        myself: ActorRef<WorkerMessage>,
+        message: WorkerMessage,
+        working: &mut Working,
+    ) -> Result<(), ActorProcessingErr> {
+        let done = match message {
+            WorkerMessage::End(reply) => {
+                // Who does not wait any more builds them anew.
+                let _ = reply.send(working.take_stores());
+                myself.stop(None);
+                return Ok(());
+            }
+            // It is to be begun again: what it would do counts no more.
+            _ if working.failure.is_some() => return Ok(()),
+            WorkerMessage::Begin(reader) => {
+                working.reader = Some(reader);
+                working.work().await
+            }
+            WorkerMessage::Work => working.work().await,
+            WorkerMessage::Clock => working.clock().await,
+            WorkerMessage::Prepare => working.prepare().await,
+            WorkerMessage::Committed(ends) => working.committed(&ends).await,
+        };
+        if let Err(error) = done {
+            working.failed(error);
+        }
+        Ok(())
+    }
+}
+
+impl Working {
+    fn failed(&mut self, error: StreamError) {
+        let (generation, task) = (self.of.generation, self.id);
+        let remedy = self.remedy.take().or_else(|| self.of.task.remedy(&error));
+        let message = match remedy {
+            Some(remedy) => {
+                let topics = self.of.task.topics().to_vec();
+                HostMessage::Poisoned { generation, task, topics, remedy }
+            }
+            None => {
+                let error = format!("task {}_{}: {error}", task.part, task.partition);
+                HostMessage::Failed { generation, error }
+            }
+        };
+        self.failure = Some(error);
+        // A host that has ended ends its workers.
+        let _ended = self.of.host.cast(message);
+    }
+
+    /// The stores, without what was not committed. After one has failed they are to be opened again; they are closed then.
+    fn take_stores(&mut self) -> Option<Vec<Box<dyn ByteStore>>> {
+        let stores = self.of.task.take_bases();
+        (!matches!(self.failure, Some(StreamError::Store(_)))).then_some(stores)
+    }
+
+    /// One step: what is here, but not for too long at once.
+    async fn work(&mut self) -> Result<(), StreamError> {
+        let Some(reader) = self.reader.clone() else { return Ok(()) };
+        let mut done = 0;
+        while done < STEP_MAX && self.held.len() < HELD_MAX {
+            done += self.drain()?;
+            if self.stands_still {
+                self.give().await;
+                self.ask_for_commit();
+                return Ok(());
+            }
+            let (next, resumed) = self.of.inbox.take();
+            resumed.into_iter().for_each(|partition| reader.resume(partition));
+            let Some((topic, came)) = next else {
+                self.give().await;
+                return Ok(());
+            };
+            let fetched = match came {
+                Came::Records(fetched) => fetched,
+                Came::Nothing { next } => {
+                    let position = self.of.positions.entry(topic).or_insert(next);
+                    *position = (*position).max(next);
+                    continue;
+                }
+            };
+            self.is_dirty = true;
+            self.taken_bytes = self.taken_bytes.saturating_add(fetched.bytes());
+            for record in fetched.records() {
+                // A batch whose bytes are wrong was refused by who read it; what is wrong here was made so by its producer.
+                let record = record.map_err(|error| StreamError::Failed(error.to_string()))?;
+                self.of.task.take_in(&mut self.inputs, topic, record.into())?;
+            }
+            self.of.positions.insert(topic, fetched.next_offset().0);
+            self.of.ends.insert(topic, fetched.high_watermark.0);
+            // What is held back goes on as it comes, and not all at the end.
+            if self.sealed.is_none() {
+                self.give().await;
+            }
+        }
+        self.give().await;
+        if self.held.len() < HELD_MAX {
+            let _ended = self.myself.cast(WorkerMessage::Work);
+        }
+        Ok(())
+    }
+
+    /// Processes what is here, as far as nothing earlier may still come.
+    fn drain(&mut self) -> Result<usize, StreamError> {
+        let mut done = 0;
+        while !self.stands_still && !self.waits_for_more() {
+            let left_out = self.of.task.left_out();
+            if !self.of.task.step(&mut self.inputs)? {
+                self.taken_bytes = 0;
+                break;
+            }
+            self.stands_still = self.of.task.left_out() < left_out;
+            done += 1;
+        }
+        Ok(done)
+    }
+
+    /// Whether a topic of which nothing is here has more, which may be earlier than what is here of others. Where that is much
+    /// already, it goes on.
+    fn waits_for_more(&self) -> bool {
+        if self.taken_bytes >= self.of.settings.input_max_bytes {
+            return false;
+        }
+        let has_more = |(topic, next): (&usize, &i64)| {
+            self.inputs.is_empty(*topic) && self.of.ends.get(topic).is_some_and(|end| next < end)
+        };
+        self.of.positions.iter().any(has_more)
+    }
+
+    async fn clock(&mut self) -> Result<(), StreamError> {
+        self.of.task.clock(self.of.clock.wall_ms())?;
+        self.give().await;
+        Ok(())
+    }
+
+    /// Gives on what was made, or holds it back.
+    async fn give(&mut self) {
+        let sent = self.of.task.take_sent();
+        self.is_dirty |= !sent.is_empty();
+        let sent = sent.into_iter().map(destined);
+        if self.sealed.is_some() {
+            self.held.extend(sent);
+        } else {
+            // A transactor that has ended is told of by the next commit.
+            self.of.transactor.send(sent.collect()).await;
+        }
+        if self.of.task.uncommitted_bytes() >= self.of.settings.uncommitted_max_bytes {
+            self.ask_for_commit();
+        }
+    }
+
+    fn ask_for_commit(&mut self) {
+        if !std::mem::replace(&mut self.has_asked, true) {
+            let _ended = self.of.host.cast(HostMessage::CommitEarly { generation: self.of.generation });
+        }
+    }
+}
+
+impl From<Record> for RawRecord {
+    fn from(record: Record) -> Self {
+        Self {
+            offset: record.offset.0,
+            timestamp_ms: record.timestamp_ms,
+            key: record.key,
+            value: record.value,
+            headers: record.headers.into(),
+        }
+    }
+}
+
+fn destined(outgoing: Outgoing) -> Destined {
+    let Outgoing { topic, partition, key, value, timestamp_ms, headers } = outgoing;
+    let timestamp_ms = Some(timestamp_ms);
+    Destined { topic, partition, key, value, timestamp_ms, headers, is_change: false }
+}

@@ -1,0 +1,128 @@
+//! A task's part of a commit.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use super::super::super::control::Control;
+use super::super::super::graph::Changelog;
+use super::super::super::scope::StreamError;
+use super::super::super::store::Checkpoint;
+use super::super::super::task::Logged;
+use super::super::super::time::UNKNOWN_MS;
+use super::super::host::HostMessage;
+use super::super::positions::{Position, words};
+use super::super::transactor::{Destined, Ends};
+use super::{WorkerMessage, Working};
+use crate::client::TopicPartition;
+use crate::ids::Offset;
+
+impl Working {
+    /// All that was done belongs to the commit that begins.
+    pub(super) async fn prepare(&mut self) -> Result<(), StreamError> {
+        if let Err(error) = self.of.task.flush() {
+            self.remedy = self.of.task.remedy_of_flush(&error);
+            return Err(error);
+        }
+        self.of.task.be_careful(false);
+        self.give().await;
+        self.tell_time().await;
+        let changes: Vec<Destined> =
+            self.of.task.seal().into_iter().map(|change| self.change(change)).collect();
+        self.is_dirty |= !changes.is_empty();
+        self.of.transactor.send(changes).await;
+        let positions = self.positions()?;
+        let is_dirty = std::mem::take(&mut self.is_dirty);
+        let (generation, task) = (self.of.generation, self.id);
+        let prepared = HostMessage::Prepared { generation, task, positions, is_dirty };
+        let _ended = self.of.host.cast(prepared);
+        self.has_asked = false;
+        if std::mem::take(&mut self.stands_still) {
+            let _ended = self.myself.cast(WorkerMessage::Work);
+        }
+        Ok(())
+    }
+
+    /// How far it is: those of its positions that are others than at the last commit, of all of them at the first.
+    fn positions(&mut self) -> Result<Vec<Position>, StreamError> {
+        let (reached, mut sealed, mut positions) = (self.of.task.reached(), BTreeMap::new(), Vec::new());
+        for (topic, name) in self.of.task.topics().iter().enumerate() {
+            let Some(next) = self.of.positions.get(&topic) else { continue };
+            // What was read and is not processed yet is read again after a failure.
+            let next = self.inputs.first_offset(topic).unwrap_or(*next);
+            sealed.insert(topic, next);
+            let words = words(topic, &reached).map_err(|error| StreamError::Failed(error.to_string()))?;
+            if self.said.get(&topic).is_some_and(|said| *said == (next, words.clone())) {
+                continue;
+            }
+            self.said.insert(topic, (next, words.clone()));
+            let of = TopicPartition::new(Arc::clone(name), self.id.partition);
+            positions.push(Position { of, next: Offset(next), words });
+        }
+        self.sealed = Some(sealed);
+        Ok(positions)
+    }
+
+    /// Tells those downstream how far this task has come. What was told is kept to.
+    async fn tell_time(&mut self) {
+        let Some(part) = self.of.topology.parts.get(self.id.part) else { return };
+        let mut told = Vec::new();
+        for topic in &part.repartitions {
+            let time_ms = self.of.task.told_ms(topic);
+            if time_ms <= self.told_ms.get(topic).copied().unwrap_or(UNKNOWN_MS) {
+                continue;
+            }
+            self.told_ms.insert(Arc::clone(topic), time_ms);
+            told.extend((0..self.of.counts.of(topic)).map(|partition| Destined {
+                topic: Arc::clone(topic),
+                partition: Some(partition),
+                key: None,
+                value: None,
+                timestamp_ms: None,
+                headers: Arc::from([Control::Time(self.id, time_ms).header()]),
+                is_change: false,
+            }));
+        }
+        self.is_dirty |= !told.is_empty();
+        self.of.transactor.send(told).await;
+    }
+
+    /// With the time at which it is written: see [`super::super::topics`].
+    fn change(&self, change: Logged) -> Destined {
+        Destined {
+            topic: change.topic,
+            partition: Some(self.id.partition),
+            key: Some(change.key),
+            value: change.value,
+            timestamp_ms: None,
+            headers: Arc::from([]),
+            is_change: true,
+        }
+    }
+
+    pub(super) async fn committed(&mut self, ends: &Ends) -> Result<(), StreamError> {
+        let Some(sealed) = self.sealed.take() else { return Ok(()) };
+        let checkpoints = self.checkpoints(ends, &sealed);
+        self.of.task.committed(&checkpoints)?;
+        let held = std::mem::take(&mut self.held);
+        self.of.transactor.send(held).await;
+        self.work().await
+    }
+
+    /// How far each store's changelog is in it now.
+    fn checkpoints(&self, ends: &Ends, sealed: &BTreeMap<usize, i64>) -> Vec<Checkpoint> {
+        let stores = self.of.task.scope().stores().iter();
+        let each = stores.zip(self.of.task.changelogs()).map(|(store, changelog)| {
+            let before = store.checkpoint().unwrap_or(Checkpoint(0));
+            let end = match changelog {
+                Changelog::None => None,
+                Changelog::Topic(topic) => ends.get(&(Arc::clone(topic), self.id.partition)).copied(),
+                Changelog::Source(topic) => {
+                    let place = self.of.task.topics().iter().position(|name| name == topic);
+                    place.and_then(|place| sealed.get(&place).copied())
+                }
+            };
+            end.map_or(before, Checkpoint)
+        });
+        each.collect()
+    }
+}

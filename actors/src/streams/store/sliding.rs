@@ -1,0 +1,76 @@
+//! A store of sliding windows: in segments, those of a key together, so that all that hold a time, or border on it, are found
+//! at once.
+
+use bytes::Bytes;
+
+use super::super::codec::SharedCodec;
+use super::super::scope::{Scope, StreamError};
+use super::layout::{Found, Segments, ordered, time_of};
+
+/// A value is behind the time of the newest record in it, and a byte that says whether there is one.
+const FRONT: usize = 9;
+
+/// A store of sliding windows of a task.
+#[derive(Debug)]
+pub(crate) struct SlidingStore<K, V> {
+    pub(crate) segments: Segments,
+    key: SharedCodec<K>,
+    value: SharedCodec<V>,
+}
+
+impl<K, V> SlidingStore<K, V> {
+    pub(crate) fn new(place: usize, key: &SharedCodec<K>, value: &SharedCodec<V>, retention_ms: i64) -> Self {
+        let (key, value) = (SharedCodec::clone(key), SharedCodec::clone(value));
+        Self { segments: Segments::new(place, retention_ms), key, value }
+    }
+
+    pub(crate) fn key(&self, key: &K) -> Result<Bytes, StreamError> {
+        self.key.encode(key)?.ok_or(StreamError::NoKey)
+    }
+
+    pub(crate) fn key_of(&self, bytes: &Bytes) -> Result<K, StreamError> {
+        Ok(self.key.decode(Some(bytes))?)
+    }
+
+    /// Where a key lies of the window that begins then.
+    pub(crate) fn at(&self, key: &[u8], start_ms: i64) -> Bytes {
+        self.segments.at(key, start_ms, &[])
+    }
+
+    /// When the newest record in a window was.
+    pub(crate) fn newest_ms(found: &Found) -> Result<i64, StreamError> {
+        time_of(&found.value)
+    }
+
+    /// The value of a window.
+    pub(crate) fn value(&self, bytes: &Bytes) -> Result<V, StreamError> {
+        let is_there = bytes.get(FRONT - 1) == Some(&1);
+        let rest = is_there.then(|| bytes.slice(FRONT..));
+        Ok(self.value.decode(rest.as_ref())?)
+    }
+
+    /// Writes a window; how many bytes it has there.
+    pub(crate) fn put(
+        &mut self,
+        scope: &mut Scope,
+        start_ms: i64,
+        at: Bytes,
+        (newest_ms, value): (i64, &V),
+    ) -> Result<usize, StreamError> {
+        let value = self.value.encode(value)?;
+        let rest = value.as_deref().unwrap_or_default();
+        let mut bytes = Vec::with_capacity(rest.len().saturating_add(FRONT));
+        bytes.extend_from_slice(&ordered(newest_ms));
+        bytes.push(u8::from(value.is_some()));
+        bytes.extend_from_slice(rest);
+        let length = bytes.len();
+        self.segments.put(scope, start_ms, at, Some(bytes.into()))?;
+        Ok(length)
+    }
+
+    /// The value of a key in the window that begins then.
+    pub(crate) fn get(&self, scope: &Scope, key: &K, start_ms: i64) -> Result<Option<V>, StreamError> {
+        let at = self.at(&self.key(key)?, start_ms);
+        self.segments.get(scope, &at)?.map(|bytes| self.value(&bytes)).transpose()
+    }
+}

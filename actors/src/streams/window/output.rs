@@ -1,0 +1,75 @@
+//! How the results of windows go downstream.
+
+use bytes::Bytes;
+
+use super::super::event::{Change, Data, Event};
+use super::super::operator::{Outcome, Outlet};
+use super::super::results::Results;
+use super::super::scope::Scope;
+use super::super::store::KeyValue;
+use super::{Emit, Windowed};
+
+/// Where the results of windows go, and when.
+pub(super) struct Output<K, A> {
+    emit: Emit,
+    results: Results<Windowed<K>, A>,
+    /// Whether somebody behind goes by stream time: nothing is held back while it passes.
+    is_time_seen: bool,
+}
+
+impl<K: Data, A: Data> Output<K, A> {
+    pub(super) const fn new(
+        outlet: Outlet<Windowed<K>, Change<A>>,
+        emit: Emit,
+        held_max: Option<usize>,
+        is_time_seen: bool,
+    ) -> Self {
+        Self { emit, results: Results::new(outlet, held_max), is_time_seen }
+    }
+
+    /// Whether results are sent once, when their windows close.
+    pub(super) fn is_on_close(&self) -> bool {
+        self.emit == Emit::OnClose
+    }
+
+    /// [`Results::update`].
+    pub(super) fn update(
+        &mut self,
+        scope: &mut Scope,
+        (state, at): (&KeyValue<K, A>, Bytes),
+        (windowed, timestamp_ms): (Windowed<K>, i64),
+        fold: impl FnOnce(&Windowed<K>, Option<A>) -> A,
+    ) -> Outcome {
+        self.results.update(scope, state, at, (windowed, timestamp_ms), fold)
+    }
+
+    /// [`Results::set`].
+    pub(super) fn set(
+        &mut self,
+        scope: &mut Scope,
+        at: Bytes,
+        event: Event<Windowed<K>, Change<A>>,
+        written: usize,
+    ) -> Outcome {
+        self.results.set(scope, at, event, written)
+    }
+
+    /// Sends what a window has in the end.
+    pub(super) fn close(&self, windowed: Windowed<K>, value: A, last_ms: i64, scope: &mut Scope) -> Outcome {
+        let value = Change { new: Some(value), old: None };
+        self.results.give(Event { key: windowed, value, timestamp_ms: last_ms }, scope)
+    }
+
+    /// Stream time goes on: sends what is held back, where somebody goes by it.
+    pub(super) fn time_passed(&mut self, scope: &mut Scope) -> Outcome {
+        match self.is_time_seen {
+            true => self.flush(scope),
+            false => Ok(()),
+        }
+    }
+
+    /// Sends all that is held back.
+    pub(super) fn flush(&mut self, scope: &mut Scope) -> Outcome {
+        self.results.flush(scope)
+    }
+}

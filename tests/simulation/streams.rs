@@ -1,0 +1,328 @@
+//! Streams on a cluster: what comes out is as if nothing had happened, whatever is killed.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use millstream::streams::window::{Emit, Tumbling};
+use millstream::streams::{Poison, StreamBuilder, Streams, StreamsSettings, Topology, end_of_input};
+use millstream::{
+    Client, Consumer, ConsumerEvent, ConsumerSettings, IsolationLevel, OffsetReset, ProducerRecord,
+    ProducerSettings, SeekTo, TopicPartition,
+};
+use millstream_tests::simulated::{SimulatedCluster, over_seeds, tell};
+use rand::rngs::SmallRng;
+use rand::seq::IndexedRandom;
+use rand::{Rng, SeedableRng};
+
+/// How long an application may take to begin, or to come to the end of what there is.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+const PARTITIONS: i32 = 2;
+
+const WORDS: [&str; 7] = ["to", "be", "or", "not", "that", "is", "question"];
+
+fn word_count() -> Topology {
+    let builder = StreamBuilder::new("word-count");
+    builder
+        .stream::<Option<String>, String>("lines")
+        .flat_map_values(|_, line| line.split(' ').map(str::to_owned).collect::<Vec<_>>())
+        .group_by(|_, word| word.clone(), "words")
+        .count("counts")
+        .to_stream()
+        .to("word-counts");
+    builder.build().expect("the topology is right")
+}
+
+fn word(rng: &mut SmallRng) -> &'static str {
+    WORDS.choose(rng).copied().unwrap_or_default()
+}
+
+/// Sends so many lines of words drawn at random; how often each word is in them.
+async fn send_lines(client: &Client, rng: &mut SmallRng, lines: usize) -> BTreeMap<String, i64> {
+    let producer = client.producer(ProducerSettings::default()).await.expect("a producer");
+    let mut counts = BTreeMap::new();
+    for number in 0..lines {
+        let words: Vec<&str> = (0..4).map(|_| word(rng)).collect();
+        for word in &words {
+            *counts.entry((*word).to_owned()).or_default() += 1;
+        }
+        let partition = i32::try_from(number).unwrap_or(0) % PARTITIONS;
+        let line = words.join(" ");
+        let record = ProducerRecord::to("lines").value(&line).partition(partition);
+        drop(producer.send(record).await.expect("the line is taken"));
+    }
+    producer.flush().await;
+    producer.close(Duration::from_secs(1)).await;
+    counts
+}
+
+/// Reads committed counts, and hands them over, until that says that it is enough.
+async fn read_counts(client: &Client, topic: &str, mut take: impl FnMut(String, i64) -> bool) {
+    let settings = ConsumerSettings {
+        isolation: IsolationLevel::ReadCommitted,
+        offset_reset: OffsetReset::Earliest,
+        auto_commit: None,
+        ..ConsumerSettings::default()
+    };
+    let mut consumer = Consumer::new(client, settings).expect("a consumer");
+    let all = (0..PARTITIONS).map(|it| (TopicPartition::new(topic, it), SeekTo::Beginning));
+    consumer.assign(all).await.expect("the topic is there");
+    let until = tokio::time::Instant::now() + PATIENCE;
+    let mut is_enough = false;
+    while !is_enough {
+        let event = tokio::time::timeout_at(until, consumer.next()).await;
+        let Ok(event) = event else { break };
+        let ConsumerEvent::Records(fetched) = event.expect("an event") else { continue };
+        for record in fetched.records() {
+            let record = record.expect("a record");
+            let key = String::from_utf8(record.key.expect("a key").to_vec()).expect("text");
+            let value = record.value.expect("a count").as_ref().try_into().expect("8 bytes");
+            is_enough = take(key, i64::from_be_bytes(value));
+        }
+    }
+    consumer.close().await;
+}
+
+/// Reads until each key has had all its counts: each from one up, once.
+async fn until_counted(client: &Client, topic: &str, wanted: &BTreeMap<String, i64>) {
+    let mut seen: BTreeMap<String, i64> = BTreeMap::new();
+    read_counts(client, topic, |word, count| {
+        let before = seen.insert(word.clone(), count).unwrap_or(0);
+        assert_eq!(count, before + 1, "{word} is counted on, once each time");
+        seen == *wanted
+    })
+    .await;
+    assert_eq!(seen, *wanted);
+}
+
+/// Reads all that is told: of each key what is wanted, once, and nothing else.
+async fn until_told_once(client: &Client, wanted: &BTreeMap<String, i64>) {
+    let mut told: BTreeMap<String, i64> = BTreeMap::new();
+    read_counts(client, "counted", |key, count| {
+        assert_eq!(told.insert(key.clone(), count), None, "{key} is told once");
+        told.len() >= wanted.len()
+    })
+    .await;
+    assert_eq!(told, *wanted);
+}
+
+async fn begin(client: &Client, topology: &Topology) -> Streams {
+    let streams = Streams::start(client, topology, StreamsSettings::default()).await.expect("it starts");
+    streams.running(PATIENCE).await.expect("it runs");
+    streams
+}
+
+/// Topics whose records are kept, whatever their times.
+async fn with_topics(cluster: &mut SimulatedCluster, topics: &[&str]) -> Client {
+    let client = cluster.client();
+    for topic in topics {
+        cluster.make_topic(&client, topic, PARTITIONS).await;
+        let kept = BTreeMap::from([("retention.ms".to_owned(), Some("-1".to_owned()))]);
+        client.admin().alter_topic(*topic, kept).await.expect("the topic is changed");
+    }
+    client
+}
+
+#[test]
+fn words_are_counted_each_once_though_the_application_is_killed() {
+    over_seeds("words_though_the_application_is_killed", 0..2, |simulation| async move {
+        let mut rng = SmallRng::seed_from_u64(simulation.seed_of("scenario"));
+        let mut cluster = SimulatedCluster::start(&simulation, 1).await;
+        let (client, topology) = (with_topics(&mut cluster, &["lines", "word-counts"]).await, word_count());
+        let mut wanted = BTreeMap::new();
+        for _ in 0..4 {
+            let streams = begin(&client, &topology).await;
+            for (word, count) in send_lines(&client, &mut rng, 100).await {
+                *wanted.entry(word).or_default() += count;
+            }
+            tokio::time::sleep(Duration::from_millis(rng.random_range(0..400))).await;
+            tell("the application is killed");
+            drop(streams);
+        }
+        let streams = begin(&client, &topology).await;
+        until_counted(&client, "word-counts", &wanted).await;
+        streams.close(PATIENCE).await.expect("it closes");
+        cluster.stop_all().await;
+    });
+}
+
+#[test]
+fn words_are_counted_each_once_though_nodes_are_killed() {
+    over_seeds("words_though_nodes_are_killed", 0..2, |simulation| async move {
+        let mut rng = SmallRng::seed_from_u64(simulation.seed_of("scenario"));
+        let mut cluster = SimulatedCluster::start(&simulation, 3).await;
+        let (client, topology) = (with_topics(&mut cluster, &["lines", "word-counts"]).await, word_count());
+        let streams = begin(&client, &topology).await;
+        let mut wanted = BTreeMap::new();
+        for node in cluster.nodes() {
+            tell(&format!("node {node} is killed"));
+            cluster.kill(node);
+            for (word, count) in send_lines(&client, &mut rng, 100).await {
+                *wanted.entry(word).or_default() += count;
+            }
+            cluster.restart(node).await;
+            cluster.until_ready().await;
+        }
+        until_counted(&client, "word-counts", &wanted).await;
+        streams.close(PATIENCE).await.expect("it closes");
+        cluster.stop_all().await;
+    });
+}
+
+/// Clicks on pages, counted per page and window; a count comes when its window has closed.
+fn clicks_per_window() -> Topology {
+    let builder = StreamBuilder::new("clicks");
+    builder
+        .stream::<Option<String>, String>("clicks")
+        .group_by(|_, page| page.clone(), "pages")
+        .windowed_by(Tumbling::of(Duration::from_secs(10)).grace(Duration::from_secs(3)))
+        .emit(Emit::OnClose)
+        .count("clicks-per-window")
+        .to_stream()
+        .map(|page, count| (format!("{}@{}", page.key, page.window.start_ms), count))
+        .to("counted");
+    builder.build().expect("the topology is right")
+}
+
+/// Orders with the names of who gave them.
+fn named_orders() -> Topology {
+    let builder = StreamBuilder::new("orders");
+    let names = builder.table::<String, String>("names", "names");
+    builder
+        .stream::<String, i64>("orders")
+        .join_table(&names, |_, number, name| (format!("{name}-{number}"), 1_i64))
+        .map(|_, named| named)
+        .to("counted");
+    builder.build().expect("the topology is right")
+}
+
+#[test]
+fn windows_are_counted_and_told_once_when_they_close_though_the_application_is_killed() {
+    over_seeds("windows_though_the_application_is_killed", 0..2, |simulation| async move {
+        let mut rng = SmallRng::seed_from_u64(simulation.seed_of("scenario"));
+        let mut cluster = SimulatedCluster::start(&simulation, 1).await;
+        let (client, topology) =
+            (with_topics(&mut cluster, &["clicks", "counted"]).await, clicks_per_window());
+        let producer = client.producer(ProducerSettings::default()).await.expect("a producer");
+        let mut wanted: BTreeMap<String, i64> = BTreeMap::new();
+        for round in 0..4_i64 {
+            let streams = begin(&client, &topology).await;
+            for number in 0..150_i64 {
+                // Out of order by less than the grace.
+                let at_ms = round * 30_000 + number * 200 + rng.random_range(0..2_000);
+                let page = word(&mut rng);
+                *wanted.entry(format!("{page}@{}", at_ms - at_ms % 10_000)).or_default() += 1;
+                let partition = rng.random_range(0..PARTITIONS);
+                let click = ProducerRecord::to("clicks").value(page).partition(partition).timestamp_ms(at_ms);
+                drop(producer.send(click).await.expect("the click is taken"));
+            }
+            producer.flush().await;
+            tokio::time::sleep(Duration::from_millis(rng.random_range(0..400))).await;
+            tell("the application is killed");
+            drop(streams);
+        }
+        let end = [end_of_input()];
+        for partition in 0..PARTITIONS {
+            let end = ProducerRecord::to("clicks").partition(partition).headers(&end);
+            drop(producer.send(end).await.expect("the end is taken"));
+        }
+        producer.close(PATIENCE).await;
+        let streams = begin(&client, &topology).await;
+        until_told_once(&client, &wanted).await;
+        streams.close(PATIENCE).await.expect("it closes");
+        cluster.stop_all().await;
+    });
+}
+
+#[test]
+fn each_record_is_joined_once_with_what_a_table_has_though_the_application_is_killed() {
+    over_seeds("joins_though_the_application_is_killed", 0..2, |simulation| async move {
+        let mut rng = SmallRng::seed_from_u64(simulation.seed_of("scenario"));
+        let mut cluster = SimulatedCluster::start(&simulation, 1).await;
+        let client = with_topics(&mut cluster, &["names", "orders", "counted"]).await;
+        let producer = client.producer(ProducerSettings::default()).await.expect("a producer");
+        let (topology, mut wanted) = (named_orders(), BTreeMap::new());
+        for word in WORDS {
+            let name = word.to_uppercase();
+            let known = ProducerRecord::to("names").key(word).value(&name).timestamp_ms(0);
+            drop(producer.send(known).await.expect("the name is taken"));
+        }
+        producer.flush().await;
+        for round in 0..4_i64 {
+            let streams = begin(&client, &topology).await;
+            for number in round * 100..(round + 1) * 100 {
+                // Nobody knows who "nobody" is.
+                let word = WORDS.get(rng.random_range(0..=WORDS.len())).copied().unwrap_or("nobody");
+                if word != "nobody" {
+                    wanted.insert(format!("{}-{number}", word.to_uppercase()), 1);
+                }
+                let value = number.to_be_bytes();
+                let order = ProducerRecord::to("orders").key(word).value(&value).timestamp_ms(1 + number);
+                drop(producer.send(order).await.expect("the order is taken"));
+            }
+            producer.flush().await;
+            tokio::time::sleep(Duration::from_millis(rng.random_range(0..400))).await;
+            tell("the application is killed");
+            drop(streams);
+        }
+        producer.close(PATIENCE).await;
+        let streams = begin(&client, &topology).await;
+        until_told_once(&client, &wanted).await;
+        streams.close(PATIENCE).await.expect("it closes");
+        cluster.stop_all().await;
+    });
+}
+
+/// Orders counted per customer; one whose number ends in a three cannot be processed, which shows after it was counted.
+fn checked_orders() -> Topology {
+    let builder = StreamBuilder::new("checked");
+    let orders = builder.stream::<String, i64>("orders");
+    orders.group_by_key("per-customer").count("per-customer").to_stream().to("counted");
+    let checked = orders.peek(|_, number| assert!(number % 10 != 3, "a number that ends in a three"));
+    checked.to("right");
+    builder.on_poison(Poison::dead_letter("letters"));
+    builder.build().expect("the topology is right")
+}
+
+#[test]
+fn records_that_cannot_be_processed_are_dead_letters_once_and_count_nowhere_else() {
+    over_seeds("dead_letters_of_streams", 0..2, |simulation| async move {
+        let mut rng = SmallRng::seed_from_u64(simulation.seed_of("scenario"));
+        let mut cluster = SimulatedCluster::start(&simulation, 1).await;
+        let client = with_topics(&mut cluster, &["orders", "counted", "right", "letters"]).await;
+        let producer = client.producer(ProducerSettings::default()).await.expect("a producer");
+        let (mut counts, mut right, mut letters) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
+        for round in 0..3_i64 {
+            let streams = begin(&client, &checked_orders()).await;
+            for number in round * 30..(round + 1) * 30 {
+                let (customer, value) = (word(&mut rng), number.to_be_bytes());
+                if number % 10 == 3 {
+                    letters.insert(number, customer.to_owned());
+                } else {
+                    right.insert(number, customer.to_owned());
+                    *counts.entry(customer.to_owned()).or_default() += 1;
+                }
+                let order = ProducerRecord::to("orders").key(customer).value(&value);
+                drop(producer.send(order).await.expect("the order is taken"));
+            }
+            producer.flush().await;
+            tokio::time::sleep(Duration::from_millis(rng.random_range(0..600))).await;
+            tell("the application is killed");
+            drop(streams);
+        }
+        producer.close(PATIENCE).await;
+        let streams = begin(&client, &checked_orders()).await;
+        until_counted(&client, "counted", &counts).await;
+        for (topic, wanted) in [("right", right), ("letters", letters)] {
+            let mut found = BTreeMap::new();
+            read_counts(&client, topic, |customer, number| {
+                assert_eq!(found.insert(number, customer), None, "{number} is in {topic} once");
+                found.len() >= wanted.len()
+            })
+            .await;
+            assert_eq!(found, wanted, "{topic}");
+        }
+        streams.close(PATIENCE).await.expect("it closes");
+        cluster.stop_all().await;
+    });
+}
