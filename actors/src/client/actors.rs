@@ -54,6 +54,9 @@ impl ClientWay {
     where
         dyn Cluster: Asks<M>,
     {
+        if self.metadata.is_closed() {
+            return std::future::ready(Err(unready(ClientError::Closed))).boxed();
+        }
         let asked = Asks::<M>::ask(&*self.link, &Target::Node(node), message, within);
         async move { asked.await.map_err(no_answer) }.boxed()
     }
@@ -171,5 +174,47 @@ fn no_answer(error: LinkError) -> NoAnswer {
 }
 
 fn unready(error: ClientError) -> NoAnswer {
-    NoAnswer::NotSent(error.to_string())
+    match error {
+        // For good: to try again is in vain.
+        ClientError::Closed => NoAnswer::Refused("the client is closed".to_owned()),
+        error => NoAnswer::NotSent(error.to_string()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use millstream_transport::world::simulation;
+    use serde::{Deserialize, Serialize};
+    use tokio::time::Instant;
+
+    use super::*;
+    use crate::client::fake::FakeCluster;
+    use crate::custom::ActorMessage;
+    use crate::ids::Incarnation;
+
+    #[derive(Serialize, Deserialize)]
+    struct Hello;
+
+    impl ActorMessage for Hello {
+        type Answer = ();
+        const NAME: &'static str = "hello";
+        const VERSION: u16 = 1;
+    }
+
+    #[test]
+    fn who_asks_or_watches_by_a_closed_client_is_told_so_at_once() {
+        simulation::run(1, |run| async move {
+            let client = FakeCluster::new(1).client(&run);
+            let calls = client.actors();
+            client.close().await;
+            let (began, within) = (Instant::now(), Duration::from_secs(60));
+            let actor = ActorId { node: NodeId(1), incarnation: Incarnation(1), serial: 1 };
+            let closed = || CallError::Refused("the client is closed".to_owned());
+            assert_eq!(calls.ask("a", &Hello, within).await, Err(closed()));
+            assert_eq!(calls.ask_actor(actor, &Hello, within).await, Err(closed()));
+            assert_eq!(calls.watch("a").await, Err(closed()));
+            assert_eq!(calls.watch_actor(actor).await, Err(closed()));
+            assert_eq!(began.elapsed(), Duration::ZERO);
+        });
+    }
 }

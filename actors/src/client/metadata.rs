@@ -184,6 +184,11 @@ impl MetadataCache {
         self.shared.view.send_modify(|_| ());
     }
 
+    /// Whether the client is closed.
+    pub(super) fn is_closed(&self) -> bool {
+        self.wanted().closed
+    }
+
     fn wanted(&self) -> MutexGuard<'_, Wanted> {
         self.shared.wanted.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -64,6 +64,14 @@ impl Deadline {
     }
 }
 
+/// Bytes of an error's text at most: what users' code says in it, the words of a panic for one, has no bound of its own.
+pub(super) const TEXT_BYTES_MAX: usize = 1 << 10;
+
+/// The beginning of a text, of so many bytes at most; no character is cut in two.
+pub(super) fn beginning(text: &str, bytes_max: usize) -> &str {
+    text.get(..text.floor_char_boundary(bytes_max)).unwrap_or_default()
+}
+
 /// Why a call has no answer. Every call ends with exactly one answer or one of these.
 ///
 /// Told between nodes by place: variants are only ever appended.
@@ -102,7 +110,8 @@ pub enum CallError {
     /// The actor's mailbox, or the memory for all mailboxes of its node, is full. It was not carried out.
     #[error("busy: {0}")]
     Busy(String),
-    /// The actor has stopped, or its handler panicked on this very message: then what it had done by then is done.
+    /// The actor has stopped, or its handler panicked on this very message or was cut off in it as its node stopped: then what
+    /// it had done by then is done.
     #[error("the actor stopped: {0}")]
     Stopped(String),
     /// The node asked does not own what was asked for, any more or yet. It was not carried out.
@@ -134,6 +143,27 @@ impl CallError {
     #[must_use]
     pub const fn is_retriable(&self) -> bool {
         matches!(self, Self::Retry(_) | Self::Busy(_) | Self::NotOwner(_) | Self::NoQuorum(_))
+    }
+
+    /// The same with a text of at most [`TEXT_BYTES_MAX`].
+    pub(super) fn bounded(mut self) -> Self {
+        let text = match &mut self {
+            Self::NoSuchName(text)
+            | Self::NoHost(text)
+            | Self::Retry(text)
+            | Self::Timeout { last: text, .. }
+            | Self::Malformed(text)
+            | Self::Busy(text)
+            | Self::Stopped(text)
+            | Self::NotOwner(text)
+            | Self::NoQuorum(text)
+            | Self::Refused(text)
+            | Self::Unsure(text) => text,
+            // Names are bounded where they are read.
+            Self::UnknownMessage { .. } | Self::TooLarge { .. } => return self,
+        };
+        text.truncate(text.floor_char_boundary(TEXT_BYTES_MAX));
+        self
     }
 }
 

@@ -163,7 +163,8 @@ const NODE: &[Series] = &[
         .by("kind", ACTORS),
     gauge(
         "millstream_actor_mailbox_messages_max",
-        "Requests not answered of the actor that has most of them, by kind; zero where nobody counts them.",
+        "Requests not answered of the actor that has most of them, by kind, of users' actors messages in the mailbox; zero \
+         where nobody counts them.",
     )
     .by("kind", ACTORS),
     histogram(
@@ -173,7 +174,8 @@ const NODE: &[Series] = &[
     .by("kind", ACTORS),
     gauge(
         "millstream_actor_running_max_seconds",
-        "How long the handler has run that runs longest now, by kind.",
+        "How long the handler has run that runs longest now, by kind; on the data plane of those that are measured, every \
+         sixteenth.",
     )
     .by("kind", ACTORS),
     counter("millstream_invariant_broken_total", "Promises found broken: each is a defect of the program.")

@@ -33,7 +33,7 @@ pub struct ListActors {
     pub kind: Option<String>,
     /// Only actors with higher numbers.
     pub after: Option<u64>,
-    /// Actors at most; never more than [`ACTORS_MAX`].
+    /// Actors at most; never more than [`ACTORS_MAX`], and one where it is 0.
     pub most: u32,
 }
 
@@ -73,7 +73,7 @@ pub struct ActorLine {
     pub actor: Option<ActorId>,
     /// Its groups, the first of them.
     pub groups: Vec<String>,
-    /// Requests that it has not answered; `None` where nobody counts them.
+    /// Requests that it has not answered, of a user's actor the messages in its mailbox; `None` where nobody counts them.
     pub mailbox: Option<u64>,
     /// Messages it has handled.
     pub handled: u64,
@@ -122,7 +122,7 @@ impl Roster {
         let after = |actor: &&Seen| asked.after.is_none_or(|after| actor.number > after);
         let mut asked_for = seen.iter().filter(is_asked).filter(after).peekable();
         let (mut actors, mut bytes) = (Vec::new(), 0);
-        let most = usize::try_from(asked.most.min(ACTORS_MAX)).unwrap_or(usize::MAX);
+        let most = usize::try_from(asked.most.clamp(1, ACTORS_MAX)).unwrap_or(usize::MAX);
         let mut last = None;
         while actors.len() < most && bytes < ACTORS_BYTES_MAX {
             let Some(actor) = asked_for.next() else { break };
@@ -258,7 +258,8 @@ mod tests {
         let many = ListActors { kind: Some("replica".to_owned()), after: None, most: u32::MAX };
         assert_eq!(roster.page(&many, |_| Vec::new()).actors.len(), 1_000);
         let none = ListActors { most: 0, ..all() };
-        assert!(roster.page(&none, |_| Vec::new()).actors.is_empty());
+        let page = roster.page(&none, |_| Vec::new());
+        assert_eq!((page.actors.len(), page.next), (1, Some(0)), "whoever asks on gets on");
         let (roster, long) = (Roster::default(), "x".repeat(200 << 10));
         let enter = |_| roster.enter(Entry::new(REPLICA, long.clone()), Histogram::noop());
         let _seats: Vec<_> = (0..5).map(enter).collect();

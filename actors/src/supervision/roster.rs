@@ -63,7 +63,8 @@ impl Entry {
         self
     }
 
-    /// How many requests it has not answered, those in its mailbox among them. Called on any thread; it must not wait.
+    /// How many requests it has not answered, those in its mailbox among them; of a user's actor, how many messages are in
+    /// its mailbox, without the one that it handles. Called on any thread; it must not wait.
     #[must_use]
     pub fn waiting(mut self, waiting: impl Fn() -> usize + Send + Sync + 'static) -> Self {
         self.waiting = Some(Box::new(waiting));
@@ -231,7 +232,7 @@ pub struct Seen {
     pub type_name: Option<&'static str>,
     /// Its id, if it is a user's.
     pub actor: Option<ActorId>,
-    /// Requests that it has not answered; `None` where nobody counts them.
+    /// Requests that it has not answered, of a user's actor the messages in its mailbox; `None` where nobody counts them.
     pub waiting: Option<usize>,
     /// Messages it has handled, the one that it handles now among them.
     pub handled: u64,
@@ -291,11 +292,11 @@ impl Roster {
 
     /// A supervisor begins an actor anew, in another seat.
     pub fn begun_anew(&self, kind: &'static str, name: &str) {
-        let mut book = self.book();
-        if book.restarts.len() >= RESTARTED_MAX {
+        let (mut book, actor) = (self.book(), (kind, name.to_owned()));
+        if book.restarts.len() >= RESTARTED_MAX && !book.restarts.contains_key(&actor) {
             book.restarts.pop_first();
         }
-        *book.restarts.entry((kind, name.to_owned())).or_default() += 1;
+        *book.restarts.entry(actor).or_default() += 1;
     }
 
     fn live(&self) -> Vec<(u64, Seated)> {
@@ -389,5 +390,9 @@ mod tests {
             roster.begun_anew(REPLICA.name, &other.to_string());
         }
         assert_eq!(roster.book().restarts.len(), RESTARTED_MAX);
+        let known = roster.book().restarts.keys().next_back().cloned().unwrap();
+        roster.begun_anew(known.0, &known.1);
+        assert_eq!(roster.book().restarts.get(&known), Some(&2));
+        assert_eq!(roster.book().restarts.len(), RESTARTED_MAX, "nothing made way for one that was there");
     }
 }

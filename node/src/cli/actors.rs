@@ -103,8 +103,13 @@ async fn listed(client: &Client, kind: Option<&str>, most: u32) -> Result<Listed
             (asked.after, asked.most) = (Some(next), most - has);
             match calls.list_on(*node, &asked, ANSWER_WITHIN).await {
                 Ok(page) => {
+                    let is_last = page.actors.is_empty();
                     first.actors.extend(page.actors);
                     first.next = page.next;
+                    // Whatever another machine says of more: who tells of none is not asked on.
+                    if is_last {
+                        break;
+                    }
                 }
                 Err(error) => {
                     *page = Err(NoAnswer::Unknown(error.to_string()));

@@ -10,6 +10,7 @@ use super::publishing::{Note, Publishing, weight};
 use super::records::{Failed, RecordKey, RecordValue};
 use super::table::request_bytes;
 use super::turns::{Cause, of_cause, of_timer};
+use crate::custom::call::beginning;
 use crate::error::Refusal;
 use crate::ids::PartitionId;
 use crate::image::type_of_topic;
@@ -172,13 +173,17 @@ pub(super) fn of_refused(
 fn of_publisher(letter: OutputRecord, publishing: &Publishing, (kind, text): (&str, &str)) -> OutputRecord {
     letter
         .header("millstream.error.kind", kind.to_owned())
-        .header("millstream.error", cut(text))
+        .header("millstream.error", beginning(text, TEXT_MAX).to_owned())
         .header("millstream.entity.type", publishing.kind.to_string())
         .header("millstream.node", publishing.node.to_string())
 }
 
 fn failure(now_ms: i64, fault: &Fault) -> Failed {
-    Failed { applied_ms: now_ms, is_panic: matches!(fault, Fault::Panicked(_)), text: cut(&text_of(fault)) }
+    Failed {
+        applied_ms: now_ms,
+        is_panic: matches!(fault, Fault::Panicked(_)),
+        text: beginning(&text_of(fault), TEXT_MAX).to_owned(),
+    }
 }
 
 /// What the sender of a request is told that went to the dead letters before.
@@ -215,12 +220,4 @@ fn text_of(fault: &Fault) -> String {
             format!("message {name:?} of version {version} is not known, {expected} is")
         }
     }
-}
-
-fn cut(text: &str) -> String {
-    let mut end = text.len().min(TEXT_MAX);
-    while !text.is_char_boundary(end) {
-        end -= 1;
-    }
-    text.get(..end).unwrap_or_default().to_owned()
 }

@@ -68,6 +68,8 @@ pub(super) enum SupervisorMessage {
     Restart { partition: PartitionId, epoch: LeaderEpoch },
     /// The same of the standby.
     RestartStandby,
+    /// The standby was begun, or could not be.
+    StandbyBegun(Result<ActorRef<StandbyMessage>, String>),
 }
 
 impl ractor::Message for SupervisorMessage {}
@@ -86,6 +88,15 @@ struct Led {
     leadership: Leadership,
     host: Host,
     deaths: Deaths,
+}
+
+/// The actor of all partitions that are followed here.
+enum Standby {
+    /// There is none: nothing was followed yet, or it rests after a death.
+    Away,
+    /// It is being begun.
+    Begins,
+    Runs(ActorRef<StandbyMessage>),
 }
 
 enum Host {
@@ -122,7 +133,7 @@ pub(super) struct Supervision {
     led: BTreeMap<PartitionId, Led>,
     dead: EarlyDeaths,
     followed: BTreeSet<PartitionId>,
-    standby: Option<ActorRef<StandbyMessage>>,
+    standby: Standby,
     standby_deaths: Deaths,
     myself: ActorRef<SupervisorMessage>,
     seat: Seat,
@@ -149,7 +160,7 @@ impl Actor for EntitySupervisor {
             led: BTreeMap::new(),
             dead: EarlyDeaths::default(),
             followed: BTreeSet::new(),
-            standby: None,
+            standby: Standby::Away,
             standby_deaths: Deaths::default(),
             myself,
             seat,
@@ -163,11 +174,7 @@ impl Actor for EntitySupervisor {
         supervision: &mut Supervision,
     ) -> Result<(), ActorProcessingErr> {
         let _turn = supervision.seat.turn();
-        if let SupervisorMessage::RestartStandby = message {
-            supervision.begin_standby().await;
-        } else {
-            supervision.take(message);
-        }
+        supervision.take(message);
         Ok(())
     }
 
@@ -223,7 +230,8 @@ impl Supervision {
                 self.followed.remove(&partition);
                 self.tell_standby(StandbyMessage::Leave(partition));
             }
-            SupervisorMessage::RestartStandby => {}
+            SupervisorMessage::RestartStandby => self.begin_standby(),
+            SupervisorMessage::StandbyBegun(result) => self.standby_begun(result),
             SupervisorMessage::Begun { partition, epoch, result } => self.begun(partition, epoch, result),
             SupervisorMessage::Restart { partition, epoch } => {
                 let Some(led) = self.led.get_mut(&partition) else { return };
@@ -267,10 +275,7 @@ impl Supervision {
         result: Result<ActorRef<HostMessage>, String>,
     ) {
         // One may have died already: the news of that is faster.
-        let result = result.and_then(|actor| match self.dead.cause(actor.get_id()) {
-            Some(cause) => Err(cause),
-            None => Ok(actor),
-        });
+        let result = self.alive(result);
         let led = self.led.get_mut(&partition);
         match (result, led.filter(|led| led.leadership.epoch == epoch)) {
             (Ok(actor), Some(led)) => {
@@ -281,18 +286,30 @@ impl Supervision {
             (Err(error), Some(_)) => self.rest(partition, error),
             (Err(_), None) => {}
         }
+        self.forget_early_deaths();
+    }
+
+    /// An actor that was begun, unless it has died already.
+    fn alive<M>(&mut self, begun: Result<ActorRef<M>, String>) -> Result<ActorRef<M>, String> {
+        begun.and_then(|actor| match self.dead.cause(actor.get_id()) {
+            Some(cause) => Err(cause),
+            None => Ok(actor),
+        })
+    }
+
+    fn begins(&self) -> bool {
+        matches!(self.standby, Standby::Begins)
+            || self.led.values().any(|led| matches!(led.host, Host::Begins))
+    }
+
+    fn forget_early_deaths(&mut self) {
         if !self.begins() {
             self.dead = EarlyDeaths::default();
         }
     }
 
-    fn begins(&self) -> bool {
-        self.led.values().any(|led| matches!(led.host, Host::Begins))
-    }
-
     fn died(&mut self, actor: ActorId, cause: &str) {
-        if self.standby.as_ref().is_some_and(|standby| standby.get_id() == actor) {
-            self.standby = None;
+        if matches!(&self.standby, Standby::Runs(standby) if standby.get_id() == actor) {
             return self.rest_standby(cause.to_owned());
         }
         let is_it = |led: &Led| matches!(&led.host, Host::Runs(known) if known.get_id() == actor);
@@ -309,43 +326,52 @@ impl Supervision {
         // What is led is known to its own actor.
         if !self.led.contains_key(&partition) && self.followed.insert(partition) {
             match &self.standby {
-                Some(_) => self.tell_standby(StandbyMessage::Follow(partition)),
-                None if self.followed.len() == 1 => {
-                    let _ended = self.myself.cast(SupervisorMessage::RestartStandby);
-                }
-                // It is being begun, and follows all.
-                None => {}
+                Standby::Runs(_) => self.tell_standby(StandbyMessage::Follow(partition)),
+                Standby::Away if self.followed.len() == 1 => self.begin_standby(),
+                // Once it is begun it follows all.
+                Standby::Away | Standby::Begins => {}
             }
         }
     }
 
     /// Begins the standby: the first time when there is something to follow, so that other nodes have no users' threads.
-    async fn begin_standby(&mut self) {
-        if self.standby.is_some() {
+    fn begin_standby(&mut self) {
+        if !matches!(self.standby, Standby::Away) {
             return;
         }
-        let (doors, myself) = (self.doors.clone(), self.myself.get_cell());
+        self.standby = Standby::Begins;
+        let (doors, supervisor, myself) = (self.doors.clone(), self.myself.get_cell(), self.myself.clone());
         // What an actor spawns runs where it was spawned: on the users' threads.
         let spawned = self
             .doors
             .threads
-            .spawn(async move { Actor::spawn_linked(None, EntityStandby, doors, myself).await });
-        let begun = match spawned {
-            Ok(task) => task.await.map_err(|error| error.to_string()),
-            Err(error) => Err(error.to_string()),
-        };
-        match begun.and_then(|begun| begun.map_err(|error| error.to_string())) {
-            Ok((standby, _)) => {
-                self.standby = Some(standby);
+            .spawn(async move { Actor::spawn_linked(None, EntityStandby, doors, supervisor).await });
+        // Not waited for here: users' code may keep its threads busy.
+        tokio::spawn(async move {
+            let begun = match spawned {
+                Ok(task) => task.await.map_err(|error| error.to_string()),
+                Err(error) => Err(error.to_string()),
+            };
+            let begun = begun.and_then(|begun| begun.map_err(|error| error.to_string()));
+            let _ended = myself.cast(SupervisorMessage::StandbyBegun(begun.map(|(standby, _)| standby)));
+        });
+    }
+
+    fn standby_begun(&mut self, begun: Result<ActorRef<StandbyMessage>, String>) {
+        match self.alive(begun) {
+            Ok(standby) => {
+                self.standby = Standby::Runs(standby);
                 for partition in &self.followed {
                     self.tell_standby(StandbyMessage::Follow(*partition));
                 }
             }
             Err(error) => self.rest_standby(error),
         }
+        self.forget_early_deaths();
     }
 
     fn rest_standby(&mut self, cause: String) {
+        self.standby = Standby::Away;
         let after =
             Self::rests(&self.doors, self.origin, &mut self.standby_deaths, (&ENTITY_STANDBY, ""), cause);
         let myself = self.myself.clone();
@@ -356,7 +382,7 @@ impl Supervision {
     }
 
     fn tell_standby(&self, message: StandbyMessage) {
-        if let Some(standby) = &self.standby {
+        if let Standby::Runs(standby) = &self.standby {
             // One that has ended is begun anew, and told all that is followed then.
             let _ended = standby.cast(message);
         }
@@ -364,7 +390,7 @@ impl Supervision {
 
     /// The table of a partition that is led from now on.
     fn hand_over(&self, partition: PartitionId) -> Option<oneshot::Receiver<Handed>> {
-        let standby = self.standby.as_ref()?;
+        let Standby::Runs(standby) = &self.standby else { return None };
         let (reply, handed) = oneshot::channel();
         // One that has ended has nothing.
         let _ended = standby.cast(StandbyMessage::HandOver { partition, reply });

@@ -6,20 +6,20 @@ use super::host::Host;
 use super::message::{ActorEnd, StopReason};
 use crate::image::NameAlteration;
 
-/// An actor that is being begun, and the name that is to be its own. Dropped before it has succeeded, nothing of it is
+/// An actor that is being begun, and the name that is to be its own, if it gets one. Dropped before it has succeeded, nothing of it is
 /// left: whoever began it may have given up waiting.
 pub(super) struct Beginning {
     host: Arc<Host>,
-    name: String,
+    name: Option<String>,
     serial: u64,
     has_succeeded: bool,
 }
 
 impl Beginning {
-    pub(super) fn of_name(host: &Arc<Host>, name: &str) -> Self {
+    pub(super) fn of(host: &Arc<Host>, name: Option<&str>) -> Self {
         let serial = host.next_serial();
         host.table().pending.insert(serial);
-        Self { host: Arc::clone(host), name: name.to_owned(), serial, has_succeeded: false }
+        Self { host: Arc::clone(host), name: name.map(ToOwned::to_owned), serial, has_succeeded: false }
     }
 
     /// The number of the actor.
@@ -45,8 +45,9 @@ impl Drop for Beginning {
             Some(cell) => cell.stop(ActorEnd::Stopped(StopReason::Asked)),
             // It was not begun, or has ended already; the answer of the quorum may have got lost.
             None => {
-                let release = NameAlteration::Release { name: self.name.clone(), serial: self.serial };
-                self.host.give_up(release);
+                if let Some(name) = self.name.take() {
+                    self.host.give_up(NameAlteration::Release { name, serial: self.serial });
+                }
             }
         }
     }

@@ -177,7 +177,8 @@ impl ActorCalls {
         self.way.find(name, within).await.map_err(|error| unsent(error, within))
     }
 
-    /// Waits for the end of the actor that has this name now, or within a second.
+    /// Waits for the end of the actor that has this name now, or within a second. Where the node that asks has stopped, or
+    /// the client is closed, [`CallError::Refused`], or [`ActorEnd::Unsure`] if that happens meanwhile.
     pub async fn watch(&self, name: &str) -> Result<ActorEnd, CallError> {
         let until = Instant::now() + NAME_GRACE;
         loop {
@@ -192,7 +193,7 @@ impl ActorCalls {
         }
     }
 
-    /// Waits for the end of this very actor.
+    /// Waits for the end of this very actor, as [`ActorCalls::watch`] does.
     pub async fn watch_actor(&self, actor: ActorId) -> Result<ActorEnd, CallError> {
         // The version from which on a loss of its node counts.
         let found = self.found("", NAME_GRACE).await?;
@@ -203,7 +204,11 @@ impl ActorCalls {
         loop {
             match self.way.watch(WatchActor { actor, since, within_ms: WATCH_WITHIN_MS }).await {
                 Ok(Some(end)) => return end,
-                Ok(None) | Err(_) => tokio::time::sleep(WATCH_PAUSE).await,
+                // The own node has stopped, or the client is closed: nobody will ever tell.
+                Err(NoAnswer::Refused(_)) => return ActorEnd::Unsure,
+                Ok(None) | Err(NoAnswer::NotSent(_) | NoAnswer::Unknown(_)) => {
+                    tokio::time::sleep(WATCH_PAUSE).await;
+                }
             }
         }
     }

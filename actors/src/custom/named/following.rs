@@ -55,6 +55,8 @@ impl GivenUp {
 pub(super) struct Singleton {
     kind: &'static str,
     begin: Begin,
+    /// The first actor that was to stand for the name: tells who asked for it to be hosted.
+    first: u64,
     /// The actor that stands for the name or has it; `None` where none does.
     serial: Option<u64>,
     /// The quorum is being asked.
@@ -308,9 +310,16 @@ impl Host {
             let (own, factory) = (Arc::clone(&own), Arc::clone(&factory));
             Box::pin(async move { host.begin(serial, Some(own), settings, factory).await })
         });
-        let (kind, serial_of) = (A::KIND, Some(serial));
-        let singleton =
-            Singleton { kind, begin, serial: serial_of, is_asking: true, failures: 0, not_before: None };
+        let kind = A::KIND;
+        let singleton = Singleton {
+            kind,
+            begin,
+            first: serial,
+            serial: Some(serial),
+            is_asking: true,
+            failures: 0,
+            not_before: None,
+        };
         {
             let mut table = self.table();
             if table.singletons.contains_key(name) {
@@ -322,7 +331,7 @@ impl Host {
         let stand = NameAlteration::Stand { name: name.to_owned(), kind: kind.to_owned(), serial };
         self.parts.registry.alter(stand, ALTER_WITHIN).await.map_err(refused)?;
         self.sees_itself_stand(name, serial).await;
-        if let Some(singleton) = self.table().singletons.get_mut(name) {
+        if let Some(singleton) = self.table().singletons.get_mut(name).filter(|one| one.first == serial) {
             singleton.is_asking = false;
         }
         standing.stands = true;
@@ -345,7 +354,8 @@ impl Drop for Standing {
             return;
         }
         let mut table = self.host.table();
-        if table.hosts(&self.name, self.serial) {
+        // Whoever asked for it, whether its actor still stands or could not be begun meanwhile.
+        if table.singletons.get(&self.name).is_some_and(|one| one.first == self.serial) {
             table.singletons.remove(&self.name);
         }
         let cell = table.cells.get(&self.serial).cloned();

@@ -190,7 +190,7 @@ impl NodeActors {
         settings: ActorSettings,
         make: impl Fn() -> A + Send + Sync + 'static,
     ) -> Result<ActorHandle, CallError> {
-        let beginning = Beginning::of_name(&self.host, name);
+        let beginning = Beginning::of(&self.host, Some(name));
         let spawned = self.host.spawn(beginning.serial(), name, settings, Arc::new(make)).await;
         if spawned.is_ok() {
             beginning.succeeded();
@@ -198,14 +198,19 @@ impl NodeActors {
         spawned.map(|cell| self.handle(cell))
     }
 
-    /// Begins an actor on this node that has no name: it is found by its id, or in a group.
+    /// Begins an actor on this node that has no name: it is found by its id, or in a group. Where this is dropped before it is
+    /// done, the actor ends.
     pub async fn spawn_unnamed<A: NamedActor>(
         &self,
         settings: ActorSettings,
         make: impl Fn() -> A + Send + Sync + 'static,
     ) -> Result<ActorHandle, CallError> {
-        let serial = self.host.next_serial();
-        self.host.begin(serial, None, settings, Arc::new(make)).await.map(|cell| self.handle(cell))
+        let beginning = Beginning::of(&self.host, None);
+        let begun = self.host.begin(beginning.serial(), None, settings, Arc::new(make)).await;
+        if begun.is_ok() {
+            beginning.succeeded();
+        }
+        begun.map(|cell| self.handle(cell))
     }
 
     /// This node may host an actor that exists once in the cluster: it runs on the first node that says so, and when that

@@ -60,44 +60,58 @@ impl Drop for Place {
 type Send = Box<dyn FnOnce(Result<Answered, CallError>) + std::marker::Send>;
 
 /// Where the answer to a call goes. Dropped unsent, it says that the actor stopped: no call is left without an answer.
-pub(super) struct CallReply(Option<Send>);
+pub(super) struct CallReply {
+    send: Option<Send>,
+    /// The message is being handled.
+    is_begun: bool,
+}
 
 impl CallReply {
     /// A reply that calls `send` once.
     #[must_use]
     pub(super) fn new(send: impl FnOnce(Result<Answered, CallError>) + std::marker::Send + 'static) -> Self {
-        Self(Some(Box::new(send)))
+        Self { send: Some(Box::new(send)), is_begun: false }
     }
 
     /// Of a message that is not answered.
     pub(super) const fn of_tell() -> Self {
-        Self(None)
+        Self { send: None, is_begun: false }
     }
 
     /// Whether somebody waits for it.
     pub(super) const fn is_awaited(&self) -> bool {
-        self.0.is_some()
+        self.send.is_some()
     }
 
-    /// Answers.
+    /// The message is handled from now on.
+    pub(super) const fn begun(&mut self) {
+        self.is_begun = true;
+    }
+
+    /// Answers; an error with a text of bounded length, whatever users' code has said in it.
     pub(super) fn send(mut self, answer: Result<Answered, CallError>) {
-        if let Some(send) = self.0.take() {
-            send(answer);
+        if let Some(send) = self.send.take() {
+            send(answer.map_err(CallError::bounded));
         }
     }
 }
 
 impl Drop for CallReply {
     fn drop(&mut self) {
-        if let Some(send) = self.0.take() {
-            send(Err(CallError::Stopped("it stopped before it came to this message".to_owned())));
+        if let Some(send) = self.send.take() {
+            let text = match self.is_begun {
+                // The users' threads have ended under it.
+                true => "its handler was cut off in this message: what it had done by then is done",
+                false => "it stopped before it came to this message",
+            };
+            send(Err(CallError::Stopped(text.to_owned())));
         }
     }
 }
 
 impl fmt::Debug for CallReply {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.debug_struct("CallReply").field("open", &self.0.is_some()).finish()
+        formatter.debug_struct("CallReply").field("open", &self.send.is_some()).finish()
     }
 }
 
@@ -119,6 +133,30 @@ mod tests {
 
     fn message(bytes: usize) -> Envelope {
         Envelope { name: String::new(), version: 1, body: bytes::Bytes::from(vec![0; bytes]) }
+    }
+
+    fn told(reply: impl FnOnce(CallReply)) -> Result<Answered, CallError> {
+        let (sender, answer) = std::sync::mpsc::channel();
+        reply(CallReply::new(move |answer| sender.send(answer).unwrap()));
+        answer.recv().unwrap()
+    }
+
+    #[test]
+    fn an_error_has_a_bound_however_much_users_code_has_to_say() {
+        let long = "é".repeat(1 << 20);
+        let error = told(|reply| reply.send(Err(CallError::Refused(format!("x{long}")))));
+        assert_eq!(error, Err(CallError::Refused(format!("x{}", "é".repeat(511)))));
+    }
+
+    #[test]
+    fn who_is_not_answered_is_told_whether_its_message_had_been_begun() {
+        let text = |told| match told {
+            Err(CallError::Stopped(text)) => text,
+            other => panic!("{other:?}"),
+        };
+        assert!(text(told(drop)).contains("before it came to"));
+        let begun = told(|mut reply| reply.begun());
+        assert!(text(begun).contains("cut off"));
     }
 
     #[test]

@@ -115,7 +115,7 @@ pub enum ActorEnd {
     Stopped(StopReason),
     /// The quorum took its node for lost, in this version of the image: the same for all who watch.
     NodeLost(u64),
-    /// The watcher's own node lost the quorum: the actor may have ended or not.
+    /// The watcher's own node lost the quorum or stopped, or its client was closed: the actor may have ended or not.
     Unsure,
 }
 

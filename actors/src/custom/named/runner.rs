@@ -17,7 +17,7 @@ use super::beginning::Ending;
 use super::cell::{Cell, Gate};
 use super::mailbox::Delivery;
 use super::message::{ActorEnd, StopReason};
-use crate::custom::call::CallError;
+use crate::custom::call::{CallError, TEXT_BYTES_MAX, beginning};
 use crate::custom::envelope::{ActorMessage, Answered, seal_answer};
 use crate::custom::threads::UserThreads;
 use crate::events::{Events, UserActorPanicked};
@@ -97,7 +97,7 @@ impl<A: NamedActor> Actor for Runner<A> {
 impl<A: NamedActor> Running<A> {
     /// Handles a message; whether the actor goes on.
     async fn take(&mut self, delivery: Delivery) -> bool {
-        let Delivery { envelope, reply, deadline, place } = delivery;
+        let Delivery { envelope, mut reply, deadline, place } = delivery;
         drop(place);
         if self.parts.cell.has_ended() {
             return false;
@@ -128,6 +128,7 @@ impl<A: NamedActor> Running<A> {
                 return true;
             }
         };
+        reply.begun();
         let handled = self.call(message, label).await;
         match handled {
             Ok(handled) => {
@@ -232,8 +233,9 @@ fn guarded<T>(run: impl FnOnce() -> T) -> Result<T, String> {
     catch_unwind(AssertUnwindSafe(run)).map_err(|panic| text(&*panic))
 }
 
-/// What a panic says.
+/// What a panic says, as much of it as may be told.
 fn text(panic: &(dyn Any + Send)) -> String {
     let text = panic.downcast_ref::<String>().map(String::as_str);
-    text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("without words").to_owned()
+    let text = text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("without words");
+    beginning(text, TEXT_BYTES_MAX).to_owned()
 }

@@ -8,7 +8,13 @@ use millstream_actors::ids::NodeId;
 use millstream_actors::kinds::NODE;
 use millstream_actors::supervision::listing::{ActorLine, ActorPage, KindLine};
 
-use super::super::table::Table;
+use super::super::table::{Table, cut, harmless};
+
+/// Characters of a kind or a name that are shown: one of another machine's leaves the other columns on the screen.
+const NAME_MAX: usize = 64;
+
+/// Characters that are shown of what else there is to say.
+const ABOUT_MAX: usize = 256;
 
 /// The lines for people; `flat` where one kind was asked for.
 pub(super) fn lines(listed: &Listed, flat: bool) -> Vec<String> {
@@ -27,7 +33,9 @@ pub(super) fn lines(listed: &Listed, flat: bool) -> Vec<String> {
                     remarks.push(format!("node {node} has more; --most shows them"));
                 }
             }
-            Err(error) => remarks.push(format!("node {node}: {error}")),
+            Err(error) => {
+                remarks.push(format!("node {node}: {}", cut(&harmless(&error.to_string()), ABOUT_MAX)));
+            }
         }
     }
     let mut lines = table.lines();
@@ -90,6 +98,7 @@ impl<'t> Tree<'t> {
     fn row(&mut self, [kind, name]: [String; 2], counts: [Option<u64>; 3], age: String, about: String) {
         let [mailbox, handled, restarts] =
             counts.map(|count| count.map_or(String::new(), |count| count.to_string()));
+        let (kind, name, about) = (cut(&kind, NAME_MAX), cut(&name, NAME_MAX), cut(&about, ABOUT_MAX));
         self.table.row([kind, name, self.node.to_string(), mailbox, handled, restarts, age, about]);
     }
 }
@@ -199,6 +208,16 @@ mod tests {
         let flat = lines(&listed, true);
         assert!(flat[1].starts_with("a     x     1"), "{flat:?}");
         assert_eq!(flat[2], "node 1 has more; --most shows them");
+    }
+
+    #[test]
+    fn a_name_is_shown_cut_and_an_error_without_what_a_terminal_obeys() {
+        let long = actor("a", None, &"x".repeat(10_000));
+        let page = ActorPage { kinds: Vec::new(), actors: vec![long], next: None };
+        let silent = NoAnswer::NotSent("\u{1b}[2J".to_owned());
+        let lines = lines(&vec![(NodeId(1), Ok(page)), (NodeId(2), Err(silent))], true);
+        assert!(lines[1].contains(&format!("  {}…  1 ", "x".repeat(63))), "{lines:?}");
+        assert_eq!(lines[2], "node 2: not sent: \u{fffd}[2J");
     }
 
     #[test]

@@ -166,6 +166,20 @@ fn who_gives_up_waiting_for_an_actor_to_begin_leaves_nothing_behind() {
 }
 
 #[test]
+fn who_gives_up_waiting_for_an_actor_without_a_name_leaves_nothing_behind() {
+    with_nodes(1, |nodes| async move {
+        let begun = nodes.on(1).spawn_unnamed(ActorSettings::default(), || Slow);
+        assert!(timeout(Duration::from_millis(1), begun).await.is_err());
+        sleep(SECOND).await;
+        assert!(nodes.on(1).here().is_empty());
+        let kept = nodes.on(1).spawn_unnamed(ActorSettings::default(), || Slow).await.unwrap();
+        sleep(SECOND).await;
+        assert_eq!(nodes.on(1).here().len(), 1);
+        kept.stop();
+    });
+}
+
+#[test]
 fn what_belongs_to_actors_that_are_gone_is_given_back_however_late_and_however_often_that_fails() {
     with_nodes(2, |nodes| async move {
         let actor = nodes.on(1).spawn("sum", ActorSettings::default(), Adder::default).await.unwrap();

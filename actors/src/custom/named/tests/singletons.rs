@@ -98,3 +98,26 @@ fn who_gives_up_waiting_to_host_a_singleton_does_not_host_it() {
         again.unwrap();
     });
 }
+
+#[test]
+fn who_gives_up_hosting_a_singleton_that_could_not_be_begun_meanwhile_may_host_it_anew() {
+    with_nodes(2, |nodes| async move {
+        let make = || -> Adder { panic!("not here") };
+        let hosting = nodes.on(1).host_singleton("clock", ActorSettings::default(), make);
+        let decided = async {
+            // The quorum has given it the name, and the answer is still on its way.
+            let (name, kind) = ("clock".to_owned(), Adder::KIND.to_owned());
+            nodes.quorum.alter(1, NameAlteration::Stand { name, kind, serial: 1 });
+            for _ in 0..1000 {
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::select! {
+            biased;
+            hosted = hosting => panic!("{hosted:?}"),
+            () = decided => {}
+        }
+        host(&nodes, 1).await;
+        assert_eq!((runs_on(&nodes, 2).await, lives(&nodes)), (1, 1));
+    });
+}

@@ -112,3 +112,17 @@ fn who_falls_too_far_behind_is_told_that_changes_are_missing() {
         assert_eq!((change.owner, change.is_after_gap), (None, true));
     });
 }
+
+#[test]
+fn a_watcher_whose_node_stops_is_told_that_nothing_is_known() {
+    with_nodes(2, |nodes| async move {
+        let actor = nodes.on(1).spawn("sum", ActorSettings::default(), Adder::default).await.unwrap();
+        let (end, ()) = tokio::join!(nodes.on(2).watch("sum"), async {
+            sleep(SECOND).await;
+            nodes.on(2).stop(SECOND).await;
+        });
+        assert_eq!(end, Ok(ActorEnd::Unsure));
+        let stopped = nodes.on(2).watch_actor(actor.actor()).await;
+        assert!(matches!(stopped, Err(CallError::Refused(_))), "{stopped:?}");
+    });
+}
