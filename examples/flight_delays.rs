@@ -106,7 +106,8 @@ async fn run(mut say: impl FnMut(String)) -> Result<(), Box<dyn Error>> {
     first.running(WITHIN).await?;
     // No last commit, no farewell: as kill -9 would do it.
     drop(first);
-    say(format!("{} flights sent, and the application was killed", early.len()));
+    let rows = early.last().map_or(0, |flight| flight.row + 1);
+    say(format!("{rows} flights sent, and the application was killed"));
 
     let second = Streams::start(&client, &topology, settings()).await?;
     send_flights(&client, late).await?;
