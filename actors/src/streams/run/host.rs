@@ -48,7 +48,7 @@ pub(super) enum HostMessage {
     /// Somebody has written so much that a commit should not wait for its time.
     CommitEarly { generation: u64 },
     /// A task's part of the commit is with the transactor.
-    Prepared { generation: u64, task: TaskId, positions: Vec<Position>, is_dirty: bool },
+    Prepared { generation: u64, task: TaskId, positions: Vec<Position>, is_dirty: bool, has_worked: bool },
     /// The commit ended.
     Settled { generation: u64, result: Result<Arc<Ends>, String> },
     /// Something does not work.
@@ -165,9 +165,12 @@ impl Hosting {
             },
             HostMessage::Tick { generation } if generation == self.generation => self.tick(),
             HostMessage::CommitEarly { generation } if generation == self.generation => self.prepare(),
-            HostMessage::Prepared { generation, task, positions, is_dirty }
+            HostMessage::Prepared { generation, task, positions, is_dirty, has_worked }
                 if generation == self.generation =>
             {
+                if has_worked {
+                    self.worked(task);
+                }
                 self.prepared(task, positions, is_dirty);
             }
             HostMessage::Settled { generation, result } if generation == self.generation => match result {

@@ -1,7 +1,7 @@
 //! What is done about records that cannot be processed and had changed something: the transaction is done again, with care or
 //! without them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::super::scope::StreamError;
@@ -45,12 +45,17 @@ impl Remedies {
         }
     }
 
-    /// A commit was made: what was done with care counts, and records that were left out do not come again. Others do.
-    pub(super) fn committed(&mut self, is_behind: impl Fn(TaskId, &str, i64) -> bool) {
+    /// A commit was made: what was done with care counts, and records that were left out do not come again. Others do. A task that
+    /// had done nothing yet is still to be careful.
+    pub(super) fn committed(
+        &mut self,
+        worked: &BTreeSet<TaskId>,
+        is_behind: impl Fn(TaskId, &str, i64) -> bool,
+    ) {
         self.0.retain(|task, remedied| {
-            remedied.is_careful = false;
+            remedied.is_careful &= !worked.contains(task);
             remedied.left_out.retain(|(topic, offset), _| !is_behind(*task, topic, *offset));
-            !remedied.left_out.is_empty()
+            remedied.is_careful || !remedied.left_out.is_empty()
         });
     }
 }

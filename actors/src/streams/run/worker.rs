@@ -88,6 +88,8 @@ pub(super) struct Working {
     told_ms: BTreeMap<Arc<str>, i64>,
     /// Something was done since the last commit.
     is_dirty: bool,
+    /// Something was processed since the last commit.
+    has_worked: bool,
     /// An early commit was asked for.
     has_asked: bool,
     /// A record was left out that had cost a transaction: nothing is done before a commit, so that the next one costs no more.
@@ -121,6 +123,7 @@ impl Actor for Worker {
             said: BTreeMap::new(),
             told_ms: BTreeMap::new(),
             is_dirty: false,
+            has_worked: false,
             has_asked: false,
             stands_still: false,
             failure: None,
@@ -240,6 +243,7 @@ impl Working {
                 break;
             }
             self.stands_still = self.of.task.left_out() < left_out;
+            self.has_worked = true;
             done += 1;
         }
         Ok(done)

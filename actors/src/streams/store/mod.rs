@@ -1,6 +1,6 @@
 //! State stores: what a task knows, by key.
 //!
-//! Below is a [`ByteStore`], in memory or on disk, which holds what is committed; above it, in [`layered`], what was written
+//! Below is a [`ByteStore`], in memory or on disk, which holds what is committed; above it, in `layered`, what was written
 //! since, in layers that go down when their transaction is committed and are dropped when it is not.
 
 mod disk;

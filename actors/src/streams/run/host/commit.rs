@@ -28,6 +28,8 @@ pub(super) struct Commit {
     positions: Vec<Position>,
     reached: BTreeMap<TopicPartition, Offset>,
     is_dirty: bool,
+    /// Tasks that have processed something.
+    worked: BTreeSet<TaskId>,
     /// The application ends with it.
     is_last: bool,
 }
@@ -47,6 +49,11 @@ impl Hosting {
         let left = running.workers.keys().copied().collect();
         self.commit = Some(Commit { left, is_last: self.closing.is_some(), ..Commit::default() });
         self.tell(|| WorkerMessage::Prepare);
+    }
+
+    /// A task has processed something that the commit is of.
+    pub(super) fn worked(&mut self, task: TaskId) {
+        self.commit.iter_mut().for_each(|commit| _ = commit.worked.insert(task));
     }
 
     pub(super) fn prepared(&mut self, task: TaskId, positions: Vec<Position>, is_dirty: bool) {
@@ -71,9 +78,9 @@ impl Hosting {
     }
 
     pub(super) fn committed(&mut self, ends: &Arc<Ends>) {
-        let Some(Commit { reached, is_last, .. }) = self.commit.take() else { return };
+        let Some(Commit { reached, worked, is_last, .. }) = self.commit.take() else { return };
         self.failures = 0;
-        self.remedies.committed(|task, topic, offset| {
+        self.remedies.committed(&worked, |task, topic, offset| {
             let of = TopicPartition::new(topic, task.partition);
             reached.get(&of).is_some_and(|next| next.0 > offset)
         });

@@ -23,7 +23,11 @@ impl Working {
             self.remedy = self.of.task.remedy_of_flush(&error);
             return Err(error);
         }
-        self.of.task.be_careful(false);
+        // With care until something was done with it.
+        let has_worked = std::mem::take(&mut self.has_worked);
+        if has_worked {
+            self.of.task.be_careful(false);
+        }
         self.give().await;
         self.tell_time().await;
         let changes: Vec<Destined> =
@@ -33,7 +37,7 @@ impl Working {
         let positions = self.positions()?;
         let is_dirty = std::mem::take(&mut self.is_dirty);
         let (generation, task) = (self.of.generation, self.id);
-        let prepared = HostMessage::Prepared { generation, task, positions, is_dirty };
+        let prepared = HostMessage::Prepared { generation, task, positions, is_dirty, has_worked };
         let _ended = self.of.host.cast(prepared);
         self.has_asked = false;
         if std::mem::take(&mut self.stands_still) {
