@@ -186,14 +186,17 @@ mod tests {
     async fn the_pipeline_is_right_in_spite_of_its_failures() {
         let mut said = Vec::new();
         run(|line| said.push(line)).await.unwrap();
+        // A till that is slow for a moment is a failure, too: there may be more of them than panics.
+        let failures = "millstream_source_failures_total{kind=\"clerk\"} ";
+        let failed = said.iter().position(|line| line.starts_with(failures)).unwrap();
+        let failed: u64 = said.remove(failed)[failures.len()..].parse().unwrap();
+        assert!(failed >= 3, "{failed}");
         let expected = [
             "300 orders of 5 shops are in the topic",
             "the clerk was begun anew 3 times",
-            "millstream_source_failures_total{kind=\"clerk\"} 3",
             "millstream_user_actor_panics_total{kind=\"clerk\"} 3",
             "tills and totals that are right to the cent: 5 of 5",
         ];
-        said.get_mut(2..4).unwrap().sort();
         assert_eq!(said, expected);
     }
 }

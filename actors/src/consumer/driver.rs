@@ -284,8 +284,10 @@ impl Driver {
                 Done::LookUp(seek) => state.reset(partition, generation, seek),
                 Done::Fetched(fetched) => state.fetched(partition, generation, fetched),
                 Done::Again => state.idle(partition, generation),
-                // It stays busy: nothing is asked again before the application seeks.
-                Done::Failed(error) => failed = Some(error),
+                Done::Failed(error) => {
+                    state.failed(partition, generation);
+                    failed = Some(error);
+                }
             }
         }
         drop(state);

@@ -2,7 +2,7 @@
 
 use crate::client::TopicPartition;
 use crate::ids::{Offset, TopicId};
-use crate::record::{Batch, MAX_UNPACKED_BYTES, Record, records};
+use crate::record::{Batch, BatchError, MAX_UNPACKED_BYTES, Record, Records, records};
 
 /// What comes next. Rebalances come in the same order as records, never from another thread.
 #[derive(Clone, Debug)]
@@ -27,9 +27,9 @@ pub struct Fetched {
     pub topic_id: TopicId,
     /// Offsets below it are committed: how far there is to read.
     pub high_watermark: Offset,
-    pub(super) batches: Vec<Batch>,
-    pub(super) from: Offset,
-    pub(super) next: Offset,
+    pub(crate) batches: Vec<Batch>,
+    pub(crate) from: Offset,
+    pub(crate) next: Offset,
 }
 
 impl Fetched {
@@ -53,24 +53,38 @@ impl Fetched {
 
     /// The records. They are unpacked one batch at a time as they are taken; keys and values are slices of the batch.
     /// An error is one of the data: a record that its producer made wrong, or a batch that unpacks to too much.
-    pub fn records(&self) -> impl Iterator<Item = Result<Record, crate::record::BatchError>> + '_ {
+    pub fn records(&self) -> impl Iterator<Item = Result<Record, BatchError>> + '_ {
+        self.batches.iter().flat_map(unpacked).filter(|record| is_from(self.from, record))
+    }
+
+    /// The same; a batch whose last record was taken is kept no more.
+    pub(crate) fn into_records(self) -> impl Iterator<Item = Result<Record, BatchError>> + Send + 'static {
+        let from = self.from;
         self.batches
-            .iter()
-            .flat_map(|batch| match records(batch, MAX_UNPACKED_BYTES) {
-                Ok(records) => Either::Records(records),
-                Err(error) => Either::Error(Some(error)),
-            })
-            .filter(|record| record.as_ref().map_or(true, |record| record.offset >= self.from))
+            .into_iter()
+            .flat_map(|batch| unpacked(&batch))
+            .filter(move |record| is_from(from, record))
+    }
+}
+
+fn is_from(from: Offset, record: &Result<Record, BatchError>) -> bool {
+    record.as_ref().map_or(true, |record| record.offset >= from)
+}
+
+fn unpacked(batch: &Batch) -> Either {
+    match records(batch, MAX_UNPACKED_BYTES) {
+        Ok(records) => Either::Records(records),
+        Err(error) => Either::Error(Some(error)),
     }
 }
 
 enum Either {
-    Records(crate::record::Records),
-    Error(Option<crate::record::BatchError>),
+    Records(Records),
+    Error(Option<BatchError>),
 }
 
 impl Iterator for Either {
-    type Item = Result<Record, crate::record::BatchError>;
+    type Item = Result<Record, BatchError>;
 
     fn next(&mut self) -> Option<Self::Item> {
         match self {

@@ -4,6 +4,7 @@
 //! takes one event after the other with [`Consumer::next`]. Rebalances are events among the records, so that the
 //! application decides when it is done with a partition.
 
+mod by_id;
 mod driver;
 mod event;
 mod fetching;
@@ -213,7 +214,7 @@ impl Consumer {
         self.commit_ids(found).await
     }
 
-    async fn commit_ids(&self, offsets: Vec<(PartitionId, Offset)>) -> Result<(), ClientError> {
+    pub(crate) async fn commit_ids(&self, offsets: Vec<(PartitionId, Offset)>) -> Result<(), ClientError> {
         self.needs_group("commit")?;
         let Some(coordinator) = &self.coordinator else { return Ok(()) };
         commit(coordinator, &self.shared, offsets, self.client.settings.api_timeout).await

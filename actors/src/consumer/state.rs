@@ -48,6 +48,8 @@ pub(super) struct Reading {
     pub(super) processed: Option<Offset>,
     pub(super) paused: bool,
     pub(super) busy: bool,
+    /// An error that is not retriable came: it is not read before somebody seeks.
+    pub(super) failed: bool,
     pub(super) buffered_bytes: usize,
 }
 
@@ -90,6 +92,7 @@ impl State {
                     processed: None,
                     paused: false,
                     busy: false,
+                    failed: false,
                     buffered_bytes: 0,
                 },
             );
@@ -145,7 +148,7 @@ impl State {
         self.losing
     }
 
-    fn take(&mut self, partitions: &BTreeSet<PartitionId>) -> BTreeMap<PartitionId, Reading> {
+    pub(super) fn take(&mut self, partitions: &BTreeSet<PartitionId>) -> BTreeMap<PartitionId, Reading> {
         let mut taken = BTreeMap::new();
         for partition in partitions {
             if let Some(reading) = self.readings.remove(partition) {
@@ -223,6 +226,7 @@ impl State {
         reading.generation = generation;
         reading.fetch_from = to;
         reading.busy = false;
+        reading.failed = false;
         reading.position = to.offset();
         true
     }
@@ -243,6 +247,13 @@ impl State {
     pub(super) fn idle(&mut self, partition: PartitionId, generation: u64) {
         if let Some(reading) = self.current(partition, generation) {
             reading.busy = false;
+        }
+    }
+
+    /// What was under way cannot be done: it stays busy, nothing is asked again before somebody seeks.
+    pub(super) fn failed(&mut self, partition: PartitionId, generation: u64) {
+        if let Some(reading) = self.current(partition, generation) {
+            reading.failed = true;
         }
     }
 
@@ -317,6 +328,7 @@ impl State {
         reading.buffered_bytes = 0;
         reading.generation = next_generation;
         reading.busy = false;
+        reading.failed = false;
         true
     }
 

@@ -67,3 +67,37 @@ impl Event for SinkFailed<'_> {
         tracing::warn!(node = %events.node(), topic, records, error, "records of a sink were not published");
     }
 }
+
+/// The quorum took the node of a source or a sink for lost, and it was not: another actor goes on in its place.
+#[derive(Debug)]
+pub struct FlowActorLost<'a> {
+    /// `source`, or `sink`.
+    pub flow: &'static str,
+    /// The kind of its handler, or its topic.
+    pub name: &'a str,
+}
+
+impl Event for FlowActorLost<'_> {
+    fn tell(&self, events: &Events) {
+        let Self { flow, name } = self;
+        tracing::warn!(node = %events.node(), flow, name, "its node was taken for lost; another actor goes on in its place");
+    }
+}
+
+/// A source or a sink has ended, and nobody asked for that.
+#[derive(Debug)]
+pub struct FlowEnded<'a> {
+    /// `source`, or `sink`.
+    pub flow: &'static str,
+    /// The kind of its handler, or its topic.
+    pub name: &'a str,
+    /// Why.
+    pub why: &'a str,
+}
+
+impl Event for FlowEnded<'_> {
+    fn tell(&self, events: &Events) {
+        let Self { flow, name, why } = self;
+        tracing::error!(node = %events.node(), flow, name, why, "a source or a sink has ended, and nobody asked for that");
+    }
+}

@@ -40,7 +40,7 @@ pub use entity::{
 pub use entity_input::{
     EntityInputBegan, EntityInputLeftOut, EntityInputMetrics, EntityInputMissed, EntityInputStands,
 };
-pub use flow::{SinkFailed, SourceFailed, SourceHindered};
+pub use flow::{FlowActorLost, FlowEnded, SinkFailed, SourceFailed, SourceHindered};
 pub use group::{
     CoordinatorPanicked, GroupBroken, GroupConverted, GroupLag, GroupLoadFailed, GroupNotDowngraded,
     GroupOwnership, GroupRetargeted, GroupsLoaded, MemberJoined, MemberLeft, OffsetsForgotten,

@@ -67,9 +67,10 @@ impl Lifeline {
 }
 
 impl Task {
-    /// What was said so far.
+    /// What was said so far; where nobody is left who could say more, its node is gone: it ends.
     pub(super) fn said(&self) -> Stop {
-        *self.stop.borrow()
+        let said = *self.stop.borrow();
+        if said == Stop::No && self.stop.has_changed().is_err() { Stop::Cleanly } else { said }
     }
 }
 

@@ -11,7 +11,8 @@
 //!   committed comes again after a panic, an error, a rebalance, a move, or the death of a node. [`SourceRecord::request_id`]
 //!   is the same each time, so that an entity that is asked under it applies a record once.
 //! - Order: records of a partition are handled one after the other, in the order of the log. Nothing is skipped: a record that
-//!   its handler does not take is handed to it again, and its source stands still meanwhile.
+//!   its handler does not take is handed to it again, and its source stands still meanwhile. What retention deletes before it
+//!   was read is not handed out.
 //! - Back-pressure: nothing is queued before a handler but one chunk; a consumer reads ahead within its own bound. A sink that
 //!   has no place makes its sender wait.
 
@@ -21,6 +22,7 @@ mod lifeline;
 mod record;
 mod sink;
 mod source;
+mod vessel;
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;

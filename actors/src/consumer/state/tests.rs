@@ -192,3 +192,23 @@ fn of_a_partition_that_is_read_no_more_nothing_is_handed_out_and_its_room_is_oth
     assert!(state.next().is_none() && state.reading(partition(0)).is_none());
     assert_eq!(state.buffered_bytes, 0);
 }
+
+#[test]
+fn a_partition_that_failed_is_not_read_and_is_told_until_it_is_sought() {
+    let mut state = reading(&[0, 1]);
+    assert_eq!(state.due(10, 10).len(), 2);
+    let before = generation(&state, 0);
+    state.failed(partition(0), before);
+    state.idle(partition(1), generation(&state, 1));
+    let failed = |state: &State| -> Vec<_> {
+        state.readings().filter(|(_, reading)| reading.failed).map(|(id, _)| id).collect()
+    };
+    assert_eq!(failed(&state), [partition(0)]);
+    let due: Vec<_> = state.due(10, 10).into_iter().map(|(id, ..)| id).collect();
+    assert_eq!(due, [partition(1)]);
+    state.seek(partition(0), SeekTo::Committed);
+    assert_eq!(failed(&state), []);
+    assert_eq!(state.due(10, 10).len(), 1);
+    state.failed(partition(0), before);
+    assert_eq!(failed(&state), [], "that was before it was sought");
+}

@@ -19,10 +19,11 @@ use tokio::sync::oneshot;
 use self::actor::{SinkActor, Take};
 use self::mailbox::Mailbox;
 use super::lifeline::{Lifeline, Stop, Task, lifeline};
+use super::vessel::{Begin, Current, Vessel};
 use super::{FlowError, FlowParts};
-use crate::client::ClientError;
+use crate::client::{Client, ClientError};
 use crate::custom::CallError;
-use crate::custom::named::{ActorCalls, ActorHandle, ActorSettings};
+use crate::custom::named::{ActorCalls, ActorEnd, ActorSettings};
 use crate::ids::ActorId;
 use crate::kinds::{RestartBudget, USER_ACTOR};
 use crate::producer::{ProduceError, ProducerSettings, RecordMetadata};
@@ -138,7 +139,7 @@ impl SinkSettings {
 #[derive(Clone, Debug)]
 pub struct Sink {
     mailbox: Arc<Mailbox>,
-    actor: ActorHandle,
+    actor: Current,
     lifeline: Lifeline,
 }
 
@@ -157,10 +158,10 @@ impl Future for Publishing {
 }
 
 impl Sink {
-    /// The actor that publishes.
+    /// The actor that publishes. Where its node was taken for lost and was not, another one does from then on.
     #[must_use]
     pub fn actor(&self) -> ActorId {
-        self.actor.actor()
+        self.actor.get().actor()
     }
 
     /// Puts a record into the mailbox, waiting for a place in it. Records of one sender are published in this order.
@@ -197,30 +198,45 @@ pub(super) async fn begin(
     let client = parts.client.get();
     client.metadata().topic(topic, settings.producer.max_block).await?;
     let mailbox = Arc::new(Mailbox::new(settings.mailbox_max, settings.mailbox_bytes));
-    let actor_settings = ActorSettings { restarts: settings.restarts, ..ActorSettings::default() };
-    let (its, topic, events) = (Arc::clone(&mailbox), Arc::<str>::from(topic), parts.events.clone());
-    let made = {
-        let client = client.clone();
-        move || {
-            let (client, mailbox) = (client.clone(), Arc::clone(&its));
-            SinkActor::new(client, settings.producer.clone(), Arc::clone(&topic), mailbox, events.clone())
-        }
-    };
-    let actor = parts.actors.spawn_unnamed(actor_settings, made).await?;
+    // Before the actor: without a core nobody would end it.
+    let core = client.some_core()?;
+    let topic = Arc::<str>::from(topic);
+    let begin = beginner(parts, &client, settings, Arc::clone(&topic));
+    let vessel = Vessel::begin(begin, Arc::clone(&mailbox), parts.events.clone(), "sink", topic).await?;
     let (lifeline, task) = lifeline();
-    let sink = Sink { mailbox: Arc::clone(&mailbox), actor: actor.clone(), lifeline: lifeline.clone() };
-    let driver = Driver { mailbox, actor: actor.clone(), calls: parts.actors.calls().clone(), task };
-    if !client.some_core()?.spawn(move || driver.run()) {
-        actor.stop();
+    let sink = Sink { mailbox: Arc::clone(&mailbox), actor: vessel.current(), lifeline: lifeline.clone() };
+    let driver = Driver { mailbox, vessel, calls: parts.actors.calls().clone(), task };
+    // Where it is not taken it is dropped, and ends its actor.
+    if !core.spawn(move || driver.run()) {
         return Err(ClientError::Closed.into());
     }
     Ok((sink, lifeline))
 }
 
+/// Begins its actors.
+fn beginner(
+    parts: &FlowParts,
+    client: &Client,
+    settings: SinkSettings,
+    topic: Arc<str>,
+) -> Begin<Arc<Mailbox>> {
+    let (actors, client, events) = (parts.actors.clone(), client.clone(), parts.events.clone());
+    let actor_settings = ActorSettings { restarts: settings.restarts, ..ActorSettings::default() };
+    Box::new(move |mailbox| {
+        let (actors, client, events) = (actors.clone(), client.clone(), events.clone());
+        let (producer, topic) = (settings.producer.clone(), Arc::clone(&topic));
+        let made = move || {
+            let (client, mailbox) = (client.clone(), Arc::clone(&mailbox));
+            SinkActor::new(client, producer.clone(), Arc::clone(&topic), mailbox, events.clone())
+        };
+        Box::pin(async move { actors.spawn_unnamed(actor_settings, made).await })
+    })
+}
+
 /// The task of a sink: wakes its actor while something waits.
 struct Driver {
     mailbox: Arc<Mailbox>,
-    actor: ActorHandle,
+    vessel: Vessel<Arc<Mailbox>>,
     calls: ActorCalls,
     task: Task,
 }
@@ -229,20 +245,28 @@ impl Driver {
     async fn run(mut self) {
         let mut pause = PAUSE;
         while self.task.said() != Stop::AtOnce {
-            if self.mailbox.is_empty() {
-                tokio::select! {
-                    biased;
-                    () = self.mailbox.filled() => {}
-                    _ = self.task.stop.wait_for(|stop| *stop != Stop::No) => {
-                        self.mailbox.close();
-                        if self.mailbox.is_empty() {
-                            break;
-                        }
-                    }
-                    _ = self.actor.ended() => break,
-                }
+            let is_closing = self.task.said() != Stop::No;
+            if is_closing {
+                // First of all: what is left is an end only where nothing comes in meanwhile.
+                self.mailbox.close();
             }
-            let asked = self.calls.ask_actor(self.actor.actor(), &Take, TAKE_WITHIN);
+            let actor = self.vessel.actor();
+            if self.mailbox.is_empty() {
+                if is_closing {
+                    break;
+                }
+                let end = tokio::select! {
+                    biased;
+                    _ = self.task.stop.wait_for(|stop| *stop != Stop::No) => continue,
+                    end = actor.ended() => end,
+                    () = self.mailbox.filled() => continue,
+                };
+                if !self.goes_on(&end).await {
+                    break;
+                }
+                continue;
+            }
+            let asked = self.calls.ask_actor(actor.actor(), &Take, TAKE_WITHIN);
             let answer = tokio::select! {
                 biased;
                 answer = asked => answer,
@@ -253,13 +277,23 @@ impl Driver {
                 continue;
             }
             // It is begun anew, its node has lost its lease, or all is over.
-            tokio::select! {
+            let end = tokio::select! {
                 biased;
-                _ = self.actor.ended() => break,
-                () = tokio::time::sleep(pause) => {}
+                end = actor.ended() => Some(end),
+                () = tokio::time::sleep(pause) => None,
+            };
+            if let Some(end) = end
+                && !self.goes_on(&end).await
+            {
+                break;
             }
             pause = pause.saturating_mul(2).min(PAUSE_MOST);
         }
+    }
+
+    /// What waits in the mailbox is the next actor's.
+    async fn goes_on(&mut self, end: &ActorEnd) -> bool {
+        self.vessel.goes_on(end, &self.mailbox, &mut self.task.stop).await
     }
 }
 
@@ -268,6 +302,6 @@ impl Drop for Driver {
     fn drop(&mut self) {
         self.mailbox.close();
         self.mailbox.clear();
-        self.actor.stop();
+        self.vessel.actor().stop();
     }
 }

@@ -1,6 +1,6 @@
 //! The partitions that are led on a node.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use millstream_transport::world::watch;
 use tokio::time::Instant;
 
 use crate::client::TopicPartition;
-use crate::ids::NodeId;
+use crate::ids::{NodeId, PartitionId};
 use crate::image::Image;
 
 /// The pause before a partition that could not be begun is tried again.
@@ -20,15 +20,16 @@ pub(super) struct Led {
     images: watch::Receiver<Arc<Image>>,
     node: NodeId,
     topics: BTreeSet<String>,
-    reading: BTreeSet<TopicPartition>,
+    /// By their ids: a topic that is made anew is another.
+    reading: BTreeSet<PartitionId>,
     again_at: Option<Instant>,
 }
 
 /// What is to be read other than before.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Change {
-    pub(super) begin: BTreeSet<TopicPartition>,
-    pub(super) end: BTreeSet<TopicPartition>,
+    pub(super) begin: BTreeMap<PartitionId, TopicPartition>,
+    pub(super) end: BTreeSet<PartitionId>,
 }
 
 impl Led {
@@ -51,26 +52,25 @@ impl Led {
     /// What has changed since then.
     pub(super) fn change(&mut self) -> Change {
         self.again_at = None;
-        let led = led(&self.images.borrow_and_update(), self.node, &self.topics);
-        let begin = led.difference(&self.reading).cloned().collect();
-        let end = self.reading.difference(&led).cloned().collect();
+        let mut begin = led(&self.images.borrow_and_update(), self.node, &self.topics);
+        let end = self.reading.iter().filter(|id| !begin.contains_key(id)).copied().collect();
+        begin.retain(|id, _| !self.reading.contains(id));
         Change { begin, end }
     }
 
     /// Whether the node leads this partition now.
-    pub(super) fn leads(&self, partition: &TopicPartition) -> bool {
+    pub(super) fn leads(&self, partition: PartitionId) -> bool {
         let image = self.images.borrow();
-        let known =
-            image.topics().named(&partition.topic).and_then(|topic| topic.partition(partition.partition));
+        let known = image.partition(partition);
         known.is_some_and(|known| known.leader.is_some_and(|leader| leader.node == self.node))
     }
 
-    pub(super) fn began(&mut self, partition: TopicPartition) {
+    pub(super) fn began(&mut self, partition: PartitionId) {
         self.reading.insert(partition);
     }
 
-    pub(super) fn ended(&mut self, partition: &TopicPartition) {
-        self.reading.remove(partition);
+    pub(super) fn ended(&mut self, partition: PartitionId) {
+        self.reading.remove(&partition);
     }
 
     /// It could not be begun: it is tried again after a while.
@@ -80,12 +80,12 @@ impl Led {
 }
 
 /// What a node leads of some topics.
-fn led(image: &Image, node: NodeId, topics: &BTreeSet<String>) -> BTreeSet<TopicPartition> {
+fn led(image: &Image, node: NodeId, topics: &BTreeSet<String>) -> BTreeMap<PartitionId, TopicPartition> {
     let of_topic = |name: &String| {
         let topic = image.topics().named(name)?;
         let led =
             topic.ids().filter(move |(_, known)| known.leader.is_some_and(|leader| leader.node == node));
-        Some(led.map(|(id, _)| TopicPartition::new(Arc::clone(&topic.name), id.index)))
+        Some(led.map(|(id, _)| (id, TopicPartition::new(Arc::clone(&topic.name), id.index))))
     };
     topics.iter().filter_map(of_topic).flatten().collect()
 }

@@ -15,10 +15,11 @@ use self::driver::{Driver, DriverParts};
 use self::led::Led;
 use super::handler::SourceHandler;
 use super::lifeline::{Lifeline, Stop, lifeline};
+use super::vessel::{Begin, Current, Vessel};
 use super::{FlowError, FlowParts};
 use crate::client::ClientError;
 use crate::consumer::{Consumer, ConsumerSettings, IsolationLevel, OffsetReset};
-use crate::custom::named::{ActorEnd, ActorHandle, ActorSettings};
+use crate::custom::named::{ActorEnd, ActorSettings};
 use crate::ids::ActorId;
 use crate::kinds::{RestartBudget, USER_ACTOR};
 
@@ -104,15 +105,15 @@ impl SourceSettings {
 /// A source that was begun here. Dropped, the source goes on.
 #[derive(Clone, Debug)]
 pub struct SourceHandle {
-    actor: ActorHandle,
+    actor: Current,
     pub(super) lifeline: Lifeline,
 }
 
 impl SourceHandle {
-    /// The actor in which its handler runs.
+    /// The actor in which its handler runs. Where its node was taken for lost and was not, it runs in another one from then on.
     #[must_use]
     pub fn actor(&self) -> ActorId {
-        self.actor.actor()
+        self.actor.get().actor()
     }
 
     /// Ends it after the chunk that is handled now, commits what was handled, and leaves the group.
@@ -123,7 +124,7 @@ impl SourceHandle {
     /// Waits for its end, and says why: it was stopped, or its handler panicked more often than its settings allow.
     pub async fn ended(&self) -> ActorEnd {
         self.lifeline.until_ended().await;
-        self.actor.ended().await
+        self.actor.get().ended().await
     }
 }
 
@@ -139,6 +140,8 @@ pub(super) async fn begin<H: SourceHandler>(
         return Err(ClientError::setting("topics", "a source needs at least one").into());
     }
     let client = parts.client.get();
+    // Before the actor: without a core nobody would end it.
+    let core = client.some_core()?;
     let consumer = Consumer::new(&client, settings.consumer())?;
     let led = match settings.partitions {
         SourcePartitions::OfGroup => {
@@ -148,12 +151,17 @@ pub(super) async fn begin<H: SourceHandler>(
         SourcePartitions::LedHere => Some(Led::new(parts.images.clone(), parts.node, topics)),
     };
     let desk = Arc::new(Desk::new(settings.chunk_max, &parts.events, H::KIND));
+    let (actors, make) = (parts.actors.clone(), Arc::new(make));
     let actor_settings = ActorSettings { restarts: settings.restarts, ..ActorSettings::default() };
-    let its = Arc::clone(&desk);
-    let made = move || SourceActor { handler: make(), desk: Arc::clone(&its) };
-    let actor = parts.actors.spawn_unnamed(actor_settings, made).await?;
+    let begin: Begin<Arc<Desk>> = Box::new(move |desk| {
+        let (actors, make) = (actors.clone(), Arc::clone(&make));
+        let made = move || SourceActor { handler: make(), desk: Arc::clone(&desk) };
+        Box::pin(async move { actors.spawn_unnamed(actor_settings, made).await })
+    });
+    let (events, kind) = (parts.events.clone(), H::KIND.into());
+    let vessel = Vessel::begin(begin, Arc::clone(&desk), events, "source", kind).await?;
     let (lifeline, task) = lifeline();
-    let handle = SourceHandle { actor: actor.clone(), lifeline };
+    let handle = SourceHandle { actor: vessel.current(), lifeline };
     let driver = DriverParts {
         calls: parts.actors.calls().clone(),
         events: parts.events.clone(),
@@ -161,13 +169,12 @@ pub(super) async fn begin<H: SourceHandler>(
         commit_interval: settings.commit_interval,
         consumer,
         desk,
-        actor,
+        vessel,
         led,
         task,
     };
-    let stopped = driver.actor.clone();
-    if !client.some_core()?.spawn(move || Driver::new(driver).run()) {
-        stopped.stop();
+    if !core.spawn(move || Driver::new(driver).run()) {
+        handle.actor.get().stop();
         return Err(ClientError::Closed.into());
     }
     Ok(handle)
