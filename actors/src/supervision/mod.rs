@@ -1,10 +1,13 @@
 //! Help for those who look after actors: how often one may be begun anew, and when; which live, and what they do.
 
+mod early;
 pub mod listing;
 pub mod roster;
 
 use std::collections::VecDeque;
 use std::time::Duration;
+
+pub use early::EarlyDeaths;
 
 use crate::kinds::RestartBudget;
 

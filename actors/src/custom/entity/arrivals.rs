@@ -9,7 +9,7 @@ use super::batch::Batch;
 use super::behaviour::{Behaviour, Fault, Saved};
 use super::input::{Delivery, Effect};
 use super::message::Unread;
-use super::partition::{Asked, EntityPartition, Live, Stream, reading};
+use super::partition::{Asked, CHORES_EVERY_MS, EntityPartition, Live, Stream, reading};
 use super::records::Source;
 
 impl<B: Behaviour, T> EntityPartition<B, T> {
@@ -74,6 +74,7 @@ impl<B: Behaviour, T> EntityPartition<B, T> {
                 for asked in waiting {
                     self.answer(asked.reply, Err(fault.clone()));
                 }
+                self.leave_timers(now_ms, entity, &fault);
                 let waits =
                     |stream: &Stream<T>| stream.messages.front().is_some_and(|next| next.entity == *entity);
                 let stopped: Vec<_> = self
@@ -88,6 +89,20 @@ impl<B: Behaviour, T> EntityPartition<B, T> {
             }
         }
         self.go_on(now_ms);
+    }
+
+    /// Timers of an entity that could not be read do not make it be read again at each look.
+    fn leave_timers(&mut self, now_ms: i64, entity: &Bytes, fault: &Fault) {
+        let due = self.table.iter().flat_map(|table| table.timers_due(now_ms));
+        let due: Vec<_> = due.filter(|(of, _)| *of == entity).map(|(_, name)| name.to_owned()).collect();
+        if due.is_empty() {
+            return;
+        }
+        if let Fault::Unreadable(_) = fault {
+            self.blocked_timers.extend(due.into_iter().map(|name| (entity.clone(), name)));
+        } else {
+            self.timers_rest_until_ms = now_ms.saturating_add(CHORES_EVERY_MS);
+        }
     }
 
     pub(super) fn deliver(

@@ -31,6 +31,15 @@ pub enum Fault {
         /// What the entity knows.
         expected: String,
     },
+    /// The message is of a later version than is known here: an upgraded node reads it.
+    TooNew {
+        /// The message's name.
+        name: String,
+        /// The version of its form.
+        version: u16,
+        /// What the entity knows.
+        expected: String,
+    },
     /// The message does not decode.
     Malformed(String),
     /// The handler panicked each time it was given the message.
@@ -49,7 +58,7 @@ impl From<Fault> for CallError {
             Fault::Busy(text) => Self::Busy(text),
             Fault::TooLarge { bytes, most } => Self::TooLarge { bytes: wide(bytes), most: wide(most) },
             Fault::Refused(text) | Fault::Unpublishable(text) => Self::Refused(text),
-            Fault::UnknownMessage { name, version, expected } => {
+            Fault::UnknownMessage { name, version, expected } | Fault::TooNew { name, version, expected } => {
                 Self::UnknownMessage { name, version, expected }
             }
             Fault::Malformed(text) => Self::Malformed(text),
@@ -76,7 +85,9 @@ impl From<CallError> for Fault {
     }
 }
 
-/// What is done with a message that panics its handler each time, or that it does not understand.
+/// What is done with a message that panics its handler each time, or that it does not understand. One of a later version than
+/// its receiver knows waits, whatever the policy is: an upgraded node reads it. So does one of nobody who asks whose turn
+/// publishes to a topic that is not there.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum PoisonPolicy {
     /// Who asked is told. A message of another entity, of a timer or of a topic stays, and those behind it wait: nothing is

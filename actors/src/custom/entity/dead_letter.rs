@@ -3,7 +3,7 @@
 use bytes::Bytes;
 
 use super::behaviour::{Behaviour, Fault, PoisonPolicy};
-use super::message::{Unread, unstored};
+use super::message::{Unread, truncate, unstored};
 use super::partition::EntityPartition;
 use super::publication::{OutputRecord, Publish, Written};
 use super::publishing::{Note, Publishing, weight};
@@ -29,9 +29,17 @@ impl<B: Behaviour, T> EntityPartition<B, T> {
     ) -> Result<(), Fault> {
         match (&fault, self.behaviour.poison()) {
             // What this program cannot read another node can, or this one once it is upgraded.
-            (Fault::Busy(_) | Fault::Retry(_) | Fault::Unreadable(_), _) => Err(fault),
+            (Fault::Busy(_) | Fault::Retry(_) | Fault::Unreadable(_) | Fault::TooNew { .. }, _) => Err(fault),
             (_, PoisonPolicy::DeadLetter { topic }) => {
-                self.bury(now_ms, entity, (cause, message), (topic, &fault)).map(|_| ()).ok_or(fault)
+                match self.bury(now_ms, entity, (cause, message), (topic, &fault)) {
+                    Ok(_) => Ok(()),
+                    // That passes, so it is tried again.
+                    Err(Fault::Busy(why)) => Err(Fault::Busy(format!(
+                        "{}; and it cannot be a dead letter now: {why}",
+                        text_of(&fault)
+                    ))),
+                    Err(_) => Err(fault),
+                }
             }
             (Fault::Refused(_), _) | (_, PoisonPolicy::Skip) => {
                 self.note(cause, entity);
@@ -53,34 +61,40 @@ impl<B: Behaviour, T> EntityPartition<B, T> {
         let PoisonPolicy::DeadLetter { topic } = self.behaviour.poison() else { return None };
         match fault {
             Fault::Panicked(_) | Fault::UnknownMessage { .. } | Fault::Malformed(_) => {
-                self.bury(now_ms, entity, (cause, message), (topic, fault))
+                self.bury(now_ms, entity, (cause, message), (topic, fault)).ok()
             }
             _ => None,
         }
     }
 
-    /// Publishes a message to the dead letters, in the batch that says that it is done with; the batch. None where it cannot
-    /// be there now.
+    /// Publishes a message to the dead letters, in the batch that says that it is done with; the batch. A fault where it
+    /// cannot be there: busy, where it can later.
     fn bury(
         &mut self,
         now_ms: i64,
         entity: &Bytes,
         (cause, message): (&Cause<'_>, &[u8]),
         (topic, fault): (&str, &Fault),
-    ) -> Option<u64> {
+    ) -> Result<u64, Fault> {
         let record = self.letter(entity, cause, message, fault);
-        let placed = self.place(now_ms, vec![Publish { topic: topic.to_owned(), record }]);
-        let placed = placed.and_then(|placed| {
-            let (bytes, mut adds) = weight(&placed);
-            if let Cause::Request(_) = cause {
-                adds.requests = request_bytes(entity, TEXT_MAX);
-            }
-            self.has_room(cause, adds)?;
-            Ok((placed, bytes, adds))
-        });
+        let letter = vec![Publish { topic: topic.to_owned(), record }];
+        let placed =
+            self.knows_topics(&letter).and_then(|()| self.place(now_ms, letter)).and_then(|placed| {
+                let (bytes, mut adds) = weight(&placed);
+                if let Cause::Request(_) = cause {
+                    adds.requests = request_bytes(entity, TEXT_MAX);
+                }
+                let (total, most) = (bytes.saturating_add(adds.requests), self.settings.turn_max_bytes);
+                if total > most {
+                    // The log would not take it, and with it nothing of the partition.
+                    return Err(Fault::TooLarge { bytes: total, most });
+                }
+                self.has_room(cause, adds)?;
+                Ok((placed, bytes, adds))
+            });
         let failed = placed.as_ref().err().cloned();
         self.notes.push(Note::DeadLetter { fault: fault.clone(), failed });
-        let (placed, bytes, adds) = placed.ok()?;
+        let (placed, bytes, adds) = placed?;
         let count = placed.len();
         let (mut puts, targets) = self.publications(placed);
         match cause {
@@ -103,15 +117,17 @@ impl<B: Behaviour, T> EntityPartition<B, T> {
         if let Cause::Timer(name) = cause {
             self.uncommitted.timers.insert((entity.clone(), (*name).to_owned()), number);
         }
-        Some(number)
+        Ok(number)
     }
 
     fn letter(&self, entity: &Bytes, cause: &Cause<'_>, message: &[u8], fault: &Fault) -> OutputRecord {
         let tries = if let Fault::Panicked(_) = fault { self.settings.panics_max } else { 1 };
         let why = (name_of(fault), text_of(fault));
         let of = |letter| of_publisher(letter, &self.publishing, (why.0, &why.1));
-        let letter = match (Unread::of(message), unstored(message)) {
-            // As it stood in its topic.
+        let unread = Unread::of(message);
+        let truncated = unread.as_ref().and_then(|unread| unread.truncated);
+        let mut letter = match (unread, unstored(message)) {
+            // With what it had in its topic.
             (Some(Unread { key, value, .. }), _) => of(OutputRecord { key, value, ..OutputRecord::new() }),
             (None, Ok(envelope)) => of(OutputRecord::new().key(entity.clone()).value(envelope.body))
                 .header("millstream.entity.key", entity.clone())
@@ -121,6 +137,13 @@ impl<B: Behaviour, T> EntityPartition<B, T> {
                 of(OutputRecord::new().key(entity.clone()).value(Bytes::copy_from_slice(message)))
                     .header("millstream.entity.key", entity.clone())
             }
+        };
+        // Headers and what is done with take their part of what a turn may write.
+        let most = largest_letter(self.settings.turn_max_bytes);
+        let now = truncate(&mut letter.key, &mut letter.value, most);
+        let letter = match truncated.or(now) {
+            Some(bytes) => letter.header("millstream.truncated", bytes.to_string()),
+            None => letter,
         };
         let letter = letter.header("millstream.tries", tries.to_string());
         match cause {
@@ -146,6 +169,11 @@ impl<B: Behaviour, T> EntityPartition<B, T> {
             }
         }
     }
+}
+
+/// Bytes of the key and the value of a dead letter, at most, where a turn may write so many.
+pub(super) const fn largest_letter(turn_max_bytes: usize) -> usize {
+    turn_max_bytes / 10 * 9
 }
 
 /// A record that its topic does not take, as a dead letter.
@@ -198,7 +226,7 @@ pub(super) const fn name_of(fault: &Fault) -> &'static str {
         Fault::Retry(_) | Fault::Busy(_) => "busy",
         Fault::TooLarge { .. } => "too_large",
         Fault::Refused(_) => "refused",
-        Fault::UnknownMessage { .. } => "unknown",
+        Fault::UnknownMessage { .. } | Fault::TooNew { .. } => "unknown",
         Fault::Malformed(_) => "malformed",
         Fault::Panicked(_) => "panic",
         Fault::Unreadable(_) => "unreadable",
@@ -216,7 +244,7 @@ fn text_of(fault: &Fault) -> String {
         | Fault::Unreadable(text)
         | Fault::Unpublishable(text) => text.clone(),
         Fault::TooLarge { bytes, most } => format!("its turn would write {bytes} bytes, of at most {most}"),
-        Fault::UnknownMessage { name, version, expected } => {
+        Fault::UnknownMessage { name, version, expected } | Fault::TooNew { name, version, expected } => {
             format!("message {name:?} of version {version} is not known, {expected} is")
         }
     }

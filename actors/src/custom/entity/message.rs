@@ -171,8 +171,8 @@ pub(super) fn unstored(bytes: &[u8]) -> Result<Envelope, Fault> {
 /// The name of what stands for a record of a topic of which its type could make nothing.
 const UNREAD: &str = "__millstream.unread_record";
 
-/// A record of a topic of which its type could make nothing, on its way to the dead letters: with the partition of entities
-/// that writes how far the topic is.
+/// The key and the value of a record of a topic of which its type could make nothing, on their way to the dead letters: with
+/// the partition of entities that writes how far the topic is. Its headers and its timestamp stay in the topic.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Unread {
     /// Its key.
@@ -181,14 +181,21 @@ pub(super) struct Unread {
     pub(super) value: Option<Bytes>,
     /// What was wrong.
     pub(super) why: String,
+    /// The bytes of its key and value, where only the beginning of them is here. Stands behind the others, if it is there.
+    #[serde(skip)]
+    pub(super) truncated: Option<u64>,
 }
 
 impl Unread {
     /// As a message, in the form of the log.
     pub(super) fn stored(&self) -> Bytes {
         #[expect(clippy::expect_used, reason = "plain data into memory: nothing in it can fail to serialize")]
-        let body = postcard::to_stdvec(self).expect("plain data serializes").into();
-        stored(&Envelope { name: UNREAD.to_owned(), version: 1, body })
+        let body = match self.truncated {
+            None => postcard::to_stdvec(self),
+            Some(bytes) => postcard::to_stdvec(&(self, bytes)),
+        }
+        .expect("plain data serializes");
+        stored(&Envelope { name: UNREAD.to_owned(), version: 1, body: body.into() })
     }
 
     /// What a message stands for, if it is none for an entity.
@@ -196,8 +203,28 @@ impl Unread {
         // Other messages are told by their first bytes.
         message.get(1..).filter(|rest| rest.starts_with(UNREAD.as_bytes()))?;
         let envelope = unstored(message).ok().filter(|envelope| envelope.name == UNREAD)?;
-        postcard::from_bytes(&envelope.body).ok()
+        let (unread, rest) = postcard::take_from_bytes::<Self>(&envelope.body).ok()?;
+        let truncated = if rest.is_empty() { None } else { Some(postcard::from_bytes(rest).ok()?) };
+        Some(Self { truncated, ..unread })
     }
+}
+
+/// Leaves of a key and a value so many bytes, the first of each. The bytes that they had, where that was more: a record may
+/// be larger than a batch of entities can be.
+pub(super) fn truncate(key: &mut Option<Bytes>, value: &mut Option<Bytes>, most: usize) -> Option<u64> {
+    let length = |bytes: &Option<Bytes>| bytes.as_ref().map_or(0, Bytes::len);
+    let has = length(key).saturating_add(length(value));
+    if has <= most {
+        return None;
+    }
+    if let Some(key) = key {
+        key.truncate(most / 2);
+    }
+    let rest = most.saturating_sub(length(key));
+    if let Some(value) = value {
+        value.truncate(rest);
+    }
+    Some(u64::try_from(has).unwrap_or(u64::MAX))
 }
 
 #[cfg(test)]
@@ -268,13 +295,32 @@ mod tests {
 
     #[test]
     fn a_record_that_was_not_understood_is_told_from_messages() {
-        let unread = Unread { key: None, value: Some(Bytes::from_static(&[7])), why: "w".to_owned() };
+        let unread =
+            Unread { key: None, value: Some(Bytes::from_static(&[7])), why: "w".to_owned(), truncated: None };
         let bytes = unread.stored();
-        assert_eq!(Unread::of(&bytes), Some(unread));
+        assert_eq!(Unread::of(&bytes), Some(unread.clone()));
         let name: String = UNREAD.bytes().map(|byte| format!("{byte:02x}")).collect();
         assert_eq!(hex(&bytes), format!("1a{name}01060001010701") + "77");
+        let cut = Unread { truncated: Some(300), ..unread };
+        assert_eq!(hex(&cut.stored()), format!("1a{name}01080001010701") + "77ac02");
+        assert_eq!(Unread::of(&cut.stored()), Some(cut));
         assert_eq!(Unread::of(&stored(&envelope())), None);
         assert_eq!(Unread::of(&[]), None);
+    }
+
+    #[test]
+    fn of_a_large_record_the_beginning_of_its_key_and_value_is_left() {
+        let of = |length: usize| Some(Bytes::from(vec![b'x'; length]));
+        for (lengths, left, had) in [
+            ((4, 6), (4, 6), None),
+            ((4, 7), (4, 6), Some(11)),
+            ((8, 7), (5, 5), Some(15)),
+            ((20, 0), (5, 0), Some(20)),
+        ] {
+            let (mut key, mut value) = (of(lengths.0), of(lengths.1));
+            assert_eq!(truncate(&mut key, &mut value, 10), had);
+            assert_eq!((key, value), (of(left.0), of(left.1)));
+        }
     }
 
     #[test]

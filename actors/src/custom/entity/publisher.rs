@@ -215,7 +215,13 @@ impl Publisher {
             self.errands = number;
             due.push(Errands { target: None, number, errand });
         }
-        self.lanes.retain(|_, lane| !lane.waiting.is_empty() || lane.step != Step::Unknown);
+        // One that knows what its target has need not ask again, unless the target is gone.
+        self.lanes.retain(|id, lane| match lane.step {
+            _ if !lane.waiting.is_empty() => true,
+            Step::Unknown => false,
+            Step::Ready => table.target(*id).is_some(),
+            Step::Errand(_) | Step::Writing(_) => true,
+        });
         (due, gone)
     }
 

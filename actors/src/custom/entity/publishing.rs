@@ -14,6 +14,7 @@ use super::table::publication_bytes;
 use super::topics::{KnownTopic, KnownTopics};
 use crate::error::Refusal;
 use crate::ids::{NodeId, PartitionId};
+use crate::image::check_name;
 use crate::record::HEADER_BYTES;
 use crate::record::key_hash::partition_for_key;
 
@@ -74,6 +75,18 @@ pub(super) struct Placed {
 pub(super) type Puts = Vec<(RecordKey, Option<RecordValue>)>;
 
 impl<B: Behaviour, T> EntityPartition<B, T> {
+    /// Busy where a topic is not there that may be: what is known of the cluster may be old, or the topic be made later.
+    pub(super) fn knows_topics(&self, published: &[Publish]) -> Result<(), Fault> {
+        let may_come =
+            |topic: &str| check_name(topic).is_ok() && self.publishing.topics.named(topic).is_none();
+        match published.iter().find(|publish| may_come(&publish.topic)) {
+            Some(Publish { topic, .. }) => {
+                Err(Fault::Busy(format!("there is no topic {topic:?} to publish to yet, or no more")))
+            }
+            None => Ok(()),
+        }
+    }
+
     /// Gives records their places; a fault where one cannot be in its topic.
     pub(super) fn place(&self, now_ms: i64, published: Vec<Publish>) -> Result<Vec<Placed>, Fault> {
         let first = self.published_next();
@@ -215,6 +228,14 @@ impl<B: Behaviour, T> EntityPartition<B, T> {
                 }
             }
         }
+        // The log takes no more in one batch: those from the first on that has no room are not kept.
+        let mut bytes = 0_usize;
+        for letter in &mut letters {
+            bytes = bytes.saturating_add(weight(letter).0);
+            if bytes > self.settings.turn_max_bytes {
+                letter.clear();
+            }
+        }
         for ((target, _), letter) in refused.iter().zip(&letters) {
             let (target, refusal, is_kept) = (*target, refusal.clone(), !letter.is_empty());
             self.notes.push(Note::Refused { target, refusal, is_kept });
@@ -245,7 +266,11 @@ impl<B: Behaviour, T> EntityPartition<B, T> {
         }
         let letter = of_refused(&self.publishing, id, record, refusal);
         let letter = Publish { topic: topic.to_owned(), record: letter };
-        Some(self.place(now_ms, vec![letter]).unwrap_or_default())
+        let mut placed = self.place(now_ms, vec![letter]).unwrap_or_default();
+        if weight(&placed).0 > self.settings.turn_max_bytes {
+            placed.clear();
+        }
+        Some(placed)
     }
 
     /// A topic will never take a publication: those behind it are numbered anew without it.

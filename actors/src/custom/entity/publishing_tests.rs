@@ -81,7 +81,7 @@ fn known(id: u128, name: &str) -> KnownTopic {
         id: TopicId(Uuid::from_u128(id)),
         name: Arc::from(name),
         partitions: 1,
-        message_max_bytes: 1_000,
+        message_max_bytes: if name == "dead" { 20_000 } else { 1_000 },
         needs_keys: name == "table",
         is_internal: name.starts_with("__"),
     }
@@ -441,7 +441,12 @@ fn a_timer_that_panics_is_a_dead_letter_and_rings_no_more() {
 fn a_record_of_a_topic_that_was_not_understood_is_a_dead_letter_as_it_stood_there() {
     let mut rig = Rig::begin(BURY);
     let source = Source { topic: NEWS.topic, partition: 2 };
-    let unread = Unread { key: None, value: Some(Bytes::from_static(b"xyz")), why: "no number".to_owned() };
+    let unread = Unread {
+        key: None,
+        value: Some(Bytes::from_static(b"xyz")),
+        why: "no number".to_owned(),
+        truncated: None,
+    };
     let message = Delivery { sequence: 8, entity: Bytes::new(), message: unread.stored() };
     rig.take(Input::Deliver { source, messages: vec![message], through: Some(9), reply: 1 });
     rig.commit();
@@ -466,13 +471,57 @@ fn without_the_topic_of_dead_letters_a_message_stays() {
     let mut rig = Rig::begin(BURY);
     rig.topics.set(2, &[(1, "news")]);
     rig.deliver(&["a panic", "two"], 1);
-    assert_eq!(rig.answer(1), &Err(Fault::Panicked("so told".to_owned())));
+    let Err(Fault::Busy(told)) = rig.answer(1) else { panic!("{:?}", rig.answer(1)) };
+    assert!(told.contains("so told") && told.contains("no topic \"dead\""), "{told}");
     assert!(rig.log.is_empty());
     rig.topics.set(3, &[(1, "news"), (2, "dead")]);
     rig.deliver(&["a panic", "two"], 2);
     assert!(rig.answer(2).is_ok());
     rig.publish(all);
     assert_eq!((rig.sent(DEAD).len(), rig.sent(NEWS).len()), (1, 1));
+}
+
+#[test]
+fn a_timer_whose_dead_letter_has_no_topic_yet_is_tried_again_and_then_is_one() {
+    let mut rig = Rig::begin(BURY);
+    rig.topics.set(2, &[(1, "news")]);
+    rig.ask("later", 1);
+    rig.publish(all);
+    assert_eq!(rig.partition.table().unwrap().timers().count(), 1);
+    rig.topics.set(3, &[(1, "news"), (2, "dead")]);
+    rig.publish(all);
+    assert_eq!(rig.sent(DEAD), [b"panic".as_slice()]);
+    assert_eq!(rig.partition.table().unwrap().timers().count(), 0);
+}
+
+#[test]
+fn a_message_whose_turn_publishes_to_a_topic_that_is_not_there_waits_for_it() {
+    let mut rig = Rig::begin(BURY);
+    rig.topics.set(2, &[(2, "dead")]);
+    rig.deliver(&["one"], 1);
+    assert!(matches!(rig.answer(1), Err(Fault::Busy(_))), "{:?}", rig.answer(1));
+    rig.topics.set(3, &[(1, "news"), (2, "dead")]);
+    rig.deliver(&["one"], 2);
+    rig.publish(all);
+    assert_eq!((rig.sent(NEWS), rig.sent(DEAD).len()), (vec![b"one".as_slice()], 0));
+}
+
+#[test]
+fn of_a_large_message_the_beginning_is_the_dead_letter_which_tells_its_length() {
+    let settings = EntitySettings { turn_max_bytes: 900, ..EntitySettings::default() };
+    let mut rig = Rig::with(BURY, settings);
+    let text: &'static str = ("é".repeat(500) + "panic").leak();
+    rig.deliver(&[text, "one"], 1);
+    assert_eq!(rig.answer(1), &Err(Fault::Panicked("so told".to_owned())), "its headers have no room");
+    let settings = EntitySettings { turn_max_bytes: 9_000, ..EntitySettings::default() };
+    let mut rig = Rig::with(BURY, settings);
+    let text: &'static str = ("é".repeat(4_500) + "panic").leak();
+    rig.deliver(&[text], 1);
+    assert!(rig.answer(1).is_ok(), "{:?}", rig.answer(1));
+    rig.publish(all);
+    let letter = &rig.sent[&DEAD][0];
+    assert_eq!(header(letter, "millstream.truncated"), Some(b"9006".as_slice()));
+    assert_eq!(letter.value.as_ref().unwrap().len(), 8_099);
 }
 
 #[test]

@@ -22,8 +22,8 @@ use crate::events::ActorRestarted;
 use crate::group::doors::OwnershipLease;
 use crate::ids::{LeaderEpoch, PartitionId};
 use crate::kinds::{ActorKind, ENTITY_HOST, ENTITY_STANDBY, ENTITY_SUPERVISOR};
-use crate::supervision::Deaths;
 use crate::supervision::roster::{Entry, Seat};
+use crate::supervision::{Deaths, EarlyDeaths};
 
 /// The actor of a partition, and the places for those who ask it.
 #[derive(Clone, Debug)]
@@ -105,22 +105,6 @@ enum Host {
     Runs(ActorRef<HostMessage>),
     /// It rests after a death.
     Rests,
-}
-
-/// Actors that died before it was heard here that they had begun.
-#[derive(Debug, Default)]
-struct EarlyDeaths(Vec<(ActorId, String)>);
-
-impl EarlyDeaths {
-    fn note(&mut self, actor: ActorId, cause: &str) {
-        self.0.push((actor, cause.to_owned()));
-    }
-
-    /// Of what an actor has died, if it has; told once.
-    fn cause(&mut self, actor: ActorId) -> Option<String> {
-        let place = self.0.iter().position(|(dead, _)| *dead == actor)?;
-        Some(self.0.swap_remove(place).1)
-    }
 }
 
 /// The actor's state.
@@ -422,19 +406,5 @@ impl Supervision {
         let after = deaths.rest(now, &kind.restarts);
         doors.events.emit(ActorRestarted { kind: kind.name, name, cause, after });
         after
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn one_that_died_before_it_was_heard_that_it_had_begun_is_known_to_be_dead() {
-        let mut dead = EarlyDeaths::default();
-        dead.note(ActorId::Local(1), "so told");
-        assert_eq!(dead.cause(ActorId::Local(2)), None);
-        assert_eq!(dead.cause(ActorId::Local(1)), Some("so told".to_owned()));
-        assert_eq!(dead.cause(ActorId::Local(1)), None);
     }
 }

@@ -508,3 +508,29 @@ fn a_timer_for_whose_turn_there_is_no_room_is_not_tried_at_every_look() {
     assert!(rig.append.is_none());
     assert_eq!(rig.partition.next_ms(rig.now_ms), Some(rig.now_ms + 1_000));
 }
+
+#[test]
+fn a_timer_of_an_entity_that_cannot_be_read_does_not_make_it_be_read_at_every_look() {
+    for (fault, loads) in
+        [(Fault::Retry("not now".to_owned()), 1), (Fault::Unreadable("of a later program".to_owned()), 0)]
+    {
+        let mut rig = rig();
+        rig.ask("a", "one", 1);
+        rig.ask("a", "later", 2);
+        while rig.append.is_some() {
+            rig.commit();
+        }
+        // Another leads, which has the entity not in memory.
+        let settings = EntitySettings::default();
+        rig.partition = EntityPartition::new(Note(PoisonPolicy::Fail), settings, Table::default()).0;
+        rig.replay = Some(Table::default());
+        rig.replay();
+        rig.pass(100);
+        let (life, entity, _) = rig.loads.pop().expect("it is read");
+        rig.take(Input::Loaded { life, entity, values: Err(fault) });
+        rig.pass(10);
+        assert!(rig.loads.is_empty());
+        rig.pass(1_000);
+        assert_eq!(rig.loads.len(), loads);
+    }
+}

@@ -171,6 +171,10 @@ impl<B: Behaviour, T> EntityPartition<B, T> {
             }
             return Ok(handled.answer);
         }
+        if !matches!(cause, Cause::Request(_)) {
+            // Nobody is told who could send it again.
+            self.knows_topics(&handled.published)?;
+        }
         let placed = self.place(now_ms, std::mem::take(&mut handled.published))?;
         let (bytes, adds) = self.weigh(entity, cause, &handled, &placed)?;
         let (saved, snapshot) = self.next_saved(entity, &handled.change)?;

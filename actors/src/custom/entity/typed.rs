@@ -82,6 +82,10 @@ impl<E: Entity> Behaviour for Typed<E> {
         message: &[u8],
     ) -> Result<Handled, Fault> {
         let envelope = unstored(message)?;
+        if envelope.name == E::Message::NAME && envelope.version > E::Message::VERSION {
+            let expected = format!("{} up to version {}", E::Message::NAME, E::Message::VERSION);
+            return Err(Fault::TooNew { name: envelope.name, version: envelope.version, expected });
+        }
         // Whoever sends may send bytes on which the user's own reading of them panics.
         let (message, label) = caught(|| {
             let message: E::Message = envelope.open()?;
@@ -124,8 +128,10 @@ impl<E: Entity> Behaviour for Typed<E> {
             return Ok(Some((E::VERSION, entity.state.clone())));
         };
         // It says what the events said, or is not written.
-        let Some(Ok(state)) = caught(|| entity.user.to_earlier(held_back.version))? else { return Ok(None) };
-        let is_whole = self.state(&caught(|| read::<E>(held_back.version, &state))??)? == entity.state;
+        let earlier = caught(|| entity.user.to_earlier(held_back.version));
+        let Ok(Some(Ok(state))) = earlier else { return Ok(None) };
+        let Ok(Ok(read)) = caught(|| read::<E>(held_back.version, &state)) else { return Ok(None) };
+        let is_whole = self.state(&read)? == entity.state;
         Ok(is_whole.then(|| (held_back.version, state.into())))
     }
 }
@@ -314,6 +320,9 @@ mod tests {
             let other = Envelope { name: "other".to_owned(), version: 1, body: Bytes::new() };
             let unknown = typed.handle(&mut entity, b"a", 0, &stored(&other));
             assert!(matches!(unknown, Err(Fault::UnknownMessage { .. })));
+            let later = Envelope { name: "order".to_owned(), version: 3, body: Bytes::new() };
+            let later = typed.handle(&mut entity, b"a", 0, &stored(&later));
+            assert!(matches!(later, Err(Fault::TooNew { version: 3, .. })), "{later:?}");
             assert!(matches!(typed.handle(&mut entity, b"a", 0, &[1]), Err(Fault::Malformed(_))));
             let short = Envelope { name: "order".to_owned(), version: 1, body: Bytes::new() };
             let unread = typed.handle(&mut entity, b"a", 0, &stored(&short));

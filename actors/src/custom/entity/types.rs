@@ -8,6 +8,7 @@ use futures::FutureExt;
 use futures::future::BoxFuture;
 use ractor::{Actor, ActorCell, ActorRef};
 
+use super::behaviour::PoisonPolicy;
 use super::definition::Entity;
 use super::host::{EntityHost, HostMessage, Leadership};
 use super::reader::{Declared, TopicInput};
@@ -114,6 +115,11 @@ impl EntityTypes {
         }
         if Topic::is_internal_name(&topic) {
             return invalid(format!("it cannot read {topic}, which is the system's own"));
+        }
+        if matches!(E::POISON, PoisonPolicy::DeadLetter { topic: dead } if *dead == *topic) {
+            return invalid(format!(
+                "it cannot read {topic}, where its own dead letters go: one that it does not understand would come again and again"
+            ));
         }
         let Some((kind, _)) = self.types.get_key_value(E::TYPE) else {
             return invalid(format!("it reads {topic} and is not hosted"));
@@ -247,6 +253,7 @@ mod tests {
 
     impl Entity for Well {
         const TYPE: &'static str = "well";
+        const POISON: PoisonPolicy = PoisonPolicy::DeadLetter { topic: "dead" };
         type Key = String;
         type Message = Nothing;
 
@@ -266,6 +273,7 @@ mod tests {
         assert_eq!(hosted().reading(input("other")).unwrap().inputs().count(), 2);
         let refused = |types: EntityTypes, topic| types.reading(input(topic)).unwrap_err().to_string();
         assert!(refused(hosted(), "in").contains("twice"));
+        assert!(refused(hosted(), "dead").contains("its own dead letters"));
         assert!(refused(hosted(), "__entity_well").contains("the system's own"));
         assert!(refused(hosted(), "no topic").contains("no topic can be named"));
         assert!(refused(EntityTypes::new(), "in").contains("is not hosted"));

@@ -3,7 +3,8 @@
 use bytes::Bytes;
 
 use super::super::behaviour::PoisonPolicy;
-use super::super::message::Unread;
+use super::super::dead_letter::largest_letter;
+use super::super::message::{Unread, truncate};
 use super::actor::{ReaderMessage, Reading, Work};
 use super::declared::{Addressed, TopicRecord};
 use super::unpacking::Unpacking;
@@ -56,20 +57,32 @@ impl Reading {
     }
 
     fn next_record(&mut self) -> Option<Record> {
-        match self.unpacking.as_mut()?.next_record() {
-            Ok(Some(record)) => return Some(record),
-            Ok(None) => {
-                let read = self.unpacking.take()?;
-                self.failures = 0;
-                self.progress.read_through(read.behind());
-            }
-            Err(error) => {
-                self.unpacking = None;
-                self.stands(&format!("what was read cannot be unpacked: {error}"));
-                self.pause(STAND_MOST_MS);
+        loop {
+            let unpacking = self.unpacking.as_mut()?;
+            let result = unpacking.next_record();
+            let (first, behind) = unpacking.batch();
+            match result {
+                Ok(Some(record)) => return Some(record),
+                Ok(None) => {
+                    let read = self.unpacking.take()?;
+                    self.failures = 0;
+                    self.progress.read_through(read.behind());
+                    return None;
+                }
+                Err(error) if self.work.assignment.input.poison == PoisonPolicy::Fail => {
+                    self.unpacking = None;
+                    self.stands(&format!("what was read cannot be unpacked: {error}"));
+                    self.pause(STAND_MOST_MS);
+                    return None;
+                }
+                Err(error) => {
+                    let why = format!("what was read cannot be unpacked up to offset {behind}: {error}");
+                    self.left_out(first.max(self.progress.next()), &why);
+                    self.failures = 0;
+                    self.progress.read_through(behind);
+                }
             }
         }
-        None
     }
 
     /// The partition and the message that the user's code makes of a record.
@@ -97,8 +110,11 @@ impl Reading {
     /// The partition beside which this reader lives puts the record into the dead letters, with how far the topic is: once.
     fn bury(&mut self, record: Record, why: String) {
         let receiver = self.work.assignment.beside.index.unsigned_abs();
-        let unread = Unread { key: record.key, value: record.value, why };
-        self.progress.take(record.offset, Some((receiver, Bytes::new(), unread.stored())));
+        let most = largest_letter(self.work.doors.settings.borrow().turn_max_bytes);
+        let Record { offset, mut key, mut value, .. } = record;
+        let truncated = truncate(&mut key, &mut value, most);
+        let unread = Unread { key, value, why, truncated };
+        self.progress.take(offset, Some((receiver, Bytes::new(), unread.stored())));
     }
 
     /// A record cannot be understood: whether it is done with, as the type's policy has it.
@@ -106,8 +122,7 @@ impl Reading {
         let at = record.offset;
         match self.work.assignment.input.poison {
             PoisonPolicy::Skip => {
-                let (kind, topic, partition) = self.names();
-                self.work.doors.events.emit(EntityInputLeftOut { kind, topic, partition, offset: at, why });
+                self.left_out(at, why);
                 true
             }
             PoisonPolicy::Fail | PoisonPolicy::DeadLetter { .. } => {
@@ -116,6 +131,11 @@ impl Reading {
                 false
             }
         }
+    }
+
+    fn left_out(&self, offset: Offset, why: &str) {
+        let (kind, topic, partition) = self.names();
+        self.work.doors.events.emit(EntityInputLeftOut { kind, topic, partition, offset, why });
     }
 
     pub(super) fn read(&mut self, result: Result<Fetched, Refusal>) {

@@ -12,8 +12,8 @@ use super::actor::{ReaderMessage, TopicReader, Work};
 use super::placed::{Assignment, ReaderKey};
 use crate::events::ActorRestarted;
 use crate::kinds::{ENTITY_READER, ENTITY_READER_SUPERVISOR};
-use crate::supervision::Deaths;
 use crate::supervision::roster::{Entry, Seat};
+use crate::supervision::{Deaths, EarlyDeaths};
 
 /// What the supervisor is told.
 pub(in crate::custom::entity) enum ReadersMessage {
@@ -59,6 +59,7 @@ pub(in crate::custom::entity) struct Readers {
     doors: EntityDoors,
     origin: Instant,
     readers: BTreeMap<ReaderKey, Reader>,
+    dead: EarlyDeaths,
     begins: u64,
     myself: ActorRef<ReadersMessage>,
     seat: Seat,
@@ -76,7 +77,8 @@ impl Actor for ReaderSupervisor {
     ) -> Result<Readers, ActorProcessingErr> {
         let origin = doors.clock.now();
         let seat = doors.events.seat(Entry::new(ENTITY_READER_SUPERVISOR, ""));
-        Ok(Readers { doors, origin, readers: BTreeMap::new(), begins: 0, myself, seat })
+        let (readers, dead) = (BTreeMap::new(), EarlyDeaths::default());
+        Ok(Readers { doors, origin, readers, dead, begins: 0, myself, seat })
     }
 
     async fn handle(
@@ -156,18 +158,32 @@ impl Readers {
     fn begun(&mut self, key: &ReaderKey, begin: u64, result: Result<ActorRef<ReaderMessage>, String>) {
         let reader = self.readers.get_mut(key).filter(|reader| reader.begin == begin);
         match (result, reader) {
-            (Ok(actor), Some(reader)) => reader.run = Run::Runs(actor),
+            (Ok(actor), Some(reader)) => match self.dead.cause(actor.get_id()) {
+                Some(cause) => self.rest(key, cause),
+                None => reader.run = Run::Runs(actor),
+            },
             (Ok(actor), None) => actor.kill(),
             (Err(error), Some(_)) => self.rest(key, error),
             (Err(_), None) => {}
         }
+        if !self.are_begun() {
+            self.dead = EarlyDeaths::default();
+        }
+    }
+
+    /// Whether one is being begun.
+    fn are_begun(&self) -> bool {
+        self.readers.values().any(|reader| matches!(reader.run, Run::Begins))
     }
 
     fn died(&mut self, actor: ActorId, cause: &str) {
         let is_it = |reader: &Reader| matches!(&reader.run, Run::Runs(known) if known.get_id() == actor);
         let found = self.readers.iter().find(|(_, reader)| is_it(reader)).map(|(key, _)| key.clone());
-        if let Some(key) = found {
-            self.rest(&key, cause.to_owned());
+        match found {
+            Some(key) => self.rest(&key, cause.to_owned()),
+            // One that begins, perhaps: it is looked for when it is heard that it has begun.
+            None if self.are_begun() => self.dead.note(actor, cause),
+            None => {}
         }
     }
 

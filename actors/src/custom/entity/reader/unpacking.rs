@@ -13,6 +13,8 @@ use crate::record::{Batch, BatchError, MAX_UNPACKED_BYTES, Record, Records, reco
 pub(super) struct Unpacking {
     batches: IntoIter<Batch>,
     records: Option<Records>,
+    /// The offsets of the batch that is being unpacked: its first, and the one behind its last.
+    batch: (Offset, Offset),
     behind: Offset,
 }
 
@@ -22,18 +24,29 @@ impl Unpacking {
     pub(super) fn of(fetched: Fetched, from: Offset) -> Result<Self, BatchError> {
         let fetched = Fetched { batches: Bytes::copy_from_slice(&fetched.batches), ..fetched };
         let (batches, behind) = committed_batches(&fetched, from, true).map_err(|(error, _)| error)?;
-        Ok(Self { batches: batches.into_iter(), records: None, behind })
+        Ok(Self { batches: batches.into_iter(), records: None, batch: (from, from), behind })
     }
 
-    /// The next record; `None` behind the last.
+    /// The next record; `None` behind the last. An error where a batch cannot be unpacked: the next record is of the one
+    /// behind it.
     pub(super) fn next_record(&mut self) -> Result<Option<Record>, BatchError> {
         loop {
             if let Some(record) = self.records.as_mut().and_then(Iterator::next) {
+                if record.is_err() {
+                    self.records = None;
+                }
                 return record.map(Some);
             }
             let Some(batch) = self.batches.next() else { return Ok(None) };
+            self.records = None;
+            self.batch = (batch.header.base_offset, batch.header.next_offset());
             self.records = Some(records(&batch, MAX_UNPACKED_BYTES)?);
         }
+    }
+
+    /// The first offset of the batch that the last record or error is of, and the offset behind the batch.
+    pub(super) const fn batch(&self) -> (Offset, Offset) {
+        self.batch
     }
 
     /// The offset behind all that was read, records or not.

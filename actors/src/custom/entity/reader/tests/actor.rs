@@ -116,6 +116,39 @@ fn a_record_that_panics_is_waited_for_or_left_out_as_the_type_wants() {
 }
 
 #[test]
+fn of_a_large_record_that_is_not_understood_the_beginning_is_buried() {
+    let large: &'static str = "x".repeat(2 << 20).leak();
+    let node = Node { values: vec!["a", large, "b"], ..Node::default() };
+    let input = Arc::new(Declared::of(TopicInput::<Burying>::new("in", |record| match record.value() {
+        Some(value) if value.len() == 1 => Ok(Some(("a".to_owned(), Told("a".to_owned())))),
+        _ => Err("too much".to_owned()),
+    })));
+    rig(node, input, async |rig: &Rig| {
+        after(20_000).await;
+        assert_eq!(rig.node.with(|node| node.sequences()), [1, 2, 3]);
+        let unread = rig.node.with(|node| node.unread()).remove(0);
+        assert_eq!((unread.value.unwrap().len(), unread.truncated), (900_000, Some(2 << 20)));
+    });
+}
+
+#[test]
+fn a_batch_that_cannot_be_unpacked_is_waited_for_or_left_out_as_the_type_wants() {
+    let node = || Node { values: vec!["a"; 12], garbles: true, ..Node::default() };
+    rig(node(), input::<Patient>(), async |rig: &Rig| {
+        after(20_000).await;
+        assert!(rig.node.with(|node| node.sequences()).is_empty());
+        assert!(rig.told("millstream_entity_input_stands_total") >= 3);
+    });
+    let goes_on = async |rig: &Rig| {
+        after(20_000).await;
+        assert_eq!(rig.node.with(|node| node.sequences()), [11, 12]);
+        assert_eq!(rig.told("millstream_entity_input_left_out_total"), 1);
+    };
+    rig(node(), input::<Skipping>(), goes_on);
+    rig(node(), input::<Burying>(), goes_on);
+}
+
+#[test]
 fn an_entity_that_does_not_take_a_record_is_told_and_given_it_again() {
     let node = Node { values: vec!["a", "b"], answers_no: true, ..Node::default() };
     rig(node, input::<Patient>(), async |rig: &Rig| {

@@ -30,7 +30,7 @@ use crate::events::Events;
 use crate::group::records::LogRecord;
 use crate::ids::{LeaderEpoch, NodeId, Offset, PartitionId, ProducerId, TopicId};
 use crate::partition::message::Fetched;
-use crate::record::{BatchBuilder, Compression, assign};
+use crate::record::{BatchBuilder, Compression, HEADER_BYTES, ProducerStamp, assign, assign_producer};
 
 /// What the rest of the node is to a reader.
 #[derive(Debug, Default)]
@@ -42,6 +42,8 @@ pub(super) struct Node {
     pub(super) fed: Vec<FeedEntities>,
     pub(super) answers_no: bool,
     pub(super) never_answers: bool,
+    /// What is read from the beginning is whole and cannot be unpacked.
+    pub(super) garbles: bool,
     pub(super) reads: usize,
     pub(super) reads_open: usize,
     pub(super) feeds_open: usize,
@@ -163,6 +165,11 @@ impl Node {
         if count > 0 {
             batches = builder.finish(None).to_vec();
             assign(&mut batches, from, LeaderEpoch(1)).unwrap();
+        }
+        if self.garbles && from.0 == 0 {
+            batches[HEADER_BYTES..].fill(0xff);
+            let nobody = ProducerStamp { id: ProducerId(-1), epoch: -1, base_sequence: -1 };
+            assign_producer(&mut batches, nobody).unwrap();
         }
         Ok(Fetched {
             high_watermark: Offset(end),
