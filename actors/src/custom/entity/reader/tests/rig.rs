@@ -155,7 +155,7 @@ impl Node {
             return Err(Refusal::new(ErrorCode::OffsetOutOfRange, "not there"));
         }
         let first = usize::try_from(from.0).unwrap();
-        let mut builder = BatchBuilder::new(1 << 20, Compression::NONE);
+        let mut builder = BatchBuilder::new(4 << 20, Compression::NONE);
         let mut count = 0;
         for value in self.values.iter().skip(first).take(10) {
             builder.push(0, None, Some(value.as_bytes()), &[]).unwrap();
