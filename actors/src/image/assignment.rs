@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::ids::{LeaderEpoch, Member, NodeId, PartitionId};
+use crate::ids::{Incarnation, LeaderEpoch, Member, NodeId, PartitionId};
 use crate::topic_config::TopicConfig;
 
 /// What one node is to do for one partition.
@@ -26,4 +26,7 @@ pub struct Assignment {
     pub in_sync: Vec<Member>,
     /// Counts the changes of the in-sync set within the epoch and beyond; changes that carry an older one are refused.
     pub set_version: u32,
+    /// Lives of nodes with a replica that are shutting down: what they still fetch brings them back into no set, as KIP-841
+    /// has it. A life that leaves never stays.
+    pub leaving: Vec<(NodeId, Incarnation)>,
 }

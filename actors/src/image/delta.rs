@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use super::assignment::Assignment;
-use super::{Image, Partition, Topic};
-use crate::ids::{NodeId, PartitionId};
+use super::{Image, NodeState, Nodes, Partition, Topic};
+use crate::ids::{Incarnation, NodeId, PartitionId};
 
 /// What changed for one node between two images.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -26,7 +26,7 @@ impl Delta {
 /// All partitions with a replica on `node`, by id.
 #[must_use]
 pub fn assignments(image: &Image, node: NodeId) -> Vec<Assignment> {
-    image.topics().iter().flat_map(|topic| of_topic(topic, node)).collect()
+    image.topics().iter().flat_map(|topic| of_topic(image.nodes(), topic, node)).collect()
 }
 
 /// What changed for `node` from `old` to `new`. Costs nothing for topics that are the same in both.
@@ -39,8 +39,8 @@ pub fn delta(old: &Image, new: &Image, node: NodeId) -> Delta {
     for topic in new.topics().iter() {
         match old.topics().get(topic.id) {
             Some(before) if Arc::ptr_eq(before, topic) => {}
-            Some(before) => compare(before, topic, node, &mut delta),
-            None => delta.changed.extend(of_topic(topic, node)),
+            Some(before) => compare(before, (new.nodes(), topic), node, &mut delta),
+            None => delta.changed.extend(of_topic(new.nodes(), topic, node)),
         }
     }
     for topic in old.topics().iter().filter(|topic| new.topics().get(topic.id).is_none()) {
@@ -49,7 +49,7 @@ pub fn delta(old: &Image, new: &Image, node: NodeId) -> Delta {
     delta
 }
 
-fn compare(old: &Topic, new: &Topic, node: NodeId, delta: &mut Delta) {
+fn compare(old: &Topic, (nodes, new): (&Nodes, &Topic), node: NodeId, delta: &mut Delta) {
     let same_config = old.config == new.config;
     for (id, partition) in new.ids() {
         let before = old.partition(id.index);
@@ -57,19 +57,19 @@ fn compare(old: &Topic, new: &Topic, node: NodeId, delta: &mut Delta) {
             continue;
         }
         if partition.replicas.contains(&node) {
-            delta.changed.push(assignment(new, id, partition));
+            delta.changed.push(assignment(nodes, new, id, partition));
         } else if before.is_some_and(|before| before.replicas.contains(&node)) {
             delta.removed.push(id);
         }
     }
 }
 
-fn of_topic(topic: &Topic, node: NodeId) -> impl Iterator<Item = Assignment> {
+fn of_topic(nodes: &Nodes, topic: &Topic, node: NodeId) -> impl Iterator<Item = Assignment> {
     let here = topic.ids().filter(move |(_, partition)| partition.replicas.contains(&node));
-    here.map(move |(id, partition)| assignment(topic, id, partition))
+    here.map(move |(id, partition)| assignment(nodes, topic, id, partition))
 }
 
-fn assignment(topic: &Topic, id: PartitionId, partition: &Partition) -> Assignment {
+fn assignment(nodes: &Nodes, topic: &Topic, id: PartitionId, partition: &Partition) -> Assignment {
     Assignment {
         partition: id,
         topic: Arc::clone(&topic.name),
@@ -79,5 +79,12 @@ fn assignment(topic: &Topic, id: PartitionId, partition: &Partition) -> Assignme
         replicas: partition.replicas.clone(),
         in_sync: partition.in_sync.clone(),
         set_version: partition.set_version,
+        leaving: leaving(nodes, partition),
     }
+}
+
+fn leaving(nodes: &Nodes, partition: &Partition) -> Vec<(NodeId, Incarnation)> {
+    let known = partition.replicas.iter().filter_map(|node| Some((*node, nodes.get(*node)?)));
+    let leaving = known.filter(|(_, known)| known.state == NodeState::Leaving);
+    leaving.map(|(node, known)| (node, known.incarnation)).collect()
 }

@@ -1,5 +1,5 @@
 use super::fixture::*;
-use crate::ids::NodeId;
+use crate::ids::{Incarnation, NodeId};
 use crate::image::{Command, assignments, delta};
 
 #[test]
@@ -64,4 +64,16 @@ fn a_topic_made_anew_under_its_old_name_is_another() {
     let delta = delta(&old, &new, NodeId(1));
     assert_eq!(delta.removed, [partition(1, 0)]);
     assert_eq!(delta.changed.first().unwrap().partition, partition(2, 0));
+}
+
+#[test]
+fn who_leads_is_told_of_members_that_are_shutting_down() {
+    let mut old = live_nodes(&[1, 2]);
+    done(&mut old, create(1, &[&[1, 2]]));
+    done(&mut old, Command::HandOver { node: NodeId(2), incarnation: Incarnation(1) });
+    let mut new = old.clone();
+    let shrink = alter(&new, partition(1, 0), &[member(1, 1)]);
+    done(&mut new, shrink);
+    let told = delta(&old, &new, NodeId(1)).changed;
+    assert_eq!(told.first().unwrap().leaving, [(NodeId(2), Incarnation(1))]);
 }

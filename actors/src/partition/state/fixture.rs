@@ -40,5 +40,6 @@ pub(crate) fn assignment(
         replicas: vec![NodeId(1), NodeId(2), NodeId(3)],
         in_sync: in_sync.to_vec(),
         set_version,
+        leaving: Vec::new(),
     }
 }

@@ -7,7 +7,7 @@ use super::high_watermark::HighWatermark;
 use super::in_sync::{ChangeOutcome, InSyncSet};
 use super::progress::{AppendTimes, Progress};
 use super::{Effect, InSyncChange, LogFacts, ResignReason, Settings};
-use crate::ids::{LeaderEpoch, Member, NodeId, Offset};
+use crate::ids::{Incarnation, LeaderEpoch, Member, NodeId, Offset};
 use crate::image::assignment::Assignment;
 
 /// A replica that leads, in one epoch.
@@ -20,7 +20,10 @@ pub struct Leader {
     replicas: BTreeSet<NodeId>,
     followers: BTreeMap<NodeId, Progress>,
     appends: AppendTimes,
+    /// Members that want out because their logs are damaged.
     leaving: BTreeSet<Member>,
+    /// Lives of nodes that are shutting down.
+    departing: BTreeSet<(NodeId, Incarnation)>,
     /// Clients were told that nothing before this offset is left: a member that begins earlier would serve it again.
     promised_start: Offset,
     adopted_at: Duration,
@@ -43,6 +46,7 @@ impl Leader {
             followers: BTreeMap::new(),
             appends,
             leaving: BTreeSet::new(),
+            departing: assignment.leaving.iter().copied().collect(),
             promised_start: Offset::ZERO,
             adopted_at: now,
         }
@@ -75,6 +79,7 @@ impl Leader {
     /// The image has something new for the same epoch.
     pub(super) fn assigned(&mut self, now: Duration, assignment: &Assignment) {
         self.replicas = assignment.replicas.iter().copied().collect();
+        self.departing = assignment.leaving.iter().copied().collect();
         let replicas = &self.replicas;
         self.followers.retain(|node, _| replicas.contains(node));
         let before = self.set.committed().clone();
@@ -250,6 +255,7 @@ impl Leader {
             // A member of the set holds the high watermark down itself: it is judged by how long it is behind.
             !self.set.committed().contains(&follower.member)
                 && follower.speaks
+                && !self.departing.contains(&(follower.member.node, follower.member.incarnation))
                 && follower.durable_end >= level
                 && follower.log_start >= self.promised_start
                 && follower.lag(now) <= settings.replica_lag_max

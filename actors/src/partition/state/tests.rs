@@ -154,6 +154,23 @@ fn a_member_taken_out_by_the_controller_no_longer_holds_the_high_watermark() {
 }
 
 #[test]
+fn a_member_that_is_shutting_down_is_not_brought_back_by_what_it_still_fetches() {
+    let mut state = leader_of_three(4, 0);
+    state.step(ms(1), joined(member(2), 4));
+    state.step(ms(1), joined(member(3), 4));
+    let leaving = vec![(member(3).node, member(3).incarnation)];
+    let two = [member(1), member(2)];
+    let without = Assignment { leaving, ..assignment(2, Some(member(1)), &two, 2) };
+    assert_eq!(proposal(&state.step(ms(2), Input::Assigned(without))), None);
+    state.step(ms(3), joined(member(3), 4));
+    assert_eq!(proposal(&state.step(ms(3), Input::Reported(LeaderEpoch(2), member(3), Offset(4)))), None);
+    assert_eq!(proposal(&state.step(ms(4), Input::Tick)), None);
+
+    let change = proposal(&state.step(ms(5), joined(life(3, 2), 4))).unwrap();
+    assert_eq!(change.members, [member(1), member(2), life(3, 2)], "its next life is welcome");
+}
+
+#[test]
 fn a_new_life_of_a_member_takes_the_place_of_the_old_one() {
     let mut state = leader_of_three(4, 4);
     state.step(ms(1), joined(member(3), 4));
