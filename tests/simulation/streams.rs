@@ -3,8 +3,12 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use bytes::Bytes;
 use millstream::streams::window::{Emit, Tumbling};
-use millstream::streams::{StreamBuilder, Streams, StreamsSettings, Topology, end_of_input};
+use millstream::streams::{
+    Context, Event, Poison, Processor, StreamBuilder, StreamError, Streams, StreamsSettings, Topology,
+    end_of_input,
+};
 use millstream::{
     Client, Consumer, ConsumerEvent, ConsumerSettings, IsolationLevel, OffsetReset, ProducerRecord,
     ProducerSettings, SeekTo, TopicPartition,
@@ -15,13 +19,13 @@ use rand::seq::IndexedRandom;
 use rand::{Rng, SeedableRng};
 
 /// How long an application may take to begin, or to come to the end of what there is.
-const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
 const PARTITIONS: i32 = 2;
 
 const WORDS: [&str; 7] = ["to", "be", "or", "not", "that", "is", "question"];
 
-fn word_count() -> Topology {
+pub(crate) fn word_count() -> Topology {
     let builder = StreamBuilder::new("word-count");
     builder
         .stream::<Option<String>, String>("lines")
@@ -38,7 +42,7 @@ fn word(rng: &mut SmallRng) -> &'static str {
 }
 
 /// Sends so many lines of words drawn at random; how often each word is in them.
-async fn send_lines(client: &Client, rng: &mut SmallRng, lines: usize) -> BTreeMap<String, i64> {
+pub(crate) async fn send_lines(client: &Client, rng: &mut SmallRng, lines: usize) -> BTreeMap<String, i64> {
     let producer = client.producer(ProducerSettings::default()).await.expect("a producer");
     let mut counts = BTreeMap::new();
     for number in 0..lines {
@@ -56,8 +60,8 @@ async fn send_lines(client: &Client, rng: &mut SmallRng, lines: usize) -> BTreeM
     counts
 }
 
-/// Reads committed counts, and hands them over, until that says that it is enough.
-async fn read_counts(client: &Client, topic: &str, mut take: impl FnMut(String, i64) -> bool) {
+/// Reads what is committed, and hands it over, until that says that it is enough.
+async fn read(client: &Client, topic: &str, mut take: impl FnMut(String, Bytes) -> bool) {
     let settings = ConsumerSettings {
         isolation: IsolationLevel::ReadCommitted,
         offset_reset: OffsetReset::Earliest,
@@ -76,15 +80,20 @@ async fn read_counts(client: &Client, topic: &str, mut take: impl FnMut(String, 
         for record in fetched.records() {
             let record = record.expect("a record");
             let key = String::from_utf8(record.key.expect("a key").to_vec()).expect("text");
-            let value = record.value.expect("a count").as_ref().try_into().expect("8 bytes");
-            is_enough = take(key, i64::from_be_bytes(value));
+            is_enough = take(key, record.value.expect("a value"));
         }
     }
     consumer.close().await;
 }
 
+/// Reads committed counts as [`read`] does.
+async fn read_counts(client: &Client, topic: &str, mut take: impl FnMut(String, i64) -> bool) {
+    let count = |value: Bytes| i64::from_be_bytes(value.as_ref().try_into().expect("8 bytes"));
+    read(client, topic, |key, value| take(key, count(value))).await;
+}
+
 /// Reads until each key has had all its counts: each from one up, once.
-async fn until_counted(client: &Client, topic: &str, wanted: &BTreeMap<String, i64>) {
+pub(crate) async fn until_counted(client: &Client, topic: &str, wanted: &BTreeMap<String, i64>) {
     let mut seen: BTreeMap<String, i64> = BTreeMap::new();
     read_counts(client, topic, |word, count| {
         let before = seen.insert(word.clone(), count).unwrap_or(0);
@@ -106,14 +115,23 @@ async fn until_told_once(client: &Client, wanted: &BTreeMap<String, i64>) {
     assert_eq!(told, *wanted);
 }
 
+/// A process of this name: one that starts under it again takes its place at once.
+pub(crate) fn named(instance: &str) -> StreamsSettings {
+    StreamsSettings { instance: Some(instance.to_owned()), ..StreamsSettings::default() }
+}
+
 async fn begin(client: &Client, topology: &Topology) -> Streams {
-    let streams = Streams::start(client, topology, StreamsSettings::default()).await.expect("it starts");
+    begin_with(client, topology, named("one")).await
+}
+
+pub(crate) async fn begin_with(client: &Client, topology: &Topology, settings: StreamsSettings) -> Streams {
+    let streams = Streams::start(client, topology, settings).await.expect("it starts");
     streams.running(PATIENCE).await.expect("it runs");
     streams
 }
 
 /// Topics whose records are kept, whatever their times.
-async fn with_topics(cluster: &mut SimulatedCluster, topics: &[&str]) -> Client {
+pub(crate) async fn with_topics(cluster: &mut SimulatedCluster, topics: &[&str]) -> Client {
     let client = cluster.client();
     for topic in topics {
         cluster.make_topic(&client, topic, PARTITIONS).await;
@@ -185,7 +203,7 @@ fn clicks_per_window() -> Topology {
 }
 
 /// Orders with the names of who gave them.
-fn named_orders() -> Topology {
+pub(crate) fn named_orders() -> Topology {
     let builder = StreamBuilder::new("orders");
     let names = builder.table::<String, String>("names", "names");
     builder
@@ -269,6 +287,73 @@ fn each_record_is_joined_once_with_what_a_table_has_though_the_application_is_ki
         let streams = begin(&client, &topology).await;
         until_told_once(&client, &wanted).await;
         streams.close(PATIENCE).await.expect("it closes");
+        cluster.stop_all().await;
+    });
+}
+
+/// Takes few questions only, which it says after they were counted.
+struct Impatient;
+
+impl Processor<String, i64> for Impatient {
+    type Key = String;
+    type Value = i64;
+
+    fn process(
+        &mut self,
+        event: Event<String, i64>,
+        context: &mut Context<'_, String, i64>,
+    ) -> Result<(), StreamError> {
+        if event.key == "question" && event.value > QUESTIONS_MAX {
+            return Err(StreamError::Failed("too many questions".to_owned()));
+        }
+        context.forward(event)
+    }
+}
+
+/// Words counted, where the fifth and all later questions are too much for who looks at the counts.
+fn counts_of_few_questions() -> Topology {
+    let builder = StreamBuilder::new("few-questions");
+    builder
+        .stream::<Option<String>, String>("lines")
+        .flat_map_values(|_, line| line.split(' ').map(str::to_owned).collect::<Vec<_>>())
+        .group_by(|_, word| word.clone(), "words")
+        .count("counts")
+        .to_stream()
+        .process("looks-at-counts", |_| Ok(Impatient))
+        .to("word-counts");
+    builder.on_poison(Poison::dead_letter("not-counted"));
+    builder.build().expect("the topology is right")
+}
+
+const QUESTIONS_MAX: i64 = 4;
+
+#[test]
+fn records_that_fail_one_after_the_other_are_buried_once_each_and_all_others_are_counted() {
+    over_seeds("records_that_fail_one_after_the_other", 0..2, |simulation| async move {
+        let mut rng = SmallRng::seed_from_u64(simulation.seed_of("scenario"));
+        let mut cluster = SimulatedCluster::start(&simulation, 3).await;
+        let client = with_topics(&mut cluster, &["lines", "word-counts", "not-counted"]).await;
+        let topology = counts_of_few_questions();
+        let mut streams = begin(&client, &topology).await;
+        let mut wanted = send_lines(&client, &mut rng, 40).await;
+        tokio::time::sleep(Duration::from_millis(rng.random_range(0..400))).await;
+        tell("the application is killed");
+        drop(streams);
+        streams = begin(&client, &topology).await;
+        for (word, count) in send_lines(&client, &mut rng, 40).await {
+            *wanted.entry(word).or_default() += count;
+        }
+        let questions = wanted.insert("question".to_owned(), QUESTIONS_MAX).unwrap_or(0);
+        until_counted(&client, "word-counts", &wanted).await;
+        let mut buried = 0;
+        read(&client, "not-counted", |word, _| {
+            assert_eq!(word, "question", "nothing else failed");
+            buried += 1;
+            buried >= questions - QUESTIONS_MAX
+        })
+        .await;
+        assert_eq!(buried, questions - QUESTIONS_MAX);
+        assert!(streams.close(PATIENCE).await.is_ok(), "it goes on, and closes");
         cluster.stop_all().await;
     });
 }

@@ -1,17 +1,24 @@
 //! An application of streams that runs: its tasks as actors under one supervisor, over topics of a cluster.
 //!
-//! `host` is the supervisor, `assembly` puts the tasks together, `reader` reads for them, `worker` is the actor of one,
-//! `transactor` writes for all, `restore` brings their stores up, `globals` feeds the tables that all of them read.
+//! `host` is the supervisor, `member` its place in the group of all processes, which says what tasks run here; `ground` is what
+//! they stand on, `assembly` puts them together, `reader` reads for them, `worker` is the actor of one, `transactor` writes for
+//! all, `restore` brings their stores up, `standby` keeps copies of those of other processes, `globals` feeds the tables that all
+//! of them read.
 
 mod assembly;
 mod globals;
+mod ground;
 mod host;
+mod identity;
 mod inbox;
+mod member;
 mod positions;
 mod reader;
 mod remedies;
 mod restore;
 mod settings;
+mod standby;
+mod stores;
 mod topics;
 mod transactor;
 mod worker;
@@ -79,8 +86,9 @@ pub enum StreamsState {
 /// An application of streams in this process. Dropped without [`Streams::close`], it ends without a last commit: nothing is
 /// lost, and the next one does again what was not committed.
 ///
-/// One process runs all tasks of an application; a second one of the same application and [`StreamsSettings::instance`] takes
-/// them over, and the first one's transaction is aborted.
+/// Several processes of one application share its tasks, as its group says: a task runs in one of them at a time, is given up
+/// with a commit, and goes on elsewhere when its process dies, whose transaction is aborted first. One that starts under the
+/// [`StreamsSettings::instance`] of another takes its place.
 #[derive(Debug)]
 pub struct Streams {
     host: ActorRef<HostMessage>,

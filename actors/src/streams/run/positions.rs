@@ -8,7 +8,7 @@ use base64::engine::general_purpose::STANDARD_NO_PAD;
 use serde::{Deserialize, Serialize};
 
 use super::super::time::InputId;
-use crate::client::{Client, ClientError, Coordinator, TopicPartition};
+use crate::client::{Client, ClientError, Coordinator, GroupMetadata, TopicPartition};
 use crate::group::message::{CommittedOffset, OffsetCommit};
 use crate::ids::Offset;
 
@@ -85,7 +85,7 @@ pub(super) async fn committed(
 /// Commits positions outside of a transaction.
 pub(super) async fn commit(
     client: &Client,
-    group: &str,
+    group: &GroupMetadata,
     positions: Vec<Position>,
 ) -> Result<(), ClientError> {
     let view = client.metadata().view();
@@ -97,8 +97,9 @@ pub(super) async fn commit(
     if offsets.is_empty() {
         return Ok(());
     }
-    let coordinator = Coordinator::new(client.clone(), group);
-    let commit = OffsetCommit { group: group.to_owned(), member: String::new(), member_epoch: -1, offsets };
+    let GroupMetadata { group, member, member_epoch, .. } = group.clone();
+    let coordinator = Coordinator::new(client.clone(), &*group);
+    let commit = OffsetCommit { group, member, member_epoch, offsets };
     let each = coordinator.ask("committing offsets", commit, WITHIN).await?;
     each.into_iter().try_for_each(|(_, result)| result).map_err(ClientError::from)
 }

@@ -28,85 +28,127 @@ pub(super) struct ReadFor {
 /// How often it is looked whether a partition has gone on without records.
 const LOOK_EVERY: Duration = Duration::from_millis(20);
 
+/// Partitions to be read, from there.
+pub(super) type Reads = BTreeMap<TopicPartition, (SeekTo, ReadFor)>;
+
+enum Order {
+    /// There is room for a partition that was paused.
+    Resume(TopicPartition),
+    Read(Reads),
+    Forget(Vec<TopicPartition>),
+}
+
 /// The way to it; it ends when all of these are dropped.
 #[derive(Clone, Debug)]
 pub(super) struct Reader {
-    resumed: mpsc::UnboundedSender<TopicPartition>,
+    /// Each partition is resumed once at most: it is paused before it can be resumed again. All else is as often as tasks come and go.
+    orders: mpsc::UnboundedSender<Order>,
 }
 
 impl Reader {
-    /// Reads these partitions from there. What fails is told to the host.
-    pub(super) async fn begin(
+    /// Reads nothing yet. What fails is told to the host.
+    pub(super) fn begin(
         client: &Client,
-        reads: BTreeMap<TopicPartition, (SeekTo, ReadFor)>,
         host: ActorRef<HostMessage>,
         generation: u64,
     ) -> Result<Self, ClientError> {
-        let consumer = Consumer::new(
-            client,
-            ConsumerSettings {
-                isolation: IsolationLevel::ReadCommitted,
-                // A position that is not there any more is not silently passed.
-                offset_reset: OffsetReset::None,
-                auto_commit: None,
-                ..ConsumerSettings::default()
-            },
-        )?;
-        let from: Vec<_> = reads.iter().map(|(of, (from, _))| (of.clone(), *from)).collect();
-        consumer.assign(from).await?;
-        // Each partition is in it once at most: it is paused before it can be resumed again.
-        let (resumed, resumes) = mpsc::unbounded_channel();
-        let targets = reads.into_iter().map(|(of, (_, target))| (of, (target, None))).collect();
-        tokio::spawn(read(consumer, targets, resumes, host, generation));
-        Ok(Self { resumed })
+        let settings = ConsumerSettings {
+            isolation: IsolationLevel::ReadCommitted,
+            // A position that is not there any more is not silently passed.
+            offset_reset: OffsetReset::None,
+            auto_commit: None,
+            ..ConsumerSettings::default()
+        };
+        let consumer = Consumer::new(client, settings)?;
+        let (orders, taken) = mpsc::unbounded_channel();
+        let reading = Reading { consumer, targets: Targets::new() };
+        tokio::spawn(async move {
+            if let Err(error) = reading.run(taken).await {
+                let error = format!("reading: {error}");
+                let _ended = host.cast(HostMessage::Failed { generation, error });
+            }
+        });
+        Ok(Self { orders })
+    }
+
+    /// Reads these too.
+    pub(super) fn read(&self, reads: Reads) {
+        self.order(Order::Read(reads));
+    }
+
+    /// Reads these no more.
+    pub(super) fn forget(&self, partitions: Vec<TopicPartition>) {
+        self.order(Order::Forget(partitions));
     }
 
     /// There is room for a partition that was paused.
     pub(super) fn resume(&self, partition: TopicPartition) {
-        // Where it has ended nothing is read.
-        let _ended = self.resumed.send(partition);
+        self.order(Order::Resume(partition));
+    }
+
+    fn order(&self, order: Order) {
+        // Where it has ended the host was told so.
+        let _ended = self.orders.send(order);
     }
 }
 
 /// What partitions are read for, and up to where they were handed over.
 type Targets = BTreeMap<TopicPartition, (ReadFor, Option<Offset>)>;
 
-async fn read(
-    mut consumer: Consumer,
-    mut targets: Targets,
-    mut resumes: mpsc::UnboundedReceiver<TopicPartition>,
-    host: ActorRef<HostMessage>,
-    generation: u64,
-) {
-    let mut looks = tokio::time::interval(LOOK_EVERY);
-    looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    loop {
-        let next = tokio::select! {
-            biased;
-            _ = looks.tick() => {
-                look(&consumer, &mut targets);
-                continue;
-            }
-            resumed = resumes.recv() => {
-                let Some(partition) = resumed else { break };
-                // It is read by this consumer, which was asked to pause it.
-                let _known = consumer.resume(&partition);
-                continue;
-            }
-            next = consumer.next() => next,
-        };
-        match next {
-            Ok(ConsumerEvent::Records(fetched)) => put(&consumer, &mut targets, fetched),
-            Ok(_) => {}
-            Err(error) if error.is_retriable() => {}
-            Err(error) => {
-                let error = format!("reading: {error}");
-                let _ended = host.cast(HostMessage::Failed { generation, error });
-                break;
+struct Reading {
+    consumer: Consumer,
+    targets: Targets,
+}
+
+impl Reading {
+    async fn run(mut self, mut orders: mpsc::UnboundedReceiver<Order>) -> Result<(), ClientError> {
+        let ended = self.read(&mut orders).await;
+        self.consumer.close().await;
+        ended
+    }
+
+    async fn read(&mut self, orders: &mut mpsc::UnboundedReceiver<Order>) -> Result<(), ClientError> {
+        let mut looks = tokio::time::interval(LOOK_EVERY);
+        looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            let next = tokio::select! {
+                biased;
+                _ = looks.tick() => {
+                    look(&self.consumer, &mut self.targets);
+                    continue;
+                }
+                order = orders.recv() => {
+                    let Some(order) = order else { return Ok(()) };
+                    self.take(order).await?;
+                    continue;
+                }
+                next = self.consumer.next() => next,
+            };
+            match next {
+                Ok(ConsumerEvent::Records(fetched)) => put(&self.consumer, &mut self.targets, fetched),
+                Ok(_) => {}
+                Err(error) if error.is_retriable() => {}
+                Err(error) => return Err(error),
             }
         }
     }
-    consumer.close().await;
+
+    async fn take(&mut self, order: Order) -> Result<(), ClientError> {
+        match order {
+            // Where it is not read any more there is nothing to resume.
+            Order::Resume(partition) => drop(self.consumer.resume(&partition)),
+            Order::Read(reads) => {
+                let from: Vec<_> = reads.iter().map(|(of, (from, _))| (of.clone(), *from)).collect();
+                self.targets.extend(reads.into_iter().map(|(of, (_, target))| (of, (target, None))));
+                self.consumer.assign(from).await?;
+            }
+            Order::Forget(partitions) => {
+                partitions.iter().for_each(|of| drop(self.targets.remove(of)));
+                self.consumer.unassign(partitions);
+            }
+        }
+        Ok(())
+    }
 }
 
 fn put(consumer: &Consumer, targets: &mut Targets, fetched: Fetched) {

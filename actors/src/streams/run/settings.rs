@@ -41,8 +41,19 @@ pub struct StreamsSettings {
     /// windowed changelog after it was written. An application that stands still for longer, and whose stores are lost then,
     /// lacks what it had in windows that were open; 7 days by default.
     pub windowed_changelog_spare: Duration,
-    /// Tells the processes of an application apart that are not of one group: part of its `transactional.id`.
-    pub instance: String,
+    /// The name of the process among those of the application, part of its `transactional.id`; 1 to 200 bytes. One that starts
+    /// under the name of another takes its place at once; without, the tasks of one that died are dealt out after the session
+    /// time-out of its group (10 s). `None` by default: the name is drawn, and kept in `state_dir` where there is one.
+    pub instance: Option<String>,
+    /// Which version of its topology the process runs; 0 by default. All processes of one number have the same topology; those of
+    /// a lower one are given no tasks once there is one of a higher one.
+    pub topology_epoch: u32,
+    /// `num.standby.replicas`: copies of each task's stores in other processes, kept near to their changelogs; 0 by default.
+    pub standbys: u16,
+    /// `max.warmup.replicas`: how many tasks are brought up at a time in the process that they are to move to; 2 by default.
+    pub warm_up_max: u16,
+    /// `acceptable.recovery.lag`: a process that lacks no more records of a task's changelogs may be given it; 10,000 by default.
+    pub acceptable_lag_records: u64,
     /// `transaction.timeout.ms`: how long a commit may take; 60 s by default.
     pub transaction_timeout: Duration,
     /// How often in a row an application begins again from its last commit after a failure, before it gives up; 20.
@@ -61,7 +72,11 @@ impl Default for StreamsSettings {
             state_dir: None,
             disk_budget: DiskBudget::default(),
             windowed_changelog_spare: Duration::from_hours(7 * 24),
-            instance: "0".to_owned(),
+            instance: None,
+            topology_epoch: 0,
+            standbys: 0,
+            warm_up_max: 2,
+            acceptable_lag_records: 10_000,
             transaction_timeout: Duration::from_secs(60),
             retries_max: 20,
         }
@@ -78,8 +93,11 @@ impl StreamsSettings {
         if self.uncommitted_max_bytes < 1 << 20 || self.input_max_bytes < 1 << 20 {
             return wrong("uncommitted.max.bytes", "and input.max.bytes must be at least 1048576");
         }
-        if self.instance.is_empty() || self.instance.len() > 200 {
+        if self.instance.as_ref().is_some_and(|name| name.is_empty() || name.len() > 200) {
             return wrong("instance", "must have 1 to 200 bytes");
+        }
+        if self.warm_up_max == 0 {
+            return wrong("max.warmup.replicas", "must be at least 1");
         }
         if self.idle_max.is_some_and(|idle| idle.is_zero()) {
             return wrong("idle.max.ms", "must be at least 1");

@@ -11,9 +11,10 @@ use bytes::Bytes;
 use tokio::sync::{mpsc, oneshot};
 
 use super::StreamsError;
+use super::identity::Identity;
 use super::positions::{self, Position};
-use super::settings::{Guarantee, StreamsSettings};
-use crate::client::{Client, GroupMetadata};
+use super::settings::StreamsSettings;
+use crate::client::Client;
 use crate::producer::{
     Delivery, ProduceError, Producer, ProducerRecord, ProducerSettings, Transaction, TransactionalProducer,
 };
@@ -59,20 +60,20 @@ impl Transactor {
     /// Begins one. Whoever wrote for this instance before is fenced, and what that had not committed is gone.
     pub(super) async fn begin(
         client: &Client,
-        application: &str,
+        identity: &Arc<Identity>,
         settings: &StreamsSettings,
     ) -> Result<Self, StreamsError> {
-        let writing = Writing { client: client.clone(), group: application.to_owned() };
+        let writing = Writing { client: client.clone(), identity: Arc::clone(identity) };
         let (orders, taken) = mpsc::channel(WAITING_MAX);
-        match settings.guarantee {
-            Guarantee::ExactlyOnce => {
+        match &identity.transactional_id {
+            Some(id) => {
                 let producer = client.transactional_producer(ProducerSettings {
                     transaction_timeout: settings.transaction_timeout,
-                    ..ProducerSettings::transactional(format!("{application}-{}", settings.instance))
+                    ..ProducerSettings::transactional(id)
                 });
                 tokio::spawn(writing.in_transactions(producer.await?, taken));
             }
-            Guarantee::AtLeastOnce => {
+            None => {
                 let producer = client.producer(ProducerSettings::default()).await?;
                 tokio::spawn(writing.plainly(producer, taken));
             }
@@ -161,7 +162,7 @@ fn of(record: &Destined) -> ProducerRecord<'_> {
 
 struct Writing {
     client: Client,
-    group: String,
+    identity: Arc<Identity>,
 }
 
 impl Writing {
@@ -228,7 +229,7 @@ impl Writing {
         if let Some(failure) = sent.failure {
             return Err(failure);
         }
-        let group = GroupMetadata::without_member(&*self.group);
+        let group = self.identity.metadata();
         let positions = positions.into_iter().map(|position| (position.of, position.next, position.words));
         let with_words = transaction.send_offsets_with(&group, positions);
         with_words.await.map_err(|error| error.to_string())?;
@@ -257,7 +258,8 @@ impl Writing {
                 Order::Commit { positions, done } => {
                     let committed = match std::mem::take(&mut sent).ends().await {
                         Ok(ends) => {
-                            let written = positions::commit(&self.client, &self.group, positions).await;
+                            let written =
+                                positions::commit(&self.client, &self.identity.metadata(), positions).await;
                             written.map(|()| ends).map_err(|error| error.to_string())
                         }
                         Err(failure) => Err(failure),

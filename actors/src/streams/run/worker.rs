@@ -32,10 +32,8 @@ const HELD_MAX: usize = 100_000;
 pub(super) enum WorkerMessage {
     /// There is something in the inbox, or there was more than one step's.
     Work,
-    /// Reads from now on.
-    Begin(Reader),
-    /// A commit begins: what was done belongs to it.
-    Prepare,
+    /// A commit begins: what was done belongs to it. After the last one nothing more is done.
+    Prepare { is_last: bool },
     /// It is done.
     Committed(Arc<Ends>),
     /// The clock went on.
@@ -63,10 +61,25 @@ pub(super) struct Begins {
     pub(super) ends: BTreeMap<usize, i64>,
     pub(super) inbox: Arc<Inbox>,
     pub(super) transactor: Transactor,
+    pub(super) reader: Reader,
     pub(super) host: ActorRef<HostMessage>,
     pub(super) generation: u64,
     pub(super) settings: StreamsSettings,
     pub(super) clock: Clock,
+}
+
+/// Whether anything is done. A record that was left out had cost a transaction: nothing more is done before it is behind a
+/// commit, so that the next one that fails does not bring it back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Standstill {
+    /// They are.
+    No,
+    /// No commit has begun since.
+    UntilPrepared,
+    /// The commit that it is part of is under way.
+    UntilCommitted,
+    /// The task is given up: what it would do is another's.
+    ForEver,
 }
 
 pub(super) struct Worker;
@@ -75,7 +88,6 @@ pub(super) struct Working {
     of: Begins,
     myself: ActorRef<WorkerMessage>,
     id: TaskId,
-    reader: Option<Reader>,
     inputs: Inputs,
     /// Bytes taken into the inputs since all of them were processed.
     taken_bytes: usize,
@@ -92,8 +104,7 @@ pub(super) struct Working {
     has_worked: bool,
     /// An early commit was asked for.
     has_asked: bool,
-    /// A record was left out that had cost a transaction: nothing is done before a commit, so that the next one costs no more.
-    stands_still: bool,
+    standstill: Standstill,
     /// Why it is of no use any more.
     failure: Option<StreamError>,
     /// What there is to be done about a failure of a flush.
@@ -115,7 +126,6 @@ impl Actor for Worker {
             of,
             myself,
             id,
-            reader: None,
             inputs: Inputs::default(),
             taken_bytes: 0,
             sealed: None,
@@ -125,7 +135,7 @@ impl Actor for Worker {
             is_dirty: false,
             has_worked: false,
             has_asked: false,
-            stands_still: false,
+            standstill: Standstill::No,
             failure: None,
             remedy: None,
         })
@@ -146,13 +156,9 @@ impl Actor for Worker {
             }
             // It is to be begun again: what it would do counts no more.
             _ if working.failure.is_some() => return Ok(()),
-            WorkerMessage::Begin(reader) => {
-                working.reader = Some(reader);
-                working.work().await
-            }
             WorkerMessage::Work => working.work().await,
             WorkerMessage::Clock => working.clock().await,
-            WorkerMessage::Prepare => working.prepare().await,
+            WorkerMessage::Prepare { is_last } => working.prepare(is_last).await,
             WorkerMessage::Committed(ends) => working.committed(&ends).await,
         };
         if let Err(error) = done {
@@ -189,17 +195,18 @@ impl Working {
 
     /// One step: what is here, but not for too long at once.
     async fn work(&mut self) -> Result<(), StreamError> {
-        let Some(reader) = self.reader.clone() else { return Ok(()) };
         let mut done = 0;
         while done < STEP_MAX && self.held.len() < HELD_MAX {
             done += self.drain()?;
-            if self.stands_still {
+            if self.standstill != Standstill::No {
                 self.give().await;
-                self.ask_for_commit();
+                if self.standstill == Standstill::UntilPrepared {
+                    self.ask_for_commit();
+                }
                 return Ok(());
             }
             let (next, resumed) = self.of.inbox.take();
-            resumed.into_iter().for_each(|partition| reader.resume(partition));
+            resumed.into_iter().for_each(|partition| self.of.reader.resume(partition));
             let Some((topic, came)) = next else {
                 self.give().await;
                 return Ok(());
@@ -236,13 +243,15 @@ impl Working {
     /// Processes what is here, as far as nothing earlier may still come.
     fn drain(&mut self) -> Result<usize, StreamError> {
         let mut done = 0;
-        while !self.stands_still && !self.waits_for_more() {
+        while self.standstill == Standstill::No && !self.waits_for_more() {
             let left_out = self.of.task.left_out();
             if !self.of.task.step(&mut self.inputs)? {
                 self.taken_bytes = 0;
                 break;
             }
-            self.stands_still = self.of.task.left_out() < left_out;
+            if self.of.task.left_out() < left_out {
+                self.standstill = Standstill::UntilPrepared;
+            }
             self.has_worked = true;
             done += 1;
         }
@@ -262,6 +271,9 @@ impl Working {
     }
 
     async fn clock(&mut self) -> Result<(), StreamError> {
+        if self.standstill == Standstill::ForEver {
+            return Ok(());
+        }
         self.of.task.clock(self.of.clock.wall_ms())?;
         self.give().await;
         Ok(())

@@ -30,25 +30,34 @@ pub(super) struct Commit {
     is_dirty: bool,
     /// Tasks that have processed something.
     worked: BTreeSet<TaskId>,
-    /// The application ends with it.
+    /// Tasks that end with it.
+    given_up: BTreeSet<TaskId>,
+    /// All tasks end with it, to begin again.
     is_last: bool,
 }
 
 impl Hosting {
     pub(super) fn tick(&mut self) {
-        self.tell(|| WorkerMessage::Clock);
+        self.tell(|_| WorkerMessage::Clock);
         self.prepare();
         self.purge();
         self.look_for_topics();
         self.tick_later();
     }
 
-    /// Begins a commit, unless one is under way.
+    /// Begins a commit, unless one is under way. Tasks that are given up do nothing more after their part of it.
     pub(super) fn prepare(&mut self) {
-        let Some(running) = self.running.as_ref().filter(|_| self.commit.is_none()) else { return };
-        let left = running.workers.keys().copied().collect();
-        self.commit = Some(Commit { left, is_last: self.closing.is_some(), ..Commit::default() });
-        self.tell(|| WorkerMessage::Prepare);
+        if self.ground.is_none() || self.commit.is_some() {
+            return;
+        }
+        let left: BTreeSet<TaskId> = self.tasks.workers().keys().copied().collect();
+        let given_up: BTreeSet<TaskId> = left.iter().copied().filter(|id| self.is_given_up(*id)).collect();
+        self.tell(|id| WorkerMessage::Prepare { is_last: given_up.contains(&id) });
+        let is_empty = left.is_empty();
+        self.commit = Some(Commit { left, given_up, ..Commit::default() });
+        if is_empty {
+            self.committed(&Arc::new(Ends::new()));
+        }
     }
 
     /// A task has processed something that the commit is of.
@@ -57,7 +66,7 @@ impl Hosting {
     }
 
     pub(super) fn prepared(&mut self, task: TaskId, positions: Vec<Position>, is_dirty: bool) {
-        let (Some(commit), Some(running)) = (&mut self.commit, &self.running) else { return };
+        let (Some(commit), Some(ground)) = (&mut self.commit, &self.ground) else { return };
         commit.left.remove(&task);
         commit.is_dirty |= is_dirty || !positions.is_empty();
         commit.positions.extend(positions);
@@ -69,7 +78,7 @@ impl Hosting {
         }
         let positions = std::mem::take(&mut commit.positions);
         commit.reached = positions.iter().map(|it| (it.of.clone(), it.next)).collect();
-        let transactor = running.transactor.clone();
+        let transactor = ground.transactor.clone();
         let (myself, generation) = (self.myself.clone(), self.generation);
         tokio::spawn(async move {
             let result = transactor.commit(positions).await.map(Arc::new);
@@ -77,21 +86,36 @@ impl Hosting {
         });
     }
 
+    /// Whether a commit is under way that a task's part is in already: what the task does after that is of no matter for it, and
+    /// all end once it is over. Broken off, it would have to be done again together with what failed now, over and over.
+    pub(super) fn ends_after_commit(&mut self, task: TaskId) -> bool {
+        let commit = self.commit.as_mut().filter(|commit| !commit.left.contains(&task));
+        commit.is_some_and(|commit| {
+            commit.is_last = true;
+            true
+        })
+    }
+
     pub(super) fn committed(&mut self, ends: &Arc<Ends>) {
-        let Some(Commit { reached, worked, is_last, .. }) = self.commit.take() else { return };
-        self.failures = 0;
+        let Some(Commit { reached, worked, given_up, is_last, .. }) = self.commit.take() else { return };
+        if !self.tasks.workers().is_empty() {
+            self.failures = 0;
+        }
         self.remedies.committed(&worked, |task, topic, offset| {
             let of = TopicPartition::new(topic, task.partition);
             reached.get(&of).is_some_and(|next| next.0 > offset)
         });
         let repartitions = &self.application.topology.graph.repartitions;
         self.read.extend(reached.into_iter().filter(|(of, _)| repartitions.contains_key(&of.topic)));
-        self.tell(|| WorkerMessage::Committed(Arc::clone(ends)));
+        self.tell(|_| WorkerMessage::Committed(Arc::clone(ends)));
         if is_last {
-            self.end_workers();
-        } else if self.closing.is_some() {
-            self.prepare();
+            return self.end_generation();
         }
+        if !given_up.is_empty() {
+            self.end_given_up(&given_up);
+        }
+        self.start_ready();
+        self.reconcile();
     }
 
     fn purge(&mut self) {
@@ -108,12 +132,12 @@ impl Hosting {
     }
 
     fn look_for_topics(&mut self) {
-        let Some(running) = &self.running else { return };
-        if self.looked.elapsed() < LOOK_EVERY || !has_patterns(&running.topology) {
+        let Some(ground) = &self.ground else { return };
+        if self.looked.elapsed() < LOOK_EVERY || !has_patterns(&ground.topology) {
             return;
         }
         self.looked = Instant::now();
-        let (client, before) = (self.application.client.clone(), running.topology.clone());
+        let (client, before) = (self.application.client.clone(), ground.topology.clone());
         let (myself, generation) = (self.myself.clone(), self.generation);
         tokio::spawn(async move {
             match resolve(&client, &before).await {

@@ -12,13 +12,13 @@ use super::super::super::time::UNKNOWN_MS;
 use super::super::host::HostMessage;
 use super::super::positions::{Position, words};
 use super::super::transactor::{Destined, Ends};
-use super::{WorkerMessage, Working};
+use super::{Standstill, Working};
 use crate::client::TopicPartition;
 use crate::ids::Offset;
 
 impl Working {
     /// All that was done belongs to the commit that begins.
-    pub(super) async fn prepare(&mut self) -> Result<(), StreamError> {
+    pub(super) async fn prepare(&mut self, is_last: bool) -> Result<(), StreamError> {
         if let Err(error) = self.of.task.flush() {
             self.remedy = self.of.task.remedy_of_flush(&error);
             return Err(error);
@@ -40,8 +40,10 @@ impl Working {
         let prepared = HostMessage::Prepared { generation, task, positions, is_dirty, has_worked };
         let _ended = self.of.host.cast(prepared);
         self.has_asked = false;
-        if std::mem::take(&mut self.stands_still) {
-            let _ended = self.myself.cast(WorkerMessage::Work);
+        match self.standstill {
+            _ if is_last => self.standstill = Standstill::ForEver,
+            Standstill::UntilPrepared => self.standstill = Standstill::UntilCommitted,
+            _ => {}
         }
         Ok(())
     }
@@ -107,6 +109,9 @@ impl Working {
         let Some(sealed) = self.sealed.take() else { return Ok(()) };
         let checkpoints = self.checkpoints(ends, &sealed);
         self.of.task.committed(&checkpoints)?;
+        if self.standstill == Standstill::UntilCommitted {
+            self.standstill = Standstill::No;
+        }
         let held = std::mem::take(&mut self.held);
         self.of.transactor.send(held).await;
         self.work().await

@@ -1,0 +1,329 @@
+//! The process as a member of its application's group: tells the coordinator what runs here, and hears what is to run.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use millstream_transport::world::watch;
+use ractor::ActorRef;
+use tokio::sync::oneshot;
+
+use super::super::graph::{PartitionCounts, Topology};
+use super::super::task::TaskId;
+use super::StreamsError;
+use super::host::HostMessage;
+use super::identity::Identity;
+use super::settings::StreamsSettings;
+use crate::client::{Client, ClientError, StreamsGroup};
+use crate::error::ErrorCode;
+use crate::group::message::streams::{
+    StreamsHeartbeat, StreamsHeartbeatAnswer, StreamsPart, StreamsTask, StreamsTasks, StreamsTerms,
+    StreamsTopology,
+};
+
+/// How often it heartbeats before the coordinator has said how often it is to.
+const FIRST_INTERVAL: Duration = Duration::from_secs(1);
+
+/// How long an answer is waited for.
+const WITHIN: Duration = Duration::from_secs(5);
+
+/// What is to run here.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Wanted {
+    pub(super) active: BTreeSet<TaskId>,
+    /// Stand-bys, and what is brought up to be moved here.
+    pub(super) copies: BTreeSet<TaskId>,
+    /// Whose transactions are to be ended before a task begins.
+    pub(super) fence: Vec<String>,
+}
+
+/// What runs here.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Running {
+    pub(super) active: BTreeSet<TaskId>,
+    pub(super) copies: BTreeSet<TaskId>,
+}
+
+/// What is told.
+#[derive(Clone, Debug)]
+struct Told {
+    /// Counts the times that it joins.
+    life: u64,
+    topology: StreamsTopology,
+    running: Running,
+    lags: Vec<(StreamsTask, u64)>,
+}
+
+/// A member; without [`Member::leave`], it is gone without a word when this is dropped.
+pub(super) struct Member {
+    told: watch::Sender<Told>,
+    leaves: oneshot::Sender<oneshot::Sender<()>>,
+}
+
+impl Member {
+    /// Joins, with what stores on its disk lack.
+    pub(super) fn join(
+        client: &Client,
+        identity: Arc<Identity>,
+        (topology, lags): (StreamsTopology, Vec<(TaskId, u64)>),
+        host: ActorRef<HostMessage>,
+    ) -> Self {
+        let told = Told { life: 1, topology, running: Running::default(), lags: named(lags) };
+        let (told, hears) = watch::channel(told);
+        let (leaves, left) = oneshot::channel();
+        let membership = Membership {
+            group: StreamsGroup::new(client, &*identity.group),
+            client: client.clone(),
+            identity,
+            host,
+            life: 0,
+            member: String::new(),
+            epoch: 0,
+            sequence: 0,
+            interval: FIRST_INTERVAL,
+            said: None,
+            copies: StreamsTasks::default(),
+        };
+        tokio::spawn(membership.run(hears, left));
+        Self { told, leaves }
+    }
+
+    /// Joins again, after [`HostMessage::Lost`]; nothing runs here.
+    pub(super) fn join_again(&self) {
+        self.told.send_modify(|told| {
+            told.life += 1;
+            told.running = Running::default();
+        });
+    }
+
+    /// There are so many tasks of each part now.
+    pub(super) fn has_topology(&self, topology: StreamsTopology) {
+        self.told.send_if_modified(|told| {
+            let changes = told.topology != topology;
+            told.topology = topology;
+            changes
+        });
+    }
+
+    /// This runs here now.
+    pub(super) fn runs(&self, running: Running) {
+        self.told.send_if_modified(|told| {
+            let changes = told.running != running;
+            told.running = running;
+            changes
+        });
+    }
+
+    /// So much is missing to the stores of these tasks, in records of their changelogs. Told with the next heartbeat.
+    pub(super) fn lacks(&self, lags: impl IntoIterator<Item = (TaskId, u64)>) {
+        self.told.send_if_modified(|told| {
+            told.lags = named(lags);
+            false
+        });
+    }
+
+    /// Leaves the group, as far as that is possible now.
+    pub(super) async fn leave(self) {
+        let (done, left) = oneshot::channel();
+        // Where it has ended it has nothing to leave.
+        if self.leaves.send(done).is_ok() {
+            let _ended = left.await;
+        }
+    }
+}
+
+/// What the group is told of a topology.
+pub(super) fn topology_of(
+    said: &Topology,
+    (topology, counts): (&Topology, &PartitionCounts),
+    settings: &StreamsSettings,
+) -> StreamsTopology {
+    let parts = topology.parts.iter().zip(0..).map(|(part, number)| StreamsPart {
+        part: number,
+        tasks: u32::try_from(counts.tasks(part)).unwrap_or(0),
+        is_stateful: !part.stores.is_empty(),
+        sources: part.sources.iter().map(|source| (**source).to_owned()).collect(),
+    });
+    let text = said.describe();
+    StreamsTopology {
+        epoch: settings.topology_epoch,
+        fingerprint: crc_fast::checksum(crc_fast::CrcAlgorithm::Crc64Nvme, text.as_bytes()),
+        parts: parts.filter(|part| part.tasks > 0).collect(),
+        terms: StreamsTerms {
+            standbys: settings.standbys,
+            warm_up_max: settings.warm_up_max,
+            acceptable_lag: settings.acceptable_lag_records,
+        },
+    }
+}
+
+fn task(id: TaskId) -> StreamsTask {
+    let number = |number: i64| u32::try_from(number).unwrap_or(u32::MAX);
+    StreamsTask {
+        part: number(i64::try_from(id.part).unwrap_or(i64::MAX)),
+        partition: number(id.partition.into()),
+    }
+}
+
+fn named(lags: impl IntoIterator<Item = (TaskId, u64)>) -> Vec<(StreamsTask, u64)> {
+    lags.into_iter().map(|(id, lag)| (task(id), lag)).collect()
+}
+
+fn id(task: StreamsTask) -> Option<TaskId> {
+    Some(TaskId { part: usize::try_from(task.part).ok()?, partition: i32::try_from(task.partition).ok()? })
+}
+
+fn ids(tasks: &BTreeSet<StreamsTask>) -> BTreeSet<TaskId> {
+    tasks.iter().filter_map(|task| id(*task)).collect()
+}
+
+struct Membership {
+    group: StreamsGroup,
+    client: Client,
+    identity: Arc<Identity>,
+    host: ActorRef<HostMessage>,
+    /// Which of the lives that were told is being lived, or has ended.
+    life: u64,
+    member: String,
+    /// 0 while it is to join, and once it is out.
+    epoch: i32,
+    sequence: u64,
+    interval: Duration,
+    /// The topology that the coordinator was told.
+    said: Option<StreamsTopology>,
+    /// What it was told to hold copies of, by their kinds: here they are all the same.
+    copies: StreamsTasks,
+}
+
+impl Membership {
+    async fn run(
+        mut self,
+        mut hears: watch::Receiver<Told>,
+        mut leaves: oneshot::Receiver<oneshot::Sender<()>>,
+    ) {
+        loop {
+            let told = hears.borrow_and_update().clone();
+            if told.life > self.life {
+                self.begin_life(told.life);
+            }
+            let is_out = self.life_has_ended();
+            if !is_out && !self.heartbeat(&told).await {
+                return;
+            }
+            tokio::select! {
+                biased;
+                left = &mut leaves => {
+                    if let Ok(done) = left {
+                        self.leave().await;
+                        // Who does not wait any more is gone.
+                        let _ = done.send(());
+                    }
+                    return;
+                }
+                changed = hears.changed() => if changed.is_err() { return },
+                () = tokio::time::sleep(self.interval) => {}
+            }
+        }
+    }
+
+    fn begin_life(&mut self, life: u64) {
+        self.life = life;
+        self.member = self.client.world.random.uuid().to_string();
+        (self.epoch, self.sequence, self.said) = (0, 0, None);
+    }
+
+    fn life_has_ended(&self) -> bool {
+        self.member.is_empty()
+    }
+
+    /// False where there is no use in going on.
+    async fn heartbeat(&mut self, told: &Told) -> bool {
+        let request = self.request(told);
+        match self.group.heartbeat(request, WITHIN).await {
+            Ok(answer) => {
+                self.said = Some(told.topology.clone());
+                self.answered(answer);
+            }
+            Err(error) => match error.code() {
+                Some(ErrorCode::UnknownMemberId | ErrorCode::FencedMemberEpoch) => {
+                    self.identity.is_out();
+                    self.member.clear();
+                    let error = format!("it is no member of its group any more: {error}");
+                    return self.host.cast(HostMessage::Lost { error }).is_ok();
+                }
+                Some(code) if self.epoch == 0 && !code.is_retriable() => {
+                    let error = StreamsError::Client(error);
+                    let _ended = self.host.cast(HostMessage::Refused(error));
+                    return false;
+                }
+                _ if matches!(error, ClientError::Closed) => return false,
+                _ => tracing::warn!(group = %self.identity.group, %error, "the group is not reached"),
+            },
+        }
+        true
+    }
+
+    fn request(&mut self, told: &Told) -> StreamsHeartbeat {
+        self.sequence += 1;
+        let is_new = self.epoch == 0 || self.said.as_ref() != Some(&told.topology);
+        let running = if self.epoch == 0 { StreamsTasks::default() } else { self.running(&told.running) };
+        StreamsHeartbeat {
+            group: (*self.identity.group).to_owned(),
+            member: self.member.clone(),
+            epoch: self.epoch,
+            sequence: self.sequence,
+            instance: self.identity.instance.clone(),
+            client_id: self.client.settings.client_id.clone(),
+            transactional_id: self.identity.transactional_id.clone(),
+            rebalance_timeout_ms: 0,
+            topology: is_new.then(|| told.topology.clone()),
+            running: Some(running),
+            lags: told.lags.clone(),
+        }
+    }
+
+    /// Copies are stand-bys or warmed up, as the coordinator last said.
+    fn running(&self, running: &Running) -> StreamsTasks {
+        let copies = running.copies.iter().map(|id| task(*id));
+        let (warm_up, standby) = copies.partition(|task| self.copies.warm_up.contains(task));
+        StreamsTasks { active: running.active.iter().map(|id| task(*id)).collect(), standby, warm_up }
+    }
+
+    fn answered(&mut self, answer: StreamsHeartbeatAnswer) {
+        let StreamsHeartbeatAnswer { epoch, heartbeat_interval_ms, tasks, fence } = answer;
+        self.epoch = epoch;
+        self.identity.is(&self.member, epoch);
+        self.interval = Duration::from_millis(u64::from(heartbeat_interval_ms.max(10)));
+        let mut copies = ids(&tasks.standby);
+        copies.extend(ids(&tasks.warm_up));
+        let own = self.identity.transactional_id.as_deref();
+        let fence = fence.into_iter().filter(|id| Some(id.as_str()) != own).collect();
+        let wanted = Wanted { active: ids(&tasks.active), copies, fence };
+        self.copies = tasks;
+        // A host that has ended ends this too.
+        let _ended = self.host.cast(HostMessage::Assigned(wanted));
+    }
+
+    async fn leave(&mut self) {
+        if self.epoch == 0 {
+            return;
+        }
+        self.sequence += 1;
+        let request = StreamsHeartbeat {
+            group: (*self.identity.group).to_owned(),
+            member: self.member.clone(),
+            epoch: -1,
+            sequence: self.sequence,
+            instance: self.identity.instance.clone(),
+            client_id: self.client.settings.client_id.clone(),
+            transactional_id: None,
+            rebalance_timeout_ms: 0,
+            topology: None,
+            running: None,
+            lags: Vec::new(),
+        };
+        if let Err(error) = self.group.heartbeat(request, WITHIN).await {
+            tracing::debug!(group = %self.identity.group, %error, "left without a goodbye");
+        }
+    }
+}

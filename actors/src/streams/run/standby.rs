@@ -1,0 +1,121 @@
+//! Copies of a task's stores, kept near to their changelogs, for whoever is to run it here.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use tokio::sync::oneshot;
+
+use super::super::task::TaskId;
+use super::StreamsError;
+use super::ground::Ground;
+use super::host::Application;
+use super::positions::committed;
+use super::stores::{Stores, StoresOf};
+use crate::ids::Offset;
+
+/// How often what is new is taken over.
+const EVERY: Duration = Duration::from_millis(500);
+
+/// The pause after a failure.
+const AGAIN: Duration = Duration::from_secs(2);
+
+/// The lag of a copy that has not come to the end of its changelogs yet.
+const UNKNOWN_LAG: u64 = u64::MAX;
+
+/// A copy.
+pub(super) struct Standby {
+    stops: oneshot::Sender<oneshot::Sender<Option<Stores>>>,
+    lag: Arc<AtomicU64>,
+}
+
+impl Standby {
+    /// Begins with what was kept, or is on disk.
+    pub(super) fn begin(
+        application: Arc<Application>,
+        ground: Arc<Ground>,
+        id: TaskId,
+        kept: Option<Stores>,
+    ) -> Self {
+        let (stops, stopped) = oneshot::channel();
+        let lag = Arc::new(AtomicU64::new(UNKNOWN_LAG));
+        let copying = Copying { application, ground, id, lag: Arc::clone(&lag) };
+        tokio::spawn(copying.run(kept, stopped));
+        Self { stops, lag }
+    }
+
+    /// How many records of the changelogs were missing when it was last looked.
+    pub(super) fn lag(&self) -> u64 {
+        self.lag.load(Ordering::Relaxed)
+    }
+
+    /// Ends it, and takes what it has; `None` where that is of no use.
+    pub(super) async fn stop(self) -> Option<Stores> {
+        let (hand, handed) = oneshot::channel();
+        self.stops.send(hand).ok()?;
+        handed.await.ok()?
+    }
+}
+
+struct Copying {
+    application: Arc<Application>,
+    ground: Arc<Ground>,
+    id: TaskId,
+    lag: Arc<AtomicU64>,
+}
+
+impl Copying {
+    async fn run(
+        self,
+        mut stores: Option<Stores>,
+        mut stopped: oneshot::Receiver<oneshot::Sender<Option<Stores>>>,
+    ) {
+        loop {
+            let pause = match self.bring_up(&mut stores).await {
+                Ok(lag) => {
+                    self.lag.store(lag, Ordering::Relaxed);
+                    EVERY
+                }
+                Err(error) => {
+                    let (part, partition) = (self.id.part, self.id.partition);
+                    tracing::warn!(task = format!("{part}_{partition}"), %error, "a copy of a task's stores lags");
+                    // They are opened again.
+                    stores = None;
+                    AGAIN
+                }
+            };
+            tokio::select! {
+                biased;
+                hand = &mut stopped => {
+                    if let Ok(hand) = hand {
+                        // Who does not wait any more opens them anew.
+                        let _ = hand.send(stores);
+                    }
+                    return;
+                }
+                () = tokio::time::sleep(pause) => {}
+            }
+        }
+    }
+
+    async fn bring_up(&self, stores: &mut Option<Stores>) -> Result<u64, StreamsError> {
+        let of = StoresOf { application: &self.application, ground: &self.ground, id: self.id };
+        let mut open = match stores.take() {
+            Some(open) => open,
+            None => of.open(None).await?,
+        };
+        let positions = self.positions().await?;
+        let lag = of.bring_up(&mut open, &positions).await?;
+        *stores = Some(open);
+        Ok(lag)
+    }
+
+    /// Up to where the topics are read that the task reads.
+    async fn positions(&self) -> Result<BTreeMap<Arc<str>, Offset>, StreamsError> {
+        let of: Vec<_> = self.ground.partitions(self.id).into_values().collect();
+        let client = &self.application.client;
+        let committed = committed(client, self.ground.topology.application(), &of).await?;
+        Ok(committed.into_iter().map(|(of, (next, _))| (of.topic, next)).collect())
+    }
+}
