@@ -3,6 +3,7 @@
 use std::io::IsTerminal;
 use std::sync::{Arc, OnceLock};
 
+use metrics::Recorder;
 use metrics_exporter_prometheus::{
     BuildError, Matcher, PrometheusBuilder, PrometheusHandle, PrometheusRecorder,
 };
@@ -43,10 +44,18 @@ impl Metrics {
         Ok(Self { recorder: Arc::new(recorder), handle, vitals: Arc::default() })
     }
 
+    /// What counts here: for a client outside a node, see [`Client::counted_by`].
+    ///
+    /// [`Client::counted_by`]: millstream_actors::client::Client::counted_by
+    #[must_use]
+    pub fn recorder(&self) -> Arc<dyn Recorder + Send + Sync> {
+        Arc::clone(&self.recorder) as _
+    }
+
     /// Events of `node`, counted here. Every series of the catalogue is described from now on.
     #[must_use]
     pub fn events(&self, node: NodeId) -> Events {
-        let events = Events::new(node, Arc::clone(&self.recorder) as _);
+        let events = Events::new(node, self.recorder());
         events.announce();
         events
     }

@@ -100,7 +100,9 @@ fn are_as_the_catalogue_says(scrapes: &Scrapes) -> Outcome {
 
 /// Whether a series comes with the code of users: here is none.
 fn comes_with_users(name: &str) -> bool {
-    ["millstream_user_", "millstream_entity_"].iter().any(|first| name.starts_with(first))
+    ["millstream_user_", "millstream_entity_", "millstream_streams_"]
+        .iter()
+        .any(|first| name.starts_with(first))
 }
 
 /// Every expression of every panel and alert finds what it asks for.

@@ -37,7 +37,7 @@ pub(crate) fn read(file: &str) -> Outcome<String> {
 }
 
 /// The dashboards, by their names.
-pub(crate) const DASHBOARDS: [&str; 2] = ["millstream", "actors"];
+pub(crate) const DASHBOARDS: [&str; 3] = ["millstream", "actors", "streams"];
 
 pub(crate) fn dashboard(name: &str) -> Outcome<Value> {
     Ok(serde_json::from_str(&read(&format!("dashboards/{name}.json"))?)?)

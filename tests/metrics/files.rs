@@ -33,7 +33,7 @@ fn every_expression_asks_for_series_that_exist_by_labels_they_have() {
 fn buckets_are_summed_over_nodes_before_a_quantile_is_taken() {
     for expression in panels().unwrap().into_iter().flat_map(|panel| panel.expressions) {
         let (of, text) = (&expression.of, &expression.text);
-        let summed = ["sum by (le) (rate(", "sum by (le, kind) (rate("];
+        let summed = ["sum by (le) (rate(", "sum by (le, kind) (rate(", "sum by (le, application) (rate("];
         assert!(!text.contains("_bucket") || summed.iter().any(|sum| text.contains(sum)), "{of}");
     }
 }
@@ -66,7 +66,7 @@ fn panels_have_numbers_of_their_own_and_do_not_overlap() {
 
 #[test]
 fn each_dashboard_asks_the_data_source_that_is_chosen_in_it() {
-    for (name, last) in DASHBOARDS.into_iter().zip(["group", "kind"]) {
+    for (name, last) in DASHBOARDS.into_iter().zip(["group", "kind", "application"]) {
         let dashboard = dashboard(name).unwrap();
         assert!(dashboard["schemaVersion"].as_u64().unwrap() >= 39);
         let variables = list(&dashboard["templating"], "list").iter();

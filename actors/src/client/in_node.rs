@@ -10,6 +10,7 @@ use millstream_transport::world::World;
 
 use super::link::{Asking, Asks, Cluster, Target};
 use super::{Client, ClientSettings, QuicLink};
+use crate::events::Events;
 use crate::ids::NodeId;
 
 /// The client of a node: one for all who ask, begun with the first of them. Cheap to clone.
@@ -22,15 +23,16 @@ pub struct NodeClient {
 struct Shared {
     world: World,
     endpoint: Endpoint,
-    node: NodeId,
+    events: Events,
     settings: ClientSettings,
     begun: OnceLock<Client>,
 }
 
 impl NodeClient {
-    /// The client of this node, whose endpoint this is. Nothing is begun yet.
+    /// The client of the node whose endpoint and events these are. Nothing is begun yet.
     #[must_use]
-    pub fn new(world: &World, endpoint: &Endpoint, node: NodeId) -> Self {
+    pub fn new(world: &World, endpoint: &Endpoint, events: &Events) -> Self {
+        let node = events.node();
         let listens_at = reachable(endpoint.local_address()).to_string();
         // The image tells a node where the others are, not where it is itself.
         if endpoint.directory().get(node).is_none() {
@@ -38,8 +40,8 @@ impl NodeClient {
         }
         let settings =
             ClientSettings { client_id: format!("node-{node}"), ..ClientSettings::new([listens_at]) };
-        let (world, endpoint) = (world.clone(), endpoint.clone());
-        Self { shared: Arc::new(Shared { world, endpoint, node, settings, begun: OnceLock::new() }) }
+        let (world, endpoint, events) = (world.clone(), endpoint.clone(), events.clone());
+        Self { shared: Arc::new(Shared { world, endpoint, events, settings, begun: OnceLock::new() }) }
     }
 
     /// A client of the cluster. Its [`Client::close`] ends nothing: others have the same.
@@ -58,8 +60,9 @@ impl Shared {
     fn begin(&self) -> Client {
         let quic = QuicLink::new(self.endpoint.clone());
         let first = self.settings.bootstrap.first().cloned().unwrap_or_default();
-        let link = Arc::new(NodeLink { quic, node: self.node, listens_at: first });
-        Client { is_lent: true, ..Client::begin(self.world.clone(), link, self.settings.clone()) }
+        let link = Arc::new(NodeLink { quic, node: self.events.node(), listens_at: first });
+        let events = self.events.clone();
+        Client { is_lent: true, events, ..Client::begin(self.world.clone(), link, self.settings.clone()) }
     }
 }
 

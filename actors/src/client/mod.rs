@@ -19,6 +19,7 @@ mod view;
 use std::sync::Arc;
 use std::time::Duration;
 
+use metrics::Recorder;
 use millstream_transport::message::Message;
 use millstream_transport::peer::{Mtu, Tuning};
 use millstream_transport::world::{Arbiters, Core, World};
@@ -37,6 +38,7 @@ pub use view::{TopicPartition, TopicView, View};
 
 use crate::custom::named::ActorCalls;
 use crate::error::{ErrorCode, Refusal};
+use crate::events::Events;
 
 /// The least pause before something is tried again (`retry.backoff.ms`).
 pub(crate) const RETRY_BACKOFF: Duration = Duration::from_millis(50);
@@ -99,6 +101,8 @@ pub struct Client {
     pub(crate) link: Arc<dyn Cluster>,
     pub(crate) settings: Arc<ClientSettings>,
     pub(crate) metadata: MetadataCache,
+    /// Where what is done with it is told.
+    pub(crate) events: Events,
     actors: ActorCalls,
     /// Its own threads, where it has some: they end with the last clone.
     threads: Option<Arc<Arbiters>>,
@@ -118,7 +122,17 @@ impl Client {
         let settings = Arc::new(settings);
         let way = actors::ClientWay::new(Arc::clone(&link), metadata.clone(), settings.request_timeout);
         let actors = ActorCalls::new(Arc::new(way));
-        Self { world, link, settings, metadata, actors, threads: None, is_lent: false }
+        let events = Events::uncounted();
+        Self { world, link, settings, metadata, events, actors, threads: None, is_lent: false }
+    }
+
+    /// The same client, counting into this recorder what runs with it: the series `millstream_streams_…` of applications of
+    /// streams. Where no recorder is given nothing is counted; the client of a node counts among the node's series.
+    #[must_use]
+    pub fn counted_by(self, recorder: Arc<dyn Recorder + Send + Sync>) -> Self {
+        let events = Events::new(self.events.node(), recorder);
+        events.announce_streams();
+        Self { events, ..self }
     }
 
     /// The view of the cluster.

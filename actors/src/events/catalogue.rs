@@ -534,6 +534,55 @@ const ENTITY_WORK: &[Series] = &[
     counter("millstream_entity_panics_total", "Panics in handlers of entities.").of_each(USER_KIND),
 ];
 
+/// A task of an application of streams: its sub-topology and its partition.
+const TASK: &[&str] = &["application", "task"];
+
+/// Applications of streams that run with the client of a node, or with one that was given a recorder.
+const STREAMS: &[Series] = &[
+    gauge("millstream_streams_tasks", "Tasks of an application that process records here.")
+        .of_each(&["application"]),
+    histogram(
+        "millstream_streams_commit_seconds",
+        "Time from the beginning of a commit of all tasks of an application here to its end.",
+    )
+    .of_each(&["application"]),
+    counter(
+        "millstream_streams_restarts_total",
+        "Times that an application began again from its last commit: a failure, or a record that it could not process.",
+    )
+    .of_each(&["application", "because"]),
+    counter("millstream_streams_processed_total", "Records that a task has processed.").of_each(TASK),
+    histogram("millstream_streams_process_seconds", "Time of a record in its task; every 64th is measured.")
+        .of_each(TASK),
+    counter(
+        "millstream_streams_late_total",
+        "Records that came after a window of theirs had closed, counted for each operator that left them out.",
+    )
+    .of_each(TASK),
+    counter(
+        "millstream_streams_dropped_total",
+        "Records that could not be processed and were left out, or went to the dead letters.",
+    )
+    .of_each(TASK),
+    gauge(
+        "millstream_streams_lag_records",
+        "Offsets of what a task reads that it has not processed; 0 where it does not run any more.",
+    )
+    .of_each(TASK),
+    gauge(
+        "millstream_streams_state_bytes",
+        "Bytes of a task's stores, on disk or in memory; 0 where it does not run any more.",
+    )
+    .of_each(TASK),
+    gauge(
+        "millstream_streams_restore_left_records",
+        "Offsets of changelogs that are to be read before a task can begin.",
+    )
+    .of_each(TASK),
+    counter("millstream_streams_restored_total", "Changes that were read from changelogs into a task's stores.")
+        .of_each(TASK),
+];
+
 /// Kafka's listener.
 const KAFKA: &[Series] = &[
     gauge("millstream_fetch_sessions", "Fetch sessions of Kafka clients that are kept."),
@@ -601,6 +650,7 @@ pub fn all() -> impl Iterator<Item = &'static Series> {
         ENTITY_INPUT,
         ENTITY_INDEXES,
         ENTITY_WORK,
+        STREAMS,
         KAFKA,
         PEERS,
     ]
@@ -622,6 +672,11 @@ impl Events {
                 }
             }
         }
+    }
+
+    /// Describes the series of streams: all that a client outside a node tells.
+    pub fn announce_streams(&self) {
+        STREAMS.iter().for_each(|series| self.describe(series));
     }
 
     /// Says what a series means that is not in the catalogue: one of a user's.

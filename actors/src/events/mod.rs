@@ -17,6 +17,7 @@ mod log;
 pub mod partition;
 mod quorum;
 mod replication;
+mod streams;
 mod transaction;
 
 use std::fmt;
@@ -51,6 +52,10 @@ pub use log::{
 };
 pub use quorum::{QuorumFailed, QuorumLeaderChanged, QuorumLeaderSlow, QuorumMetrics};
 pub use replication::{ReplicationMetrics, SessionLost, SessionNotOpened, SessionSide};
+pub use streams::{
+    StreamsBeginAgain, StreamsBegunAgain, StreamsCounted, StreamsMetrics, StreamsRestoreMetrics,
+    StreamsTaskMetrics,
+};
 pub use transaction::{
     MarkersDelayed, TransactionMetrics, TransactionTimedOut, TransactionsBroken, TransactionsLoaded,
 };

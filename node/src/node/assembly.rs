@@ -126,7 +126,7 @@ impl Running {
         let endpoint = start_endpoint(&ingredients, incarnation, memory, Arc::clone(&service))?;
         ingredients.config = ingredients.config.listening_at(endpoint.local_address().port());
         let mut tasks = Vec::new();
-        let client = NodeClient::new(&ingredients.world, &endpoint, ingredients.config.node_id);
+        let client = NodeClient::new(&ingredients.world, &endpoint, &ingredients.events);
         let council = Council::convene(&ingredients, &endpoint, &tree, &mut tasks).await?;
         let Ingredients { world, config, events, kafka, tls, entities: types, .. } = ingredients;
         let Council { door, quorum, controller, front, images, voters } = council;

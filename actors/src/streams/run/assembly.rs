@@ -179,6 +179,7 @@ impl Assembling<'_> {
             generation: ground.generation,
             settings: settings.clone(),
             clock: client.world.clock.clone(),
+            events: client.events.clone(),
         })
     }
 

@@ -26,6 +26,7 @@ use super::stores::Kept;
 use super::transactor::Ends;
 use super::{StreamsError, StreamsState};
 use crate::client::{Client, TopicPartition};
+use crate::events::{StreamsBeginAgain, StreamsMetrics};
 use crate::ids::Offset;
 use commit::Commit;
 use tasks::Tasks;
@@ -119,6 +120,7 @@ pub(super) struct Hosting {
     is_purging: bool,
     /// When the topics that patterns take were last looked for.
     looked: Instant,
+    metrics: StreamsMetrics,
     closing: Option<RpcReplyPort<Result<(), StreamsError>>>,
 }
 
@@ -132,8 +134,10 @@ impl Actor for Host {
         myself: ActorRef<HostMessage>,
         (application, state): (Application, watch::Sender<StreamsState>),
     ) -> Result<Hosting, ActorProcessingErr> {
+        let metrics = StreamsMetrics::of(&application.client.events, application.topology.application());
         let hosting = Hosting {
             application: Arc::new(application),
+            metrics,
             myself,
             state,
             identity: None,
@@ -202,6 +206,10 @@ impl Hosting {
             },
             HostMessage::Failed { generation, error } if generation == self.generation => self.fail(&error),
             HostMessage::Poisoned { generation, task, topics, remedy } if generation == self.generation => {
+                self.begins_again(
+                    StreamsBeginAgain::Poisoned,
+                    &format!("task {task}: a record cannot be processed"),
+                );
                 self.remedies.add(task, &topics, remedy);
                 if !self.ends_after_commit(task) {
                     self.end_generation();

@@ -13,6 +13,7 @@ use crate::client::{Client, ClientError, TopicPartition};
 use crate::consumer::{
     Consumer, ConsumerEvent, ConsumerSettings, Fetched, IsolationLevel, OffsetReset, SeekTo,
 };
+use crate::events::StreamsRestoreMetrics;
 use crate::ids::Offset;
 use crate::partition::message::OffsetSpec;
 
@@ -32,12 +33,12 @@ pub(super) type Change = (Bytes, Option<Bytes>);
 pub(super) type LiesIn<'a> =
     &'a (dyn Fn(&Bytes, Option<&Bytes>) -> Result<Option<Change>, StreamError> + Sync);
 
-/// Restores a store from a partition, up to `end` (of all that is committed, where none is given). How many changes were
-/// read.
+/// Restores a store from a partition, up to `end` (of all that is committed, where none is given), and tells how that goes on. How
+/// many changes were read.
 pub(super) async fn restore(
     client: &Client,
     of: &TopicPartition,
-    store: &mut dyn ByteStore,
+    (store, progress): (&mut dyn ByteStore, &StreamsRestoreMetrics),
     end: Option<Offset>,
     lies_in: LiesIn<'_>,
 ) -> Result<u64, StreamsError> {
@@ -68,7 +69,7 @@ pub(super) async fn restore(
     };
     let mut consumer = Consumer::new(client, settings)?;
     consumer.assign([(of.clone(), SeekTo::Offset(from))]).await?;
-    let read = read(&mut consumer, of, store, end, lies_in).await;
+    let read = read(&mut consumer, of, (store, progress), end, lies_in).await;
     consumer.close().await;
     read
 }
@@ -76,18 +77,23 @@ pub(super) async fn restore(
 async fn read(
     consumer: &mut Consumer,
     of: &TopicPartition,
-    store: &mut dyn ByteStore,
+    (store, progress): (&mut dyn ByteStore, &StreamsRestoreMetrics),
     end: Offset,
     lies_in: LiesIn<'_>,
 ) -> Result<u64, StreamsError> {
     let mut count = 0;
+    let left = |from: Offset| progress.left(u64::try_from(end.0.saturating_sub(from.0)).unwrap_or(0));
+    consumer.position(of)?.into_iter().for_each(left);
     while consumer.position(of)?.is_none_or(|at| at < end) {
         if let Some(fetched) = next_records(consumer, of, |consumer: &Consumer| {
             Ok(consumer.position(of)?.is_some_and(|at| at >= end))
         })
         .await?
         {
-            count += take(of, store, &fetched, end, lies_in)?;
+            let restored = take(of, store, &fetched, end, lies_in)?;
+            count += restored;
+            progress.restored(restored);
+            left(fetched.next_offset());
         }
     }
     Ok(count)

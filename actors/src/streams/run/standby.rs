@@ -78,8 +78,7 @@ impl Copying {
                     EVERY
                 }
                 Err(error) => {
-                    let (part, partition) = (self.id.part, self.id.partition);
-                    tracing::warn!(task = format!("{part}_{partition}"), %error, "a copy of a task's stores lags");
+                    tracing::warn!(task = %self.id, %error, "a copy of a task's stores lags");
                     // They are opened again.
                     stores = None;
                     AGAIN

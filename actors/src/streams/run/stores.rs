@@ -14,6 +14,7 @@ use super::ground::Ground;
 use super::host::Application;
 use super::restore::{bounds, restore};
 use crate::client::TopicPartition;
+use crate::events::StreamsRestoreMetrics;
 use crate::ids::Offset;
 use crate::partition::message::OffsetSpec;
 
@@ -68,7 +69,7 @@ impl StoresOf<'_> {
         let settings = &self.application.settings;
         let directory = settings.state_dir.as_ref().filter(|_| !self.ids().is_empty())?;
         let directory = directory.join(self.ground.topology.application());
-        Some(directory.join(format!("{}_{}", self.id.part, self.id.partition)))
+        Some(directory.join(self.id.to_string()))
     }
 
     /// What was kept of them, or is on disk, or nothing.
@@ -103,6 +104,8 @@ impl StoresOf<'_> {
         positions: &BTreeMap<Arc<str>, Offset>,
     ) -> Result<u64, StreamsError> {
         let (client, graph) = (&self.application.client, &self.ground.topology.graph);
+        let application = self.ground.topology.application();
+        let progress = StreamsRestoreMetrics::of(&client.events, application, &self.id.to_string());
         let mut count: u64 = 0;
         for (base, store) in stores.iter_mut().zip(self.ids()) {
             let of = |topic: &Arc<str>| TopicPartition::new(Arc::clone(topic), self.id.partition);
@@ -111,12 +114,14 @@ impl StoresOf<'_> {
                 Some(Changelog::Topic(topic)) => {
                     let as_they_are =
                         |key: &Bytes, value: Option<&Bytes>| Ok(Some((key.clone(), value.cloned())));
-                    count += restore(client, &of(topic), base.as_mut(), None, &as_they_are).await?;
+                    count +=
+                        restore(client, &of(topic), (base.as_mut(), &progress), None, &as_they_are).await?;
                 }
                 Some(Changelog::Source(topic)) => {
                     let Some(end) = positions.get(topic) else { continue };
                     let lies_in = |key: &Bytes, value: Option<&Bytes>| graph.lies_in(*store, key, value);
-                    count += restore(client, &of(topic), base.as_mut(), Some(*end), &lies_in).await?;
+                    count +=
+                        restore(client, &of(topic), (base.as_mut(), &progress), Some(*end), &lies_in).await?;
                 }
             }
         }
@@ -136,7 +141,7 @@ pub(super) async fn find_all(application: &Application, ground: &Ground) -> (Kep
             }
             Ok(None) => {}
             Err(error) => {
-                tracing::warn!(task = format!("{}_{}", id.part, id.partition), %error, "no state is found")
+                tracing::warn!(task = %id, %error, "no state is found")
             }
         }
     }

@@ -21,10 +21,14 @@ use super::inbox::{Came, Inbox};
 use super::reader::Reader;
 use super::settings::StreamsSettings;
 use super::transactor::{Destined, Ends, Transactor};
+use crate::events::{Events, StreamsTaskMetrics};
 use crate::record::Record;
 
 /// Records processed before other messages of the actor are looked at.
 const STEP_MAX: usize = 1_000;
+
+/// Of so many records one is timed.
+const MEASURE_EVERY: u64 = 64;
 
 /// Records that are held back while a commit is under way; at so many the task stands still.
 const HELD_MAX: usize = 100_000;
@@ -66,6 +70,7 @@ pub(super) struct Begins {
     pub(super) generation: u64,
     pub(super) settings: StreamsSettings,
     pub(super) clock: Clock,
+    pub(super) events: Events,
 }
 
 /// Whether anything is done. A record that was left out had cost a transaction: nothing more is done before it is behind a
@@ -109,6 +114,9 @@ pub(super) struct Working {
     failure: Option<StreamError>,
     /// What there is to be done about a failure of a flush.
     remedy: Option<Remedy>,
+    metrics: StreamsTaskMetrics,
+    /// Commits until the size of the stores is looked at again.
+    until_sized: u32,
 }
 
 impl Actor for Worker {
@@ -122,6 +130,7 @@ impl Actor for Worker {
         of: Begins,
     ) -> Result<Working, ActorProcessingErr> {
         let id = of.task.id();
+        let metrics = StreamsTaskMetrics::of(&of.events, of.topology.application(), &id.to_string());
         Ok(Working {
             of,
             myself,
@@ -138,6 +147,8 @@ impl Actor for Worker {
             standstill: Standstill::No,
             failure: None,
             remedy: None,
+            metrics,
+            until_sized: 0,
         })
     }
 
@@ -178,7 +189,7 @@ impl Working {
                 HostMessage::Poisoned { generation, task, topics, remedy }
             }
             None => {
-                let error = format!("task {}_{}: {error}", task.part, task.partition);
+                let error = format!("task {task}: {error}");
                 HostMessage::Failed { generation, error }
             }
         };
@@ -245,10 +256,13 @@ impl Working {
         let mut done = 0;
         while self.standstill == Standstill::No && !self.waits_for_more() {
             let left_out = self.of.task.left_out();
+            let is_measured = self.of.task.counts().processed.is_multiple_of(MEASURE_EVERY);
+            let began = is_measured.then(|| self.of.clock.now());
             if !self.of.task.step(&mut self.inputs)? {
                 self.taken_bytes = 0;
                 break;
             }
+            began.iter().for_each(|began| self.metrics.processed_in(began.elapsed()));
             if self.of.task.left_out() < left_out {
                 self.standstill = Standstill::UntilPrepared;
             }

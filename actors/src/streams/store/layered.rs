@@ -178,6 +178,11 @@ impl Layered {
         self.base.checkpoint()
     }
 
+    /// What is committed takes so many bytes.
+    pub(crate) fn committed_bytes(&self) -> u64 {
+        self.base.bytes()
+    }
+
     /// Bytes that are not committed.
     pub(crate) fn uncommitted_bytes(&self) -> usize {
         let sealed = self.sealed.as_ref().map_or(0, |(layer, _)| layer.bytes);

@@ -13,6 +13,8 @@ pub struct MemoryStore {
     entries: BTreeMap<Bytes, Bytes>,
     checkpoint: Option<Checkpoint>,
     floor: Bytes,
+    /// Of keys and values.
+    bytes: usize,
 }
 
 impl ByteStore for MemoryStore {
@@ -35,14 +37,20 @@ impl ByteStore for MemoryStore {
         checkpoint: Checkpoint,
     ) -> Result<(), StoreError> {
         if floor > self.floor.as_ref() {
-            self.entries = self.entries.split_off(floor);
+            let kept = self.entries.split_off(floor);
+            let gone = std::mem::replace(&mut self.entries, kept);
+            let gone = gone.iter().map(|(key, value)| key.len().saturating_add(value.len())).sum();
+            self.bytes = self.bytes.saturating_sub(gone);
             self.floor = Bytes::copy_from_slice(floor);
         }
         for (key, value) in changes.filter(|(key, _)| **key >= self.floor) {
-            match value {
+            let old = match value {
                 Some(value) => self.entries.insert(key.clone(), value.clone()),
                 None => self.entries.remove(key),
             };
+            let less = old.map_or(0, |old| key.len().saturating_add(old.len()));
+            let more = value.map_or(0, |value| key.len().saturating_add(value.len()));
+            self.bytes = self.bytes.saturating_add(more).saturating_sub(less);
         }
         self.checkpoint = Some(checkpoint);
         Ok(())
@@ -50,6 +58,10 @@ impl ByteStore for MemoryStore {
 
     fn checkpoint(&self) -> Option<Checkpoint> {
         self.checkpoint
+    }
+
+    fn bytes(&self) -> u64 {
+        u64::try_from(self.bytes).unwrap_or(u64::MAX)
     }
 
     fn floor(&self) -> Bytes {

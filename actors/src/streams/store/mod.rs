@@ -65,6 +65,9 @@ pub trait ByteStore: Send {
     /// The last checkpoint; `None` where there was none: all of the changelog is to be read.
     fn checkpoint(&self) -> Option<Checkpoint>;
 
+    /// What it takes, about, in bytes: on disk, or in memory. Of what is on disk that counts which is in files already.
+    fn bytes(&self) -> u64;
+
     /// The greatest floor that was applied: what is put below is forgotten at once.
     fn floor(&self) -> Bytes;
 }

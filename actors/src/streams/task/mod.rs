@@ -30,6 +30,12 @@ pub(crate) struct TaskId {
     pub(crate) partition: i32,
 }
 
+impl std::fmt::Display for TaskId {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(formatter, "{}_{}", self.part, self.partition)
+    }
+}
+
 /// A change of a store for its changelog.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Logged {
@@ -276,7 +282,7 @@ impl Task {
         self.scope.counts.skipped += 1;
         let name = self.topics.get(topic).map_or("", AsRef::as_ref);
         let from = (name, self.id.partition);
-        let task = format!("{}_{}", self.id.part, self.id.partition);
+        let task = self.id.to_string();
         let letter = self.poison.letter(record, from, (&self.application, &task), error);
         self.scope.sent.extend(letter);
     }

@@ -22,8 +22,8 @@ const PURGE_EVERY: Duration = Duration::from_secs(30);
 const LOOK_EVERY: Duration = Duration::from_secs(30);
 
 /// A commit that is being prepared or is under way.
-#[derive(Default)]
 pub(super) struct Commit {
+    began: Instant,
     left: BTreeSet<TaskId>,
     positions: Vec<Position>,
     reached: BTreeMap<TopicPartition, Offset>,
@@ -34,6 +34,22 @@ pub(super) struct Commit {
     given_up: BTreeSet<TaskId>,
     /// All tasks end with it, to begin again.
     is_last: bool,
+}
+
+impl Commit {
+    /// Of these tasks, whose parts are to come.
+    fn of(left: BTreeSet<TaskId>, given_up: BTreeSet<TaskId>) -> Self {
+        Self {
+            began: Instant::now(),
+            left,
+            positions: Vec::new(),
+            reached: BTreeMap::new(),
+            is_dirty: false,
+            worked: BTreeSet::new(),
+            given_up,
+            is_last: false,
+        }
+    }
 }
 
 impl Hosting {
@@ -54,7 +70,7 @@ impl Hosting {
         let given_up: BTreeSet<TaskId> = left.iter().copied().filter(|id| self.is_given_up(*id)).collect();
         self.tell(|id| WorkerMessage::Prepare { is_last: given_up.contains(&id) });
         let is_empty = left.is_empty();
-        self.commit = Some(Commit { left, given_up, ..Commit::default() });
+        self.commit = Some(Commit::of(left, given_up));
         if is_empty {
             self.committed(&Arc::new(Ends::new()));
         }
@@ -97,7 +113,11 @@ impl Hosting {
     }
 
     pub(super) fn committed(&mut self, ends: &Arc<Ends>) {
-        let Some(Commit { reached, worked, given_up, is_last, .. }) = self.commit.take() else { return };
+        let Some(commit) = self.commit.take() else { return };
+        let Commit { began, reached, worked, given_up, is_dirty, is_last, .. } = commit;
+        if is_dirty {
+            self.metrics.committed(began.elapsed());
+        }
         if !self.tasks.workers().is_empty() {
             self.failures = 0;
         }

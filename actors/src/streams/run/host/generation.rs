@@ -17,6 +17,7 @@ use super::super::stores::{Kept, find_all};
 use super::super::{StreamsError, StreamsState};
 use super::tasks::end;
 use super::{HostMessage, Hosting};
+use crate::events::{StreamsBeginAgain, StreamsBegunAgain};
 use crate::group::message::streams::StreamsTopology;
 
 /// The pause before the first new beginning after a failure; it doubles up to [`AGAIN_MOST`].
@@ -126,9 +127,14 @@ impl Hosting {
         });
     }
 
+    pub(super) fn begins_again(&self, because: StreamsBeginAgain, error: &str) {
+        let application = self.application.topology.application();
+        self.application.client.events.emit(StreamsBegunAgain { application, because, error });
+    }
+
     /// All begins again from the last commit, after a pause.
     pub(super) fn fail(&mut self, error: &str) {
-        tracing::warn!(application = self.application.topology.application(), error, "streams begin again");
+        self.begins_again(StreamsBeginAgain::Failure, error);
         self.failures += 1;
         if self.gives_up_after(self.failures, error) {
             return;

@@ -276,6 +276,7 @@ impl Hosting {
             let copies = self.tasks.copies.keys().copied().collect();
             member.runs(Running { active: self.tasks.active(), copies });
         }
+        self.metrics.tasks(self.tasks.workers.len());
         self.tell_lags();
     }
 

@@ -5,8 +5,9 @@ use std::sync::Arc;
 
 use super::super::super::control::Control;
 use super::super::super::graph::Changelog;
-use super::super::super::scope::StreamError;
+use super::super::super::scope::{Counts, StreamError};
 use super::super::super::store::Checkpoint;
+use super::super::super::store::layered::Layered;
 use super::super::super::task::Logged;
 use super::super::super::time::UNKNOWN_MS;
 use super::super::host::HostMessage;
@@ -14,7 +15,11 @@ use super::super::positions::{Position, words};
 use super::super::transactor::{Destined, Ends};
 use super::{Standstill, Working};
 use crate::client::TopicPartition;
+use crate::events::StreamsCounted;
 use crate::ids::Offset;
+
+/// Commits between looks at the size of the stores.
+const SIZE_EVERY: u32 = 10;
 
 impl Working {
     /// All that was done belongs to the commit that begins.
@@ -35,6 +40,7 @@ impl Working {
         self.is_dirty |= !changes.is_empty();
         self.of.transactor.send(changes).await;
         let positions = self.positions()?;
+        self.tell_metrics();
         let is_dirty = std::mem::take(&mut self.is_dirty);
         let (generation, task) = (self.of.generation, self.id);
         let prepared = HostMessage::Prepared { generation, task, positions, is_dirty, has_worked };
@@ -46,6 +52,24 @@ impl Working {
             _ => {}
         }
         Ok(())
+    }
+
+    fn tell_metrics(&mut self) {
+        let Counts { processed, late, skipped } = self.of.task.counts();
+        self.metrics.counted(StreamsCounted { processed, late, dropped: skipped });
+        let left = self.sealed.iter().flatten().filter_map(|(topic, next)| {
+            let end = self.of.ends.get(topic)?;
+            u64::try_from(end.saturating_sub(*next)).ok()
+        });
+        self.metrics.lag(left.sum());
+        match self.until_sized.checked_sub(1) {
+            Some(left) => self.until_sized = left,
+            None => {
+                self.until_sized = SIZE_EVERY;
+                let stores = self.of.task.scope().stores().iter();
+                self.metrics.state(stores.map(Layered::committed_bytes).sum());
+            }
+        }
     }
 
     /// How far it is: those of its positions that are others than at the last commit, of all of them at the first.

@@ -287,6 +287,10 @@ impl ByteStore for DiskStore {
         self.state.checkpoint
     }
 
+    fn bytes(&self) -> u64 {
+        self.keys.disk_space()
+    }
+
     fn floor(&self) -> Bytes {
         self.state.floor.clone()
     }

@@ -64,6 +64,10 @@ impl ByteStore for Restored {
         self.0.checkpoint()
     }
 
+    fn bytes(&self) -> u64 {
+        self.0.bytes()
+    }
+
     fn floor(&self) -> Bytes {
         self.0.floor()
     }
