@@ -47,7 +47,7 @@ pub(super) enum HostMessage {
     /// What was left on disk is found, and what it lacks.
     Found { generation: u64, kept: Kept, lags: Vec<(TaskId, u64)> },
     /// The group says what is to run here.
-    Assigned(Wanted),
+    Assigned { number: u64, wanted: Wanted },
     /// The process is no member of the group any more: others have its tasks.
     Lost { error: String },
     /// The group does not take it.
@@ -106,6 +106,8 @@ pub(super) struct Hosting {
     endings: u32,
     member: Option<Member>,
     wanted: Option<Wanted>,
+    /// The number of what the group said last.
+    heard: u64,
     /// It was put out of its group, and has not joined again.
     is_out: bool,
     tasks: Tasks,
@@ -122,6 +124,8 @@ pub(super) struct Hosting {
     looked: Instant,
     metrics: StreamsMetrics,
     closing: Option<RpcReplyPort<Result<(), StreamsError>>>,
+    has_given_up: bool,
+    is_leaving: bool,
 }
 
 impl Actor for Host {
@@ -146,6 +150,7 @@ impl Actor for Host {
             endings: 0,
             member: None,
             wanted: None,
+            heard: 0,
             is_out: false,
             tasks: Tasks::default(),
             commit: None,
@@ -157,6 +162,8 @@ impl Actor for Host {
             is_purging: false,
             looked: Instant::now(),
             closing: None,
+            has_given_up: false,
+            is_leaving: false,
         };
         hosting.identify();
         Ok(hosting)
@@ -228,7 +235,7 @@ impl Hosting {
             HostMessage::Purged => self.is_purging = false,
             HostMessage::Begun { generation, result } => self.begun(generation, *result),
             HostMessage::GaveUp { tasks, kept } => self.gave_up(&tasks, kept),
-            HostMessage::Assigned(wanted) => self.assigned(wanted),
+            HostMessage::Assigned { number, wanted } => self.assigned(number, wanted),
             other => self.take_of_generations(other),
         }
     }

@@ -1,6 +1,6 @@
 //! The process as a member of its application's group: tells the coordinator what runs here, and hears what is to run.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -42,6 +42,8 @@ pub(super) struct Wanted {
 pub(super) struct Running {
     pub(super) active: BTreeSet<TaskId>,
     pub(super) copies: BTreeSet<TaskId>,
+    /// Which of what was to run it is an answer to: what was handed over since may have begun.
+    pub(super) heard: u64,
 }
 
 /// What is told.
@@ -79,10 +81,12 @@ impl Member {
             life: 0,
             member: String::new(),
             epoch: 0,
-            sequence: 0,
             interval: FIRST_INTERVAL,
             said: None,
             copies: StreamsTasks::default(),
+            handed: BTreeMap::new(),
+            number: 0,
+            wanted: None,
         };
         tokio::spawn(membership.run(hears, left));
         Self { told, leaves }
@@ -108,9 +112,9 @@ impl Member {
     /// This runs here now.
     pub(super) fn runs(&self, running: Running) {
         self.told.send_if_modified(|told| {
-            let changes = told.running != running;
-            told.running = running;
-            changes
+            let before = std::mem::replace(&mut told.running, running);
+            let now = &told.running;
+            (&before.active, &before.copies) != (&now.active, &now.copies)
         });
     }
 
@@ -187,12 +191,16 @@ struct Membership {
     member: String,
     /// 0 while it is to join, and once it is out.
     epoch: i32,
-    sequence: u64,
     interval: Duration,
     /// The topology that the coordinator was told.
     said: Option<StreamsTopology>,
     /// What it was told to hold copies of, by their kinds: here they are all the same.
     copies: StreamsTasks,
+    /// The active tasks of what was handed to the host, which it may not have looked at yet.
+    handed: BTreeMap<u64, BTreeSet<TaskId>>,
+    number: u64,
+    /// What was handed over last in this life.
+    wanted: Option<Wanted>,
 }
 
 impl Membership {
@@ -229,7 +237,8 @@ impl Membership {
     fn begin_life(&mut self, life: u64) {
         self.life = life;
         self.member = self.client.world.random.uuid().to_string();
-        (self.epoch, self.sequence, self.said) = (0, 0, None);
+        (self.epoch, self.said, self.wanted) = (0, None, None);
+        self.handed.clear();
     }
 
     fn life_has_ended(&self) -> bool {
@@ -264,14 +273,12 @@ impl Membership {
     }
 
     fn request(&mut self, told: &Told) -> StreamsHeartbeat {
-        self.sequence += 1;
         let is_new = self.epoch == 0 || self.said.as_ref() != Some(&told.topology);
         let running = if self.epoch == 0 { StreamsTasks::default() } else { self.running(&told.running) };
         StreamsHeartbeat {
             group: (*self.identity.group).to_owned(),
             member: self.member.clone(),
             epoch: self.epoch,
-            sequence: self.sequence,
             instance: self.identity.instance.clone(),
             client_id: self.client.settings.client_id.clone(),
             transactional_id: self.identity.transactional_id.clone(),
@@ -282,11 +289,15 @@ impl Membership {
         }
     }
 
-    /// Copies are stand-bys or warmed up, as the coordinator last said.
-    fn running(&self, running: &Running) -> StreamsTasks {
-        let copies = running.copies.iter().map(|id| task(*id));
+    /// Copies are stand-bys or warmed up, as the coordinator last said. A task that the host was told of and may begin at any
+    /// moment is not free: it is said to run.
+    fn running(&mut self, running: &Running) -> StreamsTasks {
+        self.handed.retain(|number, _| *number > running.heard);
+        let active: BTreeSet<_> =
+            running.active.iter().chain(self.handed.values().flatten()).map(|id| task(*id)).collect();
+        let copies = running.copies.iter().map(|id| task(*id)).filter(|task| !active.contains(task));
         let (warm_up, standby) = copies.partition(|task| self.copies.warm_up.contains(task));
-        StreamsTasks { active: running.active.iter().map(|id| task(*id)).collect(), standby, warm_up }
+        StreamsTasks { active, standby, warm_up }
     }
 
     fn answered(&mut self, answer: StreamsHeartbeatAnswer) {
@@ -300,20 +311,24 @@ impl Membership {
         let fence = fence.into_iter().filter(|id| Some(id.as_str()) != own).collect();
         let wanted = Wanted { active: ids(&tasks.active), copies, fence };
         self.copies = tasks;
+        if self.wanted.as_ref() == Some(&wanted) {
+            return;
+        }
+        self.wanted = Some(wanted.clone());
+        self.number += 1;
+        self.handed.insert(self.number, wanted.active.clone());
         // A host that has ended ends this too.
-        let _ended = self.host.cast(HostMessage::Assigned(wanted));
+        let _ended = self.host.cast(HostMessage::Assigned { number: self.number, wanted });
     }
 
     async fn leave(&mut self) {
         if self.epoch == 0 {
             return;
         }
-        self.sequence += 1;
         let request = StreamsHeartbeat {
             group: (*self.identity.group).to_owned(),
             member: self.member.clone(),
             epoch: -1,
-            sequence: self.sequence,
             instance: self.identity.instance.clone(),
             client_id: self.client.settings.client_id.clone(),
             transactional_id: None,

@@ -53,7 +53,7 @@ impl Hosting {
         if self.is_ending() || self.tasks.are_beginning() {
             return;
         }
-        if self.closing.is_some() {
+        if self.is_to_end() {
             return self.leave();
         }
         let Some(identity) = self.identity.clone() else { return self.identify() };
@@ -73,7 +73,7 @@ impl Hosting {
     }
 
     pub(super) fn grounded(&mut self, ground: Ground) {
-        if self.closing.is_some() {
+        if self.is_to_end() {
             return self.leave();
         }
         let ground = Arc::new(ground);
@@ -134,6 +134,9 @@ impl Hosting {
 
     /// All begins again from the last commit, after a pause.
     pub(super) fn fail(&mut self, error: &str) {
+        if self.has_given_up {
+            return;
+        }
         self.begins_again(StreamsBeginAgain::Failure, error);
         self.failures += 1;
         if self.gives_up_after(self.failures, error) {
@@ -195,6 +198,9 @@ impl Hosting {
 
     /// Nothing runs any more.
     pub(super) fn leave(&mut self) {
+        if std::mem::replace(&mut self.is_leaving, true) {
+            return;
+        }
         // Whoever waits for the end may open what is on disk then.
         self.tasks.forget_kept();
         let Some(member) = self.member.take() else { return self.closed() };
@@ -206,7 +212,9 @@ impl Hosting {
     }
 
     pub(super) fn closed(&mut self) {
-        self.state.send_replace(StreamsState::Closed);
+        if !self.has_given_up {
+            self.state.send_replace(StreamsState::Closed);
+        }
         if let Some(reply) = self.closing.take() {
             // Who does not wait any more needs no answer.
             let _ = reply.send(Ok(()));
@@ -214,16 +222,19 @@ impl Hosting {
         self.myself.stop(None);
     }
 
+    /// Whether it ends, when nothing runs any more.
+    pub(super) const fn is_to_end(&self) -> bool {
+        self.closing.is_some() || self.has_given_up
+    }
+
+    /// Ends without a last commit, and leaves its tasks to others.
     pub(super) fn give_up(&mut self, error: &StreamsError) {
+        self.has_given_up = true;
         self.state.send_replace(StreamsState::Failed { error: error.to_string() });
-        if let Some(member) = self.member.take() {
-            // Others have its tasks, whose transaction it cannot end any more.
-            tokio::spawn(member.leave());
-        }
         if let Some(reply) = self.closing.take() {
             // Who does not wait any more needs no answer.
             let _ = reply.send(Err(error.clone()));
         }
-        self.myself.stop(None);
+        self.end_generation();
     }
 }

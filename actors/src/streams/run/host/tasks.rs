@@ -97,18 +97,18 @@ pub(super) async fn end(workers: Workers) -> Kept {
 }
 
 impl Hosting {
-    pub(super) fn assigned(&mut self, wanted: Wanted) {
+    pub(super) fn assigned(&mut self, number: u64, wanted: Wanted) {
+        self.heard = number;
         // What it said before it put this member out counts no more.
-        if !self.is_out && self.wanted.as_ref() != Some(&wanted) {
+        if !self.is_out {
             self.wanted = Some(wanted);
             self.reconcile();
         }
-        self.tell_lags();
     }
 
     /// The tasks that are to run here, and of which there is one here.
     fn to_run(&self) -> Option<Wanted> {
-        if self.closing.is_some() {
+        if self.is_to_end() {
             return Some(Wanted::default());
         }
         let (wanted, ground) = (self.wanted.as_ref()?, self.ground.as_ref()?);
@@ -122,12 +122,12 @@ impl Hosting {
 
     /// Whether a task that runs here is given up with the next commit.
     pub(super) fn is_given_up(&self, id: TaskId) -> bool {
-        self.closing.is_some() || self.wanted.as_ref().is_some_and(|wanted| !wanted.active.contains(&id))
+        self.is_to_end() || self.wanted.as_ref().is_some_and(|wanted| !wanted.active.contains(&id))
     }
 
     /// Brings what runs here to what is to run here, as far as that can be done now.
     pub(super) fn reconcile(&mut self) {
-        if self.closing.is_some() && self.commit.is_none() && self.tasks.are_none() && !self.is_ending() {
+        if self.is_to_end() && self.commit.is_none() && self.tasks.are_none() && !self.is_ending() {
             return self.leave();
         }
         let Some(wanted) = self.to_run() else { return };
@@ -139,7 +139,7 @@ impl Hosting {
         // What is not to be used here is closed.
         self.tasks.kept.retain(|id, _| wanted.active.contains(id));
         let missing = wanted.active.iter().any(|id| !self.tasks.workers.contains_key(id));
-        if !missing && self.closing.is_none() {
+        if !missing && !self.is_to_end() {
             self.state.send_if_modified(|state| {
                 let changes = *state != StreamsState::Running;
                 *state = StreamsState::Running;
@@ -273,17 +273,11 @@ impl Hosting {
 
     fn tell_what_runs(&self) {
         if let Some(member) = &self.member {
+            member.lacks(self.tasks.copies.iter().map(|(id, copy)| (*id, copy.lag())));
             let copies = self.tasks.copies.keys().copied().collect();
-            member.runs(Running { active: self.tasks.active(), copies });
+            member.runs(Running { active: self.tasks.active(), copies, heard: self.heard });
         }
         self.metrics.tasks(self.tasks.workers.len());
-        self.tell_lags();
-    }
-
-    fn tell_lags(&self) {
-        if let Some(member) = &self.member {
-            member.lacks(self.tasks.copies.iter().map(|(id, copy)| (*id, copy.lag())));
-        }
     }
 
     pub(super) fn tell(&self, mut message: impl FnMut(TaskId) -> WorkerMessage) {
