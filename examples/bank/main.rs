@@ -17,10 +17,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use clap::Parser;
-use millstream::Random;
+use millstream::{EntityTypes, Random};
 
 use account::Order;
-use nodes::{NODES, Nodes};
+use nodes::Nodes;
 use tellers::Acknowledged;
 
 /// Moves money between accounts while their nodes are killed.
@@ -38,6 +38,9 @@ struct Arguments {
     tellers: u64,
 }
 
+/// How many processes.
+const NODES: u32 = 3;
+
 /// How long the first account may take to answer, from the start of the processes.
 const OPEN_WITHIN: Duration = Duration::from_secs(60);
 
@@ -46,7 +49,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let mut arguments = std::env::args_os().skip(1);
     if arguments.next().is_some_and(|first| first == "node") {
         let settings = PathBuf::from(arguments.next().ok_or("node SETTINGS")?);
-        return nodes::run(&settings);
+        return nodes::run(&settings, EntityTypes::new().and::<account::Account>()?);
     }
     run(&Arguments::parse())
 }
@@ -62,7 +65,7 @@ async fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
 }
 
 async fn bank(arguments: &Arguments, directory: PathBuf) -> Result<(), Box<dyn Error>> {
-    let mut nodes = Nodes::start(&directory)?;
+    let mut nodes = Nodes::start(&directory, NODES)?;
     let client = nodes.client().await?;
     let caller = client.entities();
     let began = tokio::time::Instant::now();

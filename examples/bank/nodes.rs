@@ -1,8 +1,8 @@
-//! Three processes that host accounts.
+//! The nodes of a cluster, each a process of this very program.
 
 use std::error::Error;
 use std::fmt::Write as _;
-use std::fs::{File, OpenOptions};
+use std::fs::OpenOptions;
 use std::net::UdpSocket;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -11,25 +11,23 @@ use millstream::certificates::{CertificateFolder, LOCAL_CLIENT};
 use millstream::config::Settings;
 use millstream::{Client, ClientSettings, Clock, EntityTypes, Node, NodeId, Random};
 
-use crate::account::Account;
-
-pub const NODES: u32 = 3;
-
-/// The nodes of a cluster, each a process of this very program.
+/// Processes that are killed with this.
 pub struct Nodes {
     directory: PathBuf,
     certificates: CertificateFolder,
-    addresses: Vec<String>,
+    /// Where they are reached.
+    pub addresses: Vec<String>,
     processes: Vec<Option<Child>>,
 }
 
 impl Nodes {
-    pub fn start(directory: &Path) -> Result<Self, Box<dyn Error>> {
+    /// Starts so many, all of them voters, with their data in this directory.
+    pub fn start(directory: &Path, count: u32) -> Result<Self, Box<dyn Error>> {
         let folder = directory.join("certs");
         let certificates = CertificateFolder::new(&folder);
         let authority = certificates.authority(&Clock::real(), &Random::real())?;
         let mut free = Vec::new();
-        for _ in 0..NODES {
+        for _ in 0..count {
             free.push(UdpSocket::bind("127.0.0.1:0")?);
         }
         let addresses: Result<Vec<String>, _> =
@@ -58,9 +56,9 @@ impl Nodes {
             }
             std::fs::write(directory.join(format!("node-{node}.toml")), text)?;
         }
-        let processes = (0..NODES).map(|_| None).collect();
+        let processes = (0..count).map(|_| None).collect();
         let mut nodes = Self { directory: directory.to_owned(), certificates, addresses, processes };
-        for node in 1..=NODES {
+        for node in 1..=count {
             nodes.start_one(node)?;
         }
         Ok(nodes)
@@ -68,15 +66,8 @@ impl Nodes {
 
     /// Starts a node, for the first time or after its death.
     pub fn start_one(&mut self, node: u32) -> Result<(), Box<dyn Error>> {
-        let log: File = OpenOptions::new().create(true).append(true).open(self.log(node))?;
-        let process = Command::new(std::env::current_exe()?)
-            .arg("node")
-            .arg(self.directory.join(format!("node-{node}.toml")))
-            // It ends when we do: it reads this until then.
-            .stdin(Stdio::piped())
-            .stdout(Stdio::null())
-            .stderr(log)
-            .spawn()?;
+        let settings = self.directory.join(format!("node-{node}.toml"));
+        let process = this_program(&["node".as_ref(), &settings], &self.log(node))?;
         *self.process(node)? = Some(process);
         Ok(())
     }
@@ -115,11 +106,23 @@ impl Drop for Nodes {
     }
 }
 
-/// One node's process.
-pub fn run(settings: &Path) -> Result<(), Box<dyn Error>> {
+/// Starts this very program once more, its log appended to a file.
+pub fn this_program(arguments: &[&Path], log: &Path) -> Result<Child, Box<dyn Error>> {
+    let process = Command::new(std::env::current_exe()?)
+        .args(arguments)
+        // It ends when we do: it reads this until then.
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .stderr(OpenOptions::new().create(true).append(true).open(log)?)
+        .spawn()?;
+    Ok(process)
+}
+
+/// One node's process, which hosts these types of entities.
+pub fn run(settings: &Path, types: EntityTypes) -> Result<(), Box<dyn Error>> {
     millstream::telemetry::log_to_standard_error("info", false);
     let settings = Settings::default().file(settings)?;
-    let node = Node::start_hosting(&settings, EntityTypes::new().and::<Account>()?)?;
+    let node = Node::start_hosting(&settings, types)?;
     let mut nothing = String::new();
     // Ends when the parent does.
     std::io::stdin().read_line(&mut nothing)?;

@@ -17,7 +17,7 @@ pub struct Flight {
 
 /// All flights.
 pub fn read() -> Result<Vec<Flight>, Box<dyn Error>> {
-    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/data/flights.csv");
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../examples/data/flights.csv");
     let text = std::fs::read_to_string(path).map_err(|error| format!("{path}: {error}"))?;
     let rows = text.lines().skip(1).enumerate();
     rows.map(|(row, line)| parse(row, line).ok_or_else(|| format!("{path}:{}: {line}", row + 2).into()))

@@ -38,7 +38,7 @@ pub use millstream_actors::flow::{
 };
 pub use millstream_actors::ids::{ActorId, NodeId, Offset, TopicId};
 pub use millstream_actors::kinds::RestartBudget;
-pub use millstream_actors::partition::message::Acks;
+pub use millstream_actors::partition::message::{Acks, ListedOffset, OffsetSpec};
 pub use millstream_actors::producer::{
     Delivery, ProduceError, Producer, ProducerRecord, ProducerSettings, RecordMetadata, Transaction,
     TransactionError, TransactionalProducer,
