@@ -25,6 +25,7 @@ use crate::group::message::{
 use crate::ids::NodeId;
 use crate::partition::message::transactional::{FetchStable, ProduceInTransaction};
 use crate::partition::message::{DeleteRecords, Fetch, ListOffsets, Produce};
+use crate::streams::query::message::{AskStore, ListStreams, StreamsPoll};
 use crate::supervision::listing::ListActors;
 use crate::transaction::message::{BeginTransactions, EndTransaction, FindTransactionCoordinator};
 
@@ -115,6 +116,9 @@ pub trait Cluster:
     + Asks<WatchName>
     + Asks<GroupMembers>
     + Asks<ListActors>
+    + Asks<AskStore>
+    + Asks<StreamsPoll>
+    + Asks<ListStreams>
     + fmt::Debug
     + 'static
 {

@@ -1,6 +1,6 @@
 //! The way to the nodes over QUIC.
 //!
-//! Records, and calls to actors and entities of users, travel on the data lane, everything else on the control lane. The control
+//! Records, and calls to actors, entities and stores of users, travel on the data lane, everything else on the control lane. The control
 //! lane is kept up only to nodes that are being asked something there: the one that holds the client's metadata request, and a
 //! group's coordinator. So the death of that node is noticed within the control lane's idle time, the deaths of others are told
 //! by it.
@@ -26,8 +26,8 @@ use crate::ids::NodeId;
 /// Kinds of messages that carry records, or ask for them: what clients ask of partitions' leaders.
 const DATA_KINDS: std::ops::RangeInclusive<u16> = 100..=149;
 
-/// Calls to actors of users by name, and to entities: how many there are is up to users.
-const CALL_KINDS: [std::ops::RangeInclusive<u16>; 2] = [401..=402, 430..=459];
+/// Calls to actors of users by name, to entities, and to stores of streams: how many there are is up to users.
+const CALL_KINDS: [std::ops::RangeInclusive<u16>; 3] = [401..=402, 430..=459, 460..=461];
 
 /// The way to the nodes over QUIC.
 #[derive(Clone, Debug)]

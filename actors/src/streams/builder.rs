@@ -192,6 +192,7 @@ impl StreamBuilder {
         let changelog = Changelog::Source(consumed.one_topic(&mut graph));
         let name = Arc::from(stored.name.as_str());
         let store = graph.add_store(StoreSpec { name, changelog, retention_ms: None });
+        graph.can_be_asked(&stored.name, &stored.key, &stored.value);
         graph.from_sources.insert(store, from_source(&consumed, &stored));
         drop(graph);
         let vertex = source(&self.graph, &consumed, Some((store, Arc::clone(&stored))));

@@ -94,7 +94,7 @@ impl<K: Data, A: Data> CogroupedStream<K, A> {
         let (stored, initial) = (Arc::new(stored.into()), Arc::new(initial));
         let mut graph = entered(&self.graph);
         let name = graph.name(Some(&stored.name), "cogroup");
-        let store = graph.add_kept((&stored.name, stored.is_logged), None);
+        let store = graph.add_stored(&stored, None);
         let (kept, attaches) = (Arc::clone(&stored), self.attaches);
         let build = move |id: VertexId, assembly: &mut Assembly<'_>| {
             let (outlet, place) = (assembly.outlet::<K, Change<A>>(id)?, assembly.place(store)?);

@@ -77,7 +77,7 @@ impl<K: Data, V: Data> GroupedStream<K, V> {
         let (stored, fold, from) = (Arc::new(stored), Arc::new(fold), self.vertex);
         let mut graph = entered(&self.graph);
         let name = graph.name(Some(&stored.name), "aggregate");
-        let store = graph.add_kept((&stored.name, stored.is_logged), None);
+        let store = graph.add_stored(&stored, None);
         let kept = Arc::clone(&stored);
         let build = move |id: VertexId, assembly: &mut Assembly<'_>| {
             let outlet = assembly.outlet::<K, Change<A>>(id)?;

@@ -114,7 +114,7 @@ impl<K: Data, V: Data> GroupedTable<K, V> {
         let (stored, with, from) = (Arc::new(stored), Arc::new((add, subtract)), self.vertex);
         let mut graph = entered(&self.graph);
         let name = graph.name(Some(&stored.name), "aggregate");
-        let store = graph.add_kept((&stored.name, stored.is_logged), None);
+        let store = graph.add_stored(&stored, None);
         let kept = Arc::clone(&stored);
         let build = move |id: VertexId, assembly: &mut Assembly<'_>| {
             let (outlet, with) = (assembly.outlet::<K, Change<A>>(id)?, Arc::clone(&with));

@@ -67,7 +67,7 @@ fn keep<K: Data, V: Data, T: Data>(
     let (stored, from, new) = (Arc::new(stored), *from, Arc::new(new));
     let mut graph = entered(shared);
     let name = graph.name(Some(&stored.name), kind);
-    let store = graph.add_kept((&stored.name, stored.is_logged), None);
+    let store = graph.add_stored(&stored, None);
     let kept = Arc::clone(&stored);
     let build = move |id: VertexId, assembly: &mut Assembly<'_>| {
         let (outlet, place) = (assembly.outlet::<K, Change<V>>(id)?, assembly.place(store)?);

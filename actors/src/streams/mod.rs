@@ -23,6 +23,7 @@ mod materialize;
 mod operator;
 mod poison;
 mod processor;
+pub mod query;
 mod results;
 mod routing;
 pub mod run;
@@ -54,6 +55,7 @@ pub use poison::Poison;
 pub use processor::{
     Access, Context, Processing, Processor, Punctuation, StateStore, Stores, ValueContext, ValueProcessor,
 };
+pub use query::{Page, PageToken, QueriedStore, QueryError, QueryRefusal};
 pub use run::{Guarantee, Streams, StreamsError, StreamsSettings, StreamsState};
 pub use scope::{Counts, Origin, StreamError};
 pub use store::Stored;

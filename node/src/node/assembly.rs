@@ -37,7 +37,7 @@ use millstream_transport::world::{World, watch};
 use tokio::task::JoinHandle;
 
 use super::controller_link::NodeControllerLink;
-use super::coordination::{CoordinatorParts, start_groups, start_transactions};
+use super::coordination::{CoordinatorParts, start_desk, start_groups, start_transactions};
 use super::council::{Council, timing};
 use super::disk::{Disk, LOG_DIRECTORY, open_disk};
 use super::entities::start_entities;
@@ -200,6 +200,7 @@ impl Running {
             tree: &tree,
         };
         let groups = start_groups(&parts, &mut tasks).await?;
+        let desk = start_desk(&parts);
         let marks = Marks { partitions: partitions.clone(), groups: groups.clone(), images: images.clone() };
         let transactions = start_transactions(&parts, &marks, &mut tasks).await?;
         let threads = user_threads(&world, &config, &events);
@@ -225,6 +226,7 @@ impl Running {
             .and(entities.handlers())
             .and(publications::handlers(&partitions))
             .and(actors.handlers())
+            .and(desk.handlers())
             .and(confirming(&images))
             .and(warned(&quarantine, &events))
             .and(sessions(&world, &found, &events))

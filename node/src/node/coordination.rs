@@ -17,6 +17,7 @@ use millstream_actors::group::topics::TopicsView;
 use millstream_actors::ids::{Incarnation, LeaderEpoch, PartitionId};
 use millstream_actors::image::Image;
 use millstream_actors::partition::front::Front;
+use millstream_actors::streams::query::desk::StreamsDesk;
 use millstream_actors::transaction::doors::TransactionDoors;
 use millstream_actors::transaction::following::{TRANSACTIONS_TOPIC, follow as follow_transactions};
 use millstream_actors::transaction::front::TransactionFront;
@@ -79,6 +80,13 @@ pub(super) async fn start_groups(
         follow(groups.clone(), images.clone(), topics, (config.node_id, incarnation), parts.leases());
     tasks.push(tokio::spawn(following));
     Ok(groups)
+}
+
+/// Where members of applications of streams fetch questions to their stores.
+pub(super) fn start_desk(parts: &CoordinatorParts<'_>) -> StreamsDesk {
+    let count = parts.config.offsets_partitions;
+    let coordinators = parts.coordinators(OFFSETS_TOPIC, move || offsets_topic(count));
+    StreamsDesk::new(coordinators, parts.config.node_id, parts.world.clock.clone())
 }
 
 pub(super) async fn start_transactions(

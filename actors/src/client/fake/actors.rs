@@ -1,4 +1,4 @@
-//! The fake has no actors of users.
+//! The fake has no actors of users, and nobody asks stores of streams there.
 
 use std::time::Duration;
 
@@ -7,6 +7,7 @@ use millstream_transport::message::Message;
 use super::FakeCluster;
 use crate::client::link::{Asking, Asks, LinkError, Target};
 use crate::custom::named::message::{AskActor, FindName, GroupMembers, TellActor, WatchActor, WatchName};
+use crate::streams::query::message::{AskStore, ListStreams, StreamsPoll};
 use crate::supervision::listing::ListActors;
 
 macro_rules! refused {
@@ -21,3 +22,4 @@ macro_rules! refused {
 }
 
 refused!(AskActor, TellActor, FindName, WatchActor, WatchName, GroupMembers, ListActors);
+refused!(AskStore, StreamsPoll, ListStreams);

@@ -62,6 +62,7 @@ impl StreamBuilder {
         let name: Arc<str> = Arc::from(name);
         let mut graph = entered(&self.graph);
         let spec = GlobalSpec { name: Arc::clone(&name), topic: consumed.one_topic(&mut graph) };
+        graph.can_be_asked(&name, &consumed.key, &consumed.value);
         let id = graph.add_global(spec);
         drop(graph);
         let getter = Getter(Arc::new(move |_| {

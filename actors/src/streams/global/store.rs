@@ -11,6 +11,8 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use bytes::Bytes;
 
+use super::super::query::message::StorePage;
+use super::super::query::{Form, QueryRefusal, StoreQuery, View, read};
 use super::super::scope::StreamError;
 use super::super::store::{ByteStore, Checkpoint, StoreError};
 
@@ -63,6 +65,11 @@ impl GlobalStore {
         // A panic while it was written leaves what the store itself keeps whole.
         let mut base = self.0.write().unwrap_or_else(PoisonError::into_inner);
         base.apply(&mut changes, &[], Checkpoint(next))
+    }
+
+    /// What it answers to a question.
+    pub(crate) fn ask(&self, query: &StoreQuery) -> Result<StorePage, QueryRefusal> {
+        self.read(|base| read(View::Committed(base), Form::Keys, &[ENTRY], query))
     }
 
     fn read<T>(&self, read: impl FnOnce(&dyn ByteStore) -> T) -> T {

@@ -1,5 +1,6 @@
 //! The graph of a topology: its operators, and who sends to whom. Pure data, and how each operator is made.
 
+mod asked;
 mod describe;
 mod partitions;
 mod parts;
@@ -16,6 +17,7 @@ pub(crate) use parts::{Part, parts};
 use super::global::{GlobalId, GlobalSpec};
 use super::operator::{Assembly, guarded};
 use super::poison::Poison;
+use super::query::Forms;
 use super::scope::StreamError;
 use super::store::Shape;
 use super::topics::Topics;
@@ -147,6 +149,8 @@ pub(crate) struct Graph {
     pub(crate) closes: BTreeMap<VertexId, Closes>,
     /// Of stores of windows: how those lie.
     pub(crate) windows: BTreeMap<StoreId, Shape>,
+    /// Of stores and global tables that can be asked, by their names: the forms of what is in them.
+    pub(crate) forms: BTreeMap<Arc<str>, Forms>,
     /// Of stores whose changelog is a source: how its records lie in them.
     pub(crate) from_sources: BTreeMap<StoreId, FromSource>,
     names: BTreeSet<Arc<str>>,

@@ -100,7 +100,7 @@ impl StreamBuilder {
     /// tasks.
     pub fn state_store<K: Data, V: Data>(&self, stored: impl Into<Stored<K, V>>) -> StateStore<K, V> {
         let stored = Arc::new(stored.into());
-        let id = entered(&self.graph).add_kept((&stored.name, stored.is_logged), None);
+        let id = entered(&self.graph).add_stored(&stored, None);
         StateStore { id, stored }
     }
 }

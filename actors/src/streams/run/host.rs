@@ -3,6 +3,7 @@
 
 mod commit;
 mod generation;
+mod queries;
 mod tasks;
 
 use std::collections::BTreeMap;
@@ -10,9 +11,11 @@ use std::sync::Arc;
 
 use millstream_transport::world::watch;
 use ractor::{Actor, ActorProcessingErr, ActorRef, RpcReplyPort, SupervisionEvent};
+use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 use super::super::graph::Topology;
+use super::super::query::Asked;
 use super::super::task::{Remedy, TaskId};
 use super::assembly::Begun;
 use super::globals::Feeding;
@@ -29,6 +32,7 @@ use crate::client::{Client, TopicPartition};
 use crate::events::{StreamsBeginAgain, StreamsMetrics};
 use crate::ids::Offset;
 use commit::Commit;
+pub(super) use queries::Here;
 use tasks::Tasks;
 
 /// What is run.
@@ -78,6 +82,10 @@ pub(super) enum HostMessage {
     GaveUp { tasks: Vec<TaskId>, kept: Kept },
     /// All workers of a generation have ended: the next may begin, or not.
     Ended { kept: Kept },
+    /// A store is asked.
+    Query(Box<Asked>),
+    /// What runs here is to be told.
+    Show(oneshot::Sender<Here>),
     /// A last commit, and the end.
     Close(RpcReplyPort<Result<(), StreamsError>>),
     /// The group was left.
@@ -236,6 +244,8 @@ impl Hosting {
             HostMessage::Begun { generation, result } => self.begun(generation, *result),
             HostMessage::GaveUp { tasks, kept } => self.gave_up(&tasks, kept),
             HostMessage::Assigned { number, wanted } => self.assigned(number, wanted),
+            HostMessage::Query(asked) => self.query(*asked),
+            HostMessage::Show(reply) => self.show(reply),
             other => self.take_of_generations(other),
         }
     }

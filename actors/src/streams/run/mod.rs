@@ -3,8 +3,9 @@
 //! `host` is the supervisor, `member` its place in the group of all processes, which says what tasks run here; `ground` is what
 //! they stand on, `assembly` puts them together, `reader` reads for them, `worker` is the actor of one, `transactor` writes for
 //! all, `restore` brings their stores up, `standby` keeps copies of those of other processes, `globals` feeds the tables that all
-//! of them read.
+//! of them read. `asking` and `polling` bring questions to stores, from here and from elsewhere.
 
+mod asking;
 mod assembly;
 mod globals;
 mod ground;
@@ -12,6 +13,7 @@ mod host;
 mod identity;
 mod inbox;
 mod member;
+mod polling;
 mod positions;
 mod reader;
 mod remedies;
@@ -23,16 +25,22 @@ mod topics;
 mod transactor;
 mod worker;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use millstream_transport::world::watch;
 use ractor::{Actor, ActorRef};
+use tokio::task::JoinHandle;
 
+use super::event::Data;
 use super::graph::{Topology, TopologyError};
+use super::query::{QueriedStore, QueryRefusal};
 use super::scope::StreamError;
 use crate::client::{Client, ClientError};
 use crate::producer::TransactionError;
+use asking::LocalWay;
 use host::{Application, Host, HostMessage};
+use polling::Polling;
 pub use settings::{Guarantee, StreamsSettings};
 
 /// An application does not run.
@@ -93,6 +101,10 @@ pub enum StreamsState {
 pub struct Streams {
     host: ActorRef<HostMessage>,
     state: watch::Receiver<StreamsState>,
+    topology: Topology,
+    way: LocalWay,
+    /// Fetches questions of others.
+    polling: JoinHandle<()>,
 }
 
 impl Streams {
@@ -109,7 +121,10 @@ impl Streams {
         let application = Application { client: client.clone(), topology: topology.clone(), settings };
         let spawned = Actor::spawn(None, Host, (application, tell)).await;
         let (host, _) = spawned.map_err(|error| StreamsError::Failed(error.to_string()))?;
-        Ok(Self { host, state })
+        let way = LocalWay::new(host.clone());
+        let polling = Polling::new(client, topology, (host.clone(), way.clone()));
+        let polling = tokio::spawn(polling.run(state.clone()));
+        Ok(Self { host, state, topology: topology.clone(), way, polling })
     }
 
     /// What it does now.
@@ -138,6 +153,14 @@ impl Streams {
         waited.await.map_err(|_| late())?
     }
 
+    /// A state store or global table of the topology, to be asked for what the tasks of this process have in it. An error where
+    /// there is no such store, or where its keys and values are of other types.
+    pub fn store<K: Data, V: Data>(&self, name: &str) -> Result<QueriedStore<K, V>, QueryRefusal> {
+        let unknown = || QueryRefusal::UnknownStore(format!("no store {name:?} that can be asked"));
+        let forms = self.topology.graph.forms.get(name).ok_or_else(unknown)?;
+        Ok(QueriedStore::new(Arc::new(self.way.clone()), name, forms.codecs(name)?))
+    }
+
     /// Commits what was done, and ends; without the commit where that takes longer.
     pub async fn close(self, within: Duration) -> Result<(), StreamsError> {
         match self.host.call(HostMessage::Close, Some(within)).await {
@@ -152,6 +175,7 @@ impl Streams {
 
 impl Drop for Streams {
     fn drop(&mut self) {
+        self.polling.abort();
         self.host.stop(None);
     }
 }

@@ -4,6 +4,7 @@
 //! over, so that the task need not stand still meanwhile.
 
 mod commit;
+mod queries;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -13,6 +14,7 @@ use ractor::{Actor, ActorProcessingErr, ActorRef, RpcReplyPort};
 
 use super::super::graph::{PartitionCounts, Topology};
 use super::super::operator::RawRecord;
+use super::super::query::Asked;
 use super::super::scope::{Outgoing, StreamError};
 use super::super::store::ByteStore;
 use super::super::task::{Inputs, Remedy, Task, TaskId};
@@ -23,6 +25,7 @@ use super::settings::StreamsSettings;
 use super::transactor::{Destined, Ends, Transactor};
 use crate::events::{Events, StreamsTaskMetrics};
 use crate::record::Record;
+pub(super) use queries::AtStore;
 
 /// Records processed before other messages of the actor are looked at.
 const STEP_MAX: usize = 1_000;
@@ -42,6 +45,8 @@ pub(super) enum WorkerMessage {
     Committed(Arc<Ends>),
     /// The clock went on.
     Clock,
+    /// A store is asked.
+    Query(Asked, AtStore),
     /// What is committed of the stores is handed back, where they are of use, and the actor ends.
     End(RpcReplyPort<Option<Vec<Box<dyn ByteStore>>>>),
 }
@@ -170,6 +175,10 @@ impl Actor for Worker {
             WorkerMessage::Work => working.work().await,
             WorkerMessage::Clock => working.clock().await,
             WorkerMessage::Prepare { is_last } => working.prepare(is_last).await,
+            WorkerMessage::Query(asked, at) => {
+                working.answer(asked, at);
+                Ok(())
+            }
             WorkerMessage::Committed(ends) => working.committed(&ends).await,
         };
         if let Err(error) = done {

@@ -203,6 +203,11 @@ impl Layered {
         self.base.apply(&mut changes, &floor, checkpoint)
     }
 
+    /// What is committed.
+    pub(crate) fn base(&self) -> &dyn ByteStore {
+        self.base.as_ref()
+    }
+
     /// What is committed, alone.
     pub(crate) fn into_base(self) -> Box<dyn ByteStore> {
         self.base

@@ -80,6 +80,61 @@ fn push_front(bytes: &mut Vec<u8>, segment: i64, key: Option<&[u8]>) {
     }
 }
 
+/// How long the segments are of a store whose entries are kept for so long at least.
+pub(crate) fn interval_ms(retention_ms: i64) -> i64 {
+    (retention_ms / SEGMENTS).max(SEGMENT_MIN_MS)
+}
+
+/// What all entries of a key begin with in a segment, or those of all keys.
+pub(crate) fn by_key(segment: i64, key: Option<&[u8]>) -> Bytes {
+    let mut bytes = Vec::with_capacity(key.map_or(0, <[u8]>::len).saturating_add(24));
+    match key {
+        Some(_) => push_front(&mut bytes, segment, key),
+        None => {
+            bytes.extend_from_slice(&ordered(segment));
+            bytes.push(BY_KEY);
+        }
+    }
+    bytes.into()
+}
+
+/// An entry of a key in a segment, by where it lies.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct OfKey {
+    pub(crate) key: Bytes,
+    pub(crate) time_ms: i64,
+    /// What is behind its time.
+    pub(crate) tail: Bytes,
+}
+
+impl OfKey {
+    /// Of a key that is known, with the length of [`by_key`], or of any.
+    pub(crate) fn read(at: &Bytes, known: Option<(&Bytes, usize)>) -> Result<Self, StreamError> {
+        let (key, behind) = match known {
+            Some((key, behind)) => (key.clone(), behind),
+            None => unescaped(at, 9).ok_or_else(malformed)?,
+        };
+        let rest = at.get(behind..).ok_or_else(malformed)?;
+        Ok(Self { key, time_ms: time_of(rest)?, tail: at.slice(behind.saturating_add(8)..) })
+    }
+}
+
+/// The key that begins here, and where what is behind it begins.
+fn unescaped(bytes: &[u8], from: usize) -> Option<(Bytes, usize)> {
+    let (mut key, mut at) = (Vec::new(), from);
+    loop {
+        let rest = bytes.get(at..)?;
+        let zero = rest.iter().position(|byte| *byte == 0)?;
+        key.extend_from_slice(rest.get(..zero)?);
+        at = at.checked_add(zero)?.checked_add(2)?;
+        match rest.get(zero.checked_add(1)?)? {
+            0xff => key.push(0),
+            1 => return Some((key.into(), at)),
+            _ => return None,
+        }
+    }
+}
+
 /// An entry of a key that was looked for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Found {
@@ -104,8 +159,7 @@ pub(crate) struct Segments {
 impl Segments {
     /// Over the store at this place, of which entries are kept for so long at least.
     pub(crate) fn new(place: usize, retention_ms: i64) -> Self {
-        let interval_ms = (retention_ms / SEGMENTS).max(SEGMENT_MIN_MS);
-        Self { place, interval_ms, live: None, floor: i64::MIN }
+        Self { place, interval_ms: interval_ms(retention_ms), live: None, floor: i64::MIN }
     }
 
     const fn segment(&self, time_ms: i64) -> i64 {

@@ -22,7 +22,7 @@ pub use disk::{DiskBudget, DiskStore, Opened};
 pub use key_value::KeyValue;
 pub use memory::MemoryStore;
 pub(crate) use session::SessionStore;
-pub(crate) use sliding::SlidingStore;
+pub(crate) use sliding::{SlidingStore, sliding_value};
 pub(crate) use window::WindowStore;
 pub(crate) use windows::{Shape, Windows};
 

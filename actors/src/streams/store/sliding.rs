@@ -10,6 +10,12 @@ use super::layout::{Found, Segments, ordered, time_of};
 /// A value is behind the time of the newest record in it, and a byte that says whether there is one.
 const FRONT: usize = 9;
 
+/// The bytes of a value, where there is one, in what a store of sliding windows has.
+pub(crate) fn sliding_value(bytes: &Bytes) -> Option<Bytes> {
+    let is_there = bytes.get(FRONT - 1) == Some(&1);
+    is_there.then(|| bytes.slice(FRONT..))
+}
+
 /// A store of sliding windows of a task.
 #[derive(Debug)]
 pub(crate) struct SlidingStore<K, V> {
@@ -44,9 +50,7 @@ impl<K, V> SlidingStore<K, V> {
 
     /// The value of a window.
     pub(crate) fn value(&self, bytes: &Bytes) -> Result<V, StreamError> {
-        let is_there = bytes.get(FRONT - 1) == Some(&1);
-        let rest = is_there.then(|| bytes.slice(FRONT..));
-        Ok(self.value.decode(rest.as_ref())?)
+        Ok(self.value.decode(sliding_value(bytes).as_ref())?)
     }
 
     /// Writes a window; how many bytes it has there.

@@ -1,6 +1,7 @@
 //! One task: a sub-topology over one partition of its sources. Pure but for the user's operators: records in; records for
 //! topics and changes for changelogs out.
 
+mod asked;
 mod inputs;
 mod upstream;
 

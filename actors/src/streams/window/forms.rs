@@ -106,7 +106,7 @@ impl<K: Data, V: Data> Input<K, V> {
         let (from, emit, held_max) = (self.from, self.emit, stored.held_max);
         let mut graph = entered(&self.graph);
         let name = graph.name(Some(&stored.name), "aggregate");
-        let store = graph.add_kept((&stored.name, stored.is_logged), Some(closes.retention_ms));
+        let store = graph.add_stored(stored, Some(closes.retention_ms));
         graph.windows.insert(store, shape);
         let build = move |id: VertexId, assembly: &mut Assembly<'_>| {
             let is_time_seen = assembly.is_time_seen_behind(id);

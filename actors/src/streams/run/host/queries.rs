@@ -1,0 +1,103 @@
+//! Questions to stores: which task has what is asked for.
+
+use std::sync::Arc;
+
+use tokio::sync::oneshot;
+
+use super::super::super::query::message::{StoreShape, TaskShape};
+use super::super::super::query::{Asked, Place, QueryRefusal, StoreAnswered, find};
+use super::super::super::task::TaskId;
+use super::super::assembly::Workers;
+use super::super::ground::Ground;
+use super::super::worker::{AtStore, WorkerMessage};
+use super::Hosting;
+use crate::record::key_hash::partition_for_key;
+
+/// What runs in this process; nothing while it begins.
+#[derive(Debug, Default)]
+pub(in super::super) struct Here {
+    /// The name of the process.
+    pub(in super::super) instance: String,
+    pub(in super::super) tasks: Vec<TaskShape>,
+    pub(in super::super) stores: Vec<StoreShape>,
+}
+
+impl Hosting {
+    /// Gives a question to the actor that has the store.
+    pub(super) fn query(&self, asked: Asked) {
+        let Some(ground) = &self.ground else {
+            let text = "its stores are being brought up; ask again".to_owned();
+            return asked.answer(Err(QueryRefusal::NotRunning(text)));
+        };
+        match find(&ground.topology, &ground.counts, &asked.query.store) {
+            Err(refusal) => asked.answer(Err(refusal)),
+            Ok(Place::Global(id)) => {
+                let Some(table) = ground.feeding.tables.get(id.0).cloned() else {
+                    let text = format!("{:?} is not fed here", asked.query.store);
+                    return asked.answer(Err(QueryRefusal::UnknownStore(text)));
+                };
+                // Not by this actor, which commits for all.
+                tokio::spawn(async move {
+                    let sealed = table.ask(&asked.query).and_then(|page| page.sealed());
+                    let answered = |body| StoreAnswered { partition: 0, next_partition: None, body };
+                    asked.answer(sealed.map(answered));
+                });
+            }
+            Ok(Place::Tasks { part, place, form, partitions }) => {
+                let workers = self.tasks.workers();
+                let partition = wanted(workers, &asked, (part, partitions));
+                let task = TaskId { part, partition };
+                let Some(worker) = workers.get(&task) else {
+                    let text = format!("this process does not run task {task}");
+                    return asked.answer(Err(QueryRefusal::NotHere(text)));
+                };
+                let at = AtStore { place, form, next_partition: following(workers, task) };
+                // Of one that has ended the question is dropped, which tells who asks.
+                let _ended = worker.cast(WorkerMessage::Query(asked, at));
+            }
+        }
+    }
+
+    pub(super) fn show(&self, reply: oneshot::Sender<Here>) {
+        let mut here =
+            self.ground.as_ref().map(|ground| here(ground, self.tasks.workers())).unwrap_or_default();
+        here.instance = self.identity.as_ref().map(|identity| identity.instance.clone()).unwrap_or_default();
+        // Who does not wait any more needs no answer.
+        let _ = reply.send(here);
+    }
+}
+
+/// The partition that is meant: the one that is named, that of the key, or the first here.
+fn wanted(workers: &Workers, asked: &Asked, (part, partitions): (usize, i32)) -> i32 {
+    let of_key = || {
+        let count = u32::try_from(partitions).unwrap_or(0);
+        let key = asked.query.ask.key()?;
+        i32::try_from(partition_for_key(key, count)).ok()
+    };
+    let first = || following(workers, TaskId { part, partition: -1 });
+    asked.query.partition.or_else(of_key).or_else(first).unwrap_or(0)
+}
+
+/// The next partition of a sub-topology that is here.
+fn following(workers: &Workers, behind: TaskId) -> Option<i32> {
+    let first = TaskId { partition: behind.partition.checked_add(1)?, ..behind };
+    let (next, _) = workers.range(first..).next()?;
+    (next.part == behind.part).then_some(next.partition)
+}
+
+fn here(ground: &Ground, workers: &Workers) -> Here {
+    let number = |part: usize| u32::try_from(part).unwrap_or(u32::MAX);
+    let each = workers.keys();
+    let tasks =
+        each.map(|id| TaskShape { part: number(id.part), partition: id.partition, is_standby: false });
+    let graph = &ground.topology.graph;
+    let stores = graph.forms.keys().filter_map(|name: &Arc<str>| {
+        let place = find(&ground.topology, &ground.counts, name).ok()?;
+        let (part, partitions) = match place {
+            Place::Global(_) => (None, 1),
+            Place::Tasks { part, partitions, .. } => (Some(number(part)), partitions),
+        };
+        Some(StoreShape { name: name.to_string(), part, partitions })
+    });
+    Here { instance: String::new(), tasks: tasks.collect(), stores: stores.collect() }
+}
