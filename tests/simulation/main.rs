@@ -14,6 +14,7 @@ mod mixture;
 mod network;
 mod power;
 mod publications;
+mod queries;
 mod reassignment;
 mod standbys;
 mod stops;

@@ -24,6 +24,7 @@ mod operator;
 mod poison;
 mod processor;
 pub mod query;
+mod reset;
 mod results;
 mod routing;
 pub mod run;
@@ -56,6 +57,7 @@ pub use processor::{
     Access, Context, Processing, Processor, Punctuation, StateStore, Stores, ValueContext, ValueProcessor,
 };
 pub use query::{Page, PageToken, QueriedStore, QueryError, QueryRefusal};
+pub use reset::{Reset, ResetDone, ResetError, ResetTo, clean_up};
 pub use run::{Guarantee, Streams, StreamsError, StreamsSettings, StreamsState};
 pub use scope::{Counts, Origin, StreamError};
 pub use store::Stored;

@@ -18,6 +18,7 @@ mod quorum;
 mod recovery;
 mod settings;
 mod signals;
+mod streams;
 mod table;
 mod topic;
 mod user;
@@ -66,6 +67,7 @@ fn command() -> Command {
         .subcommand(quorum::command())
         .subcommand(user::command())
         .subcommand(actors::command())
+        .subcommand(streams::command())
         .subcommand(bench::command())
         .subcommand(certs::command())
         .subcommand(settings::command())
@@ -81,6 +83,7 @@ fn dispatch(matches: &ArgMatches) -> Result<(), Failure> {
         Some(("quorum", matches)) => quorum::run(matches),
         Some(("user", matches)) => user::run(matches),
         Some(("actors", matches)) => actors::run(matches),
+        Some(("streams", matches)) => streams::run(matches),
         Some(("bench", matches)) => bench::run(matches),
         Some(("certs", matches)) => certs::run(matches),
         Some(("settings", matches)) => settings::run(matches),

@@ -1,8 +1,10 @@
-//! What people and their tools ask over HTTP: metrics, health, actors.
+//! What people and their tools ask over HTTP: metrics, health, actors, applications of streams.
 
 pub(crate) mod actors;
 mod health;
+pub(crate) mod streams;
 
+use std::fmt;
 use std::future::IntoFuture as _;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -17,6 +19,7 @@ use tokio::sync::oneshot;
 
 pub use actors::Actors;
 pub use health::{Health, HealthReport};
+pub use streams::Applications;
 
 use crate::telemetry::Metrics;
 
@@ -24,7 +27,22 @@ use crate::telemetry::Metrics;
 struct Shared {
     metrics: Metrics,
     health: Arc<dyn Health>,
-    actors: Arc<dyn Actors>,
+    listed: Listed,
+}
+
+/// What lives in the cluster, to be listed.
+#[derive(Clone)]
+pub struct Listed {
+    /// The actors of nodes.
+    pub actors: Arc<dyn Actors>,
+    /// The applications of streams.
+    pub applications: Arc<dyn Applications>,
+}
+
+impl fmt::Debug for Listed {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("Listed")
+    }
 }
 
 /// The HTTP server of a node, on a thread of its own. Dropping it stops it.
@@ -44,7 +62,7 @@ impl HttpServer {
         address: SocketAddr,
         metrics: Metrics,
         health: Arc<dyn Health>,
-        actors: Arc<dyn Actors>,
+        listed: Listed,
     ) -> std::io::Result<Self> {
         let listener = std::net::TcpListener::bind(address).map_err(|error| {
             std::io::Error::new(error.kind(), format!("http.listen {address} cannot be used: {error}"))
@@ -53,7 +71,7 @@ impl HttpServer {
         let address = listener.local_addr()?;
         let (stop, stopped) = oneshot::channel();
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        let shared = Shared { metrics, health, actors };
+        let shared = Shared { metrics, health, listed };
         let thread = std::thread::Builder::new()
             .name("http".to_owned())
             .spawn(move || runtime.block_on(serve(listener, shared, stopped)))?;
@@ -91,6 +109,7 @@ async fn serve(listener: std::net::TcpListener, shared: Shared, stopped: oneshot
         .route("/livez", get(live))
         .route("/readyz", get(ready))
         .route("/actors", get(list_actors))
+        .route("/streams", get(list_streams))
         .with_state(shared);
     let upkeep = async move {
         loop {
@@ -126,7 +145,14 @@ async fn ready(State(shared): State<Shared>) -> Response {
 }
 
 async fn list_actors(State(shared): State<Shared>, asked: Query<actors::Asked>) -> Response {
-    Json(actors::answer(&*shared.actors, asked).await).into_response()
+    Json(actors::answer(&*shared.listed.actors, asked).await).into_response()
+}
+
+async fn list_streams(State(shared): State<Shared>, asked: Query<streams::Asked>) -> Response {
+    match streams::answer(&*shared.listed.applications, asked).await {
+        Ok(reports) => Json(reports).into_response(),
+        Err(error) => (StatusCode::SERVICE_UNAVAILABLE, error).into_response(),
+    }
 }
 
 fn answer(well: bool, report: HealthReport) -> Response {
@@ -151,8 +177,11 @@ mod tests {
         }
     }
 
-    fn no_actors() -> Arc<dyn Actors> {
-        Arc::new(actors::Fixed(Vec::new()))
+    fn nothing() -> Listed {
+        Listed {
+            actors: Arc::new(actors::Fixed(Vec::new())),
+            applications: Arc::new(streams::Fixed(Vec::new())),
+        }
     }
 
     fn ask(address: SocketAddr, path: &str) -> String {
@@ -166,13 +195,9 @@ mod tests {
     #[test]
     fn readiness_follows_the_node_and_liveness_does_not() {
         let health = Arc::new(Switch::default());
-        let server = HttpServer::start(
-            ([127, 0, 0, 1], 0).into(),
-            Metrics::new().unwrap(),
-            health.clone(),
-            no_actors(),
-        )
-        .unwrap();
+        let server =
+            HttpServer::start(([127, 0, 0, 1], 0).into(), Metrics::new().unwrap(), health.clone(), nothing())
+                .unwrap();
         assert!(ask(server.address(), "/readyz").starts_with("HTTP/1.1 503"));
         assert!(ask(server.address(), "/livez").starts_with("HTTP/1.1 200"));
         health.0.store(true, Ordering::Relaxed);
@@ -187,7 +212,7 @@ mod tests {
             .counter("millstream_records_in_total", Vec::new())
             .increment(1);
         let server =
-            HttpServer::start(([127, 0, 0, 1], 0).into(), metrics, Arc::new(Switch::default()), no_actors())
+            HttpServer::start(([127, 0, 0, 1], 0).into(), metrics, Arc::new(Switch::default()), nothing())
                 .unwrap();
         let text = ask(server.address(), "/metrics");
         assert!(
@@ -197,17 +222,27 @@ mod tests {
     }
 
     #[test]
+    fn applications_are_served_as_json_and_an_unknown_word_is_refused() {
+        let metrics = Metrics::new().unwrap();
+        let health = Arc::new(Switch::default());
+        let server = HttpServer::start(([127, 0, 0, 1], 0).into(), metrics, health, nothing()).unwrap();
+        let text = ask(server.address(), "/streams?application=a");
+        assert!(text.starts_with("HTTP/1.1 200") && text.ends_with("[]"), "{text}");
+        assert!(ask(server.address(), "/streams?app=a").starts_with("HTTP/1.1 400"));
+    }
+
+    #[test]
     fn an_address_in_use_is_told() {
         let metrics = Metrics::new().unwrap();
         let first = HttpServer::start(
             ([127, 0, 0, 1], 0).into(),
             metrics.clone(),
             Arc::new(Switch::default()),
-            no_actors(),
+            nothing(),
         )
         .unwrap();
-        let error = HttpServer::start(first.address(), metrics, Arc::new(Switch::default()), no_actors())
-            .unwrap_err();
+        let error =
+            HttpServer::start(first.address(), metrics, Arc::new(Switch::default()), nothing()).unwrap_err();
         assert!(error.to_string().contains(&first.address().to_string()), "{error}");
     }
 }

@@ -21,7 +21,7 @@ use super::health::NodeState;
 use super::vitals::NodeVitals;
 use crate::certificates::{self, CertificateFolder};
 use crate::config::{NodeConfig, Settings};
-use crate::http::{Actors, Health, HealthReport, HttpServer};
+use crate::http::{Health, HealthReport, HttpServer, Listed};
 use crate::security::tls::Tls;
 use crate::telemetry::Metrics;
 
@@ -108,7 +108,8 @@ impl Node {
         let up = told.recv().map_err(|_| gone())??;
         metrics.look_before_rendering(Arc::new(up.vitals));
         let health: Arc<dyn Health> = Arc::clone(&up.state) as _;
-        let listed: Arc<dyn Actors> = Arc::new(up.actors.clone());
+        let listed =
+            Listed { actors: Arc::new(up.actors.clone()), applications: Arc::new(up.client.clone()) };
         let http = HttpServer::start(http_listen, metrics.clone(), health, listed)
             .map_err(|error| StartError::Http(error.to_string()));
         let mut node = Self {

@@ -15,7 +15,6 @@ mod way;
 #[cfg(test)]
 mod golden;
 
-
 pub use error::{QueryError, QueryRefusal};
 pub(crate) use find::{Forms, Place, find};
 pub use message::{StoreAnswered, StoreAsk, StoreQuery};

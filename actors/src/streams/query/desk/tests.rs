@@ -124,7 +124,7 @@ fn of_two_members_that_say_they_have_a_task_the_later_one_is_asked_and_a_standby
 #[test]
 fn stores_and_partitions_that_are_not_there_are_told_of_at_once() {
     let mut desk = Tested::default();
-    let mut refusal = |desk: &mut Tested, query: StoreQuery| match desk.ask(at(0), "app", query, 9).1.pop() {
+    let refusal = |desk: &mut Tested, query: StoreQuery| match desk.ask(at(0), "app", query, 9).1.pop() {
         Some(Effect::Answer(9, Err(refusal))) => refusal,
         other => panic!("{other:?}"),
     };

@@ -57,6 +57,26 @@ impl Directory {
         }
     }
 
+    /// Deletes the directories that lie in this one, and this one, while all of them are locked.
+    pub(super) fn delete_all(path: &Path) -> Result<(), StoreError> {
+        let failed = |error: io::Error| said(path, "", &format!("cannot be deleted: {error}"));
+        let entries = match fs::read_dir(path) {
+            Ok(entries) => entries,
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
+            Err(error) => return Err(failed(error)),
+        };
+        let mut locked = Vec::new();
+        for entry in entries {
+            let entry = entry.map_err(failed)?;
+            if entry.file_type().map_err(failed)?.is_dir() {
+                locked.push(Self::lock(&entry.path())?);
+            }
+        }
+        let deleted = fs::remove_dir_all(path);
+        drop(locked);
+        deleted.map_err(failed)
+    }
+
     /// Opens the database, which is made where it is not there.
     pub(super) fn open(&self, budget: DiskBudget) -> Result<Database, Failure> {
         self.check_format()?;

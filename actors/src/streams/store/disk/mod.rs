@@ -96,6 +96,12 @@ impl fmt::Debug for DiskStore {
 }
 
 impl DiskStore {
+    /// Deletes a directory in which directories of stores lie, with all that is in it. An error where one of them is in use:
+    /// then all of them stay.
+    pub fn delete_all(path: &Path) -> Result<(), StoreError> {
+        Directory::delete_all(path)
+    }
+
     /// Opens the stores of these names in a directory, which is made where it is not there. Others that are in it are deleted.
     ///
     /// What is there and corrupt, or of another format, is set aside inside the directory (the last such copy is kept, to be
