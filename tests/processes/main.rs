@@ -7,6 +7,7 @@ mod kills;
 mod pauses;
 mod space;
 mod splits;
+mod streams;
 mod transactions;
 mod voters;
 

@@ -21,9 +21,9 @@ use rand::{Rng, SeedableRng};
 /// How long an application may take to begin, or to come to the end of what there is.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
-const PARTITIONS: i32 = 2;
+pub(crate) const PARTITIONS: i32 = 2;
 
-const WORDS: [&str; 7] = ["to", "be", "or", "not", "that", "is", "question"];
+pub(crate) const WORDS: [&str; 7] = ["to", "be", "or", "not", "that", "is", "question"];
 
 pub(crate) fn word_count() -> Topology {
     let builder = StreamBuilder::new("word-count");
@@ -37,7 +37,7 @@ pub(crate) fn word_count() -> Topology {
     builder.build().expect("the topology is right")
 }
 
-fn word(rng: &mut SmallRng) -> &'static str {
+pub(crate) fn word(rng: &mut SmallRng) -> &'static str {
     WORDS.choose(rng).copied().unwrap_or_default()
 }
 
@@ -87,7 +87,7 @@ async fn read(client: &Client, topic: &str, mut take: impl FnMut(String, Bytes) 
 }
 
 /// Reads committed counts as [`read`] does.
-async fn read_counts(client: &Client, topic: &str, mut take: impl FnMut(String, i64) -> bool) {
+pub(crate) async fn read_counts(client: &Client, topic: &str, mut take: impl FnMut(String, i64) -> bool) {
     let count = |value: Bytes| i64::from_be_bytes(value.as_ref().try_into().expect("8 bytes"));
     read(client, topic, |key, value| take(key, count(value))).await;
 }
@@ -105,7 +105,7 @@ pub(crate) async fn until_counted(client: &Client, topic: &str, wanted: &BTreeMa
 }
 
 /// Reads all that is told: of each key what is wanted, once, and nothing else.
-async fn until_told_once(client: &Client, wanted: &BTreeMap<String, i64>) {
+pub(crate) async fn until_told_once(client: &Client, wanted: &BTreeMap<String, i64>) {
     let mut told: BTreeMap<String, i64> = BTreeMap::new();
     read_counts(client, "counted", |key, count| {
         assert_eq!(told.insert(key.clone(), count), None, "{key} is told once");
@@ -120,7 +120,7 @@ pub(crate) fn named(instance: &str) -> StreamsSettings {
     StreamsSettings { instance: Some(instance.to_owned()), ..StreamsSettings::default() }
 }
 
-async fn begin(client: &Client, topology: &Topology) -> Streams {
+pub(crate) async fn begin(client: &Client, topology: &Topology) -> Streams {
     begin_with(client, topology, named("one")).await
 }
 

@@ -3,11 +3,14 @@
 pub mod asking;
 pub mod bank;
 pub mod checker;
+pub mod delays;
 pub mod disks;
 pub mod history;
 pub mod kafka;
 pub mod load;
 pub mod process;
+#[cfg(test)]
+mod readme;
 pub mod sasl;
 pub mod simulated;
 pub mod under_test;

@@ -47,8 +47,9 @@ pub fn ended(outcome: Outcome) -> ExitCode {
     }
 }
 
-/// The harness holds the other end of standard input, and writes nothing.
-fn end_with_the_test() {
+/// Waits until the test that started the process is no more, and ends it: the harness holds the other end of standard input, and
+/// writes nothing.
+pub fn end_with_the_test() {
     let mut nothing = Vec::new();
     // Whatever ends it: nobody is there any more.
     let _ = std::io::stdin().read_to_end(&mut nothing);

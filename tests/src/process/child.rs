@@ -35,7 +35,13 @@ impl Child {
         Ok(self.0.try_wait()?)
     }
 
-    pub(super) fn kill(mut self) -> Outcome {
+    /// Asks it to end (SIGTERM).
+    pub fn terminate(&self) -> Outcome {
+        self.signal(Signal::TERM)
+    }
+
+    /// Ends it with SIGKILL.
+    pub fn kill(mut self) -> Outcome {
         self.0.kill()?;
         self.0.wait()?;
         Ok(())

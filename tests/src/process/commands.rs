@@ -1,8 +1,8 @@
 //! Commands of the program, run beside the nodes as an operator runs them.
 
-use std::fs::{self, File};
+use std::fs::{self, File, OpenOptions};
 use std::path::PathBuf;
-use std::process::ExitStatus;
+use std::process::{Command, ExitStatus, Stdio};
 
 use super::{Child, ProcessCluster};
 use crate::{Outcome, until};
@@ -17,6 +17,19 @@ impl ProcessCluster {
         let mut command = self.command_beside(beside);
         command.args(arguments).stdin(File::open(&from)?).stdout(said.try_clone()?).stderr(said);
         Ok((Child::start(&mut command)?, to))
+    }
+
+    /// Starts the program as a user's own, which works with all nodes that run: its arguments are this name, their addresses, the
+    /// folder of certificates and a directory for what it keeps from one life to the next. What it says in all its lives goes
+    /// into the file given back with it.
+    pub fn start_application(&self, name: &str) -> Outcome<(Child, PathBuf)> {
+        let file = |end: &str| self.directory.path().join(format!("{name}{end}"));
+        let said = OpenOptions::new().create(true).append(true).open(file(".log"))?;
+        let nodes: Vec<_> = self.nodes.keys().map(|id| self.quic(*id).to_string()).collect();
+        let mut command = Command::new(&self.program);
+        command.args([name, &nodes.join(",")]).arg(self.directory.path().join("certs")).arg(file("-state"));
+        command.stdin(Stdio::piped()).stdout(said.try_clone()?).stderr(said);
+        Ok((Child::start(&mut command)?, file(".log")))
     }
 
     /// Runs a command where a node runs, to its end: how it ended, and what it said.
