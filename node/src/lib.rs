@@ -36,6 +36,9 @@ pub use millstream_actors::flow::{
     Each, FlowError, Flows, HandTo, Publishing, Sink, SinkRecord, SinkSettings, SourceHandle, SourceHandler,
     SourcePartitions, SourceRecord, SourceSettings, each, hand_to,
 };
+pub use millstream_actors::group::message::streams::{
+    StreamsGroupDescription, StreamsMemberDescription, StreamsTask, StreamsTasks,
+};
 pub use millstream_actors::ids::{ActorId, NodeId, Offset, TopicId};
 pub use millstream_actors::kinds::RestartBudget;
 pub use millstream_actors::partition::message::{Acks, ListedOffset, OffsetSpec};

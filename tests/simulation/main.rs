@@ -19,6 +19,7 @@ mod reassignment;
 mod standbys;
 mod stops;
 mod streams;
+mod streams_processes;
 mod streams_read;
 mod takeovers;
 mod transactions;

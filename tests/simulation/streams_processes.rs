@@ -91,7 +91,8 @@ fn processes_come_and_go_and_each_word_is_counted_once() {
                 }
                 None => {
                     tell(&format!("process {process} starts"));
-                    let settings = named(&format!("process-{}", if round % 3 == 0 { round } else { process }));
+                    let settings =
+                        named(&format!("process-{}", if round % 3 == 0 { round } else { process }));
                     let client = clients.get(process).expect("there is one");
                     let streams = Streams::start(client, &topology, settings).await.expect("it starts");
                     running.insert(process, streams);
