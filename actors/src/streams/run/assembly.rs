@@ -2,7 +2,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::time::Duration;
 
 use ractor::{Actor, ActorCell, ActorRef};
 
@@ -23,10 +22,6 @@ use crate::client::TopicPartition;
 use crate::consumer::SeekTo;
 use crate::ids::Offset;
 use crate::partition::message::OffsetSpec;
-use crate::producer::ProducerSettings;
-
-/// How long the end of a producer that was made to fence another may take.
-const CLOSE_WITHIN: Duration = Duration::from_secs(1);
 
 /// What tasks begin with.
 pub(super) struct Handed {
@@ -34,8 +29,6 @@ pub(super) struct Handed {
     /// Copies that were held of them.
     pub(super) copies: BTreeMap<TaskId, Standby>,
     pub(super) remedies: Remedies,
-    /// Whose transactions are to be ended before.
-    pub(super) fence: Vec<String>,
 }
 
 /// The actors of the tasks.
@@ -57,9 +50,6 @@ pub(super) async fn begin(
     host: ActorRef<HostMessage>,
 ) -> Result<Begun, StreamsError> {
     let assembling = Assembling { application, ground, host };
-    for id in &handed.fence {
-        assembling.fence(id).await?;
-    }
     for (id, copy) in std::mem::take(&mut handed.copies) {
         handed.kept.extend(copy.stop().await.map(|stores| (id, stores)));
     }
@@ -102,15 +92,6 @@ struct Assembling<'a> {
 }
 
 impl Assembling<'_> {
-    /// Ends the transaction of a process that is no more, which so cannot commit anything either.
-    async fn fence(&self, id: &str) -> Result<(), StreamsError> {
-        tracing::info!(transactional_id = id, "what another process had not committed is aborted");
-        let settings = ProducerSettings::transactional(id);
-        let producer = self.application.client.transactional_producer(settings).await?;
-        producer.close(CLOSE_WITHIN).await;
-        Ok(())
-    }
-
     async fn known(&self, ids: &BTreeSet<TaskId>) -> Result<Known, StreamsError> {
         let of: Vec<_> = ids.iter().flat_map(|id| self.ground.partitions(*id).into_values()).collect();
         let client = &self.application.client;

@@ -20,6 +20,7 @@ use crate::group::message::streams::{
     StreamsHeartbeat, StreamsHeartbeatAnswer, StreamsPart, StreamsTask, StreamsTasks, StreamsTerms,
     StreamsTopology,
 };
+use crate::producer::{ProducerSettings, TransactionError};
 
 /// How often it heartbeats before the coordinator has said how often it is to.
 const FIRST_INTERVAL: Duration = Duration::from_secs(1);
@@ -27,14 +28,15 @@ const FIRST_INTERVAL: Duration = Duration::from_secs(1);
 /// How long an answer is waited for.
 const WITHIN: Duration = Duration::from_secs(5);
 
+/// How long the end of a producer that was made to fence another may take.
+const CLOSE_WITHIN: Duration = Duration::from_secs(1);
+
 /// What is to run here.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Wanted {
     pub(super) active: BTreeSet<TaskId>,
     /// Stand-bys, and what is brought up to be moved here.
     pub(super) copies: BTreeSet<TaskId>,
-    /// Whose transactions are to be ended before a task begins.
-    pub(super) fence: Vec<String>,
 }
 
 /// What runs here.
@@ -251,7 +253,13 @@ impl Membership {
         match self.group.heartbeat(request, WITHIN).await {
             Ok(answer) => {
                 self.said = Some(told.topology.clone());
-                self.answered(answer);
+                // Before it can be said that their tasks run here, which ends that it is told to fence them.
+                match self.fence(&answer.fence).await {
+                    Ok(()) => self.answered(answer),
+                    Err(error) => {
+                        tracing::warn!(group = %self.identity.group, %error, "who is out is not fenced yet")
+                    }
+                }
             }
             Err(error) => match error.code() {
                 Some(ErrorCode::UnknownMemberId | ErrorCode::FencedMemberEpoch) => {
@@ -301,15 +309,13 @@ impl Membership {
     }
 
     fn answered(&mut self, answer: StreamsHeartbeatAnswer) {
-        let StreamsHeartbeatAnswer { epoch, heartbeat_interval_ms, tasks, fence } = answer;
+        let StreamsHeartbeatAnswer { epoch, heartbeat_interval_ms, tasks, .. } = answer;
         self.epoch = epoch;
         self.identity.is(&self.member, epoch);
         self.interval = Duration::from_millis(u64::from(heartbeat_interval_ms.max(10)));
         let mut copies = ids(&tasks.standby);
         copies.extend(ids(&tasks.warm_up));
-        let own = self.identity.transactional_id.as_deref();
-        let fence = fence.into_iter().filter(|id| Some(id.as_str()) != own).collect();
-        let wanted = Wanted { active: ids(&tasks.active), copies, fence };
+        let wanted = Wanted { active: ids(&tasks.active), copies };
         self.copies = tasks;
         if self.wanted.as_ref() == Some(&wanted) {
             return;
@@ -319,6 +325,16 @@ impl Membership {
         self.handed.insert(self.number, wanted.active.clone());
         // A host that has ended ends this too.
         let _ended = self.host.cast(HostMessage::Assigned { number: self.number, wanted });
+    }
+
+    /// Ends the transactions of processes that are no more, which so cannot commit anything either.
+    async fn fence(&self, transactional_ids: &[String]) -> Result<(), TransactionError> {
+        for id in transactional_ids {
+            tracing::info!(transactional_id = id, "what another process had not committed is aborted");
+            let producer = self.client.transactional_producer(ProducerSettings::transactional(id)).await?;
+            producer.close(CLOSE_WITHIN).await;
+        }
+        Ok(())
     }
 
     async fn leave(&mut self) {

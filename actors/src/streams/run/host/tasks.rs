@@ -156,12 +156,8 @@ impl Hosting {
         if missing.is_empty() {
             return;
         }
-        let mut handed = Handed {
-            kept: Kept::new(),
-            copies: BTreeMap::new(),
-            remedies: self.remedies.clone(),
-            fence: wanted.fence.clone(),
-        };
+        let remedies = self.remedies.clone();
+        let mut handed = Handed { kept: Kept::new(), copies: BTreeMap::new(), remedies };
         for id in &missing {
             handed.kept.extend(self.tasks.kept.remove_entry(id));
             handed.copies.extend(self.tasks.copies.remove_entry(id));
