@@ -75,8 +75,8 @@ async fn run_all(arguments: &Arguments) -> Outcome {
     for number in 1..=arguments.runs {
         let directory = tempfile::tempdir()?;
         if let Err(error) = run::run(arguments, number, directory.path()).await {
-            let kept = directory.keep();
-            return Err(format!("run {number}: {error}\nlogs are in {}", kept.display()).into());
+            println!("{error}");
+            return Err(format!("run {number} failed; logs are in {}", directory.keep().display()).into());
         }
     }
     println!("{} of {} runs came to what the file says", arguments.runs, arguments.runs);
