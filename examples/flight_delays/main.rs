@@ -1,7 +1,7 @@
 //! Learn streams in event time: how late flights leave, by the hour, in sliding windows and in a list of the worst, though they
 //! come out of order and the application is killed half-way. What comes out is held against what the file says.
 //!
-//! `cargo run --release --example flight_delays -- --cluster --seconds 20 --runs 10`
+//! `cargo run --release --example flight_delays -- --cluster --applications 2 --seconds 20 --runs 10`
 //!
 //! The application is a process of its own that is sent SIGKILL now and then, and started again. With `--cluster` so are the
 //! three nodes.
@@ -37,6 +37,9 @@ struct Arguments {
     /// How many times, each from the beginning.
     #[arg(long, default_value_t = 1)]
     runs: u64,
+    /// How many processes the application has, among which its tasks are dealt out.
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=10))]
+    applications: u32,
     /// Three nodes, which are killed, too.
     #[arg(long)]
     cluster: bool,
@@ -75,8 +78,8 @@ async fn run_all(arguments: &Arguments) -> Outcome {
     for number in 1..=arguments.runs {
         let directory = tempfile::tempdir()?;
         if let Err(error) = run::run(arguments, number, directory.path()).await {
-            let kept = directory.keep();
-            return Err(format!("run {number}: {error}\nlogs are in {}", kept.display()).into());
+            println!("{error}");
+            return Err(format!("run {number} failed; logs are in {}", directory.keep().display()).into());
         }
     }
     println!("{} of {} runs came to what the file says", arguments.runs, arguments.runs);

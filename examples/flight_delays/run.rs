@@ -1,7 +1,7 @@
 //! One run: flights are published, processes are killed meanwhile, and what comes out is looked at.
 
 use std::path::{Path, PathBuf};
-use std::process::{Child, ExitStatus};
+use std::process::Child;
 use std::time::Duration;
 
 use millstream::Random;
@@ -21,7 +21,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// Flights are published in so many steps.
 const STEPS: u32 = 200;
 
-/// The application's process, with the arguments that it is started with.
+/// A process of the application, with the arguments that it is started with.
 struct Application {
     arguments: [PathBuf; 4],
     log: PathBuf,
@@ -29,14 +29,15 @@ struct Application {
 }
 
 impl Application {
-    fn start(nodes: &Nodes, directory: &Path) -> Outcome<Self> {
+    fn start(nodes: &Nodes, directory: &Path, number: u32) -> Outcome<Self> {
         let arguments = [
             "application".into(),
             nodes.addresses.join(",").into(),
             directory.join("certs"),
-            directory.join("state"),
+            directory.join(format!("state-{number}")),
         ];
-        let mut application = Self { arguments, log: directory.join("application.log"), process: None };
+        let log = directory.join(format!("application-{number}.log"));
+        let mut application = Self { arguments, log, process: None };
         application.begin()?;
         Ok(application)
     }
@@ -59,15 +60,16 @@ impl Application {
     }
 
     /// Asks it to commit and to end.
-    async fn close(&mut self) -> Outcome<ExitStatus> {
+    async fn close(mut self) -> Outcome {
         let process = self.process.as_mut().ok_or("the application does not run")?;
         kill_process(Pid::from_child(process), Signal::TERM)?;
         let until = Instant::now() + PATIENCE;
         while Instant::now() < until {
-            if let Some(status) = process.try_wait()? {
-                return Ok(status);
+            match process.try_wait()? {
+                Some(status) if status.success() => return Ok(()),
+                Some(status) => return Err(format!("the application ended with {status}").into()),
+                None => sleep(Duration::from_millis(20)).await,
             }
-            sleep(Duration::from_millis(20)).await;
         }
         Err("the application did not end in time".into())
     }
@@ -90,7 +92,8 @@ pub async fn run(arguments: &Arguments, number: u64, directory: &Path) -> Outcom
     let client = nodes.client().await.map_err(|error| error.to_string())?;
     input::make_topics(&client, i16::try_from(count)?).await?;
     input::publish_airports(&client).await?;
-    let mut application = Application::start(&nodes, directory)?;
+    let started = (1..=arguments.applications).map(|number| Application::start(&nodes, directory, number));
+    let mut applications = started.collect::<Outcome<Vec<_>>>()?;
 
     let (flights, time) = (input::shuffled(number)?, Duration::from_secs(arguments.seconds));
     let publishing = tokio::spawn({
@@ -105,7 +108,7 @@ pub async fn run(arguments: &Arguments, number: u64, directory: &Path) -> Outcom
             publisher.end().await
         }
     });
-    kill_now_and_then(&mut nodes, &mut application, (time, count)).await?;
+    kill_now_and_then(&mut nodes, &mut applications, (time, count)).await?;
     let log = publishing.await??;
     println!("{} flights were published in {} s", flights.len(), arguments.seconds);
 
@@ -117,9 +120,8 @@ pub async fn run(arguments: &Arguments, number: u64, directory: &Path) -> Outcom
         if is_all { "all results were there" } else { "results are missing" },
         began.elapsed().as_millis()
     );
-    let status = application.close().await?;
-    if !status.success() {
-        return Err(format!("the application ended with {status}").into());
+    for application in applications {
+        application.close().await?;
     }
     let read = results.to_the_end(Instant::now() + PATIENCE).await?;
     client.close().await;
@@ -131,40 +133,34 @@ pub async fn run(arguments: &Arguments, number: u64, directory: &Path) -> Outcom
     Ok(())
 }
 
-/// The application is killed half-way; with more nodes than one, it and they now and then.
+/// One process at a time is killed and started again: one of the application half-way, where there is one node; else now and
+/// then, of the application as often as of the nodes.
 async fn kill_now_and_then(
     nodes: &mut Nodes,
-    application: &mut Application,
+    applications: &mut [Application],
     (time, count): (Duration, u32),
 ) -> Outcome {
     let (random, until) = (Random::real(), Instant::now() + time);
     let pause = |least: u64, most: u64| Duration::from_millis(random.range(least, most));
-    if count == 1 {
-        sleep(time / 2).await;
-        application.kill()?;
-        println!("the application is killed");
-        sleep(pause(0, 500)).await;
-        return application.begin();
-    }
     let mut kills = 0;
     loop {
-        sleep_until((Instant::now() + pause(1_000, 3_000)).min(until)).await;
+        let calm = if count == 1 { time / 2 } else { pause(1_000, 3_000) };
+        sleep_until((Instant::now() + calm).min(until)).await;
         if Instant::now() >= until {
-            println!("{kills} kills");
+            println!("{kills} times a process was killed");
             return Ok(());
         }
-        // The application as often as all nodes together.
-        match u32::try_from(random.range(1, 2 * u64::from(count) + 1))? {
-            node if node <= count => {
-                nodes.kill(node).map_err(|error| error.to_string())?;
-                sleep(pause(200, 2_000)).await;
-                nodes.start_one(node).map_err(|error| error.to_string())?;
-            }
-            _ => {
-                application.kill()?;
-                sleep(pause(0, 500)).await;
-                application.begin()?;
-            }
+        let node = u32::try_from(random.range(1, u64::from(count) + 1))?;
+        if count > 1 && random.chance(0.5) {
+            nodes.kill(node).map_err(|error| error.to_string())?;
+            sleep(pause(200, 2_000)).await;
+            nodes.start_one(node).map_err(|error| error.to_string())?;
+        } else {
+            let place = usize::try_from(random.range(0, applications.len() as u64))?;
+            let application = applications.get_mut(place).ok_or("no such application")?;
+            application.kill()?;
+            sleep(pause(0, 500)).await;
+            application.begin()?;
         }
         kills += 1;
     }

@@ -41,7 +41,7 @@ impl Child {
     }
 
     /// Ends it with SIGKILL.
-    pub fn kill(mut self) -> Outcome {
+    pub fn kill(&mut self) -> Outcome {
         self.0.kill()?;
         self.0.wait()?;
         Ok(())

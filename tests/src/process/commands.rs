@@ -19,15 +19,18 @@ impl ProcessCluster {
         Ok((Child::start(&mut command)?, to))
     }
 
-    /// Starts the program as a user's own, which works with all nodes that run: its arguments are this name, their addresses, the
-    /// folder of certificates and a directory for what it keeps from one life to the next. What it says in all its lives goes
-    /// into the file given back with it.
+    /// Starts the program as a user's own, which works with all nodes that run: its arguments are `application`, their
+    /// addresses, the folder of certificates and a directory that is kept under this name from one life to the next. What it says
+    /// in all its lives goes into the file given back with it.
     pub fn start_application(&self, name: &str) -> Outcome<(Child, PathBuf)> {
         let file = |end: &str| self.directory.path().join(format!("{name}{end}"));
         let said = OpenOptions::new().create(true).append(true).open(file(".log"))?;
         let nodes: Vec<_> = self.nodes.keys().map(|id| self.quic(*id).to_string()).collect();
         let mut command = Command::new(&self.program);
-        command.args([name, &nodes.join(",")]).arg(self.directory.path().join("certs")).arg(file("-state"));
+        command
+            .args(["application", &nodes.join(",")])
+            .arg(self.directory.path().join("certs"))
+            .arg(file("-state"));
         command.stdin(Stdio::piped()).stdout(said.try_clone()?).stderr(said);
         Ok((Child::start(&mut command)?, file(".log")))
     }
