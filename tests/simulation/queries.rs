@@ -30,7 +30,8 @@ fn topology() -> Topology {
     let words = builder.stream::<String, String>("in");
     let grouped = words.group_by_key("unused");
     grouped.count("counts");
-    grouped.windowed_by(Tumbling::of(Duration::from_secs(60))).count("by-minute");
+    let minutes = Tumbling::of(Duration::from_secs(60)).retention(Duration::from_hours(1));
+    grouped.windowed_by(minutes).count("by-minute");
     builder.build().expect("the topology is right")
 }
 
@@ -56,6 +57,9 @@ async fn with_topics(cluster: &mut SimulatedCluster) -> Client {
     let client = cluster.client();
     for topic in ["in", "titles"] {
         cluster.make_topic(&client, topic, PARTITIONS).await;
+        // Records are kept, whatever their times.
+        let kept = BTreeMap::from([("retention.ms".to_owned(), Some("-1".to_owned()))]);
+        client.admin().alter_topic(topic, kept).await.expect("the topic is changed");
     }
     client
 }
@@ -105,12 +109,14 @@ fn stores_are_asked_by_key_range_and_window_from_anywhere() {
         until(&remote, 5).await;
         let here = streams.store::<String, i64>("counts").expect("there is such a store");
         assert_eq!(all(&here.clone().pages_of(1, 1)).await.expect("an answer"), all(&remote).await.unwrap());
-        for store in [here, remote] {
+        for store in [here, remote.clone()] {
             assert_eq!(store.get(&word(0)).await.expect("an answer"), Some(5));
             assert_eq!(store.clone().uncommitted().get(&"no".to_owned()).await.expect("an answer"), None);
             let page = store.range("or".to_owned().., None).await.expect("an answer");
             assert!(page.entries.iter().all(|(key, count)| key.as_str() >= "or" && *count == 5));
         }
+        let size = remote.size().await.expect("an answer");
+        assert_eq!(size.entries, u64::try_from(WORDS.len()).unwrap_or(0));
         let windows = asked.store::<String, i64>("by-minute");
         let here = streams.store::<String, i64>("by-minute").expect("there is such a store");
         for store in [windows, here] {

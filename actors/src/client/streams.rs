@@ -18,8 +18,8 @@ use crate::streams::query::{QueryError, QueryWay, StoreAnswered, StoreQuery};
 /// How long a question may take, where nothing is said.
 const WITHIN: Duration = Duration::from_secs(30);
 
-/// How long one node is waited for before the question is asked again.
-const TRY_WITHIN: Duration = Duration::from_secs(10);
+/// How long one node is waited for before the question is asked again: it, or the process behind it, may have died.
+const TRY_WITHIN: Duration = Duration::from_secs(3);
 
 /// How much longer an answer may take than what was waited for at the node.
 const ANSWER_TIME: Duration = Duration::from_secs(1);

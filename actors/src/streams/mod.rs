@@ -60,7 +60,7 @@ pub use query::{Page, PageToken, QueriedStore, QueryError, QueryRefusal};
 pub use reset::{Reset, ResetDone, ResetError, ResetTo, clean_up};
 pub use run::{Guarantee, Streams, StreamsError, StreamsSettings, StreamsState};
 pub use scope::{Counts, Origin, StreamError};
-pub use store::Stored;
+pub use store::{StoreSize, Stored};
 pub use stream::Stream;
 pub use suppress::Buffer;
 pub use table::Table;

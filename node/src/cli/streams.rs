@@ -164,7 +164,6 @@ fn members(report: &ApplicationReport) -> Table {
 
 fn inputs(report: &ApplicationReport) -> Table {
     let mut table = Table::new(["partition", "committed", "end", "lag"]);
-    let number = |number: Option<i64>| number.map_or(String::new(), |number| number.to_string());
     for input in &report.inputs {
         let row =
             [input.partition.clone(), input.committed.to_string(), number(input.end), number(input.lag)];
@@ -173,11 +172,17 @@ fn inputs(report: &ApplicationReport) -> Table {
     table
 }
 
+/// A number, or nothing where it is not known.
+fn number(number: Option<impl ToString>) -> String {
+    number.map_or(String::new(), |number| number.to_string())
+}
+
 fn stores(report: &ApplicationReport) -> Table {
-    let mut table = Table::new(["store", "sub-topology", "partitions"]);
+    let mut table = Table::new(["store", "sub-topology", "partitions", "entries", "bytes"]);
     for store in &report.stores {
         let part = store.sub_topology.map_or_else(|| "global".to_owned(), |part| part.to_string());
-        table.row([store.store.clone(), part, store.partitions.to_string()]);
+        let (entries, bytes) = (number(store.entries), number(store.bytes));
+        table.row([store.store.clone(), part, store.partitions.to_string(), entries, bytes]);
     }
     table
 }

@@ -1,15 +1,24 @@
 //! The applications of streams of the cluster as JSON, over HTTP and from the command line.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use axum::extract::Query;
+use bytes::Bytes;
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use millstream_actors::client::{Client, ClientError, NodeClient};
 use millstream_actors::ids::{Offset, PartitionId};
 use millstream_actors::partition::message::OffsetSpec;
+use millstream_actors::streams::StoreSize;
 use millstream_actors::streams::query::message::{MemberShown, StoreShape, StreamsShown, TaskShape};
 use serde::{Deserialize, Serialize};
+
+/// Stores whose size is asked for, of an application that is named.
+const SIZES_MAX: usize = 100;
+
+/// How long its tasks may take to say it.
+const SIZE_WITHIN: Duration = Duration::from_secs(2);
 
 /// Tells of applications of streams.
 pub trait Applications: Send + Sync {
@@ -67,12 +76,15 @@ pub(crate) struct MemberReport {
 }
 
 /// A store of an application that can be asked.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Clone, Debug, Serialize)]
 pub(crate) struct StoreReport {
     pub(crate) store: String,
     /// None of a global table.
     pub(crate) sub_topology: Option<u32>,
     pub(crate) partitions: i32,
+    /// About; none where it was not asked for, or nobody said.
+    pub(crate) entries: Option<u64>,
+    pub(crate) bytes: Option<u64>,
 }
 
 /// How far an application has read a partition.
@@ -90,6 +102,7 @@ pub(crate) async fn report(
     client: &Client,
     application: Option<&str>,
 ) -> Result<Vec<ApplicationReport>, ClientError> {
+    let is_one = application.is_some();
     let mut shown = client.list_streams(application).await?;
     if let Some(application) = application {
         shown.entry(application.to_owned()).or_insert_with(|| StreamsShown {
@@ -100,20 +113,34 @@ pub(crate) async fn report(
     let mut reports = Vec::new();
     for (application, shown) in shown {
         let inputs = inputs(client, &application).await?;
-        let stores = shown.members.values().flat_map(|member| &member.stores);
-        let stores: BTreeSet<StoreReport> = stores.cloned().map(of_store).collect();
-        reports.push(ApplicationReport {
-            application,
-            members: shown.members.into_iter().map(of_member).collect(),
-            stores: stores.into_iter().collect(),
-            inputs,
-        });
+        let shapes = shown.members.values().flat_map(|member| &member.stores);
+        let shapes: BTreeSet<StoreShape> = shapes.cloned().collect();
+        let mut stores = Vec::new();
+        for shape in shapes {
+            let is_asked = is_one && stores.len() < SIZES_MAX;
+            let size = if is_asked { size(client, &application, &shape.name).await } else { None };
+            stores.push(of_store(shape, size));
+        }
+        let members = shown.members.into_iter().map(of_member).collect();
+        reports.push(ApplicationReport { application, members, stores, inputs });
     }
     Ok(reports)
 }
 
-fn of_store(store: StoreShape) -> StoreReport {
-    StoreReport { store: store.name, sub_topology: store.part, partitions: store.partitions }
+/// How much a store has; nothing where nobody says so in time.
+async fn size(client: &Client, application: &str, store: &str) -> Option<StoreSize> {
+    let application = client.streams(application).within(SIZE_WITHIN);
+    application.store::<Bytes, Bytes>(store).size().await.ok()
+}
+
+fn of_store(store: StoreShape, size: Option<StoreSize>) -> StoreReport {
+    StoreReport {
+        store: store.name,
+        sub_topology: store.part,
+        partitions: store.partitions,
+        entries: size.map(|size| size.entries),
+        bytes: size.map(|size| size.bytes),
+    }
 }
 
 fn of_member((id, member): (String, MemberShown)) -> MemberReport {

@@ -44,6 +44,7 @@ fn questions() {
     assert_eq!(hex(&query(StoreAsk::Range { from, to })), of("0101016b00"));
     assert_eq!(hex(&query(StoreAsk::Fetch { key, from_ms: -1, to_ms: 1 })), of("02016b0102"));
     assert_eq!(hex(&query(StoreAsk::FetchAll { from_ms: 0, to_ms: 1 })), of("030002"));
+    assert_eq!(hex(&query(StoreAsk::Size {})), of("04"));
     let query = query(StoreAsk::FetchAll { from_ms: 0, to_ms: 1 });
     let ask = AskStore { application: "a".to_owned(), within_ms: 1, query: query.clone() };
     assert_eq!(hex(&ask), format!("016101{}", of("030002")));

@@ -50,6 +50,8 @@ pub enum StoreAsk {
         /// Milliseconds since 1970.
         to_ms: i64,
     },
+    /// How much is in it, about: one entry, whose value is the number of entries and that of bytes (8 bytes each, big-endian).
+    Size {},
 }
 
 impl StoreAsk {
@@ -57,12 +59,12 @@ impl StoreAsk {
     pub(crate) const fn key(&self) -> Option<&Bytes> {
         match self {
             Self::Get { key } | Self::Fetch { key, .. } => Some(key),
-            Self::Range { .. } | Self::FetchAll { .. } => None,
+            Self::Range { .. } | Self::FetchAll { .. } | Self::Size {} => None,
         }
     }
 
     /// Bytes of its keys.
-    pub(crate) fn bytes(&self) -> usize {
+    fn bytes(&self) -> usize {
         let of = |bound: &Bound<Bytes>| match bound {
             Bound::Included(key) | Bound::Excluded(key) => key.len(),
             Bound::Unbounded => 0,
@@ -70,8 +72,16 @@ impl StoreAsk {
         match self {
             Self::Get { key } | Self::Fetch { key, .. } => key.len(),
             Self::Range { from, to } => of(from).saturating_add(of(to)),
-            Self::FetchAll { .. } => 0,
+            Self::FetchAll { .. } | Self::Size {} => 0,
         }
+    }
+}
+
+impl StoreQuery {
+    /// The bytes that it has itself.
+    pub(crate) fn bytes(&self) -> usize {
+        let after = self.after.as_ref().map_or(0, Bytes::len);
+        self.store.len().saturating_add(self.ask.bytes()).saturating_add(after)
     }
 }
 

@@ -11,7 +11,7 @@ use crate::streams::store::layered::Layered;
 use crate::streams::store::layout::{
     MARKS, OfKey, by_key, interval_ms, malformed, ordered, time_first, time_of,
 };
-use crate::streams::store::{ByteStore, Entry, Shape, StoreError, sliding_value};
+use crate::streams::store::{ByteStore, Entry, Shape, StoreError, StoreSize, sliding_value};
 
 /// Entries that are looked at for one page: those that do not belong to it cost as much.
 const LOOKED_AT_MAX: usize = 20_000;
@@ -44,6 +44,13 @@ pub(crate) enum View<'a> {
 }
 
 impl View<'_> {
+    fn size(&self) -> StoreSize {
+        match self {
+            Self::Committed(store) => store.size(),
+            Self::Written(store) => store.base().size(),
+        }
+    }
+
     fn get(&self, key: &[u8]) -> Result<Option<Bytes>, StoreError> {
         match self {
             Self::Committed(store) => store.get(key),
@@ -77,6 +84,10 @@ pub(crate) fn read(
         page: StorePage::default(),
     };
     let read = match (&query.ask, form) {
+        (StoreAsk::Size {}, _) => {
+            reading.size();
+            Ok(())
+        }
         (StoreAsk::Get { key }, Form::Keys) => reading.get(front, key),
         (StoreAsk::Range { from, to }, Form::Keys) => reading.range(front, (from, to)),
         (StoreAsk::Fetch { key, from_ms, to_ms }, Form::Windows(shape)) => {
@@ -119,6 +130,12 @@ enum Came {
 type Bounds = (Bound<Bytes>, Bound<Bytes>);
 
 impl Reading<'_> {
+    fn size(&mut self) {
+        let StoreSize { entries, bytes } = self.view.size();
+        let value = Some(Bytes::from([entries.to_be_bytes(), bytes.to_be_bytes()].concat()));
+        self.page.entries.push(StoreEntry { key: Bytes::new(), window_ms: None, value });
+    }
+
     fn get(&mut self, front: &[u8], key: &Bytes) -> Result<(), StreamError> {
         let at: Bytes = [front, key].concat().into();
         if let Some(value) = self.view.get(&at)? {
@@ -146,13 +163,13 @@ impl Reading<'_> {
 
     fn fetch(&mut self, shape: Shape, key: &Bytes, between_ms: (i64, i64)) -> Result<(), StreamError> {
         match shape {
-            Shape::Hopping { size_ms, .. } => self.hopping(key, between_ms, size_ms),
+            Shape::Hopping { size_ms } => self.hopping(key, between_ms, size_ms),
             Shape::Sliding { .. } | Shape::Session { .. } => self.segments(shape, Some(key), between_ms),
         }
     }
 
     fn fetch_all(&mut self, shape: Shape, (from_ms, to_ms): (i64, i64)) -> Result<(), StreamError> {
-        let Shape::Hopping { size_ms, .. } = shape else {
+        let Shape::Hopping { size_ms } = shape else {
             return self.segments(shape, None, (from_ms, to_ms));
         };
         let to = to_ms.checked_add(1).map_or(Bytes::from_static(&MARKS), |end_ms| time_first(end_ms, &[]));

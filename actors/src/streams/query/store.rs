@@ -11,7 +11,7 @@ use super::message::{BYTES_MAX, StoreEntry, StorePage};
 use super::{QueryError, QueryRefusal, QueryWay, StoreAsk, StoreQuery};
 use crate::streams::codec::{CodecError, SharedCodec};
 use crate::streams::event::Data;
-use crate::streams::store::MAX_KEY_BYTES;
+use crate::streams::store::{MAX_KEY_BYTES, StoreSize};
 use crate::streams::window::{Window, Windowed};
 
 /// Entries of a page, where nobody says how many.
@@ -174,6 +174,23 @@ impl<K: Data, V: Data> QueriedStore<K, V> {
             Ok((Windowed { key, window: window(entry)? }, self.decoded(entry)?))
         });
         Ok(Page { entries: entries.collect::<Result<_, QueryError>>()?, next })
+    }
+
+    /// How much the store has, about, of what is committed.
+    pub async fn size(&self) -> Result<StoreSize, QueryError> {
+        let (mut size, mut after) = (StoreSize::default(), None);
+        loop {
+            let (page, next) = self.page(self.query(StoreAsk::Size {}, after.as_ref())).await?;
+            let found = page.entries.first().and_then(|entry| entry.value.as_ref());
+            let numbers = found.and_then(|value| value.as_chunks::<8>().0.first_chunk::<2>());
+            let [entries, bytes] = *numbers.ok_or_else(|| QueryRefusal::Failed("no size".to_owned()))?;
+            size.entries = size.entries.saturating_add(u64::from_be_bytes(entries));
+            size.bytes = size.bytes.saturating_add(u64::from_be_bytes(bytes));
+            after = next;
+            if after.is_none() {
+                return Ok(size);
+            }
+        }
     }
 
     fn decoded(&self, entry: &StoreEntry) -> Result<V, CodecError> {

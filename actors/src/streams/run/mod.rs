@@ -40,7 +40,7 @@ use crate::client::{Client, ClientError};
 use crate::producer::TransactionError;
 use asking::LocalWay;
 use host::{Application, Host, HostMessage};
-use polling::Polling;
+use polling::{GOODBYE_WITHIN, Polling};
 pub use settings::{Guarantee, StreamsSettings};
 
 /// An application does not run.
@@ -162,9 +162,13 @@ impl Streams {
     }
 
     /// Commits what was done, and ends; without the commit where that takes longer.
-    pub async fn close(self, within: Duration) -> Result<(), StreamsError> {
+    pub async fn close(mut self, within: Duration) -> Result<(), StreamsError> {
         match self.host.call(HostMessage::Close, Some(within)).await {
-            Ok(ractor::rpc::CallResult::Success(result)) => result,
+            Ok(ractor::rpc::CallResult::Success(result)) => {
+                // It hears of the end by the state, and says goodbye.
+                let _over = tokio::time::timeout(GOODBYE_WITHIN, &mut self.polling).await;
+                result
+            }
             Ok(_) | Err(_) => match self.state() {
                 StreamsState::Closed => Ok(()),
                 state => Err(StreamsError::Failed(format!("not closed in time: {state:?}"))),

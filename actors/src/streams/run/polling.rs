@@ -22,10 +22,10 @@ use crate::client::{Client, ClientError, Coordinator};
 const WAIT: Duration = Duration::from_secs(2);
 
 /// How much longer the answer may take.
-const ANSWER_TIME: Duration = Duration::from_secs(3);
+const ANSWER_TIME: Duration = Duration::from_secs(1);
 
 /// How long it is waited for the coordinator to hear that this process ends.
-const GOODBYE_WITHIN: Duration = Duration::from_millis(500);
+pub(super) const GOODBYE_WITHIN: Duration = Duration::from_millis(500);
 
 /// Requests at the coordinator at a time: each ends the wait of the one before.
 const POLLS_MAX: usize = 4;

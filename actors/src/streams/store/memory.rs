@@ -5,16 +5,16 @@ use std::ops::Bound;
 
 use bytes::Bytes;
 
-use super::{ByteStore, Checkpoint, Entry, StoreError};
+use super::{ByteStore, Checkpoint, Entry, StoreError, StoreSize};
 
 /// A store in memory.
 #[derive(Debug, Default)]
 pub struct MemoryStore {
     entries: BTreeMap<Bytes, Bytes>,
+    /// Of keys and values.
+    bytes: u64,
     checkpoint: Option<Checkpoint>,
     floor: Bytes,
-    /// Of keys and values.
-    bytes: usize,
 }
 
 impl ByteStore for MemoryStore {
@@ -39,18 +39,18 @@ impl ByteStore for MemoryStore {
         if floor > self.floor.as_ref() {
             let kept = self.entries.split_off(floor);
             let gone = std::mem::replace(&mut self.entries, kept);
-            let gone = gone.iter().map(|(key, value)| key.len().saturating_add(value.len())).sum();
+            let gone: u64 = gone.iter().map(|(key, value)| bytes(key, value)).sum();
             self.bytes = self.bytes.saturating_sub(gone);
             self.floor = Bytes::copy_from_slice(floor);
         }
         for (key, value) in changes.filter(|(key, _)| **key >= self.floor) {
+            let added = value.map_or(0, |value| bytes(key, value));
             let old = match value {
                 Some(value) => self.entries.insert(key.clone(), value.clone()),
                 None => self.entries.remove(key),
             };
-            let less = old.map_or(0, |old| key.len().saturating_add(old.len()));
-            let more = value.map_or(0, |value| key.len().saturating_add(value.len()));
-            self.bytes = self.bytes.saturating_add(more).saturating_sub(less);
+            let less = old.map_or(0, |old| bytes(key, &old));
+            self.bytes = self.bytes.saturating_add(added).saturating_sub(less);
         }
         self.checkpoint = Some(checkpoint);
         Ok(())
@@ -60,13 +60,17 @@ impl ByteStore for MemoryStore {
         self.checkpoint
     }
 
-    fn bytes(&self) -> u64 {
-        u64::try_from(self.bytes).unwrap_or(u64::MAX)
+    fn size(&self) -> StoreSize {
+        StoreSize { entries: u64::try_from(self.entries.len()).unwrap_or(u64::MAX), bytes: self.bytes }
     }
 
     fn floor(&self) -> Bytes {
         self.floor.clone()
     }
+}
+
+fn bytes(key: &Bytes, value: &Bytes) -> u64 {
+    u64::try_from(key.len().saturating_add(value.len())).unwrap_or(u64::MAX)
 }
 
 /// Whether no key can be between these: such a range is an error to a map.
@@ -77,5 +81,25 @@ pub(super) fn is_empty(from: Bound<&[u8]>, to: Bound<&[u8]>) -> bool {
             from >= to
         }
         _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_store_knows_how_much_is_in_it_whatever_is_written_anew_deleted_or_expires() {
+        let mut store = MemoryStore::default();
+        let bytes = Bytes::from_static;
+        let mut apply = |changes: &[(&'static [u8], Option<&'static [u8]>)], floor: &[u8]| {
+            let changes: Vec<_> = changes.iter().map(|(key, value)| (bytes(key), value.map(bytes))).collect();
+            let mut changes = changes.iter().map(|(key, value)| (key, value.as_ref()));
+            store.apply(&mut changes, floor, Checkpoint(0)).unwrap();
+            (store.size().entries, store.size().bytes)
+        };
+        assert_eq!(apply(&[(b"a", Some(b"123")), (b"b", Some(b"1")), (b"c", Some(b""))], b""), (3, 7));
+        assert_eq!(apply(&[(b"a", Some(b"1")), (b"b", None), (b"x", None)], b""), (2, 3));
+        assert_eq!(apply(&[(b"d", Some(b"12"))], b"b"), (2, 4));
     }
 }

@@ -9,9 +9,9 @@ pub(crate) mod layered;
 pub(crate) mod layout;
 mod memory;
 mod session;
+mod shape;
 mod sliding;
 mod window;
-mod windows;
 
 use std::ops::Bound;
 
@@ -24,7 +24,7 @@ pub use memory::MemoryStore;
 pub(crate) use session::SessionStore;
 pub(crate) use sliding::{SlidingStore, sliding_value};
 pub(crate) use window::WindowStore;
-pub(crate) use windows::{Shape, Windows};
+pub(crate) use shape::Shape;
 
 /// The longest key, in bytes, that an operator keeps anything by: a store that is kept by two of them and a time takes it, too.
 pub const MAX_KEY_BYTES: usize = 28_000;
@@ -46,6 +46,15 @@ pub struct StoreError {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Checkpoint(pub i64);
 
+/// How much is in a store, about.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct StoreSize {
+    /// Entries; on disk those count, too, that were deleted or written anew and are not cleaned away yet.
+    pub entries: u64,
+    /// Bytes of keys and values; on disk, of files, so that what was written last is not in it.
+    pub bytes: u64,
+}
+
 /// Keys in the order of their bytes, with what is committed of them.
 pub trait ByteStore: Send {
     /// The value of a key.
@@ -65,8 +74,8 @@ pub trait ByteStore: Send {
     /// The last checkpoint; `None` where there was none: all of the changelog is to be read.
     fn checkpoint(&self) -> Option<Checkpoint>;
 
-    /// What it takes, about, in bytes: on disk, or in memory. Of what is on disk that counts which is in files already.
-    fn bytes(&self) -> u64;
+    /// How much is in it, about; costs nothing.
+    fn size(&self) -> StoreSize;
 
     /// The greatest floor that was applied: what is put below is forgotten at once.
     fn floor(&self) -> Bytes;

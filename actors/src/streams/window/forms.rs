@@ -226,8 +226,7 @@ impl<K: Data, V: Data> TimeWindowed<K, V> {
         let (kept, read) = (Arc::clone(&stored), Arc::clone(&stored));
         match self.kind {
             Kind::Hopping(plan) => {
-                let HoppingPlan { size_ms, advance_ms, .. } = plan;
-                let shape = Shape::Hopping { size_ms, advance_ms };
+                let shape = Shape::Hopping { size_ms: plan.size_ms };
                 let make = move |place, output| {
                     let store = WindowStore::new(place, &stored.key, &stored.value);
                     let late = Late(late.clone());

@@ -178,10 +178,11 @@ impl StreamsDesk {
 }
 
 fn checked(poll: &StreamsPoll) -> Result<(), Refusal> {
-    let names = [&poll.application, &poll.member, &poll.instance];
-    if names.iter().any(|name| name.is_empty() || name.len() > NAME_BYTES_MAX) {
+    let names = [&poll.application, &poll.member, &poll.instance].into_iter();
+    let mut names = names.chain(poll.stores.iter().map(|store| &store.name));
+    if names.any(|name| name.is_empty() || name.len() > NAME_BYTES_MAX) {
         let text =
-            format!("an application, a member and a process have names of 1 to {NAME_BYTES_MAX} bytes");
+            format!("applications, members, processes and stores have names of 1 to {NAME_BYTES_MAX} bytes");
         return Err(Refusal::new(ErrorCode::InvalidRequest, text));
     }
     Ok(())

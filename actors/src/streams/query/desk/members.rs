@@ -79,9 +79,10 @@ impl<A, P> Member<A, P> {
         (self.tasks, self.stores) = (tasks, stores);
     }
 
-    /// Gives it what waits for it, where it waits for something.
-    pub(super) fn hand(&mut self) -> Option<Effect<A, P>> {
+    /// Gives it what waits for it, where it waits for something. It may be silent for as long as ever after that.
+    pub(super) fn hand(&mut self, now: Instant) -> Option<Effect<A, P>> {
         let parked = self.parked.take_if(|_| self.open.values().any(|open| open.query.is_some()))?;
+        self.heard_at = now;
         let waiting = self.open.iter_mut().filter(|(_, open)| open.query.is_some()).take(HANDED_MAX);
         let queries = waiting.filter_map(|(number, open)| Some((*number, open.query.take()?)));
         Some(Effect::Hand(parked.slot, StreamsQueries { queries: queries.collect() }))
@@ -100,8 +101,9 @@ impl<A, P> Member<A, P> {
         self.tasks.binary_search(&TaskShape { part, partition, is_standby }).is_ok()
     }
 
-    pub(super) fn open_bytes(&self) -> usize {
-        self.open.values().map(|open| open.bytes).sum()
+    /// Its tasks and stores.
+    pub(super) const fn shapes(&self) -> usize {
+        self.tasks.len().saturating_add(self.stores.len())
     }
 
     pub(super) fn shown(&self, now: Instant) -> MemberShown {

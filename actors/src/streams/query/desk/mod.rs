@@ -6,6 +6,8 @@
 
 mod front;
 mod members;
+mod waiting;
+
 #[cfg(test)]
 mod tests;
 
@@ -17,14 +19,19 @@ use tokio::time::Instant;
 
 pub use front::StreamsDesk;
 use members::{Member, Open, Parked, with_partitions};
+use waiting::Waiting;
 
 use super::QueryRefusal;
 use super::message::{MemberShown, StoreAnswered, StoreQuery, StreamsPoll, StreamsQueries, StreamsShown};
 use crate::error::{ErrorCode, Refusal};
 use crate::record::key_hash::partition_for_key;
 
-/// Questions that may wait at a node.
+/// Questions that may wait at a node, and their bytes.
 const ASKED_MAX: usize = 4_096;
+const ASKED_BYTES_MAX: usize = 64 << 20;
+
+/// Bytes of one: more than two keys, a store's name and what to go on after can have.
+const QUERY_BYTES_MAX: usize = 128 << 10;
 
 /// Questions that may wait for one member: fewer than what one link may leave unanswered, so that a member that hangs holds up
 /// nobody else.
@@ -33,15 +40,15 @@ const OPEN_MAX: usize = 512;
 /// Questions that are handed out at once.
 const HANDED_MAX: usize = 64;
 
-/// Bytes of keys of questions that may wait for one member.
-const OPEN_BYTES_MAX: usize = 4 << 20;
-
-/// Members of all applications of a node, and what each may say that it runs.
+/// Members of all applications of a node, and all the tasks and stores that they may say they have.
 const MEMBERS_MAX: usize = 10_000;
-const SHAPES_MAX: usize = 100_000;
+const SHAPES_MAX: usize = 1_000_000;
 
 /// The longest that a member may let the desk wait, and so the longest that one which has died is believed in.
 const WAIT_MAX: Duration = Duration::from_secs(10);
+
+/// How often it is looked which members are dead.
+const LOOK_EVERY: Duration = Duration::from_millis(100);
 
 /// What becomes of a slot.
 #[derive(Debug, PartialEq, Eq)]
@@ -62,13 +69,24 @@ pub(super) struct Desk<A, P> {
     applications: BTreeMap<Arc<str>, BTreeMap<String, Member<A, P>>>,
     /// Numbers questions and members.
     last: u64,
-    asked: usize,
+    asked: Waiting,
     members: usize,
+    /// Tasks and stores of all members.
+    shapes: usize,
+    /// When it was last looked which members are dead.
+    looked: Option<Instant>,
 }
 
 impl<A, P> Default for Desk<A, P> {
     fn default() -> Self {
-        Self { applications: BTreeMap::new(), last: 0, asked: 0, members: 0 }
+        Self {
+            applications: BTreeMap::new(),
+            last: 0,
+            asked: Waiting::default(),
+            members: 0,
+            shapes: 0,
+            looked: None,
+        }
     }
 }
 
@@ -84,22 +102,22 @@ impl<A, P> Desk<A, P> {
         let number = self.number();
         let StreamsPoll { application, member, instance, wait_ms, tasks, stores, answers } = poll;
         let application: Arc<str> = application.into();
-        let is_known = self.applications.get(&application).is_some_and(|known| known.contains_key(&member));
-        if tasks.len().saturating_add(stores.len()) > SHAPES_MAX || (!is_known && self.members >= MEMBERS_MAX)
-        {
+        let known = self.applications.get(&application).and_then(|members| members.get(&member));
+        let (is_known, had) = (known.is_some(), known.map_or(0, Member::shapes));
+        let shapes = self.shapes.saturating_sub(had).saturating_add(tasks.len()).saturating_add(stores.len());
+        if shapes > SHAPES_MAX || (!is_known && self.members >= MEMBERS_MAX) {
             let text = "more members, tasks or stores than a node keeps the questions of";
             effects.push(Effect::Refuse(slot, Refusal::new(ErrorCode::ThrottlingQuotaExceeded, text)));
             return (number, effects);
         }
-        if !is_known {
-            self.members += 1;
-        }
+        self.shapes = shapes;
+        self.members += usize::from(!is_known);
         let members = self.applications.entry(Arc::clone(&application)).or_default();
         let known = members.entry(member.clone()).or_insert_with(|| Member::new(number, now));
         for answer in answers {
             if let Some(open) = known.open.remove(&answer.number) {
-                self.asked = self.asked.saturating_sub(1);
-                let Open { partitions, slot, .. } = open;
+                let Open { partitions, slot, bytes, .. } = open;
+                self.asked.end(bytes);
                 effects.push(Effect::Answer(slot, with_partitions(answer.result, partitions)));
             }
         }
@@ -114,7 +132,7 @@ impl<A, P> Desk<A, P> {
             return (number, effects);
         }
         known.parked = Some(Parked { number, slot });
-        effects.extend(known.hand());
+        effects.extend(known.hand(now));
         (number, effects)
     }
 
@@ -152,45 +170,41 @@ impl<A, P> Desk<A, P> {
                 return (None, effects);
             }
         };
-        let Some((application, members)) = self.applications.get_key_value(application) else {
-            return (None, effects);
-        };
-        let application = Arc::clone(application);
-        let bytes = query.ask.bytes();
-        let is_full = members.get(&chosen.member).is_none_or(|member| {
-            member.open.len() >= OPEN_MAX || member.open_bytes().saturating_add(bytes) > OPEN_BYTES_MAX
-        });
-        if is_full || self.asked >= ASKED_MAX {
+        let bytes = query.bytes();
+        let members = self.applications.get_mut(application);
+        let member = members.and_then(|members| members.get_mut(&chosen.member));
+        let member = member.filter(|member| member.open.len() < OPEN_MAX);
+        let Some(member) = member.filter(|_| self.asked.begin(bytes)) else {
             let text = "as many questions wait for the process, or at this node, as may".to_owned();
             effects.push(Effect::Answer(slot, Err(QueryRefusal::Busy(text))));
             return (None, effects);
-        }
-        self.asked += 1;
-        let ticket = Ticket { application: Arc::clone(&application), member: chosen.member.clone(), number };
-        let members = self.applications.get_mut(&application);
-        if let Some(member) = members.and_then(|members| members.get_mut(&chosen.member)) {
-            let query = StoreQuery { partition: Some(chosen.partition), ..query };
-            let open = Open { query: Some(query), bytes, partitions: chosen.partitions, slot };
-            member.open.insert(number, open);
-            effects.extend(member.hand());
-        }
+        };
+        let query = StoreQuery { partition: Some(chosen.partition), ..query };
+        let open = Open { query: Some(query), bytes, partitions: chosen.partitions, slot };
+        member.open.insert(number, open);
+        effects.extend(member.hand(now));
+        let ticket = Ticket { application: application.to_owned(), member: chosen.member, number };
         (Some(ticket), effects)
     }
 
     /// Nobody waits for this answer any more.
     pub(super) fn give_up(&mut self, ticket: &Ticket) -> Effects<A, P> {
-        let members = self.applications.get_mut(&ticket.application);
+        let members = self.applications.get_mut(ticket.application.as_str());
         let member = members.and_then(|members| members.get_mut(&ticket.member));
         let Some(open) = member.and_then(|member| member.open.remove(&ticket.number)) else {
             return Vec::new();
         };
-        self.asked = self.asked.saturating_sub(1);
+        self.asked.end(open.bytes);
         let text = "its process did not answer in time".to_owned();
         vec![Effect::Answer(open.slot, Err(QueryRefusal::Retry(text)))]
     }
 
-    /// Members that were not heard for too long are dead.
+    /// Members that were not heard for too long are dead. Looked at now and then only, however many ask.
     pub(super) fn expire(&mut self, now: Instant) -> Effects<A, P> {
+        if self.looked.is_some_and(|looked| now.saturating_duration_since(looked) < LOOK_EVERY) {
+            return Vec::new();
+        }
+        self.looked = Some(now);
         let of = |(application, members): (&Arc<str>, &BTreeMap<String, Member<A, P>>)| {
             let dead = members.iter().filter(|(_, member)| member.is_dead(now));
             dead.map(|(member, _)| (Arc::clone(application), member.clone())).collect::<Vec<_>>()
@@ -226,7 +240,8 @@ impl<A, P> Desk<A, P> {
             self.applications.remove(application);
         }
         self.members = self.members.saturating_sub(1);
-        self.asked = self.asked.saturating_sub(gone.open.len());
+        self.shapes = self.shapes.saturating_sub(gone.shapes());
+        gone.open.values().for_each(|open| self.asked.end(open.bytes));
         let parked = gone.parked.map(|parked| Effect::Hand(parked.slot, StreamsQueries::default()));
         let retry = || Err(QueryRefusal::Retry(why.to_owned()));
         let open = gone.open.into_values().map(|open| Effect::Answer(open.slot, retry()));
@@ -235,6 +250,10 @@ impl<A, P> Desk<A, P> {
 
     /// Who is to answer.
     fn choose(&self, application: &str, query: &StoreQuery) -> Result<Chosen, QueryRefusal> {
+        if query.bytes() > QUERY_BYTES_MAX {
+            let text = format!("a question of {} bytes is longer than any to a store", query.bytes());
+            return Err(QueryRefusal::WrongType(text));
+        }
         let not_running = |text: &str| QueryRefusal::NotRunning(format!("{application}: {text}"));
         let members = self.applications.get(application);
         let members = members.ok_or_else(|| not_running("no process that runs it is known here"))?;
@@ -279,7 +298,7 @@ impl<A, P> Desk<A, P> {
 /// A question that waits.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Ticket {
-    application: Arc<str>,
+    application: String,
     member: String,
     number: u64,
 }

@@ -88,11 +88,11 @@ fn questions_wait_until_their_member_fetches_them() {
 fn who_asks_a_member_that_dies_is_told_to_ask_again() {
     let mut desk = Tested::default();
     let (number, _) = desk.poll(at(0), (poll("a", &[0, 1], vec![]), "h"), 1);
-    desk.ask(at(1), "app", query(0), 10);
-    desk.ask(at(2), "app", query(1), 11);
-    assert_eq!(desk.expire(at(1_000)), []);
+    desk.ask(at(900), "app", query(0), 10);
+    desk.ask(at(901), "app", query(1), 11);
     assert_eq!(desk.wait_over(at(1_000), "app", "a", number), [], "it was handed a question before that");
-    let effects = desk.expire(at(1_001));
+    assert_eq!(desk.expire(at(1_800)), [], "it may be silent for a while after that");
+    let effects = desk.expire(at(1_901));
     let retried: Vec<_> = effects
         .iter()
         .filter_map(|effect| match effect {
@@ -101,7 +101,7 @@ fn who_asks_a_member_that_dies_is_told_to_ask_again() {
         })
         .collect();
     assert_eq!(retried, [10, 11]);
-    let (_, effects) = desk.ask(at(1_002), "app", query(0), 12);
+    let (_, effects) = desk.ask(at(1_902), "app", query(0), 12);
     assert!(matches!(effects[..], [Effect::Answer(12, Err(QueryRefusal::NotRunning(_)))]));
 }
 
@@ -135,6 +135,8 @@ fn stores_and_partitions_that_are_not_there_are_told_of_at_once() {
     let other = StoreQuery { store: "other".to_owned(), ..query(0) };
     assert!(matches!(refusal(&mut desk, other), QueryRefusal::UnknownStore(_)));
     assert!(matches!(refusal(&mut desk, query(2)), QueryRefusal::WrongType(_)));
+    let long = StoreQuery { after: Some(vec![0; QUERY_BYTES_MAX].into()), ..query(0) };
+    assert!(matches!(refusal(&mut desk, long), QueryRefusal::WrongType(_)));
 }
 
 #[test]
@@ -252,6 +254,6 @@ proptest! {
         seen.take(desk.forget("app"));
         prop_assert_eq!(seen.answered.len(), usize::try_from(asks).unwrap());
         prop_assert_eq!(seen.polled.len(), usize::try_from(polls).unwrap());
-        prop_assert_eq!((desk.asked, desk.members), (0, 0));
+        prop_assert_eq!((desk.asked, desk.members, desk.shapes), (Waiting::default(), 0, 0));
     }
 }

@@ -50,7 +50,7 @@ fn key() -> impl Strategy<Value = Vec<u8>> {
 fn shape() -> impl Strategy<Value = Shape> {
     let retention_ms = i64::try_from(Duration::from_secs(2).as_millis()).unwrap();
     prop_oneof![
-        Just(Shape::Hopping { size_ms: 10, advance_ms: 1 }),
+        Just(Shape::Hopping { size_ms: 10 }),
         Just(Shape::Sliding { difference_ms: 10, retention_ms }),
         Just(Shape::Session { retention_ms }),
     ]
@@ -109,7 +109,7 @@ proptest! {
         let ask = StoreAsk::FetchAll { from_ms, to_ms };
         let found = seen(all(View::Committed(&store), form, query(ask, entries_max)));
         prop_assert_eq!(found.len(), expected.len());
-        prop_assert_eq!(found.into_iter().map(|of| (of, ())).collect::<BTreeMap<_, _>>(), expected.clone());
+        prop_assert_eq!(&found.into_iter().map(|of| (of, ())).collect::<BTreeMap<_, _>>(), &expected);
         let ask = StoreAsk::Fetch { key: wanted.clone().into(), from_ms, to_ms };
         let found = seen(all(View::Committed(&store), form, query(ask, entries_max)));
         let of_key: Vec<_> = expected.into_keys().filter(|(key, _)| *key == wanted).collect();
@@ -160,7 +160,7 @@ fn a_store_without_windows_has_none_to_fetch_and_one_of_windows_no_keys_alone() 
     let store = MemoryStore::default();
     let asked = |form, ask| read(View::Committed(&store), form, &[], &query(ask, 1)).unwrap_err();
     let fetch = asked(Form::Keys, StoreAsk::FetchAll { from_ms: 0, to_ms: 1 });
-    let windows = Form::Windows(Shape::Hopping { size_ms: 1, advance_ms: 1 });
+    let windows = Form::Windows(Shape::Hopping { size_ms: 1 });
     let get = asked(windows, StoreAsk::Get { key: Bytes::new() });
     assert!(matches!((fetch, get), (QueryRefusal::WrongType(_), QueryRefusal::WrongType(_))));
 }

@@ -28,7 +28,7 @@ use fjall::{Database, Keyspace, KeyspaceCreateOptions, OwnedWriteBatch, PersistM
 use self::directory::{Directory, Failure};
 use self::form::{STATE_KEY, State, placed, unplaced};
 use super::memory::is_empty;
-use super::{ByteStore, Checkpoint, Entry, StoreError};
+use super::{ByteStore, Checkpoint, Entry, StoreError, StoreSize};
 
 /// Entries below the floor that an apply takes out at least, if there are so many.
 const MIN_PURGED: usize = 1_000;
@@ -293,8 +293,9 @@ impl ByteStore for DiskStore {
         self.state.checkpoint
     }
 
-    fn bytes(&self) -> u64 {
-        self.keys.disk_space()
+    fn size(&self) -> StoreSize {
+        let entries = u64::try_from(self.keys.approximate_len()).unwrap_or(u64::MAX);
+        StoreSize { entries, bytes: self.keys.disk_space() }
     }
 
     fn floor(&self) -> Bytes {

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::super::super::operator::RawRecord;
-use super::super::super::store::{ByteStore, Checkpoint, MemoryStore, StoreError};
+use super::super::super::store::{ByteStore, Checkpoint, MemoryStore, StoreError, StoreSize};
 use super::super::super::task::{Task, TaskId};
 use super::*;
 
@@ -64,8 +64,8 @@ impl ByteStore for Restored {
         self.0.checkpoint()
     }
 
-    fn bytes(&self) -> u64 {
-        self.0.bytes()
+    fn size(&self) -> StoreSize {
+        self.0.size()
     }
 
     fn floor(&self) -> Bytes {
