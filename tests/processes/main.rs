@@ -8,6 +8,7 @@ mod pauses;
 mod space;
 mod splits;
 mod streams;
+mod streams_commands;
 mod transactions;
 mod voters;
 

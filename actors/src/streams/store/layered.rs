@@ -180,7 +180,7 @@ impl Layered {
 
     /// What is committed takes so many bytes.
     pub(crate) fn committed_bytes(&self) -> u64 {
-        self.base.bytes()
+        self.base.size().bytes
     }
 
     /// Bytes that are not committed.
