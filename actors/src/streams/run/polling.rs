@@ -151,3 +151,22 @@ fn pause(failures: u32) -> Duration {
         failures => PAUSE.saturating_mul(1 << (failures - 1).min(10)).min(PAUSE_MOST),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::super::query::{QueryRefusal, StoreAnswered};
+    use super::*;
+
+    fn answer(number: u64, bytes: usize) -> PolledAnswer {
+        let body = vec![0; bytes].into();
+        PolledAnswer { number, result: Ok(StoreAnswered { partition: 0, next_partition: None, body }) }
+    }
+
+    #[test]
+    fn a_request_brings_as_many_answers_as_it_has_room_for_and_always_one() {
+        let refused = PolledAnswer { number: 2, result: Err(QueryRefusal::Busy(String::new())) };
+        let mut answers = vec![answer(0, BYTES_MAX + 1), answer(1, 10), refused, answer(3, BYTES_MAX)];
+        let mut numbers = || first(&mut answers).iter().map(|answer| answer.number).collect::<Vec<_>>();
+        assert_eq!([numbers(), numbers(), numbers(), numbers()], [vec![0], vec![1, 2], vec![3], vec![]]);
+    }
+}
