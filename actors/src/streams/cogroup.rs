@@ -11,11 +11,12 @@ use super::operator::{Assembly, Outlet, entered};
 use super::scope::{Scope, StreamError};
 use super::store::{KeyValue, Stored};
 use super::table::{Getter, Table};
+use super::window::{Enter, Entrance, Late, LateTopics, Windows, aggregating};
 
 /// The aggregate that the streams are put into, in a task.
-struct Aggregate<K, A> {
+pub(crate) struct Aggregate<K, A> {
     state: KeyValue<K, A>,
-    initial: Arc<dyn Fn(&K) -> A + Send + Sync>,
+    initial: Initial<K, A>,
     outlet: Outlet<K, Change<A>>,
 }
 
@@ -36,18 +37,57 @@ impl<K: Data, A: Data> Aggregate<K, A> {
     }
 }
 
-type Attach<K, A> = Arc<dyn Fn(&mut Assembly<'_>, &Arc<Aggregate<K, A>>) + Send + Sync>;
+/// What an aggregate is of a key before anything was put into it.
+pub(crate) type Initial<K, A> = Arc<dyn Fn(&K) -> A + Send + Sync>;
+
+/// A stream that goes into an aggregate, whatever its values.
+pub(crate) trait Member<K, A>: Send + Sync {
+    /// Who sends.
+    fn from(&self) -> VertexId;
+
+    fn attach(&self, assembly: &mut Assembly<'_>, aggregate: &Arc<Aggregate<K, A>>);
+
+    /// Where it enters an aggregate of windows.
+    fn entrance(&self, initial: &Initial<K, A>, late: &LateTopics) -> Box<dyn Enter<K, A>>;
+}
+
+/// A stream, and what puts its values into the aggregate.
+struct Putting<K, V, A> {
+    from: VertexId,
+    with: Arc<dyn Fn(&K, V, A) -> A + Send + Sync>,
+}
+
+impl<K: Data, V: Data, A: Data> Member<K, A> for Putting<K, V, A> {
+    fn from(&self) -> VertexId {
+        self.from
+    }
+
+    fn attach(&self, assembly: &mut Assembly<'_>, aggregate: &Arc<Aggregate<K, A>>) {
+        let (aggregate, with) = (Arc::clone(aggregate), Arc::clone(&self.with));
+        assembly.attach_operator(self.from, move |event: Event<K, V>, scope: &mut Scope| {
+            let Event { key, value, timestamp_ms } = event;
+            aggregate.put(key, timestamp_ms, scope, |key, so_far| with(key, value, so_far))
+        });
+    }
+
+    fn entrance(&self, initial: &Initial<K, A>, late: &LateTopics) -> Box<dyn Enter<K, A>> {
+        let (initial, with) = (Arc::clone(initial), Arc::clone(&self.with));
+        let fold = aggregating(move |key| initial(key), move |key, value, so_far| with(key, value, so_far));
+        // A vertex sends values of one type, which is that of the handle by which the topic was given.
+        let late = late.get(&self.from).and_then(|topic| Arc::clone(topic).downcast().ok());
+        Box::new(Arc::new(Entrance { from: self.from, fold, late: Late(late) }))
+    }
+}
 
 /// Grouped streams that go into one aggregate of type `A`.
 pub struct CogroupedStream<K, A> {
-    graph: SharedGraph,
-    vertices: Vec<VertexId>,
-    attaches: Vec<Attach<K, A>>,
+    pub(crate) graph: SharedGraph,
+    pub(crate) members: Vec<Arc<dyn Member<K, A>>>,
 }
 
 impl<K, A> fmt::Debug for CogroupedStream<K, A> {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let vertices: Vec<usize> = self.vertices.iter().map(|vertex| vertex.0).collect();
+        let vertices: Vec<usize> = self.members.iter().map(|member| member.from().0).collect();
         formatter.debug_struct("CogroupedStream").field("vertices", &vertices).finish_non_exhaustive()
     }
 }
@@ -58,8 +98,7 @@ impl<K: Data, V: Data> GroupedStream<K, V> {
         &self,
         with: impl Fn(&K, V, A) -> A + Send + Sync + 'static,
     ) -> CogroupedStream<K, A> {
-        let first =
-            CogroupedStream { graph: Arc::clone(&self.graph), vertices: Vec::new(), attaches: Vec::new() };
+        let first = CogroupedStream { graph: Arc::clone(&self.graph), members: Vec::new() };
         first.and(self, with)
     }
 }
@@ -73,16 +112,13 @@ impl<K: Data, A: Data> CogroupedStream<K, A> {
         with: impl Fn(&K, V, A) -> A + Send + Sync + 'static,
     ) -> Self {
         of_one_builder(&self.graph, &other.graph);
-        let (from, with) = (other.vertex, Arc::new(with));
-        self.vertices.push(from);
-        self.attaches.push(Arc::new(move |assembly, aggregate| {
-            let (aggregate, with) = (Arc::clone(aggregate), Arc::clone(&with));
-            assembly.attach_operator(from, move |event: Event<K, V>, scope: &mut Scope| {
-                let Event { key, value, timestamp_ms } = event;
-                aggregate.put(key, timestamp_ms, scope, |key, so_far| with(key, value, so_far))
-            });
-        }));
+        self.members.push(Arc::new(Putting { from: other.vertex, with: Arc::new(with) }));
         self
+    }
+
+    /// In windows, each of which is aggregated by itself: records of all the streams are in those of their key.
+    pub fn windowed_by<W: Windows>(self, windows: W) -> W::Cogrouped<K, A> {
+        windows.over_all(self)
     }
 
     /// Of each key what the streams' values were put into, in the order in which they were processed; into `initial` first.
@@ -95,16 +131,17 @@ impl<K: Data, A: Data> CogroupedStream<K, A> {
         let mut graph = entered(&self.graph);
         let name = graph.name(Some(&stored.name), "cogroup");
         let store = graph.add_kept((&stored.name, stored.is_logged), None);
-        let (kept, attaches) = (Arc::clone(&stored), self.attaches);
+        let parents = self.members.iter().map(|member| member.from()).collect();
+        let (kept, members) = (Arc::clone(&stored), self.members);
         let build = move |id: VertexId, assembly: &mut Assembly<'_>| {
             let (outlet, place) = (assembly.outlet::<K, Change<A>>(id)?, assembly.place(store)?);
             let state = KeyValue::new(place, Arc::clone(&kept.key), Arc::clone(&kept.value));
-            let initial = Arc::clone(&initial) as Arc<dyn Fn(&K) -> A + Send + Sync>;
+            let initial = Arc::clone(&initial) as Initial<K, A>;
             let aggregate = Arc::new(Aggregate { state, initial, outlet });
-            attaches.iter().for_each(|attach| attach(assembly, &aggregate));
+            members.iter().for_each(|member| member.attach(assembly, &aggregate));
             Ok(())
         };
-        let vertex = graph.add(Vertex::join(name, self.vertices, vec![store], build));
+        let vertex = graph.add(Vertex::join(name, parents, vec![store], build));
         drop(graph);
         Table::new(self.graph, vertex, Getter::of_store(store, &stored), vec![store])
     }

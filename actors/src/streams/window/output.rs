@@ -7,7 +7,13 @@ use super::super::operator::{Outcome, Outlet};
 use super::super::results::Results;
 use super::super::scope::Scope;
 use super::super::store::KeyValue;
-use super::{Emit, Windowed};
+use super::{Closed, Emit, Windowed};
+
+/// How windows end: up to where they are closed, and where their results go.
+pub(crate) struct Ends<K, A> {
+    pub(super) closed: Closed,
+    pub(super) output: Output<K, A>,
+}
 
 /// Where the results of windows go, and when.
 pub(super) struct Output<K, A> {
