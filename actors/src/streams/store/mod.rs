@@ -8,6 +8,7 @@ mod key_value;
 pub(crate) mod layered;
 pub(crate) mod layout;
 mod memory;
+mod segmented;
 mod session;
 mod sliding;
 mod window;
