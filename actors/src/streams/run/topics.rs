@@ -81,11 +81,12 @@ async fn refuse_lost_table(
     client: &Client,
     application: &str,
     changelog: &str,
-    (source, partitions): (&Arc<str>, i32),
+    (source, count): (&Arc<str>, i32),
 ) -> Result<(), StreamsError> {
-    let of: Vec<_> =
-        (0..partitions).map(|partition| TopicPartition::new(Arc::clone(source), partition)).collect();
-    if committed(client, application, &of).await?.is_empty() {
+    let of: Vec<_> = (0..count).map(|partition| TopicPartition::new(Arc::clone(source), partition)).collect();
+    // Another process may have begun meanwhile: it makes the changelog before it commits anything.
+    if committed(client, application, &of).await?.is_empty() || partitions(client, changelog).await?.is_some()
+    {
         return Ok(());
     }
     let problem = format!(

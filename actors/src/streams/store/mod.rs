@@ -89,7 +89,8 @@ impl<K, V> Stored<K, V> {
         Self { name: name.into(), key, value, is_logged: true, held_max: None }
     }
 
-    /// Without a changelog: what is in it does not survive a move of its task.
+    /// Without a changelog: what is in it does not survive a move of its task. It says nothing of a table that is read from a
+    /// topic, whose state comes back in any case.
     #[must_use]
     pub fn without_changelog(mut self) -> Self {
         self.is_logged = false;
