@@ -1,5 +1,7 @@
 //! Several streams under windows that go into one aggregate.
 
+use std::collections::BTreeMap;
+
 use proptest::prelude::*;
 
 use super::super::super::{Grouped, GroupedStream, Stream, Table};
@@ -229,7 +231,36 @@ fn case() -> impl Strategy<Value = Case> {
     })
 }
 
+/// What each window has in the end.
+fn finals(sent: Finals) -> BTreeMap<(String, i64, i64), Both> {
+    let mut finals = BTreeMap::new();
+    for (key, start_ms, end_ms, both) in sent {
+        match both {
+            Some(both) => finals.insert((key, start_ms, end_ms), both),
+            None => finals.remove(&(key, start_ms, end_ms)),
+        };
+    }
+    finals
+}
+
 proptest! {
+    #[test]
+    fn out_of_order_within_grace_several_streams_come_to_what_order_gives(
+        case in case(),
+        mut records in prop::collection::vec((any::<bool>(), 0..3_u8, -60..140_i64, 0..12_u8), 1..50),
+        jitter in prop::collection::vec(0..20_i64, 50),
+    ) {
+        records.sort_by_key(|(_, _, at_ms, _)| *at_ms);
+        let (ordered, none) = run(case, true, &records);
+        let grace_ms = i64::try_from(case.grace).unwrap();
+        let mut jittered: Vec<_> = records.into_iter().zip(jitter).collect();
+        jittered.sort_by_key(|((_, _, at_ms, _), jitter)| at_ms + jitter % (grace_ms + 1));
+        let (records, _): (Vec<_>, Vec<_>) = jittered.into_iter().unzip();
+        let (out_of_order, late) = run(case, true, &records);
+        prop_assert_eq!((late, none), (0, 0));
+        prop_assert_eq!(finals(out_of_order), finals(ordered));
+    }
+
     #[test]
     fn what_several_streams_are_put_into_is_what_one_that_has_all_their_records_is_put_into(
         case in case(),
