@@ -1,14 +1,15 @@
 //! Several grouped streams, put into one aggregate.
 
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use super::builder::{SharedGraph, of_one_builder};
 use super::event::{Change, Data, Event};
 use super::graph::{Vertex, VertexId};
 use super::grouped::GroupedStream;
-use super::operator::{Assembly, Outlet, entered};
-use super::scope::{Scope, StreamError};
+use super::operator::{Assembly, Hook, Outcome, entered};
+use super::results::Results;
+use super::scope::Scope;
 use super::store::{KeyValue, Stored};
 use super::table::{Getter, Table};
 use super::window::{Enter, Entrance, Late, LateTopics, Windows, aggregating};
@@ -17,23 +18,31 @@ use super::window::{Enter, Entrance, Late, LateTopics, Windows, aggregating};
 pub(crate) struct Aggregate<K, A> {
     state: KeyValue<K, A>,
     initial: Initial<K, A>,
-    outlet: Outlet<K, Change<A>>,
+    results: Results<K, A>,
 }
 
 impl<K: Data, A: Data> Aggregate<K, A> {
     fn put(
-        &self,
+        &mut self,
         key: K,
         timestamp_ms: i64,
         scope: &mut Scope,
         with: impl FnOnce(&K, A) -> A,
-    ) -> Result<(), StreamError> {
+    ) -> Outcome {
         let at = self.state.key(&key)?;
-        let old = self.state.get_at(scope, &at)?;
-        let so_far = old.clone().unwrap_or_else(|| (self.initial)(&key));
-        let new = Some(with(&key, so_far));
-        self.state.put_at(scope, at, new.as_ref())?;
-        self.outlet.give(Event { key, value: Change { new, old }, timestamp_ms }, scope)
+        let initial = &self.initial;
+        let fold = |key: &K, so_far: Option<A>| with(key, so_far.unwrap_or_else(|| initial(key)));
+        self.results.update(scope, &self.state, at, (key, timestamp_ms), fold)
+    }
+}
+
+impl<K: Data, A: Data> Hook for Aggregate<K, A> {
+    fn time_passed(&mut self, scope: &mut Scope) -> Outcome {
+        self.results.time_passed(scope)
+    }
+
+    fn flush(&mut self, scope: &mut Scope) -> Outcome {
+        self.results.flush(scope)
     }
 }
 
@@ -45,7 +54,7 @@ pub(crate) trait Member<K, A>: Send + Sync {
     /// Who sends.
     fn from(&self) -> VertexId;
 
-    fn attach(&self, assembly: &mut Assembly<'_>, aggregate: &Arc<Aggregate<K, A>>);
+    fn attach(&self, assembly: &mut Assembly<'_>, aggregate: &Arc<Mutex<Aggregate<K, A>>>);
 
     /// Where it enters an aggregate of windows.
     fn entrance(&self, initial: &Initial<K, A>, late: &LateTopics) -> Box<dyn Enter<K, A>>;
@@ -62,11 +71,11 @@ impl<K: Data, V: Data, A: Data> Member<K, A> for Putting<K, V, A> {
         self.from
     }
 
-    fn attach(&self, assembly: &mut Assembly<'_>, aggregate: &Arc<Aggregate<K, A>>) {
+    fn attach(&self, assembly: &mut Assembly<'_>, aggregate: &Arc<Mutex<Aggregate<K, A>>>) {
         let (aggregate, with) = (Arc::clone(aggregate), Arc::clone(&self.with));
         assembly.attach_operator(self.from, move |event: Event<K, V>, scope: &mut Scope| {
             let Event { key, value, timestamp_ms } = event;
-            aggregate.put(key, timestamp_ms, scope, |key, so_far| with(key, value, so_far))
+            entered(&aggregate).put(key, timestamp_ms, scope, |key, so_far| with(key, value, so_far))
         });
     }
 
@@ -137,8 +146,10 @@ impl<K: Data, A: Data> CogroupedStream<K, A> {
             let (outlet, place) = (assembly.outlet::<K, Change<A>>(id)?, assembly.place(store)?);
             let state = KeyValue::new(place, Arc::clone(&kept.key), Arc::clone(&kept.value));
             let initial = Arc::clone(&initial) as Initial<K, A>;
-            let aggregate = Arc::new(Aggregate { state, initial, outlet });
+            let results = Results::new(outlet, kept.held_max, assembly.is_time_seen_behind(id));
+            let aggregate = Arc::new(Mutex::new(Aggregate { state, initial, results }));
             members.iter().for_each(|member| member.attach(assembly, &aggregate));
+            assembly.hooks.push(aggregate);
             Ok(())
         };
         let vertex = graph.add(Vertex::join(name, parents, vec![store], build));
@@ -149,7 +160,7 @@ impl<K: Data, A: Data> CogroupedStream<K, A> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{StreamBuilder, TopologyDriver};
+    use super::super::{Event, Stored, StreamBuilder, TopologyDriver};
 
     #[test]
     fn several_streams_are_put_into_one_aggregate() {
@@ -172,6 +183,23 @@ mod tests {
         all.sort();
         assert_eq!(all, [("a".to_owned(), (12, 2)), ("b".to_owned(), (0, 1))]);
         assert_eq!(driver.read::<String, Option<(i64, i64)>>("out").unwrap().len(), 5);
+    }
+
+    #[test]
+    fn results_of_an_aggregate_of_several_streams_are_held_back_where_that_is_asked() {
+        let builder = StreamBuilder::new("app");
+        let one = builder.stream::<String, i64>("one").group_by_key("one");
+        let other = builder.stream::<String, i64>("other").group_by_key("other");
+        let both = one.cogroup(|_, value, sum: i64| sum + value).and(&other, |_, value, sum| sum - value);
+        both.aggregate(|_| 0, Stored::from("both").cached(10_000)).changes().to("out");
+        let mut driver = TopologyDriver::new(&builder.build().unwrap(), 1).unwrap();
+        driver.hold_commits();
+        for (topic, value) in [("one", 5_i64), ("other", 2), ("one", 1)] {
+            driver.send(topic, &"a".to_owned(), &value, value).unwrap();
+        }
+        driver.commit().unwrap();
+        let sent = driver.read::<String, Option<i64>>("out").unwrap();
+        assert_eq!(sent, [Event::new("a".to_owned(), Some(4), 5)]);
     }
 
     #[test]

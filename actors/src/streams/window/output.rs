@@ -19,8 +19,6 @@ pub(crate) struct Ends<K, A> {
 pub(super) struct Output<K, A> {
     emit: Emit,
     results: Results<Windowed<K>, A>,
-    /// Whether somebody behind goes by stream time: nothing is held back while it passes.
-    is_time_seen: bool,
 }
 
 impl<K: Data, A: Data> Output<K, A> {
@@ -30,7 +28,7 @@ impl<K: Data, A: Data> Output<K, A> {
         held_max: Option<usize>,
         is_time_seen: bool,
     ) -> Self {
-        Self { emit, results: Results::new(outlet, held_max), is_time_seen }
+        Self { emit, results: Results::new(outlet, held_max, is_time_seen) }
     }
 
     /// Whether results are sent once, when their windows close.
@@ -66,12 +64,9 @@ impl<K: Data, A: Data> Output<K, A> {
         self.results.give(Event { key: windowed, value, timestamp_ms: last_ms }, scope)
     }
 
-    /// Stream time goes on: sends what is held back, where somebody goes by it.
+    /// [`Results::time_passed`].
     pub(super) fn time_passed(&mut self, scope: &mut Scope) -> Outcome {
-        match self.is_time_seen {
-            true => self.flush(scope),
-            false => Ok(()),
-        }
+        self.results.time_passed(scope)
     }
 
     /// Sends all that is held back.
