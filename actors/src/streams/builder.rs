@@ -181,7 +181,7 @@ impl StreamBuilder {
     }
 
     /// The newest record of each key of a topic, kept in a store. A record without a value deletes its key; the topic
-    /// should be compacted.
+    /// should be compacted. It is the store's changelog, too, unless records may be left out ([`Self::on_poison`]).
     pub fn table<K: Data, V: Data>(
         &self,
         topic: impl Into<Consumed<K, V>>,
@@ -199,7 +199,9 @@ impl StreamBuilder {
         Table::new(Arc::clone(&self.graph), vertex, Getter::of_store(store, &stored), vec![store])
     }
 
-    /// What becomes of records that cannot be processed; the task fails, where nothing is said.
+    /// What becomes of records that cannot be processed; the task fails, where nothing is said. Where they are left out, tables
+    /// that are read from topics have changelogs of their own, as their topics hold what was left out, too: an application that
+    /// has run with such tables and is to leave records out from now on is to be reset first.
     pub fn on_poison(&self, policy: Poison) {
         entered(&self.graph).poison = policy;
     }

@@ -1,53 +1,102 @@
 //! Several grouped streams, put into one aggregate.
 
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use super::builder::{SharedGraph, of_one_builder};
 use super::event::{Change, Data, Event};
 use super::graph::{Vertex, VertexId};
 use super::grouped::GroupedStream;
-use super::operator::{Assembly, Outlet, entered};
-use super::scope::{Scope, StreamError};
+use super::operator::{Assembly, Hook, Outcome, entered};
+use super::results::Results;
+use super::scope::Scope;
 use super::store::{KeyValue, Stored};
 use super::table::{Getter, Table};
+use super::window::{Enter, Entrance, Late, LateTopics, Windows, aggregating};
 
 /// The aggregate that the streams are put into, in a task.
-struct Aggregate<K, A> {
+pub(crate) struct Aggregate<K, A> {
     state: KeyValue<K, A>,
-    initial: Arc<dyn Fn(&K) -> A + Send + Sync>,
-    outlet: Outlet<K, Change<A>>,
+    initial: Initial<K, A>,
+    results: Results<K, A>,
 }
 
 impl<K: Data, A: Data> Aggregate<K, A> {
     fn put(
-        &self,
+        &mut self,
         key: K,
         timestamp_ms: i64,
         scope: &mut Scope,
         with: impl FnOnce(&K, A) -> A,
-    ) -> Result<(), StreamError> {
+    ) -> Outcome {
         let at = self.state.key(&key)?;
-        let old = self.state.get_at(scope, &at)?;
-        let so_far = old.clone().unwrap_or_else(|| (self.initial)(&key));
-        let new = Some(with(&key, so_far));
-        self.state.put_at(scope, at, new.as_ref())?;
-        self.outlet.give(Event { key, value: Change { new, old }, timestamp_ms }, scope)
+        let initial = &self.initial;
+        let fold = |key: &K, so_far: Option<A>| with(key, so_far.unwrap_or_else(|| initial(key)));
+        self.results.update(scope, &self.state, at, (key, timestamp_ms), fold)
     }
 }
 
-type Attach<K, A> = Arc<dyn Fn(&mut Assembly<'_>, &Arc<Aggregate<K, A>>) + Send + Sync>;
+impl<K: Data, A: Data> Hook for Aggregate<K, A> {
+    fn time_passed(&mut self, scope: &mut Scope) -> Outcome {
+        self.results.time_passed(scope)
+    }
+
+    fn flush(&mut self, scope: &mut Scope) -> Outcome {
+        self.results.flush(scope)
+    }
+}
+
+/// What an aggregate is of a key before anything was put into it.
+pub(crate) type Initial<K, A> = Arc<dyn Fn(&K) -> A + Send + Sync>;
+
+/// A stream that goes into an aggregate, whatever its values.
+pub(crate) trait Member<K, A>: Send + Sync {
+    /// Who sends.
+    fn from(&self) -> VertexId;
+
+    fn attach(&self, assembly: &mut Assembly<'_>, aggregate: &Arc<Mutex<Aggregate<K, A>>>);
+
+    /// Where it enters an aggregate of windows.
+    fn entrance(&self, initial: &Initial<K, A>, late: &LateTopics) -> Box<dyn Enter<K, A>>;
+}
+
+/// A stream, and what puts its values into the aggregate.
+struct Putting<K, V, A> {
+    from: VertexId,
+    with: Arc<dyn Fn(&K, V, A) -> A + Send + Sync>,
+}
+
+impl<K: Data, V: Data, A: Data> Member<K, A> for Putting<K, V, A> {
+    fn from(&self) -> VertexId {
+        self.from
+    }
+
+    fn attach(&self, assembly: &mut Assembly<'_>, aggregate: &Arc<Mutex<Aggregate<K, A>>>) {
+        let (aggregate, with) = (Arc::clone(aggregate), Arc::clone(&self.with));
+        assembly.attach_operator(self.from, move |event: Event<K, V>, scope: &mut Scope| {
+            let Event { key, value, timestamp_ms } = event;
+            entered(&aggregate).put(key, timestamp_ms, scope, |key, so_far| with(key, value, so_far))
+        });
+    }
+
+    fn entrance(&self, initial: &Initial<K, A>, late: &LateTopics) -> Box<dyn Enter<K, A>> {
+        let (initial, with) = (Arc::clone(initial), Arc::clone(&self.with));
+        let fold = aggregating(move |key| initial(key), move |key, value, so_far| with(key, value, so_far));
+        // A vertex sends values of one type, which is that of the handle by which the topic was given.
+        let late = late.get(&self.from).and_then(|topic| Arc::clone(topic).downcast().ok());
+        Box::new(Arc::new(Entrance { from: self.from, fold, late: Late(late) }))
+    }
+}
 
 /// Grouped streams that go into one aggregate of type `A`.
 pub struct CogroupedStream<K, A> {
-    graph: SharedGraph,
-    vertices: Vec<VertexId>,
-    attaches: Vec<Attach<K, A>>,
+    pub(crate) graph: SharedGraph,
+    pub(crate) members: Vec<Arc<dyn Member<K, A>>>,
 }
 
 impl<K, A> fmt::Debug for CogroupedStream<K, A> {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let vertices: Vec<usize> = self.vertices.iter().map(|vertex| vertex.0).collect();
+        let vertices: Vec<usize> = self.members.iter().map(|member| member.from().0).collect();
         formatter.debug_struct("CogroupedStream").field("vertices", &vertices).finish_non_exhaustive()
     }
 }
@@ -58,8 +107,7 @@ impl<K: Data, V: Data> GroupedStream<K, V> {
         &self,
         with: impl Fn(&K, V, A) -> A + Send + Sync + 'static,
     ) -> CogroupedStream<K, A> {
-        let first =
-            CogroupedStream { graph: Arc::clone(&self.graph), vertices: Vec::new(), attaches: Vec::new() };
+        let first = CogroupedStream { graph: Arc::clone(&self.graph), members: Vec::new() };
         first.and(self, with)
     }
 }
@@ -73,16 +121,13 @@ impl<K: Data, A: Data> CogroupedStream<K, A> {
         with: impl Fn(&K, V, A) -> A + Send + Sync + 'static,
     ) -> Self {
         of_one_builder(&self.graph, &other.graph);
-        let (from, with) = (other.vertex, Arc::new(with));
-        self.vertices.push(from);
-        self.attaches.push(Arc::new(move |assembly, aggregate| {
-            let (aggregate, with) = (Arc::clone(aggregate), Arc::clone(&with));
-            assembly.attach_operator(from, move |event: Event<K, V>, scope: &mut Scope| {
-                let Event { key, value, timestamp_ms } = event;
-                aggregate.put(key, timestamp_ms, scope, |key, so_far| with(key, value, so_far))
-            });
-        }));
+        self.members.push(Arc::new(Putting { from: other.vertex, with: Arc::new(with) }));
         self
+    }
+
+    /// In windows, each of which is aggregated by itself: records of all the streams are in those of their key.
+    pub fn windowed_by<W: Windows>(self, windows: W) -> W::Cogrouped<K, A> {
+        windows.over_all(self)
     }
 
     /// Of each key what the streams' values were put into, in the order in which they were processed; into `initial` first.
@@ -95,16 +140,19 @@ impl<K: Data, A: Data> CogroupedStream<K, A> {
         let mut graph = entered(&self.graph);
         let name = graph.name(Some(&stored.name), "cogroup");
         let store = graph.add_stored(&stored, None);
-        let (kept, attaches) = (Arc::clone(&stored), self.attaches);
+        let parents = self.members.iter().map(|member| member.from()).collect();
+        let (kept, members) = (Arc::clone(&stored), self.members);
         let build = move |id: VertexId, assembly: &mut Assembly<'_>| {
             let (outlet, place) = (assembly.outlet::<K, Change<A>>(id)?, assembly.place(store)?);
             let state = KeyValue::new(place, Arc::clone(&kept.key), Arc::clone(&kept.value));
-            let initial = Arc::clone(&initial) as Arc<dyn Fn(&K) -> A + Send + Sync>;
-            let aggregate = Arc::new(Aggregate { state, initial, outlet });
-            attaches.iter().for_each(|attach| attach(assembly, &aggregate));
+            let initial = Arc::clone(&initial) as Initial<K, A>;
+            let results = Results::new(outlet, kept.held_max, assembly.is_time_seen_behind(id));
+            let aggregate = Arc::new(Mutex::new(Aggregate { state, initial, results }));
+            members.iter().for_each(|member| member.attach(assembly, &aggregate));
+            assembly.hooks.push(aggregate);
             Ok(())
         };
-        let vertex = graph.add(Vertex::join(name, self.vertices, vec![store], build));
+        let vertex = graph.add(Vertex::join(name, parents, vec![store], build));
         drop(graph);
         Table::new(self.graph, vertex, Getter::of_store(store, &stored), vec![store])
     }
@@ -112,7 +160,7 @@ impl<K: Data, A: Data> CogroupedStream<K, A> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{StreamBuilder, TopologyDriver};
+    use super::super::{Event, Stored, StreamBuilder, TopologyDriver};
 
     #[test]
     fn several_streams_are_put_into_one_aggregate() {
@@ -135,6 +183,23 @@ mod tests {
         all.sort();
         assert_eq!(all, [("a".to_owned(), (12, 2)), ("b".to_owned(), (0, 1))]);
         assert_eq!(driver.read::<String, Option<(i64, i64)>>("out").unwrap().len(), 5);
+    }
+
+    #[test]
+    fn results_of_an_aggregate_of_several_streams_are_held_back_where_that_is_asked() {
+        let builder = StreamBuilder::new("app");
+        let one = builder.stream::<String, i64>("one").group_by_key("one");
+        let other = builder.stream::<String, i64>("other").group_by_key("other");
+        let both = one.cogroup(|_, value, sum: i64| sum + value).and(&other, |_, value, sum| sum - value);
+        both.aggregate(|_| 0, Stored::from("both").cached(10_000)).changes().to("out");
+        let mut driver = TopologyDriver::new(&builder.build().unwrap(), 1).unwrap();
+        driver.hold_commits();
+        for (topic, value) in [("one", 5_i64), ("other", 2), ("one", 1)] {
+            driver.send(topic, &"a".to_owned(), &value, value).unwrap();
+        }
+        driver.commit().unwrap();
+        let sent = driver.read::<String, Option<i64>>("out").unwrap();
+        assert_eq!(sent, [Event::new("a".to_owned(), Some(4), 5)]);
     }
 
     #[test]

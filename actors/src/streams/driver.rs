@@ -21,7 +21,7 @@ use super::operator::RawRecord;
 use super::scope::{Counts, Outgoing, StreamError};
 use super::store::{ByteStore, MemoryStore};
 use super::task::{Inputs, Task, TaskId, inputs_of, tasks_of};
-use super::time::{InputId, UNKNOWN_MS};
+use super::time::{InputId, TimeLeft, UNKNOWN_MS};
 use crate::record::Header;
 
 /// A test's topology did not do what was asked.
@@ -52,7 +52,7 @@ struct Running {
 #[derive(Clone, Debug, Default)]
 struct Committed {
     next: BTreeMap<usize, usize>,
-    reached: BTreeMap<InputId, i64>,
+    time: TimeLeft,
     /// The time that was told in each topic that another task reads.
     told_ms: BTreeMap<Arc<str>, i64>,
     counts: Counts,
@@ -66,15 +66,15 @@ impl Committed {
     /// holds until it says more.
     fn moved(self, place: impl Fn(usize) -> Option<usize>, inputs: Vec<InputId>) -> Self {
         let told_ms = self.told_ms.values().copied().max();
-        let now_ms = self.reached.values().copied().min().max(told_ms).unwrap_or(UNKNOWN_MS);
-        let known = self.reached.into_iter();
-        let known: BTreeMap<InputId, i64> =
-            known.filter_map(|((topic, part, task), ms)| Some(((place(topic)?, part, task), ms))).collect();
-        let reached = |input: InputId| (input, known.get(&input).copied().unwrap_or(now_ms));
+        let new_ms = self.time.now_ms().max(told_ms.unwrap_or(UNKNOWN_MS));
+        let input = |(topic, part, task): InputId| Some((place(topic)?, part, task));
+        let reached = self.time.reached.into_iter().filter_map(|(of, ms)| Some((input(of)?, ms)));
+        let idle = self.time.idle.into_iter().filter_map(input).collect();
+        let time = TimeLeft { reached: reached.collect(), idle, ..self.time };
         let left_out = self.left_out.into_iter();
         Self {
             next: self.next.into_iter().filter_map(|(topic, next)| Some((place(topic)?, next))).collect(),
-            reached: inputs.into_iter().map(reached).collect(),
+            time: time.over(inputs, new_ms),
             left_out: left_out.filter_map(|((topic, at), it)| Some(((place(topic)?, at), it))).collect(),
             ..self
         }
@@ -164,11 +164,9 @@ impl TopologyDriver {
         let stores = self.topology.parts.get(id.part).map_or(0, |part| part.stores.len());
         let bases: Vec<Box<dyn ByteStore>> =
             (0..stores).map(|_| Box::new(MemoryStore::default()) as Box<dyn ByteStore>).collect();
-        let reached = inputs_of(&self.topology, &self.counts, id)
-            .into_iter()
-            .map(|input| (input, UNKNOWN_MS))
-            .collect();
-        self.begin(id, bases, Committed { reached, ..Committed::default() })
+        let inputs = inputs_of(&self.topology, &self.counts, id);
+        let time = TimeLeft::default().over(inputs, UNKNOWN_MS);
+        self.begin(id, bases, Committed { time, ..Committed::default() })
     }
 
     /// A topic is made. Where a pattern takes it, its tasks begin again from their last commit and read it, too; stream time
@@ -207,7 +205,7 @@ impl TopologyDriver {
         committed: Committed,
     ) -> Result<(), StreamError> {
         let clock = (self.clock_ms, self.idle_max_ms);
-        let mut task = Task::new(&self.topology, id, bases, &self.globals, &committed.reached, clock)?;
+        let mut task = Task::new(&self.topology, id, bases, &self.globals, &committed.time, clock)?;
         for ((topic, offset), reason) in &committed.left_out {
             task.leave_out(*topic, *offset, reason.clone());
         }

@@ -83,10 +83,8 @@ impl<K: Data, V: Data> GroupedStream<K, V> {
             let outlet = assembly.outlet::<K, Change<A>>(id)?;
             let place = assembly.place(store)?;
             let state = KeyValue::new(place, Arc::clone(&kept.key), Arc::clone(&kept.value));
-            let results = Results::new(outlet, kept.held_max);
-            let is_time_seen = assembly.is_time_seen_behind(id);
-            let fold = Arc::clone(&fold);
-            let operator = Aggregate { state, fold, results, is_time_seen, of: PhantomData };
+            let results = Results::new(outlet, kept.held_max, assembly.is_time_seen_behind(id));
+            let operator = Aggregate { state, fold: Arc::clone(&fold), results, of: PhantomData };
             let operator = Arc::new(Mutex::new(operator));
             assembly.attach::<K, V>(from, Arc::clone(&operator) as _);
             assembly.hooks.push(operator);
@@ -109,8 +107,6 @@ struct Aggregate<K, V, A, F> {
     state: KeyValue<K, A>,
     fold: Arc<F>,
     results: Results<K, A>,
-    /// Whether somebody behind goes by stream time: nothing is held back while it passes.
-    is_time_seen: bool,
     of: PhantomData<fn(V)>,
 }
 
@@ -128,10 +124,7 @@ where
 
 impl<K: Data, V: Data, A: Data, F: Send + Sync> Hook for Aggregate<K, V, A, F> {
     fn time_passed(&mut self, scope: &mut Scope) -> Outcome {
-        match self.is_time_seen {
-            true => self.results.flush(scope),
-            false => Ok(()),
-        }
+        self.results.time_passed(scope)
     }
 
     fn flush(&mut self, scope: &mut Scope) -> Outcome {

@@ -20,6 +20,8 @@ const HELD_BYTES: usize = 128;
 pub(crate) struct Results<K, V> {
     outlet: Outlet<K, Change<V>>,
     held: Option<HeldBack<K, V>>,
+    /// Whether somebody behind goes by stream time: nothing is held back while it passes.
+    is_time_seen: bool,
 }
 
 struct HeldBack<K, V> {
@@ -38,12 +40,16 @@ struct Held<K, V> {
 
 impl<K: Data, V: Data> Results<K, V> {
     /// At once, or held back in so many bytes.
-    pub(crate) const fn new(outlet: Outlet<K, Change<V>>, bytes_max: Option<usize>) -> Self {
+    pub(crate) const fn new(
+        outlet: Outlet<K, Change<V>>,
+        bytes_max: Option<usize>,
+        is_time_seen: bool,
+    ) -> Self {
         let held = match bytes_max {
             Some(bytes_max) => Some(HeldBack { results: BTreeMap::new(), bytes: 0, bytes_max }),
             None => None,
         };
-        Self { outlet, held }
+        Self { outlet, held, is_time_seen }
     }
 
     pub(crate) const fn holds_back(&self) -> bool {
@@ -110,6 +116,14 @@ impl<K: Data, V: Data> Results<K, V> {
         match &self.held {
             Some(held) if held.bytes > held.bytes_max => self.flush(scope),
             _ => Ok(()),
+        }
+    }
+
+    /// Stream time goes on: sends what is held back, where somebody goes by it.
+    pub(crate) fn time_passed(&mut self, scope: &mut Scope) -> Outcome {
+        match self.is_time_seen {
+            true => self.flush(scope),
+            false => Ok(()),
         }
     }
 

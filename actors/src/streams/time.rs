@@ -1,6 +1,6 @@
 //! Event time: what each input has reached, and the least of that.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Before any record.
 pub(crate) const UNKNOWN_MS: i64 = i64::MIN;
@@ -51,10 +51,37 @@ impl SeenTime {
 /// What an input is to a task: a partition of a source, or an upstream task that writes into one.
 pub(crate) type InputId = (usize, i32, i32);
 
+/// What a task knew of time when it committed: it begins again from there.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct TimeLeft {
+    /// How far each input had come.
+    pub(crate) reached: BTreeMap<InputId, i64>,
+    /// Inputs that were left out since they were silent for too long.
+    pub(crate) idle: BTreeSet<InputId>,
+    /// Stream time where it is not the least of [`Self::reached`], but later.
+    pub(crate) ahead_ms: Option<i64>,
+}
+
+impl TimeLeft {
+    /// The stream time.
+    pub(crate) fn now_ms(&self) -> i64 {
+        let least_ms = self.reached.values().copied().min();
+        self.ahead_ms.max(least_ms).unwrap_or(UNKNOWN_MS)
+    }
+
+    /// The same over these inputs. One that is new is at this time, which it so holds until it says more.
+    pub(crate) fn over(&self, inputs: impl IntoIterator<Item = InputId>, new_ms: i64) -> Self {
+        let at = |input: InputId| (input, self.reached.get(&input).copied().unwrap_or(new_ms));
+        let reached: BTreeMap<InputId, i64> = inputs.into_iter().map(at).collect();
+        let idle = self.idle.iter().copied().filter(|input| reached.contains_key(input)).collect();
+        Self { reached, idle, ahead_ms: self.ahead_ms }
+    }
+}
+
 #[derive(Clone, Copy, Debug)]
 struct Reached {
     ms: i64,
-    /// When it last said something, by the clock.
+    /// When it last said something, by the clock; long ago, where it was left out before the task began.
     heard_ms: i64,
 }
 
@@ -75,15 +102,15 @@ pub(crate) struct StreamTime {
 }
 
 impl StreamTime {
-    /// Of these inputs, none of which has said anything. One that is silent for `idle_max_ms` of the clock is left out.
-    pub(crate) fn new(
-        inputs: impl IntoIterator<Item = InputId>,
-        now_ms: i64,
-        idle_max_ms: Option<i64>,
-    ) -> Self {
-        let silent = Reached { ms: UNKNOWN_MS, heard_ms: now_ms };
-        let inputs = inputs.into_iter().map(|input| (input, silent)).collect();
-        Self { inputs, now_ms: UNKNOWN_MS, idle_max_ms }
+    /// Goes on from what was left. An input that is silent for `idle_max_ms` of the clock is left out; one that was stays so
+    /// until it says something, so that time does not wait for it anew whenever a task moves.
+    pub(crate) fn new(left: &TimeLeft, clock_ms: i64, idle_max_ms: Option<i64>) -> Self {
+        let heard_ms = |input| if left.idle.contains(input) { i64::MIN } else { clock_ms };
+        let inputs = left.reached.iter();
+        let inputs = inputs.map(|(input, ms)| (*input, Reached { ms: *ms, heard_ms: heard_ms(input) }));
+        let mut time = Self { inputs: inputs.collect(), now_ms: left.now_ms(), idle_max_ms };
+        time.settle(clock_ms);
+        time
     }
 
     /// The stream time: `i64::MIN` before anything is known.
@@ -115,23 +142,31 @@ impl StreamTime {
 
     /// Looks for inputs that have become silent.
     pub(crate) fn settle(&mut self, clock_ms: i64) {
-        let is_heard = |reached: &&Reached| match self.idle_max_ms {
-            Some(idle_ms) => clock_ms.saturating_sub(reached.heard_ms) < idle_ms,
-            None => true,
-        };
-        let least = self.inputs.values().filter(is_heard).map(|reached| reached.ms).min();
+        let heard = self.inputs.values().filter(|reached| self.is_heard(reached, clock_ms));
+        let least = heard.map(|reached| reached.ms).min();
         self.now_ms = self.now_ms.max(least.unwrap_or(UNKNOWN_MS));
     }
 
+    fn is_heard(&self, reached: &Reached, clock_ms: i64) -> bool {
+        self.idle_max_ms.is_none_or(|idle_ms| clock_ms.saturating_sub(reached.heard_ms) < idle_ms)
+    }
+
     /// The least over the inputs of these topics.
-    pub(crate) fn of_ms(&self, topics: &std::collections::BTreeSet<usize>) -> i64 {
+    pub(crate) fn of_ms(&self, topics: &BTreeSet<usize>) -> i64 {
         let inputs = self.inputs.iter().filter(|((topic, ..), _)| topics.contains(topic));
         inputs.map(|(_, reached)| reached.ms).min().unwrap_or(UNKNOWN_MS)
     }
 
-    /// How far each input has come, to be kept with a commit.
-    pub(crate) fn reached(&self) -> impl Iterator<Item = (InputId, i64)> {
-        self.inputs.iter().map(|(input, reached)| (*input, reached.ms))
+    /// What is to be kept with a commit.
+    pub(crate) fn left(&self, clock_ms: i64) -> TimeLeft {
+        let idle = self.inputs.iter().filter(|(_, reached)| !self.is_heard(reached, clock_ms));
+        let mut left = TimeLeft {
+            reached: self.inputs.iter().map(|(input, reached)| (*input, reached.ms)).collect(),
+            idle: idle.map(|(input, _)| *input).collect(),
+            ahead_ms: None,
+        };
+        left.ahead_ms = (left.now_ms() < self.now_ms).then_some(self.now_ms);
+        left
     }
 }
 
@@ -139,9 +174,13 @@ impl StreamTime {
 mod tests {
     use super::*;
 
+    fn of_two(idle_max_ms: Option<i64>) -> StreamTime {
+        StreamTime::new(&TimeLeft::default().over([(0, 0, 0), (1, 0, 0)], UNKNOWN_MS), 0, idle_max_ms)
+    }
+
     #[test]
     fn stream_time_is_the_least_over_all_inputs_and_never_goes_back() {
-        let mut time = StreamTime::new([(0, 0, 0), (1, 0, 0)], 0, None);
+        let mut time = of_two(None);
         time.reach((0, 0, 0), 50, 0);
         assert_eq!(time.now_ms(), UNKNOWN_MS);
         time.reach((1, 0, 0), 20, 0);
@@ -168,12 +207,43 @@ mod tests {
 
     #[test]
     fn a_silent_input_is_left_out_where_that_is_allowed() {
-        let mut time = StreamTime::new([(0, 0, 0), (1, 0, 0)], 0, Some(100));
+        let mut time = of_two(Some(100));
         time.reach((0, 0, 0), 50, 60);
         assert_eq!(time.now_ms(), UNKNOWN_MS);
         time.settle(100);
         assert_eq!(time.now_ms(), 50);
         time.reach((1, 0, 0), 10, 110);
         assert_eq!(time.now_ms(), 50, "who comes late finds time where it is");
+        assert_eq!(time.left(110).ahead_ms, Some(50));
+    }
+
+    #[test]
+    fn an_input_that_was_left_out_stays_so_when_the_task_begins_again_until_it_says_something() {
+        let mut time = of_two(Some(100));
+        time.reach((0, 0, 0), 50, 60);
+        time.settle(100);
+        let left = time.left(100);
+        assert_eq!((left.idle.clone(), left.ahead_ms), ([(1, 0, 0)].into(), Some(50)));
+        let mut again = StreamTime::new(&left, 100, Some(100));
+        assert_eq!(again.now_ms(), 50);
+        again.reach((0, 0, 0), 70, 110);
+        assert_eq!(again.now_ms(), 70);
+        again.reach((1, 0, 0), 20, 120);
+        again.reach((0, 0, 0), 90, 130);
+        assert_eq!(again.now_ms(), 70, "it is waited for again");
+        let mut strict = StreamTime::new(&left, 100, None);
+        strict.reach((0, 0, 0), 70, 110);
+        assert_eq!(strict.now_ms(), 50, "where none is left out, time waits where it was");
+    }
+
+    #[test]
+    fn what_is_left_of_time_says_more_than_how_far_inputs_had_come_only_where_some_are_left_out() {
+        let mut time = of_two(None);
+        time.reach((0, 0, 0), 50, 0);
+        time.reach((1, 0, 0), 20, 0);
+        let left = time.left(1_000);
+        assert_eq!((left.now_ms(), left.idle.len(), left.ahead_ms), (20, 0, None));
+        let moved = left.over([(0, 0, 0), (2, 0, 0)], left.now_ms());
+        assert_eq!(moved.reached, [((0, 0, 0), 50), ((2, 0, 0), 20)].into());
     }
 }

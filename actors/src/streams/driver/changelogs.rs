@@ -61,7 +61,7 @@ impl TopologyDriver {
                     let mut lying = Vec::new();
                     // An entry that is no record has no key.
                     for (key, value) in taken.filter_map(|it| Some((it.key.as_ref()?, it.value.as_ref()))) {
-                        lying.extend(graph.lies_in(*store, key, value)?);
+                        lying.push(graph.lies_in(*store, key, value)?);
                     }
                     let mut changes = lying.iter().map(|(key, value)| (key, value.as_ref()));
                     base.apply(&mut changes, &[], Checkpoint(0))?;

@@ -161,7 +161,7 @@ impl TopologyDriver {
             });
             running.committed = Committed {
                 next: running.next.clone(),
-                reached: running.task.reached(),
+                time: running.task.time_left(),
                 told_ms,
                 counts: running.counted.plus(running.task.counts()),
                 left_out,

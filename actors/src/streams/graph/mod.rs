@@ -4,18 +4,18 @@ mod asked;
 mod describe;
 mod partitions;
 mod parts;
+mod sources;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::Arc;
 
-use bytes::Bytes;
-
 pub(crate) use partitions::PartitionCounts;
 pub(crate) use parts::{Part, parts};
+pub(crate) use sources::FromSource;
 
 use super::global::{GlobalId, GlobalSpec};
-use super::operator::{Assembly, guarded};
+use super::operator::Assembly;
 use super::poison::Poison;
 use super::query::Forms;
 use super::scope::StreamError;
@@ -89,10 +89,6 @@ pub(crate) struct StoreSpec {
     pub(crate) retention_ms: Option<i64>,
 }
 
-/// Makes of a record's key and value those of a table's store, which is restored from the table's source.
-pub(crate) type FromSource =
-    Arc<dyn Fn(&Bytes, Option<&Bytes>) -> Result<(Bytes, Option<Bytes>), StreamError> + Send + Sync>;
-
 type Build = Arc<dyn Fn(VertexId, &mut Assembly<'_>) -> Result<(), StreamError> + Send + Sync>;
 
 pub(crate) struct Vertex {
@@ -153,6 +149,8 @@ pub(crate) struct Graph {
     pub(crate) forms: BTreeMap<Arc<str>, Forms>,
     /// Of stores whose changelog is a source: how its records lie in them.
     pub(crate) from_sources: BTreeMap<StoreId, FromSource>,
+    /// Changelogs of tables that are read from topics which they are not the same as, with those.
+    pub(crate) beside_sources: BTreeMap<Arc<str>, Arc<str>>,
     names: BTreeSet<Arc<str>>,
     problems: Vec<String>,
 }
@@ -269,23 +267,6 @@ impl Graph {
         }
     }
 
-    /// How a record of a topic that is the changelog of a store lies in the store; `None` where it was left out, since it is
-    /// not of the form that is read.
-    pub(crate) fn lies_in(
-        &self,
-        store: StoreId,
-        key: &Bytes,
-        value: Option<&Bytes>,
-    ) -> Result<Option<(Bytes, Option<Bytes>)>, StreamError> {
-        let Some(from_source) = self.from_sources.get(&store) else {
-            return Ok(Some((key.clone(), value.cloned())));
-        };
-        match guarded(|| from_source(key, value)) {
-            Err(error) if self.poison.leaves_out(&error) => Ok(None),
-            lies => lies.map(Some),
-        }
-    }
-
     /// The topic of the library's own for a name.
     pub(crate) fn internal_topic(&self, name: &str, kind: &str) -> Arc<str> {
         format!("{}-{name}-{kind}", self.application).into()
@@ -310,6 +291,7 @@ impl Topology {
             let text = "the application's id has not 1 to 200 letters, digits, '-', '_' or '.'";
             graph.problem(text.to_owned());
         }
+        graph.part_tables_from_sources();
         let parts = parts(&graph, &[]);
         if parts.is_empty() {
             graph.problem("it reads no topic".to_owned());

@@ -8,6 +8,8 @@
 //! of its transaction a second time. Where operators hold back what they make of records, a failure may be one of another
 //! record: there the transaction is first done again with each record's sent after it, by which it shows whose it is. What fails
 //! as time passes is none of a record: the task fails, whatever the policy.
+//!
+//! Where records may be left out, a table's topic is not the table's changelog: see [`super::StreamBuilder::on_poison`].
 
 use std::sync::Arc;
 

@@ -15,6 +15,8 @@ use super::super::{Grouped, Stream, StreamBuilder, TopologyDriver};
 use super::Poison;
 use crate::record::Header;
 
+mod tables;
+
 type Shape = fn(&Stream<String, i64>) -> Stream<String, i64>;
 
 /// What comes through after 5 and before 13 panic, with this policy.

@@ -6,12 +6,12 @@ use std::sync::Arc;
 use ractor::{Actor, ActorCell, ActorRef};
 
 use super::super::task::{Task, TaskId, inputs_of};
-use super::super::time::{InputId, UNKNOWN_MS};
+use super::super::time::TimeLeft;
 use super::StreamsError;
 use super::ground::{Ground, Partitions};
 use super::host::{Application, HostMessage};
 use super::inbox::Inbox;
-use super::positions::{committed, reached};
+use super::positions::{committed, time_left};
 use super::reader::{ReadFor, Reads};
 use super::remedies::Remedies;
 use super::restore::bounds;
@@ -143,9 +143,9 @@ impl Assembling<'_> {
         of_stores.bring_up(&mut bases, &named.collect()).await?;
         let clock_ms = client.world.clock.wall_ms();
         let idle_ms = settings.idle_max.map(|idle| i64::try_from(idle.as_millis()).unwrap_or(i64::MAX));
-        let inputs = self.inputs(id, of, known);
+        let left = self.time_left(id, of, known)?;
         let globals = &ground.feeding.tables;
-        let mut task = Task::new(&ground.topology, id, bases, globals, &inputs, (clock_ms, idle_ms))?;
+        let mut task = Task::new(&ground.topology, id, bases, globals, &left, (clock_ms, idle_ms))?;
         remedies.tell(&mut task, &positions);
         Ok(Begins {
             topology: ground.topology.clone(),
@@ -164,14 +164,18 @@ impl Assembling<'_> {
         })
     }
 
-    /// How far each of its inputs had come. One that is new to a task that has worked before (a topic came that a pattern
-    /// takes) is where stream time is, which it so holds until it says more.
-    fn inputs(&self, id: TaskId, of: &Partitions, known: &Known) -> BTreeMap<InputId, i64> {
-        let said = |name| known.committed.get(name).map(|(_, words)| words);
-        let committed = of.iter().filter_map(|(topic, name)| Some(reached(*topic, said(name)?)));
-        let had: BTreeMap<InputId, i64> = committed.flatten().collect();
-        let now_ms = had.values().copied().min().unwrap_or(UNKNOWN_MS);
-        let all = inputs_of(&self.ground.topology, &self.ground.counts, id).into_iter();
-        all.map(|input| (input, had.get(&input).copied().unwrap_or(now_ms))).collect()
+    /// What the task knew of time. An input that is new to one that has worked before (a topic came that a pattern takes) is
+    /// where stream time is.
+    fn time_left(&self, id: TaskId, of: &Partitions, known: &Known) -> Result<TimeLeft, StreamsError> {
+        let mut had = TimeLeft::default();
+        for (topic, name) in of {
+            let Some((_, words)) = known.committed.get(name) else { continue };
+            let TimeLeft { reached, idle, ahead_ms } = time_left(*topic, words)?;
+            had.reached.extend(reached);
+            had.idle.extend(idle);
+            had.ahead_ms = had.ahead_ms.max(ahead_ms);
+        }
+        let all = inputs_of(&self.ground.topology, &self.ground.counts, id);
+        Ok(had.over(all, had.now_ms()))
     }
 }

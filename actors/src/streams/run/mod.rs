@@ -58,6 +58,18 @@ pub enum StreamsError {
     /// A record could not be processed.
     #[error(transparent)]
     Stream(#[from] StreamError),
+    /// What was committed was written by a later version of the library: what it says of time is not known here, and to begin
+    /// without it would close windows at other times.
+    #[error(
+        "the application was run by a later version of the library, which committed its times in form {found}, and this one \
+         reads up to form {known}; run the later version, or reset the application"
+    )]
+    LaterVersion {
+        /// The version of what was committed.
+        found: u8,
+        /// The latest that is read.
+        known: u8,
+    },
     /// What is said.
     #[error("{0}")]
     Failed(String),
@@ -66,7 +78,7 @@ pub enum StreamsError {
 impl StreamsError {
     /// Whether it will be the same again.
     const fn is_final(&self) -> bool {
-        matches!(self, Self::Topology(_))
+        matches!(self, Self::Topology(_) | Self::LaterVersion { .. })
     }
 }
 

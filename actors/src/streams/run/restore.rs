@@ -29,9 +29,8 @@ pub(super) const LOOK_EVERY: Duration = Duration::from_millis(20);
 /// A change as it lies in a store.
 pub(super) type Change = (Bytes, Option<Bytes>);
 
-/// Makes a change of a store of a record's key and value; `None` where the record is left out.
-pub(super) type LiesIn<'a> =
-    &'a (dyn Fn(&Bytes, Option<&Bytes>) -> Result<Option<Change>, StreamError> + Sync);
+/// Makes a change of a store of a record's key and value.
+pub(super) type LiesIn<'a> = &'a (dyn Fn(&Bytes, Option<&Bytes>) -> Result<Change, StreamError> + Sync);
 
 /// Restores a store from a partition, up to `end` (of all that is committed, where none is given), and tells how that goes on. How
 /// many changes were read.
@@ -139,7 +138,7 @@ fn take(
             break;
         }
         if let Some(key) = record.key {
-            changes.extend(lies_in(&key, record.value.as_ref())?);
+            changes.push(lies_in(&key, record.value.as_ref())?);
         }
         if changes.len() >= CHUNK {
             count += apply(store, &mut changes, record.offset.plus(1))?;

@@ -28,7 +28,9 @@ pub struct StreamsSettings {
     pub uncommitted_max_bytes: usize,
     /// Bytes of records that wait for one task; it reads no more while it has so many; 8 MiB by default.
     pub input_max_bytes: usize,
-    /// `idle.max.ms`: a partition that is silent for so long is left out of stream time; `None` (never) by default.
+    /// `idle.max.ms`: a partition that is silent for so long, by the clock, is left out of stream time until it says something;
+    /// what it says then that is older than stream time may be late. Which are left out is committed, so that time does not
+    /// wait for them anew when a task moves or begins again. `None` (never) by default: only so no result depends on a clock.
     pub idle_max: Option<Duration>,
     /// `replication.factor` of the topics that the library makes; the cluster's default by default.
     pub replication_factor: Option<i16>,

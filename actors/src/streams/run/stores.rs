@@ -112,8 +112,7 @@ impl StoresOf<'_> {
             match graph.stores.get(store.0).map(|spec| &spec.changelog) {
                 None | Some(Changelog::None) => {}
                 Some(Changelog::Topic(topic)) => {
-                    let as_they_are =
-                        |key: &Bytes, value: Option<&Bytes>| Ok(Some((key.clone(), value.cloned())));
+                    let as_they_are = |key: &Bytes, value: Option<&Bytes>| Ok((key.clone(), value.cloned()));
                     count +=
                         restore(client, &of(topic), (base.as_mut(), &progress), None, &as_they_are).await?;
                 }

@@ -7,6 +7,7 @@ use std::time::Duration;
 use super::super::graph::{Changelog, PartitionCounts, Role, Topology, TopologyError};
 use super::super::topics::Topics;
 use super::StreamsError;
+use super::positions::committed;
 use super::settings::StreamsSettings;
 use crate::client::{Client, ClientError, TopicPartition, TopicView};
 use crate::cluster::message::CreateTopic;
@@ -57,6 +58,10 @@ pub(super) async fn prepare(
         made.map(|topic| (Arc::clone(&topic.name), count_of(topic))).collect();
     let known = |topic: &str| known.get(topic).copied();
     let counts = PartitionCounts::with_made(topology, known, |topic| made.get(topic).copied())?;
+    let missing = |own: &&Arc<str>| all.iter().all(|topic| topic.name != **own);
+    for (own, source) in topology.graph.beside_sources.iter().filter(|(own, _)| missing(own)) {
+        refuse_lost_table(client, topology.application(), own, (source, counts.of(source))).await?;
+    }
     let own = Own { client, topology, replication_factor: settings.replication_factor };
     for topic in topology.graph.repartitions.keys() {
         own.make(topic, counts.of(topic), &repartition()).await?;
@@ -69,6 +74,27 @@ pub(super) async fn prepare(
         }
     }
     Ok(counts)
+}
+
+/// A changelog of a table that is not there, though the table's topic was read: to make it would lose the table.
+async fn refuse_lost_table(
+    client: &Client,
+    application: &str,
+    changelog: &str,
+    (source, count): (&Arc<str>, i32),
+) -> Result<(), StreamsError> {
+    let of: Vec<_> = (0..count).map(|partition| TopicPartition::new(Arc::clone(source), partition)).collect();
+    // Another process may have begun meanwhile: it makes the changelog before it commits anything.
+    if committed(client, application, &of).await?.is_empty() || partitions(client, changelog).await?.is_some()
+    {
+        return Ok(());
+    }
+    let problem = format!(
+        "records that cannot be processed are left out, so that the table of {source:?} needs the changelog {changelog:?}, which \
+         is not there, though {source:?} was read: what was read of it would be missing. Reset the application, or take the \
+         policy with which it ran (to fail) again"
+    );
+    Err(TopologyError { application: application.to_owned(), problems: vec![problem] }.into())
 }
 
 /// How many partitions a topic has; `None` where there is none.

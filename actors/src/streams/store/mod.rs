@@ -8,6 +8,7 @@ mod key_value;
 pub(crate) mod layered;
 pub(crate) mod layout;
 mod memory;
+mod segmented;
 mod session;
 mod shape;
 mod sliding;
@@ -22,9 +23,9 @@ pub use disk::{DiskBudget, DiskStore, Opened};
 pub use key_value::KeyValue;
 pub use memory::MemoryStore;
 pub(crate) use session::SessionStore;
+pub(crate) use shape::Shape;
 pub(crate) use sliding::{SlidingStore, sliding_value};
 pub(crate) use window::WindowStore;
-pub(crate) use shape::Shape;
 
 /// The longest key, in bytes, that an operator keeps anything by: a store that is kept by two of them and a time takes it, too.
 pub const MAX_KEY_BYTES: usize = 28_000;
@@ -100,7 +101,8 @@ impl<K, V> Stored<K, V> {
         Self { name: name.into(), key, value, is_logged: true, held_max: None }
     }
 
-    /// Without a changelog: what is in it does not survive a move of its task.
+    /// Without a changelog: what is in it does not survive a move of its task. It says nothing of a table that is read from a
+    /// topic, whose state comes back in any case.
     #[must_use]
     pub fn without_changelog(mut self) -> Self {
         self.is_logged = false;

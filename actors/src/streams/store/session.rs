@@ -3,33 +3,19 @@
 
 use bytes::Bytes;
 
-use super::super::codec::SharedCodec;
 use super::super::scope::{Scope, StreamError};
 use super::super::window::Window;
-use super::layout::{Found, Segments, ordered, time_of};
+use super::layout::{Found, ordered, time_of};
+use super::segmented::Segmented;
+
+/// What lies in a store of sessions.
+#[derive(Debug)]
+pub(crate) enum Sessions {}
 
 /// A store of sessions of a task.
-#[derive(Debug)]
-pub(crate) struct SessionStore<K, V> {
-    pub(crate) segments: Segments,
-    key: SharedCodec<K>,
-    value: SharedCodec<V>,
-}
+pub(crate) type SessionStore<K, V> = Segmented<K, V, Sessions>;
 
 impl<K, V> SessionStore<K, V> {
-    pub(crate) fn new(place: usize, key: &SharedCodec<K>, value: &SharedCodec<V>, retention_ms: i64) -> Self {
-        let (key, value) = (SharedCodec::clone(key), SharedCodec::clone(value));
-        Self { segments: Segments::new(place, retention_ms), key, value }
-    }
-
-    pub(crate) fn key(&self, key: &K) -> Result<Bytes, StreamError> {
-        self.key.encode(key)?.ok_or(StreamError::NoKey)
-    }
-
-    pub(crate) fn key_of(&self, bytes: &Bytes) -> Result<K, StreamError> {
-        Ok(self.key.decode(Some(bytes))?)
-    }
-
     /// Where a key's session lies.
     pub(crate) fn at(&self, key: &[u8], session: Window) -> Bytes {
         self.segments.at(key, session.end_ms, &ordered(session.start_ms))

@@ -3,9 +3,9 @@
 
 use bytes::Bytes;
 
-use super::super::codec::SharedCodec;
 use super::super::scope::{Scope, StreamError};
-use super::layout::{Found, Segments, ordered, time_of};
+use super::layout::{Found, ordered, time_of};
+use super::segmented::Segmented;
 
 /// A value is behind the time of the newest record in it, and a byte that says whether there is one.
 const FRONT: usize = 9;
@@ -16,28 +16,14 @@ pub(crate) fn sliding_value(bytes: &Bytes) -> Option<Bytes> {
     is_there.then(|| bytes.slice(FRONT..))
 }
 
-/// A store of sliding windows of a task.
+/// What lies in a store of sliding windows.
 #[derive(Debug)]
-pub(crate) struct SlidingStore<K, V> {
-    pub(crate) segments: Segments,
-    key: SharedCodec<K>,
-    value: SharedCodec<V>,
-}
+pub(crate) enum Sliding {}
+
+/// A store of sliding windows of a task.
+pub(crate) type SlidingStore<K, V> = Segmented<K, V, Sliding>;
 
 impl<K, V> SlidingStore<K, V> {
-    pub(crate) fn new(place: usize, key: &SharedCodec<K>, value: &SharedCodec<V>, retention_ms: i64) -> Self {
-        let (key, value) = (SharedCodec::clone(key), SharedCodec::clone(value));
-        Self { segments: Segments::new(place, retention_ms), key, value }
-    }
-
-    pub(crate) fn key(&self, key: &K) -> Result<Bytes, StreamError> {
-        self.key.encode(key)?.ok_or(StreamError::NoKey)
-    }
-
-    pub(crate) fn key_of(&self, bytes: &Bytes) -> Result<K, StreamError> {
-        Ok(self.key.decode(Some(bytes))?)
-    }
-
     /// Where a key lies of the window that begins then.
     pub(crate) fn at(&self, key: &[u8], start_ms: i64) -> Bytes {
         self.segments.at(key, start_ms, &[])

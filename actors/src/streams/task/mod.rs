@@ -22,7 +22,7 @@ use super::poison::Poison;
 use super::scope::{Counts, Mark, Origin, Outgoing, Scope, StreamError};
 use super::store::layered::Layered;
 use super::store::{ByteStore, Checkpoint};
-use super::time::{END_MS, InputId, StreamTime, TimeMark, behind_ms};
+use super::time::{END_MS, InputId, StreamTime, TimeLeft, TimeMark, behind_ms};
 
 /// Which task: its sub-topology and its partition.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -77,13 +77,13 @@ pub(crate) struct Task {
 }
 
 impl Task {
-    /// A task over what its stores hold, in the order of its part's, and the process's global tables. `inputs` are its inputs with how far each had come.
+    /// A task over what its stores hold, in the order of its part's, and the process's global tables. `left` is what is known of its inputs' time.
     pub(crate) fn new(
         topology: &Topology,
         id: TaskId,
         bases: Vec<Box<dyn ByteStore>>,
         globals: &Globals,
-        inputs: &BTreeMap<InputId, i64>,
+        left: &TimeLeft,
         (clock_ms, idle_max_ms): (i64, Option<i64>),
     ) -> Result<Self, StreamError> {
         let broken = || StreamError::Broken(format!("there is no sub-topology {}", id.part));
@@ -97,10 +97,7 @@ impl Task {
         }
         let Assembly { sources, mut hooks, .. } = assembly;
         hooks.reverse();
-        let mut time = StreamTime::new(inputs.keys().copied(), clock_ms, idle_max_ms);
-        for (input, ms) in inputs {
-            time.reach(*input, *ms, clock_ms);
-        }
+        let time = StreamTime::new(left, clock_ms, idle_max_ms);
         let stores = bases.into_iter().map(Layered::new).collect();
         let mut scope = Scope::new(stores, clock_ms).with_globals(globals);
         scope.time_ms = time.now_ms();
@@ -345,9 +342,9 @@ impl Task {
         behind_ms(time_ms, self.topic_lags_ms.get(topic).copied().unwrap_or(0))
     }
 
-    /// How far its inputs have come.
-    pub(crate) fn reached(&self) -> BTreeMap<InputId, i64> {
-        self.time.reached().collect()
+    /// What it knows of time, to be kept with a commit.
+    pub(crate) fn time_left(&self) -> TimeLeft {
+        self.time.left(self.scope.clock_ms)
     }
 
     /// Bytes written to stores that are not committed.

@@ -21,8 +21,8 @@ pub(crate) fn send_all(mut send: impl FnMut() -> Result<usize, StreamError>) -> 
 }
 
 /// The stream time by which an operator closes windows. With every commit it is noted in the store: a task that begins
-/// again, where an idle input that was left out counts at first, or on a store that was built from a changelog that still
-/// had what had expired, does not open what it had closed.
+/// again on a store that was built from a changelog that still had what had expired, or where what was committed of its
+/// time was lost, does not open what it had closed.
 #[derive(Debug)]
 pub(crate) struct Closed {
     place: usize,

@@ -1,48 +1,33 @@
 //! A grouped stream under windows, and its aggregates.
 
 use std::fmt;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use super::super::builder::{Produced, SharedGraph};
 use super::super::event::Data;
-use super::super::graph::{Graph, Role, Vertex, VertexId};
+use super::super::graph::VertexId;
 use super::super::grouped::GroupedStream;
-use super::super::operator::{Assembly, Hook, Receive, entered};
-use super::super::scope::{Scope, StreamError};
-use super::super::store::{SessionStore, Shape, SlidingStore, Stored, WindowStore};
-use super::super::table::{Get, Getter, Table};
-use super::super::time::behind_ms;
-use super::aligned::Aligned;
+use super::super::store::Stored;
+use super::super::table::Table;
+use super::aggregate::{Entrance, Fold, Plan, aggregate};
 use super::hopping::HoppingPlan;
 use super::late::Late;
-use super::output::Output;
-use super::session::{SessionPlan, Sessions};
-use super::sliding::{Slides, SlidingPlan};
-use super::{Closed, Closes, Emit, Windowed};
+use super::session::SessionPlan;
+use super::sliding::SlidingPlan;
+use super::{Emit, Windowed};
 
-/// What becomes of a value and of what there was before it.
-pub(super) type Fold<K, V, A> = Arc<dyn Fn(&K, V, Option<A>) -> A + Send + Sync>;
-
-/// What becomes of two sessions that turn out to be one.
-pub(super) type Merge<K, A> = Arc<dyn Fn(&K, A, A) -> A + Send + Sync>;
-
+/// Windows that have their bounds from the times of records, and merge with no others.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Kind {
     Hopping(HoppingPlan),
     Sliding(SlidingPlan),
 }
 
-impl Kind {
-    /// When its windows close.
-    const fn closes(self) -> Closes {
-        match self {
-            Self::Hopping(HoppingPlan { grace_ms, retention_ms, .. }) => {
-                Closes { after_ms: grace_ms, holds_end: false, retention_ms }
-            }
-            Self::Sliding(plan) => {
-                let (after_ms, retention_ms) = (plan.closes_after_ms(), plan.retention_ms);
-                Closes { after_ms, holds_end: true, retention_ms }
-            }
+impl<K, A> From<Kind> for Plan<K, A> {
+    fn from(kind: Kind) -> Self {
+        match kind {
+            Kind::Hopping(plan) => Self::Hopping(plan),
+            Kind::Sliding(plan) => Self::Sliding(plan),
         }
     }
 }
@@ -53,13 +38,6 @@ struct Input<K, V> {
     from: VertexId,
     emit: Emit,
     late: Option<Arc<Produced<K, V>>>,
-}
-
-impl<K, V> Clone for Input<K, V> {
-    fn clone(&self) -> Self {
-        let (graph, late) = (Arc::clone(&self.graph), self.late.clone());
-        Self { graph, from: self.from, emit: self.emit, late }
-    }
 }
 
 /// A grouped stream in tumbling, hopping or sliding windows.
@@ -92,114 +70,51 @@ impl<K: Data, V: Data> Input<K, V> {
         Self { graph, from: grouped.vertex, emit: Emit::OnUpdate, late: None }
     }
 
-    /// An operator that keeps its results in a store, as a table.
-    fn aggregate<A: Data, O>(
+    fn fold<A: Data>(
         &self,
-        stored: &Arc<Stored<K, A>>,
-        (closes, shape): (Closes, Shape),
-        make: impl Fn(usize, (Closed, Output<K, A>)) -> O + Send + Sync + 'static,
-        get: impl Fn(usize) -> Box<dyn Get<Windowed<K>, A>> + Send + Sync + 'static,
-    ) -> Table<Windowed<K>, A>
-    where
-        O: Receive<K, V> + Hook + 'static,
-    {
-        let (from, emit, held_max) = (self.from, self.emit, stored.held_max);
-        let mut graph = entered(&self.graph);
-        let name = graph.name(Some(&stored.name), "aggregate");
-        let store = graph.add_stored(stored, Some(closes.retention_ms));
-        graph.windows.insert(store, shape);
-        let build = move |id: VertexId, assembly: &mut Assembly<'_>| {
-            let is_time_seen = assembly.is_time_seen_behind(id);
-            let output = Output::new(assembly.outlet(id)?, emit, held_max, is_time_seen);
-            let place = assembly.place(store)?;
-            let closed = Closed::new(place, assembly.seen_time(id));
-            let operator = Arc::new(Mutex::new(make(place, (closed, output))));
-            assembly.attach::<K, V>(from, Arc::clone(&operator) as _);
-            assembly.hooks.push(operator);
-            Ok(())
-        };
-        let vertex = graph.add(Vertex {
-            name,
-            role: Role::Operator,
-            parents: vec![from],
-            stores: vec![store],
-            needs_copartitioned: false,
-            build: Arc::new(build),
-        });
-        graph.closes.insert(vertex, closes);
-        if emit == Emit::OnClose {
-            graph.delays(vertex, closes.after_ms);
-        }
-        if let Some(late) = &self.late {
-            add_side_topic(&mut graph, vertex, &late.topic);
-        }
-        drop(graph);
-        let sent_after_ms = (self.emit == Emit::OnClose).then_some(closes.after_ms);
-        let getter = Getter::new(move |assembly: &Assembly<'_>| {
-            let lag_ms = assembly.lag_ms(vertex);
-            Ok(Box::new(Sent { get: get(assembly.place(store)?), sent_after_ms, lag_ms }))
-        });
-        Table::new(Arc::clone(&self.graph), vertex, getter, vec![store])
+        plan: Plan<K, A>,
+        fold: Fold<K, V, A>,
+        stored: Stored<K, A>,
+    ) -> Table<Windowed<K>, A> {
+        let entrance = Arc::new(Entrance { from: self.from, fold, late: Late(self.late.clone()) });
+        aggregate(&self.graph, vec![Box::new(entrance)], plan, self.emit, stored)
     }
 }
 
-/// The operator writes it by itself; it is in the graph to be seen.
-fn add_side_topic(graph: &mut Graph, from: VertexId, topic: &Arc<str>) {
-    let name = graph.name(None, "late");
-    graph.add(Vertex {
-        name,
-        role: Role::Sink { topic: Arc::clone(topic) },
-        parents: vec![from],
-        stores: Vec::new(),
-        needs_copartitioned: false,
-        build: Arc::new(|_, _| Ok(())),
-    });
-}
-
-/// Looks up what was sent: the windows that have closed, where only those are.
-struct Sent<K, A> {
-    get: Box<dyn Get<Windowed<K>, A>>,
-    sent_after_ms: Option<i64>,
-    lag_ms: i64,
-}
-
-impl<K: Data, A: Data> Get<Windowed<K>, A> for Sent<K, A> {
-    fn get(&self, scope: &Scope, key: &Windowed<K>) -> Result<Option<A>, StreamError> {
-        match self.sent_after_ms {
-            Some(after_ms)
-                if key.window.end_ms.saturating_add(after_ms) > behind_ms(scope.time_ms, self.lag_ms) =>
-            {
-                Ok(None)
+/// What can be said of the results and the late records of a stream in windows of any kind.
+macro_rules! with_outcomes {
+    ($form:ident) => {
+        impl<K: Data, V: Data> $form<K, V> {
+            /// When results are sent: whenever they change, where nothing is said.
+            #[must_use]
+            pub fn emit(mut self, emit: Emit) -> Self {
+                self.input.emit = emit;
+                self
             }
-            _ => self.get.get(scope, key),
+
+            /// Records that come after one of their windows has closed are written here, too; headers say for how many of their
+            /// windows they were late (`late.windows`), the bounds of the last of those (`late.window.start.ms`,
+            /// `late.window.end.ms`), and the stream time (`late.stream.time.ms`).
+            #[must_use]
+            pub fn late_to(mut self, topic: impl Into<Produced<K, V>>) -> Self {
+                self.input.late = Some(Arc::new(topic.into()));
+                self
+            }
         }
-    }
+    };
 }
+
+with_outcomes!(TimeWindowed);
+with_outcomes!(SessionWindowed);
 
 impl<K: Data, V: Data> TimeWindowed<K, V> {
     pub(super) fn new(grouped: &GroupedStream<K, V>, kind: Kind) -> Self {
         Self { input: Input::new(grouped), kind }
     }
 
-    /// When results are sent: whenever they change, where nothing is said.
-    #[must_use]
-    pub fn emit(mut self, emit: Emit) -> Self {
-        self.input.emit = emit;
-        self
-    }
-
-    /// Records that come after one of their windows has closed are written here, too; headers say for how many of their
-    /// windows they were late (`late.windows`), the bounds of the last of those (`late.window.start.ms`,
-    /// `late.window.end.ms`), and the stream time (`late.stream.time.ms`).
-    #[must_use]
-    pub fn late_to(mut self, topic: impl Into<Produced<K, V>>) -> Self {
-        self.input.late = Some(Arc::new(topic.into()));
-        self
-    }
-
     /// How many records each key has had in each window.
     pub fn count(&self, stored: impl Into<Stored<K, i64>>) -> Table<Windowed<K>, i64> {
-        self.fold(Arc::new(|_, _, so_far| so_far.unwrap_or(0) + 1), stored.into())
+        self.fold(counting(), stored.into())
     }
 
     /// Of each key in each window the first value, with each that follows put into it.
@@ -222,35 +137,7 @@ impl<K: Data, V: Data> TimeWindowed<K, V> {
     }
 
     fn fold<A: Data>(&self, fold: Fold<K, V, A>, stored: Stored<K, A>) -> Table<Windowed<K>, A> {
-        let (stored, closes, late) = (Arc::new(stored), self.kind.closes(), self.input.late.clone());
-        let (kept, read) = (Arc::clone(&stored), Arc::clone(&stored));
-        match self.kind {
-            Kind::Hopping(plan) => {
-                let shape = Shape::Hopping { size_ms: plan.size_ms };
-                let make = move |place, output| {
-                    let store = WindowStore::new(place, &stored.key, &stored.value);
-                    let late = Late(late.clone());
-                    Aligned::new(plan, store, Arc::clone(&fold), late, output)
-                };
-                let get = move |place| -> Box<dyn Get<Windowed<K>, A>> {
-                    Box::new(WindowStore::new(place, &read.key, &read.value))
-                };
-                self.input.aggregate(&kept, (closes, shape), make, get)
-            }
-            Kind::Sliding(plan) => {
-                let SlidingPlan { difference_ms, retention_ms, .. } = plan;
-                let shape = Shape::Sliding { difference_ms, retention_ms };
-                let make = move |place, output| {
-                    let store = SlidingStore::new(place, &stored.key, &stored.value, plan.retention_ms);
-                    let late = Late(late.clone());
-                    Slides::new(plan, store, Arc::clone(&fold), late, output)
-                };
-                let get = move |place| -> Box<dyn Get<Windowed<K>, A>> {
-                    Box::new(SlidingStore::new(place, &read.key, &read.value, plan.retention_ms))
-                };
-                self.input.aggregate(&kept, (closes, shape), make, get)
-            }
-        }
+        self.input.fold(self.kind.into(), fold, stored)
     }
 }
 
@@ -259,25 +146,9 @@ impl<K: Data, V: Data> SessionWindowed<K, V> {
         Self { input: Input::new(grouped), plan }
     }
 
-    /// When results are sent: whenever they change, where nothing is said.
-    #[must_use]
-    pub fn emit(mut self, emit: Emit) -> Self {
-        self.input.emit = emit;
-        self
-    }
-
-    /// Records that come after their session has closed are written here, too; with the headers of
-    /// [`TimeWindowed::late_to`].
-    #[must_use]
-    pub fn late_to(mut self, topic: impl Into<Produced<K, V>>) -> Self {
-        self.input.late = Some(Arc::new(topic.into()));
-        self
-    }
-
     /// How many records each session has had.
     pub fn count(&self, stored: impl Into<Stored<K, i64>>) -> Table<Windowed<K>, i64> {
-        let fold: Fold<K, V, i64> = Arc::new(|_, _, so_far| so_far.unwrap_or(0) + 1);
-        self.fold(fold, Arc::new(|_, one, other| one + other), stored.into())
+        self.fold(counting(), |_, one, other| one + other, stored.into())
     }
 
     /// Of each session the first value, with each that follows put into it; so are sessions that become one.
@@ -289,7 +160,7 @@ impl<K: Data, V: Data> SessionWindowed<K, V> {
         let with = Arc::new(with);
         let merge = Arc::clone(&with);
         let fold = reducing(move |one, other| with(one, other));
-        self.fold(fold, Arc::new(move |_, one, other| merge(one, other)), stored.into())
+        self.fold(fold, move |_, one, other| merge(one, other), stored.into())
     }
 
     /// Of each session what `with` makes of each value and of what it had made so far, of `initial` first; what `merge` makes
@@ -301,30 +172,21 @@ impl<K: Data, V: Data> SessionWindowed<K, V> {
         merge: impl Fn(&K, A, A) -> A + Send + Sync + 'static,
         stored: impl Into<Stored<K, A>>,
     ) -> Table<Windowed<K>, A> {
-        self.fold(aggregating(initial, with), Arc::new(merge), stored.into())
+        self.fold(aggregating(initial, with), merge, stored.into())
     }
 
     fn fold<A: Data>(
         &self,
         fold: Fold<K, V, A>,
-        merge: Merge<K, A>,
+        merge: impl Fn(&K, A, A) -> A + Send + Sync + 'static,
         stored: Stored<K, A>,
     ) -> Table<Windowed<K>, A> {
-        let (stored, late, plan) = (Arc::new(stored), self.input.late.clone(), self.plan);
-        let (kept, read) = (Arc::clone(&stored), Arc::clone(&stored));
-        let make = move |place, output| {
-            let store = SessionStore::new(place, &stored.key, &stored.value, plan.retention_ms);
-            let (folds, late) = ((Arc::clone(&fold), Arc::clone(&merge)), Late(late.clone()));
-            Sessions::new(plan, store, folds, late, output)
-        };
-        let get = move |place| -> Box<dyn Get<Windowed<K>, A>> {
-            Box::new(SessionStore::new(place, &read.key, &read.value, plan.retention_ms))
-        };
-        let (after_ms, retention_ms) = (plan.closes_after_ms(), plan.retention_ms);
-        let closes = Closes { after_ms, holds_end: true, retention_ms };
-        let shape = Shape::Session { retention_ms };
-        self.input.aggregate(&kept, (closes, shape), make, get)
+        self.input.fold(Plan::Session(self.plan, Arc::new(merge)), fold, stored)
     }
+}
+
+fn counting<K: Data, V: Data>() -> Fold<K, V, i64> {
+    Arc::new(|_, _, so_far| so_far.unwrap_or(0) + 1)
 }
 
 fn reducing<K: Data, V: Data>(with: impl Fn(V, V) -> V + Send + Sync + 'static) -> Fold<K, V, V> {
@@ -334,7 +196,7 @@ fn reducing<K: Data, V: Data>(with: impl Fn(V, V) -> V + Send + Sync + 'static) 
     })
 }
 
-fn aggregating<K: Data, V: Data, A: Data>(
+pub(crate) fn aggregating<K: Data, V: Data, A: Data>(
     initial: impl Fn(&K) -> A + Send + Sync + 'static,
     with: impl Fn(&K, V, A) -> A + Send + Sync + 'static,
 ) -> Fold<K, V, A> {
@@ -342,22 +204,4 @@ fn aggregating<K: Data, V: Data, A: Data>(
         let so_far = so_far.unwrap_or_else(|| initial(key));
         with(key, value, so_far)
     })
-}
-
-impl<K: Data, A: Data> Get<Windowed<K>, A> for WindowStore<K, A> {
-    fn get(&self, scope: &Scope, key: &Windowed<K>) -> Result<Option<A>, StreamError> {
-        Self::get(self, scope, &key.key, key.window.start_ms)
-    }
-}
-
-impl<K: Data, A: Data> Get<Windowed<K>, A> for SlidingStore<K, A> {
-    fn get(&self, scope: &Scope, key: &Windowed<K>) -> Result<Option<A>, StreamError> {
-        Self::get(self, scope, &key.key, key.window.start_ms)
-    }
-}
-
-impl<K: Data, A: Data> Get<Windowed<K>, A> for SessionStore<K, A> {
-    fn get(&self, scope: &Scope, key: &Windowed<K>) -> Result<Option<A>, StreamError> {
-        Self::get(self, scope, &key.key, key.window)
-    }
 }

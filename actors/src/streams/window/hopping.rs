@@ -2,13 +2,14 @@
 
 use std::time::Duration;
 
+use super::super::cogroup::CogroupedStream;
 use super::super::event::Data;
 use super::super::graph::Graph;
 use super::super::grouped::GroupedStream;
 use super::super::operator::entered;
 use super::forms::Kind;
-use super::plan::{Lengths, whole_ms};
-use super::{TimeWindowed, Window, Windows, sealed};
+use super::plan::{Lengths, whole_ms, with_lengths};
+use super::{TimeWindowed, TimeWindowedCogrouped, Window, Windows, sealed};
 
 /// Windows of one length, one begun at each multiple of a step since 1970. A record is in all that overlap there: length by
 /// step, rounded down or up where that does not divide. Those that hold 1970 begin before it.
@@ -16,7 +17,7 @@ use super::{TimeWindowed, Window, Windows, sealed};
 pub struct Hopping {
     size: Duration,
     advance: Duration,
-    lengths: Lengths,
+    pub(super) lengths: Lengths,
 }
 
 impl Hopping {
@@ -24,21 +25,6 @@ impl Hopping {
     #[must_use]
     pub const fn of(size: Duration, advance: Duration) -> Self {
         Self { size, advance, lengths: Lengths::NONE }
-    }
-
-    /// A window stays open for so long after its end; not at all, where nothing is said.
-    #[must_use]
-    pub const fn grace(mut self, grace: Duration) -> Self {
-        self.lengths.grace = grace;
-        self
-    }
-
-    /// Results stay in the store for so long after their windows began: at least size and grace, which is what it is where
-    /// nothing is said.
-    #[must_use]
-    pub const fn retention(mut self, retention: Duration) -> Self {
-        self.lengths.retention = Some(retention);
-        self
     }
 
     fn plan(&self, graph: &mut Graph) -> HoppingPlan {
@@ -53,6 +39,15 @@ impl Hopping {
     }
 }
 
+with_lengths! {
+    Hopping, lengths,
+    /// A window stays open for so long after its end; not at all, where nothing is said.
+    grace,
+    /// Results stay in the store for so long after their windows began: at least size and grace, which is what it is where
+    /// nothing is said.
+    retention
+}
+
 impl sealed::Sealed for Hopping {}
 
 impl Windows for Hopping {
@@ -61,6 +56,13 @@ impl Windows for Hopping {
     fn over<K: Data, V: Data>(self, grouped: &GroupedStream<K, V>) -> TimeWindowed<K, V> {
         let plan = self.plan(&mut entered(&grouped.graph));
         TimeWindowed::new(grouped, Kind::Hopping(plan))
+    }
+
+    type Cogrouped<K: Data, A: Data> = TimeWindowedCogrouped<K, A>;
+
+    fn over_all<K: Data, A: Data>(self, streams: CogroupedStream<K, A>) -> TimeWindowedCogrouped<K, A> {
+        let plan = self.plan(&mut entered(&streams.graph));
+        TimeWindowedCogrouped::new(streams, Kind::Hopping(plan))
     }
 }
 

@@ -31,9 +31,11 @@
 //! A result that is sent when its window closes is as old as window and grace. Operators behind it see stream time that much
 //! later, so that they do not find it late.
 
+mod aggregate;
 mod aligned;
 mod closed;
 mod codec;
+mod cogrouped;
 mod forms;
 mod hopping;
 mod late;
@@ -47,15 +49,21 @@ mod tumbling;
 mod tests;
 
 pub use codec::{session_windowed, time_windowed};
+pub use cogrouped::{SessionWindowedCogrouped, TimeWindowedCogrouped};
 pub use forms::{SessionWindowed, TimeWindowed};
 pub use hopping::Hopping;
 pub use session::Session;
 pub use sliding::Sliding;
 pub use tumbling::Tumbling;
 
+pub(crate) use aggregate::{Enter, Entrance};
 pub(crate) use closed::{CHUNK, Closed, TimeFirst, send_all};
+pub(crate) use cogrouped::LateTopics;
+pub(crate) use forms::aggregating;
+pub(crate) use late::Late;
 pub(crate) use plan::whole_ms;
 
+use super::cogroup::CogroupedStream;
 use super::event::Data;
 use super::grouped::GroupedStream;
 
@@ -110,4 +118,10 @@ pub trait Windows: sealed::Sealed {
 
     /// The stream in these windows.
     fn over<K: Data, V: Data>(self, grouped: &GroupedStream<K, V>) -> Self::Form<K, V>;
+
+    /// What streams become under it that go into one aggregate.
+    type Cogrouped<K: Data, A: Data>;
+
+    /// Streams that go into one aggregate, in these windows.
+    fn over_all<K: Data, A: Data>(self, streams: CogroupedStream<K, A>) -> Self::Cogrouped<K, A>;
 }

@@ -7,14 +7,18 @@ use super::super::operator::{Outcome, Outlet};
 use super::super::results::Results;
 use super::super::scope::Scope;
 use super::super::store::KeyValue;
-use super::{Emit, Windowed};
+use super::{Closed, Emit, Windowed};
+
+/// How windows end: up to where they are closed, and where their results go.
+pub(crate) struct Ends<K, A> {
+    pub(super) closed: Closed,
+    pub(super) output: Output<K, A>,
+}
 
 /// Where the results of windows go, and when.
 pub(super) struct Output<K, A> {
     emit: Emit,
     results: Results<Windowed<K>, A>,
-    /// Whether somebody behind goes by stream time: nothing is held back while it passes.
-    is_time_seen: bool,
 }
 
 impl<K: Data, A: Data> Output<K, A> {
@@ -24,7 +28,7 @@ impl<K: Data, A: Data> Output<K, A> {
         held_max: Option<usize>,
         is_time_seen: bool,
     ) -> Self {
-        Self { emit, results: Results::new(outlet, held_max), is_time_seen }
+        Self { emit, results: Results::new(outlet, held_max, is_time_seen) }
     }
 
     /// Whether results are sent once, when their windows close.
@@ -60,12 +64,9 @@ impl<K: Data, A: Data> Output<K, A> {
         self.results.give(Event { key: windowed, value, timestamp_ms: last_ms }, scope)
     }
 
-    /// Stream time goes on: sends what is held back, where somebody goes by it.
+    /// [`Results::time_passed`].
     pub(super) fn time_passed(&mut self, scope: &mut Scope) -> Outcome {
-        match self.is_time_seen {
-            true => self.flush(scope),
-            false => Ok(()),
-        }
+        self.results.time_passed(scope)
     }
 
     /// Sends all that is held back.

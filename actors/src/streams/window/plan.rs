@@ -31,6 +31,28 @@ impl Lengths {
     }
 }
 
+/// Gives a kind of windows the settings that all kinds have, which are in its [`Lengths`] at this place, under its own texts.
+macro_rules! with_lengths {
+    ($windows:ident, $($place:tt).+, $(#[$grace:meta])+ grace, $(#[$retention:meta])+ retention) => {
+        impl $windows {
+            $(#[$grace])+
+            #[must_use]
+            pub const fn grace(mut self, grace: Duration) -> Self {
+                self.$($place).+.grace = grace;
+                self
+            }
+
+            $(#[$retention])+
+            #[must_use]
+            pub const fn retention(mut self, retention: Duration) -> Self {
+                self.$($place).+.retention = Some(retention);
+                self
+            }
+        }
+    };
+}
+pub(super) use with_lengths;
+
 /// A length in milliseconds, of at least `least_ms`. One that cannot be is a problem of the topology.
 pub(crate) fn whole_ms(graph: &mut Graph, what: &str, length: Duration, least_ms: i64) -> i64 {
     let ms = i64::try_from(length.as_millis()).unwrap_or(i64::MAX);

@@ -4,19 +4,20 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
+use super::super::cogroup::CogroupedStream;
 use super::super::event::{Change, Data, Event};
 use super::super::graph::Graph;
 use super::super::grouped::GroupedStream;
-use super::super::operator::{Hook, Outcome, Receive, entered};
+use super::super::operator::{Outcome, entered};
 use super::super::scope::{Scope, StreamError};
 use super::super::store::SessionStore;
 use super::super::store::layout::{Found, ordered, time_of};
+use super::aggregate::{Entrance, Merge};
 use super::closed::ByIndex;
-use super::forms::{Fold, Merge};
-use super::late::{Late, no_window};
-use super::output::Output;
-use super::plan::{Lengths, whole_ms};
-use super::{Closed, SessionWindowed, Window, Windowed, Windows, sealed, send_all};
+use super::late::no_window;
+use super::output::Ends;
+use super::plan::{Lengths, whole_ms, with_lengths};
+use super::{SessionWindowed, SessionWindowedCogrouped, Window, Windowed, Windows, sealed, send_all};
 
 /// Sessions that a key are looked at at once; more than a few are there only where records come far out of order.
 const PAGE: usize = 16;
@@ -35,27 +36,21 @@ impl Session {
         Self { gap, lengths: Lengths::NONE }
     }
 
-    /// A session that nothing can be added to in order (stream time has passed its end by the gap) stays open for so long;
-    /// not at all, where nothing is said.
-    #[must_use]
-    pub const fn grace(mut self, grace: Duration) -> Self {
-        self.lengths.grace = grace;
-        self
-    }
-
-    /// Results stay in the store for so long after their sessions' ends: at least gap and grace, which is what it is where
-    /// nothing is said.
-    #[must_use]
-    pub const fn retention(mut self, retention: Duration) -> Self {
-        self.lengths.retention = Some(retention);
-        self
-    }
-
     fn plan(&self, graph: &mut Graph) -> SessionPlan {
         let gap_ms = whole_ms(graph, "gap of sessions", self.gap, 1);
         let (grace_ms, retention_ms) = self.lengths.plan(graph, gap_ms.saturating_add(1));
         SessionPlan { gap_ms, grace_ms, retention_ms }
     }
+}
+
+with_lengths! {
+    Session, lengths,
+    /// A session that nothing can be added to in order (stream time has passed its end by the gap) stays open for so long;
+    /// not at all, where nothing is said.
+    grace,
+    /// Results stay in the store for so long after their sessions' ends: at least gap and grace, which is what it is where
+    /// nothing is said.
+    retention
 }
 
 impl sealed::Sealed for Session {}
@@ -66,6 +61,13 @@ impl Windows for Session {
     fn over<K: Data, V: Data>(self, grouped: &GroupedStream<K, V>) -> SessionWindowed<K, V> {
         let plan = self.plan(&mut entered(&grouped.graph));
         SessionWindowed::new(grouped, plan)
+    }
+
+    type Cogrouped<K: Data, A: Data> = SessionWindowedCogrouped<K, A>;
+
+    fn over_all<K: Data, A: Data>(self, streams: CogroupedStream<K, A>) -> SessionWindowedCogrouped<K, A> {
+        let plan = self.plan(&mut entered(&streams.graph));
+        SessionWindowedCogrouped::new(streams, plan)
     }
 }
 
@@ -94,27 +96,27 @@ impl SessionPlan {
 }
 
 /// The aggregate of sessions.
-pub(super) struct Sessions<K, V, A> {
+pub(crate) struct Sessions<K, A> {
     plan: SessionPlan,
     store: SessionStore<K, A>,
-    fold: Fold<K, V, A>,
     merge: Merge<K, A>,
-    late: Late<K, V>,
-    closed: Closed,
     due: ByIndex,
-    output: Output<K, A>,
+    ends: Ends<K, A>,
 }
 
-impl<K: Data, V: Data, A: Data> Sessions<K, V, A> {
+impl<K: Data, A: Data> Sessions<K, A> {
     pub(super) fn new(
         plan: SessionPlan,
         store: SessionStore<K, A>,
-        (fold, merge): (Fold<K, V, A>, Merge<K, A>),
-        late: Late<K, V>,
-        (closed, output): (Closed, Output<K, A>),
+        merge: Merge<K, A>,
+        ends: Ends<K, A>,
     ) -> Self {
         let due = ByIndex::new(plan.closes_after_ms());
-        Self { plan, store, fold, merge, late, closed, due, output }
+        Self { plan, store, merge, due, ends }
+    }
+
+    pub(super) const fn ends(&mut self) -> &mut Ends<K, A> {
+        &mut self.ends
     }
 
     /// The open sessions of a key that a record is of or borders on, the earliest first.
@@ -159,7 +161,7 @@ impl<K: Data, V: Data, A: Data> Sessions<K, V, A> {
         scope: &mut Scope,
     ) -> Outcome {
         self.store.segments.put(scope, session.end_ms, at.clone(), None)?;
-        if self.output.is_on_close() {
+        if self.ends.output.is_on_close() {
             let index = self.index(bytes, session);
             return self.store.segments.put(scope, session.end_ms, index, None);
         }
@@ -180,7 +182,7 @@ impl<K: Data, V: Data, A: Data> Sessions<K, V, A> {
     ) -> Outcome {
         let key = Windowed { key: key.clone(), window: session };
         let event = Event { key, value, timestamp_ms: session.end_ms };
-        self.output.set(scope, at, event, written)
+        self.ends.output.set(scope, at, event, written)
     }
 
     /// Puts a session into the store that has this value, and had that one where it was there.
@@ -193,7 +195,7 @@ impl<K: Data, V: Data, A: Data> Sessions<K, V, A> {
     ) -> Outcome {
         let is_new = old.is_none();
         let at = self.store.at(bytes, session);
-        let at_hand = (!self.output.is_on_close()).then(|| at.clone());
+        let at_hand = (!self.ends.output.is_on_close()).then(|| at.clone());
         let written = self.store.put(scope, session, (at, is_new), &new)?;
         match at_hand {
             Some(at) => self.give(key, session, at, (Change { new: Some(new), old }, written), scope),
@@ -206,17 +208,17 @@ impl<K: Data, V: Data, A: Data> Sessions<K, V, A> {
     }
 
     /// Sends what has closed, and forgets what is no longer kept.
-    fn close(&mut self, scope: &mut Scope) -> Outcome {
-        let now_ms = self.closed.pass(scope);
-        self.output.time_passed(scope)?;
-        if self.output.is_on_close() {
+    pub(super) fn close(&mut self, scope: &mut Scope) -> Outcome {
+        let now_ms = self.ends.closed.pass(scope);
+        self.ends.output.time_passed(scope)?;
+        if self.ends.output.is_on_close() {
             send_all(|| self.send_due(scope))?;
         }
         self.store.segments.raise_floor(scope, now_ms.saturating_sub(self.plan.retention_ms))
     }
 
     fn send_due(&mut self, scope: &mut Scope) -> Result<usize, StreamError> {
-        let due = self.due.take_due(scope, &mut self.store.segments, &self.closed)?;
+        let due = self.due.take_due(scope, &mut self.store.segments, &self.ends.closed)?;
         due.iter().try_for_each(|found| self.send(found, scope))?;
         Ok(due.len())
     }
@@ -227,20 +229,24 @@ impl<K: Data, V: Data, A: Data> Sessions<K, V, A> {
         let at = self.store.at(&bytes, session);
         let Some(value) = self.store.segments.get(scope, &at)? else { return Ok(()) };
         let (key, value) = (self.store.key_of(&bytes)?, self.store.value(&value)?);
-        self.output.close(Windowed { key, window: session }, value, session.end_ms, scope)
+        self.ends.output.close(Windowed { key, window: session }, value, session.end_ms, scope)
     }
-}
 
-impl<K: Data, V: Data, A: Data> Receive<K, V> for Sessions<K, V, A> {
-    fn receive(&mut self, event: Event<K, V>, scope: &mut Scope) -> Outcome {
-        let now_ms = self.closed.now_ms();
+    /// A record that came by an entrance goes into its session.
+    pub(super) fn take<V: Data>(
+        &mut self,
+        event: Event<K, V>,
+        entrance: &Entrance<K, V, A>,
+        scope: &mut Scope,
+    ) -> Outcome {
+        let now_ms = self.ends.closed.now_ms();
         let time_ms = event.timestamp_ms;
         let near = self.plan.near(time_ms).ok_or_else(|| no_window(time_ms))?;
         let bytes = self.store.key(&event.key)?;
         let bordering = self.bordering(scope, &bytes, near, now_ms)?;
         let mut session = Window { start_ms: time_ms, end_ms: time_ms };
         if bordering.is_empty() && self.plan.closes_ms(session) <= now_ms {
-            return self.late.note(&event, session, (1, 1), now_ms, scope);
+            return entrance.late.note(&event, session, (1, 1), now_ms, scope);
         }
         for (other, _) in &bordering {
             session.start_ms = session.start_ms.min(other.start_ms);
@@ -260,23 +266,7 @@ impl<K: Data, V: Data, A: Data> Receive<K, V> for Sessions<K, V, A> {
                 Some(so_far) => (self.merge)(&key, so_far, part),
             });
         }
-        let new = (self.fold)(&key, value, so_far);
+        let new = (entrance.fold)(&key, value, so_far);
         self.put((&key, &bytes), session, (new, old), scope)
-    }
-}
-
-impl<K: Data, V: Data, A: Data> Hook for Sessions<K, V, A> {
-    fn begin(&mut self, scope: &mut Scope) -> Outcome {
-        self.closed.begin(scope)?;
-        self.close(scope)
-    }
-
-    fn time_passed(&mut self, scope: &mut Scope) -> Outcome {
-        self.close(scope)
-    }
-
-    fn flush(&mut self, scope: &mut Scope) -> Outcome {
-        self.output.flush(scope)?;
-        self.closed.note(scope)
     }
 }

@@ -12,19 +12,21 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
+use super::super::cogroup::CogroupedStream;
 use super::super::event::{Change, Data, Event};
 use super::super::graph::Graph;
 use super::super::grouped::GroupedStream;
-use super::super::operator::{Hook, Outcome, Receive, entered};
+use super::super::operator::{Outcome, entered};
 use super::super::scope::{Scope, StreamError};
 use super::super::store::SlidingStore;
 use super::super::store::layout::Found;
+use super::aggregate::{Entrance, Fold};
 use super::closed::{ByIndex, CHUNK};
-use super::forms::{Fold, Kind};
-use super::late::{Late, no_window};
-use super::output::Output;
-use super::plan::{Lengths, whole_ms};
-use super::{Closed, TimeWindowed, Window, Windowed, Windows, sealed, send_all};
+use super::forms::Kind;
+use super::late::no_window;
+use super::output::Ends;
+use super::plan::{Lengths, whole_ms, with_lengths};
+use super::{TimeWindowed, TimeWindowedCogrouped, Window, Windowed, Windows, sealed, send_all};
 
 /// Windows in which all records are of a key that are no farther apart than this: both ends belong to them.
 #[derive(Clone, Copy, Debug)]
@@ -40,21 +42,6 @@ impl Sliding {
         Self { difference, lengths: Lengths::NONE }
     }
 
-    /// A window stays open for so long after its end; not at all, where nothing is said.
-    #[must_use]
-    pub const fn grace(mut self, grace: Duration) -> Self {
-        self.lengths.grace = grace;
-        self
-    }
-
-    /// Results stay in the store for so long after their windows began: at least twice the difference, and the grace, which
-    /// is what it is where nothing is said.
-    #[must_use]
-    pub const fn retention(mut self, retention: Duration) -> Self {
-        self.lengths.retention = Some(retention);
-        self
-    }
-
     fn plan(&self, graph: &mut Graph) -> SlidingPlan {
         let difference_ms = whole_ms(graph, "time difference of windows", self.difference, 1);
         // A record is looked for in windows that begin twice the difference, and one more, before it.
@@ -62,6 +49,15 @@ impl Sliding {
         let (grace_ms, retention_ms) = self.lengths.plan(graph, needed_ms);
         SlidingPlan { difference_ms, grace_ms, retention_ms }
     }
+}
+
+with_lengths! {
+    Sliding, lengths,
+    /// A window stays open for so long after its end; not at all, where nothing is said.
+    grace,
+    /// Results stay in the store for so long after their windows began: at least twice the difference, and the grace, which
+    /// is what it is where nothing is said.
+    retention
 }
 
 impl sealed::Sealed for Sliding {}
@@ -72,6 +68,13 @@ impl Windows for Sliding {
     fn over<K: Data, V: Data>(self, grouped: &GroupedStream<K, V>) -> TimeWindowed<K, V> {
         let plan = self.plan(&mut entered(&grouped.graph));
         TimeWindowed::new(grouped, Kind::Sliding(plan))
+    }
+
+    type Cogrouped<K: Data, A: Data> = TimeWindowedCogrouped<K, A>;
+
+    fn over_all<K: Data, A: Data>(self, streams: CogroupedStream<K, A>) -> TimeWindowedCogrouped<K, A> {
+        let plan = self.plan(&mut entered(&streams.graph));
+        TimeWindowedCogrouped::new(streams, Kind::Sliding(plan))
     }
 }
 
@@ -117,14 +120,11 @@ struct Around {
 }
 
 /// The aggregate of sliding windows.
-pub(super) struct Slides<K, V, A> {
+pub(crate) struct Slides<K, A> {
     plan: SlidingPlan,
     store: SlidingStore<K, A>,
-    fold: Fold<K, V, A>,
-    late: Late<K, V>,
-    closed: Closed,
     due: ByIndex,
-    output: Output<K, A>,
+    ends: Ends<K, A>,
 }
 
 /// A record that is being put into its windows.
@@ -134,17 +134,15 @@ struct Adding<'a, K> {
     timestamp_ms: i64,
 }
 
-impl<K: Data, V: Data, A: Data> Slides<K, V, A> {
-    pub(super) fn new(
-        plan: SlidingPlan,
-        store: SlidingStore<K, A>,
-        fold: Fold<K, V, A>,
-        late: Late<K, V>,
-        (closed, output): (Closed, Output<K, A>),
-    ) -> Self {
+impl<K: Data, A: Data> Slides<K, A> {
+    pub(super) fn new(plan: SlidingPlan, store: SlidingStore<K, A>, ends: Ends<K, A>) -> Self {
         // The index is by where windows begin.
         let due = ByIndex::new(plan.difference_ms.saturating_add(plan.closes_after_ms()));
-        Self { plan, store, fold, late, closed, due, output }
+        Self { plan, store, due, ends }
+    }
+
+    pub(super) const fn ends(&mut self) -> &mut Ends<K, A> {
+        &mut self.ends
     }
 
     fn look_around(
@@ -184,14 +182,20 @@ impl<K: Data, V: Data, A: Data> Slides<K, V, A> {
     }
 
     /// Puts a record into a window that has this value.
-    fn add(&mut self, adding: &Adding<'_, K>, found: Found, value: V, scope: &mut Scope) -> Outcome {
+    fn add<V: Data>(
+        &mut self,
+        adding: &Adding<'_, K>,
+        found: Found,
+        (value, fold): (V, &Fold<K, V, A>),
+        scope: &mut Scope,
+    ) -> Outcome {
         let newest_ms = SlidingStore::<K, A>::newest_ms(&found)?.max(adding.timestamp_ms);
         let old = self.store.value(&found.value)?;
-        if self.output.is_on_close() {
-            let new = (self.fold)(adding.key, value, Some(old));
+        if self.ends.output.is_on_close() {
+            let new = fold(adding.key, value, Some(old));
             return self.store.put(scope, found.time_ms, found.at, (newest_ms, &new)).map(|_| ());
         }
-        let new = (self.fold)(adding.key, value, Some(old.clone()));
+        let new = fold(adding.key, value, Some(old.clone()));
         let written = self.store.put(scope, found.time_ms, found.at.clone(), (newest_ms, &new))?;
         let change = Change { new: Some(new), old: Some(old) };
         self.give(adding, (found.time_ms, found.at), change, written, scope)
@@ -207,7 +211,7 @@ impl<K: Data, V: Data, A: Data> Slides<K, V, A> {
     ) -> Outcome {
         let at = self.store.at(adding.bytes, start_ms);
         let written = self.store.put(scope, start_ms, at.clone(), (newest_ms, &new))?;
-        if self.output.is_on_close() {
+        if self.ends.output.is_on_close() {
             let index = self.store.segments.index_at(start_ms, adding.bytes);
             return self.store.segments.put_new(scope, start_ms, index, Bytes::new());
         }
@@ -225,21 +229,21 @@ impl<K: Data, V: Data, A: Data> Slides<K, V, A> {
         let window = self.plan.window(start_ms);
         let key = Windowed { key: adding.key.clone(), window };
         let event = Event { key, value, timestamp_ms: adding.timestamp_ms };
-        self.output.set(scope, at, event, written)
+        self.ends.output.set(scope, at, event, written)
     }
 
     /// Sends what has closed, and forgets what is no longer kept.
-    fn close(&mut self, scope: &mut Scope) -> Outcome {
-        let now_ms = self.closed.pass(scope);
-        self.output.time_passed(scope)?;
-        if self.output.is_on_close() {
+    pub(super) fn close(&mut self, scope: &mut Scope) -> Outcome {
+        let now_ms = self.ends.closed.pass(scope);
+        self.ends.output.time_passed(scope)?;
+        if self.ends.output.is_on_close() {
             send_all(|| self.send_due(scope))?;
         }
         self.store.segments.raise_floor(scope, now_ms.saturating_sub(self.plan.retention_ms))
     }
 
     fn send_due(&mut self, scope: &mut Scope) -> Result<usize, StreamError> {
-        let due = self.due.take_due(scope, &mut self.store.segments, &self.closed)?;
+        let due = self.due.take_due(scope, &mut self.store.segments, &self.ends.closed)?;
         due.iter().try_for_each(|found| self.send(found, scope))?;
         Ok(due.len())
     }
@@ -249,18 +253,22 @@ impl<K: Data, V: Data, A: Data> Slides<K, V, A> {
         let Some(value) = self.store.segments.get(scope, &at)? else { return Ok(()) };
         let (key, value) = (self.store.key_of(&due.tail)?, self.store.value(&value)?);
         let window = self.plan.window(due.time_ms);
-        self.output.close(Windowed { key, window }, value, window.end_ms, scope)
+        self.ends.output.close(Windowed { key, window }, value, window.end_ms, scope)
     }
-}
 
-impl<K: Data, V: Data, A: Data> Receive<K, V> for Slides<K, V, A> {
-    fn receive(&mut self, event: Event<K, V>, scope: &mut Scope) -> Outcome {
-        let now_ms = self.closed.now_ms();
+    /// A record that came by an entrance goes into its windows.
+    pub(super) fn take<V: Data>(
+        &mut self,
+        event: Event<K, V>,
+        Entrance { fold, late, .. }: &Entrance<K, V, A>,
+        scope: &mut Scope,
+    ) -> Outcome {
+        let now_ms = self.ends.closed.now_ms();
         let (plan, time_ms) = (self.plan, event.timestamp_ms);
         let near = plan.near(time_ms).ok_or_else(|| no_window(time_ms))?;
         let left_ms = time_ms.saturating_sub(plan.difference_ms);
         if time_ms.saturating_add(plan.closes_after_ms()) <= now_ms {
-            return self.late.note(&event, plan.window(left_ms), (1, 1), now_ms, scope);
+            return late.note(&event, plan.window(left_ms), (1, 1), now_ms, scope);
         }
         let Event { key, value, .. } = event;
         let bytes = self.store.key(&key)?;
@@ -274,7 +282,7 @@ impl<K: Data, V: Data, A: Data> Receive<K, V> for Slides<K, V, A> {
             .and_then(|ms| ms.checked_add(1))
             .filter(|start_ms| *start_ms > left_ms && !is_there(*start_ms));
         for found in around.holding {
-            self.add(&adding, found, value.clone(), scope)?;
+            self.add(&adding, found, (value.clone(), fold), scope)?;
         }
         if !has_right && let Some(found) = around.last {
             let newest_ms = SlidingStore::<K, A>::newest_ms(&found)?;
@@ -284,7 +292,7 @@ impl<K: Data, V: Data, A: Data> Receive<K, V> for Slides<K, V, A> {
             }
         }
         if let Some(start_ms) = behind_previous {
-            let new = (self.fold)(&key, value.clone(), None);
+            let new = fold(&key, value.clone(), None);
             self.begin(&adding, start_ms, (time_ms, new), scope)?;
         }
         if has_left {
@@ -296,23 +304,7 @@ impl<K: Data, V: Data, A: Data> Receive<K, V> for Slides<K, V, A> {
         {
             so_far = Some(self.store.value(&found.value)?);
         }
-        let new = (self.fold)(&key, value, so_far);
+        let new = fold(&key, value, so_far);
         self.begin(&adding, left_ms, (time_ms, new), scope)
-    }
-}
-
-impl<K: Data, V: Data, A: Data> Hook for Slides<K, V, A> {
-    fn begin(&mut self, scope: &mut Scope) -> Outcome {
-        self.closed.begin(scope)?;
-        self.close(scope)
-    }
-
-    fn time_passed(&mut self, scope: &mut Scope) -> Outcome {
-        self.close(scope)
-    }
-
-    fn flush(&mut self, scope: &mut Scope) -> Outcome {
-        self.output.flush(scope)?;
-        self.closed.note(scope)
     }
 }

@@ -6,6 +6,7 @@ use super::super::{Event, StreamBuilder, Topology, TopologyDriver};
 use super::{Emit, Hopping, Session, Sliding, Tumbling, Window, Windowed};
 
 mod chained;
+mod cogrouped;
 mod finals;
 mod look_up;
 mod restart;

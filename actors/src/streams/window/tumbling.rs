@@ -2,9 +2,11 @@
 
 use std::time::Duration;
 
+use super::super::cogroup::CogroupedStream;
 use super::super::event::Data;
 use super::super::grouped::GroupedStream;
-use super::{Hopping, TimeWindowed, Windows, sealed};
+use super::plan::with_lengths;
+use super::{Hopping, TimeWindowed, TimeWindowedCogrouped, Windows, sealed};
 
 /// Windows of one length, each beginning where the one before ends, one of them in 1970. A record is in one.
 #[derive(Clone, Copy, Debug)]
@@ -16,19 +18,15 @@ impl Tumbling {
     pub const fn of(size: Duration) -> Self {
         Self(Hopping::of(size, size))
     }
+}
 
+with_lengths! {
+    Tumbling, 0.lengths,
     /// A window stays open for so long after its end; not at all, where nothing is said.
-    #[must_use]
-    pub const fn grace(self, grace: Duration) -> Self {
-        Self(self.0.grace(grace))
-    }
-
+    grace,
     /// Results stay in the store for so long after their windows began: at least size and grace, which is what it is where
     /// nothing is said.
-    #[must_use]
-    pub const fn retention(self, retention: Duration) -> Self {
-        Self(self.0.retention(retention))
-    }
+    retention
 }
 
 impl sealed::Sealed for Tumbling {}
@@ -38,5 +36,11 @@ impl Windows for Tumbling {
 
     fn over<K: Data, V: Data>(self, grouped: &GroupedStream<K, V>) -> TimeWindowed<K, V> {
         self.0.over(grouped)
+    }
+
+    type Cogrouped<K: Data, A: Data> = TimeWindowedCogrouped<K, A>;
+
+    fn over_all<K: Data, A: Data>(self, streams: CogroupedStream<K, A>) -> TimeWindowedCogrouped<K, A> {
+        self.0.over_all(streams)
     }
 }

@@ -91,8 +91,8 @@ pub(super) fn tail_of(found: &Found) -> Result<Tail, StreamError> {
 
 /// Where a join goes on: the last number that it gave a record, and the stream time up to which windows are closed.
 ///
-/// Both are kept with each commit. Without the time, a task that begins again, where an idle input that was left out counts at
-/// first, would open windows whose records were sent.
+/// Both are kept with each commit. Without the time, a task that begins again where what was committed of its time was lost
+/// would open windows whose records were sent.
 #[derive(Debug)]
 pub(super) struct Marks {
     place: usize,

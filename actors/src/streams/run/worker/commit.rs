@@ -74,13 +74,13 @@ impl Working {
 
     /// How far it is: those of its positions that are others than at the last commit, of all of them at the first.
     fn positions(&mut self) -> Result<Vec<Position>, StreamError> {
-        let (reached, mut sealed, mut positions) = (self.of.task.reached(), BTreeMap::new(), Vec::new());
+        let (time, mut sealed, mut positions) = (self.of.task.time_left(), BTreeMap::new(), Vec::new());
         for (topic, name) in self.of.task.topics().iter().enumerate() {
             let Some(next) = self.of.positions.get(&topic) else { continue };
             // What was read and is not processed yet is read again after a failure.
             let next = self.inputs.first_offset(topic).unwrap_or(*next);
             sealed.insert(topic, next);
-            let words = words(topic, &reached).map_err(|error| StreamError::Failed(error.to_string()))?;
+            let words = words(topic, &time).map_err(|error| StreamError::Failed(error.to_string()))?;
             if self.said.get(&topic).is_some_and(|said| *said == (next, words.clone())) {
                 continue;
             }

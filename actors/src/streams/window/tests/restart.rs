@@ -1,6 +1,5 @@
 //! Tasks that begin again where less is known than before.
 
-use std::collections::BTreeMap;
 use std::ops::Bound;
 use std::sync::Arc;
 
@@ -9,10 +8,11 @@ use bytes::Bytes;
 use super::super::super::operator::RawRecord;
 use super::super::super::store::{ByteStore, Checkpoint, MemoryStore, StoreError, StoreSize};
 use super::super::super::task::{Task, TaskId};
+use super::super::super::time::TimeLeft;
 use super::*;
 
 #[test]
-fn what_is_closed_stays_closed_where_an_idle_input_counts_again_after_a_kill() {
+fn what_is_closed_stays_closed_after_a_kill_where_an_idle_input_was_left_out() {
     let mut driver = driver(|builder| {
         let stream = builder.stream::<String, i64>("in").merge(&builder.stream("silent"));
         let windows = Tumbling::of(ms(10));
@@ -91,8 +91,8 @@ fn commit(task: &mut Task) -> usize {
 #[test]
 fn what_has_expired_and_comes_back_from_a_changelog_is_neither_sent_nor_counted_again() {
     let begin = |topology: &Topology, bases: Vec<Box<dyn ByteStore>>| {
-        let inputs = BTreeMap::from([((0, -1, -1), i64::MIN)]);
-        Task::new(topology, TaskId { part: 0, partition: 0 }, bases, &Arc::from([]), &inputs, (0, None))
+        let left = TimeLeft::default().over([(0, -1, -1)], i64::MIN);
+        Task::new(topology, TaskId { part: 0, partition: 0 }, bases, &Arc::from([]), &left, (0, None))
             .unwrap()
     };
     let write: [fn(super::super::super::GroupedStream<String, i64>); 4] = [
@@ -121,4 +121,24 @@ fn what_has_expired_and_comes_back_from_a_changelog_is_neither_sent_nor_counted_
         process(&mut task, "b", 20_000);
         assert_eq!(commit(&mut task), 1);
     }
+}
+
+#[test]
+fn an_idle_input_that_was_left_out_does_not_hold_windows_open_when_a_task_begins_again() {
+    let mut driver = driver(|builder| {
+        let both = builder.stream::<String, i64>("in").merge(&builder.stream::<String, i64>("other"));
+        let windows = both.group_by_key("g").windowed_by(Tumbling::of(ms(10))).emit(Emit::OnClose);
+        windows.count("counts").changes().to("out");
+    });
+    driver.idle_max(ms(50)).unwrap();
+    say(&mut driver, "a", 1);
+    driver.advance_clock(ms(60)).unwrap();
+    say(&mut driver, "a", 12);
+    assert_eq!(results(&mut driver), of_a(&[(0, 10, 1)]));
+    driver.abort().unwrap();
+    say(&mut driver, "a", 25);
+    assert_eq!(results(&mut driver), of_a(&[(10, 20, 1)]));
+    driver.send("other", &"a".to_owned(), &1_i64, 26).unwrap();
+    say(&mut driver, "a", 35);
+    assert_eq!(results(&mut driver), [], "it counts again since it said something");
 }
