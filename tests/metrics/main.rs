@@ -4,5 +4,6 @@ mod cluster;
 mod exposition;
 mod expressions;
 mod files;
+mod streams;
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_millstream-under-test");

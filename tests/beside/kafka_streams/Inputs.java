@@ -15,16 +15,26 @@ final class Inputs {
     private final String topic;
     private final Random random = new Random(7);
     private final long began = System.currentTimeMillis();
+    private volatile Exception failure;
 
     Inputs(String bootstrap, String topic, int lingerMs) {
-        Map<String, Object> settings =
-                Map.of("bootstrap.servers", bootstrap, "acks", "all", "linger.ms", lingerMs, "batch.size", 131_072);
+        // One request at a time: where a new topic's leader refuses the first batch and takes the next, Kafka never takes the first.
+        Map<String, Object> settings = Map.of(
+                "bootstrap.servers", bootstrap,
+                "acks", "all",
+                "linger.ms", lingerMs,
+                "batch.size", 131_072,
+                "max.in.flight.requests.per.connection", 1);
         producer = new KafkaProducer<>(settings, new ByteArraySerializer(), new ByteArraySerializer());
         this.topic = topic;
     }
 
+    /** Returns once all is written. */
     void close() {
         producer.close();
+        if (failure != null) {
+            throw new IllegalStateException("the input is not whole", failure);
+        }
     }
 
     /** Writes so many; what the newest results come to when all of them are counted. */
@@ -37,7 +47,6 @@ final class Inputs {
                 default -> page(number);
             };
         }
-        producer.flush();
         return sum;
     }
 
@@ -82,7 +91,11 @@ final class Inputs {
     }
 
     private void send(Integer partition, Long timestampMs, byte[] key, byte[] value) {
-        producer.send(new ProducerRecord<>(topic, partition, timestampMs, key, value));
+        producer.send(new ProducerRecord<>(topic, partition, timestampMs, key, value), (written, error) -> {
+            if (error != null) {
+                failure = error;
+            }
+        });
     }
 
     private static byte[] bytes(long value) {

@@ -8,13 +8,15 @@ import java.util.Map;
 import java.util.concurrent.TimeUnit;
 import java.util.stream.IntStream;
 import org.apache.kafka.clients.consumer.ConsumerRecord;
+import org.apache.kafka.clients.consumer.ConsumerRecords;
 import org.apache.kafka.clients.consumer.KafkaConsumer;
 import org.apache.kafka.common.TopicPartition;
 import org.apache.kafka.common.serialization.ByteArrayDeserializer;
 
 /** What is committed of a topic of results. */
 final class Results implements AutoCloseable {
-    private static final long WITHIN_NANOS = TimeUnit.MINUTES.toNanos(15);
+    /** How long nothing may come while there is something to come. */
+    private static final long SILENT_NANOS = TimeUnit.SECONDS.toNanos(60);
 
     private final KafkaConsumer<byte[], byte[]> consumer;
     private final Map<ByteBuffer, Long> newest = new HashMap<>();
@@ -32,16 +34,24 @@ final class Results implements AutoCloseable {
 
     /** Waits until the newest result of each key comes to so much, all together. */
     void awaitSum(long expected) {
-        long end = System.nanoTime() + WITHIN_NANOS;
         while (sum < expected) {
-            if (System.nanoTime() > end) {
-                throw new IllegalStateException("the results came to " + sum + " of " + expected);
-            }
-            consumer.poll(Duration.ofMillis(100)).forEach(this::take);
+            poll("the results came to " + sum + " of " + expected).forEach(this::take);
         }
         if (sum > expected) {
             throw new IllegalStateException("the results came to " + sum + " and should to " + expected);
         }
+    }
+
+    /** The next results, once there are some. */
+    private ConsumerRecords<byte[], byte[]> poll(String soFar) {
+        long end = System.nanoTime() + SILENT_NANOS;
+        while (System.nanoTime() < end) {
+            var records = consumer.poll(Duration.ofMillis(100));
+            if (!records.isEmpty()) {
+                return records;
+            }
+        }
+        throw new IllegalStateException(soFar + ", and no more");
     }
 
     private void take(ConsumerRecord<byte[], byte[]> record) {
@@ -53,9 +63,8 @@ final class Results implements AutoCloseable {
     /** The ages at which so many results come, in milliseconds and in order; those before `fromMs` are left out. */
     List<Long> ages(int results, long fromMs) {
         var ages = new ArrayList<Long>();
-        long end = System.nanoTime() + WITHIN_NANOS;
-        for (int seen = 0; seen < results && System.nanoTime() < end; ) {
-            for (var record : consumer.poll(Duration.ofMillis(100))) {
+        for (int seen = 0; seen < results; ) {
+            for (var record : poll(seen + " results came of " + results)) {
                 seen++;
                 if (record.timestamp() >= fromMs) {
                     ages.add(System.currentTimeMillis() - record.timestamp());
