@@ -3,25 +3,31 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use futures::future::join_all;
+use futures::stream::{self, StreamExt};
 use ractor::{Actor, ActorCell, ActorRef};
 
 use super::super::task::{Task, TaskId, inputs_of};
 use super::super::time::TimeLeft;
 use super::StreamsError;
+use super::cancel::Cancelled;
 use super::ground::{Ground, Partitions};
 use super::host::{Application, HostMessage};
 use super::inbox::Inbox;
 use super::positions::{committed, time_left};
 use super::reader::{ReadFor, Reads};
 use super::remedies::Remedies;
-use super::restore::bounds;
+use super::restore::{Until, bounds};
 use super::standby::Standby;
-use super::stores::{Kept, Stores, StoresOf};
+use super::stores::{BringUp, Kept, Stores, StoresOf};
 use super::worker::{Begins, Worker, WorkerMessage};
 use crate::client::TopicPartition;
 use crate::consumer::SeekTo;
 use crate::ids::Offset;
 use crate::partition::message::OffsetSpec;
+
+/// Tasks of one process whose stores are brought up at a time.
+const AT_ONCE: usize = 8;
 
 /// What tasks begin with.
 pub(super) struct Handed {
@@ -34,41 +40,40 @@ pub(super) struct Handed {
 /// The actors of the tasks.
 pub(super) type Workers = BTreeMap<TaskId, ActorRef<WorkerMessage>>;
 
-/// Tasks that are put together, and what is to be read for them.
+/// Tasks that are put together, and what is to be read for them; stores of those that are not wanted any more.
 #[derive(Default)]
 pub(super) struct Begun {
     pub(super) workers: Workers,
     pub(super) reads: Reads,
+    pub(super) kept: Kept,
 }
 
-/// Puts tasks together, over what is handed on. Nothing is read for them yet.
+/// Puts tasks together, over what is handed on, each as soon as its stores are brought up: the host is told of each. Nothing is
+/// read for them yet.
 pub(super) async fn begin(
     application: &Application,
     ground: &Ground,
-    ids: &BTreeSet<TaskId>,
+    tasks: BTreeMap<TaskId, Cancelled>,
     mut handed: Handed,
     host: ActorRef<HostMessage>,
-) -> Result<Begun, StreamsError> {
-    let assembling = Assembling { application, ground, host };
-    for (id, copy) in std::mem::take(&mut handed.copies) {
-        handed.kept.extend(copy.stop().await.map(|stores| (id, stores)));
-    }
-    let known = assembling.known(ids).await?;
-    let mut begun = Begun::default();
-    for id in ids {
-        let stores = handed.kept.remove(id);
-        if let Err(error) = assembling.begin(*id, stores, &known, &handed.remedies, &mut begun).await {
-            end(&begun.workers);
-            return Err(error);
-        }
-    }
-    Ok(begun)
-}
-
-/// Ends workers that are not to begin.
-pub(super) fn end(workers: &Workers) {
-    for worker in workers.values() {
-        worker.stop(None);
+) {
+    let ids: BTreeSet<TaskId> = tasks.keys().copied().collect();
+    let copies = std::mem::take(&mut handed.copies).into_iter();
+    let stopped = join_all(copies.map(|(id, copy)| async move { Some((id, copy.stop().await?)) })).await;
+    handed.kept.extend(stopped.into_iter().flatten());
+    let assembling = &Assembling { application, ground, host };
+    let known = match assembling.known(&ids).await {
+        Ok(known) => known,
+        Err(error) => return assembling.tell(ids.into_iter().collect(), Err(error)),
+    };
+    let (known, remedies) = (&known, &handed.remedies);
+    let each = tasks.into_iter().map(|(id, cancelled)| {
+        let stores = handed.kept.remove(&id);
+        async move { (id, assembling.begin(id, stores, known, (remedies, &cancelled)).await) }
+    });
+    let mut each = stream::iter(each).buffer_unordered(AT_ONCE);
+    while let Some((id, result)) = each.next().await {
+        assembling.tell(vec![id], result);
     }
 }
 
@@ -83,6 +88,13 @@ struct Known {
     /// Where those begin of which nothing is committed.
     begins: BTreeMap<TopicPartition, Offset>,
     ends: BTreeMap<TopicPartition, Offset>,
+}
+
+impl Known {
+    /// Where a task goes on in a partition. One that begins says with its first commit where, so that it is not new any more.
+    fn next(&self, name: &TopicPartition) -> Option<Offset> {
+        self.committed.get(name).map(|(next, _)| *next).or(self.begins.get(name).copied())
+    }
 }
 
 struct Assembling<'a> {
@@ -102,16 +114,35 @@ impl Assembling<'_> {
         Ok(Known { committed, begins, ends })
     }
 
+    fn tell(&self, tasks: Vec<TaskId>, result: Result<Begun, StreamsError>) {
+        let workers = result.as_ref().map_or_else(|_| Workers::new(), |begun| begun.workers.clone());
+        let (generation, result) = (self.ground.generation, Box::new(result));
+        if self.host.cast(HostMessage::Begun { generation, tasks, result }).is_err() {
+            workers.values().for_each(|worker| worker.stop(None));
+        }
+    }
+
     async fn begin(
         &self,
         id: TaskId,
         stores: Option<Stores>,
         known: &Known,
-        remedies: &Remedies,
-        begun: &mut Begun,
-    ) -> Result<(), StreamsError> {
+        (remedies, cancelled): (&Remedies, &Cancelled),
+    ) -> Result<Begun, StreamsError> {
         let of = self.ground.partitions(id);
-        let begins = self.task(id, stores, &of, known, remedies).await?;
+        let next = |name| known.next(name);
+        let positions = of.iter().filter_map(|(topic, name)| Some((*topic, next(name)?.0))).collect();
+        let named = of.values().filter_map(|name| Some((Arc::clone(&name.topic), next(name)?)));
+        let of_stores = StoresOf { application: self.application, ground: self.ground, id };
+        let mut bases = of_stores.open(stores).await?;
+        let way = BringUp { positions: &named.collect(), until: Until::End, cancelled };
+        of_stores.bring_up(&mut bases, way).await?;
+        let mut begun = Begun::default();
+        if cancelled.is_set() {
+            begun.kept.insert(id, bases);
+            return Ok(begun);
+        }
+        let begins = self.task((id, positions), bases, &of, known, remedies)?;
         let (positions, inbox) = (begins.positions.clone(), Arc::clone(&begins.inbox));
         let worker = spawn(begins, self.host.get_cell()).await?;
         for (topic, name) in of {
@@ -120,27 +151,19 @@ impl Assembling<'_> {
             begun.reads.insert(name, (from, target));
         }
         begun.workers.insert(id, worker);
-        Ok(())
+        Ok(begun)
     }
 
-    async fn task(
+    fn task(
         &self,
-        id: TaskId,
-        stores: Option<Stores>,
+        (id, positions): (TaskId, BTreeMap<usize, i64>),
+        bases: Stores,
         of: &Partitions,
         known: &Known,
         remedies: &Remedies,
     ) -> Result<Begins, StreamsError> {
         let (Application { client, settings, .. }, ground) = (self.application, self.ground);
-        // A task that begins says with its first commit where, so that it is not new any more.
-        let next =
-            |name| known.committed.get(name).map(|(next, _)| *next).or(known.begins.get(name).copied());
-        let positions = of.iter().filter_map(|(topic, name)| Some((*topic, next(name)?.0))).collect();
         let ends = of.iter().filter_map(|(topic, name)| Some((*topic, known.ends.get(name)?.0))).collect();
-        let of_stores = StoresOf { application: self.application, ground, id };
-        let mut bases = of_stores.open(stores).await?;
-        let named = of.values().filter_map(|name| Some((Arc::clone(&name.topic), next(name)?)));
-        of_stores.bring_up(&mut bases, &named.collect()).await?;
         let clock_ms = client.world.clock.wall_ms();
         let idle_ms = settings.idle_max.map(|idle| i64::try_from(idle.as_millis()).unwrap_or(i64::MAX));
         let left = self.time_left(id, of, known)?;

@@ -57,7 +57,7 @@ pub(super) enum HostMessage {
     /// The group does not take it.
     Refused(StreamsError),
     /// Tasks were put together, or could not be.
-    Begun { generation: u64, result: Box<Result<Begun, StreamsError>> },
+    Begun { generation: u64, tasks: Vec<TaskId>, result: Box<Result<Begun, StreamsError>> },
     /// Tasks that could not be put together are to be tried again.
     BeginAgain { generation: u64 },
     /// It is time to commit.
@@ -110,6 +110,8 @@ pub(super) struct Hosting {
     /// Everything that belongs to an earlier one counts no more.
     generation: u64,
     ground: Option<Arc<Ground>>,
+    /// A ground is being laid. One at a time: the later one fences the earlier.
+    is_laying: bool,
     /// How often workers of earlier generations are being ended.
     endings: u32,
     member: Option<Member>,
@@ -155,6 +157,7 @@ impl Actor for Host {
             identity: None,
             generation: 0,
             ground: None,
+            is_laying: false,
             endings: 0,
             member: None,
             wanted: None,
@@ -239,9 +242,12 @@ impl Hosting {
                 self.state.send_replace(StreamsState::Starting);
                 self.end_generation();
             }
-            HostMessage::BeginAgain { generation } if generation == self.generation => self.reconcile(),
+            HostMessage::BeginAgain { generation } if generation == self.generation => {
+                self.tasks.waits = false;
+                self.reconcile();
+            }
             HostMessage::Purged => self.is_purging = false,
-            HostMessage::Begun { generation, result } => self.begun(generation, *result),
+            HostMessage::Begun { generation, tasks, result } => self.begun(generation, &tasks, *result),
             HostMessage::GaveUp { tasks, kept } => self.gave_up(&tasks, kept),
             HostMessage::Assigned { number, wanted } => self.assigned(number, wanted),
             HostMessage::Query(asked) => self.query(*asked),
@@ -259,11 +265,16 @@ impl Hosting {
             HostMessage::Identified(Err(error)) => {
                 self.fail(&error.to_string());
             }
-            HostMessage::Grounded { generation, result } if generation == self.generation => match *result {
-                Ok(ground) => self.grounded(ground),
-                Err(error) if error.is_final() => self.give_up(&error),
-                Err(error) => self.fail(&error.to_string()),
-            },
+            HostMessage::Grounded { generation, result } => {
+                self.is_laying = false;
+                match *result {
+                    // Something failed meanwhile: the next one is laid now.
+                    _ if generation != self.generation => self.next_generation(),
+                    Ok(ground) => self.grounded(ground),
+                    Err(error) if error.is_final() => self.give_up(&error),
+                    Err(error) => self.fail(&error.to_string()),
+                }
+            }
             HostMessage::Found { generation, kept, lags } => self.found(generation, kept, lags),
             HostMessage::Lost { error } => {
                 (self.is_out, self.wanted) = (true, None);

@@ -7,6 +7,7 @@ use std::time::Duration;
 use millstream_transport::world::watch;
 use ractor::ActorRef;
 use tokio::sync::oneshot;
+use tokio::task::{JoinError, JoinSet};
 
 use super::super::graph::{PartitionCounts, Topology};
 use super::super::task::TaskId;
@@ -89,8 +90,14 @@ impl Member {
             handed: BTreeMap::new(),
             number: 0,
             wanted: None,
+            fencing: JoinSet::new(),
+            being_fenced: BTreeSet::new(),
+            fenced: BTreeSet::new(),
         };
-        tokio::spawn(membership.run(hears, left));
+        // On a thread of the client's: heartbeats do not depend on what users' code does with theirs.
+        if let Some(core) = client.world.threads.cores().first() {
+            core.spawn(move || membership.run(hears, left));
+        }
         Self { told, leaves }
     }
 
@@ -203,6 +210,10 @@ struct Membership {
     number: u64,
     /// What was handed over last in this life.
     wanted: Option<Wanted>,
+    fencing: JoinSet<(String, Result<(), TransactionError>)>,
+    being_fenced: BTreeSet<String>,
+    /// Of those that the coordinator wants fenced, those that are.
+    fenced: BTreeSet<String>,
 }
 
 impl Membership {
@@ -216,22 +227,29 @@ impl Membership {
             if told.life > self.life {
                 self.begin_life(told.life);
             }
-            let is_out = self.life_has_ended();
-            if !is_out && !self.heartbeat(&told).await {
+            if !self.life_has_ended() && !self.heartbeat(&told).await {
                 return;
             }
-            tokio::select! {
-                biased;
-                left = &mut leaves => {
-                    if let Ok(done) = left {
-                        self.leave().await;
-                        // Who does not wait any more is gone.
-                        let _ = done.send(());
+            let next = tokio::time::sleep(self.interval);
+            tokio::pin!(next);
+            loop {
+                tokio::select! {
+                    biased;
+                    left = &mut leaves => {
+                        if let Ok(done) = left {
+                            self.leave().await;
+                            // Who does not wait any more is gone.
+                            let _ = done.send(());
+                        }
+                        return;
                     }
-                    return;
+                    changed = hears.changed() => match changed {
+                        Ok(()) => break,
+                        Err(_) => return,
+                    },
+                    Some(fenced) = self.fencing.join_next() => if self.has_fenced(fenced) { break },
+                    () = &mut next => break,
                 }
-                changed = hears.changed() => if changed.is_err() { return },
-                () = tokio::time::sleep(self.interval) => {}
             }
         }
     }
@@ -253,12 +271,10 @@ impl Membership {
         match self.group.heartbeat(request, WITHIN).await {
             Ok(answer) => {
                 self.said = Some(told.topology.clone());
-                // Before it can be said that their tasks run here, which ends that it is told to fence them.
-                match self.fence(&answer.fence).await {
-                    Ok(()) => self.answered(answer),
-                    Err(error) => {
-                        tracing::warn!(group = %self.identity.group, %error, "who is out is not fenced yet")
-                    }
+                // Before it can be said that their tasks run here, which ends that it is told to fence them. Until then this is
+                // a member that has not heard the answer.
+                if self.are_fenced(&answer.fence) {
+                    self.answered(answer);
                 }
             }
             Err(error) => match error.code() {
@@ -327,14 +343,34 @@ impl Membership {
         let _ended = self.host.cast(HostMessage::Assigned { number: self.number, wanted });
     }
 
-    /// Ends the transactions of processes that are no more, which so cannot commit anything either.
-    async fn fence(&self, transactional_ids: &[String]) -> Result<(), TransactionError> {
-        for id in transactional_ids {
-            tracing::info!(transactional_id = id, "what another process had not committed is aborted");
-            let producer = self.client.transactional_producer(ProducerSettings::transactional(id)).await?;
-            producer.close(CLOSE_WITHIN).await;
+    /// Whether the transactions of these processes, which are no more, are ended, so that nothing of them can be committed any
+    /// more either; it is seen to.
+    fn are_fenced(&mut self, transactional_ids: &[String]) -> bool {
+        self.fenced.retain(|id| transactional_ids.contains(id));
+        let own = self.identity.transactional_id.as_ref();
+        let others = transactional_ids.iter().filter(|id| Some(*id) != own);
+        let missing: Vec<String> = others.filter(|id| !self.fenced.contains(*id)).cloned().collect();
+        let is_done = missing.is_empty();
+        for id in missing {
+            if self.being_fenced.insert(id.clone()) {
+                tracing::info!(transactional_id = id, "what another process had not committed is aborted");
+                self.fencing.spawn(fence(self.client.clone(), id));
+            }
         }
-        Ok(())
+        is_done
+    }
+
+    /// Whether somebody was fenced: what is to run can be heard now.
+    fn has_fenced(&mut self, ended: Result<(String, Result<(), TransactionError>), JoinError>) -> bool {
+        let Ok((id, result)) = ended else { return false };
+        self.being_fenced.remove(&id);
+        match result {
+            Ok(()) => self.fenced.insert(id),
+            Err(error) => {
+                tracing::warn!(transactional_id = id, %error, "a process that is out is not fenced yet");
+                false
+            }
+        }
     }
 
     async fn leave(&mut self) {
@@ -357,4 +393,16 @@ impl Membership {
             tracing::debug!(group = %self.identity.group, %error, "left without a goodbye");
         }
     }
+}
+
+async fn fence(client: Client, id: String) -> (String, Result<(), TransactionError>) {
+    let producer = client.transactional_producer(ProducerSettings::transactional(&id)).await;
+    let fenced = match producer {
+        Ok(producer) => {
+            producer.close(CLOSE_WITHIN).await;
+            Ok(())
+        }
+        Err(error) => Err(error),
+    };
+    (id, fenced)
 }

@@ -7,6 +7,7 @@
 
 mod asking;
 mod assembly;
+mod cancel;
 mod globals;
 mod ground;
 mod host;

@@ -9,6 +9,7 @@ use tokio::time::Instant;
 use super::super::scope::StreamError;
 use super::super::store::{ByteStore, Checkpoint};
 use super::StreamsError;
+use super::cancel::Cancelled;
 use crate::client::{Client, ClientError, TopicPartition};
 use crate::consumer::{
     Consumer, ConsumerEvent, ConsumerSettings, Fetched, IsolationLevel, OffsetReset, SeekTo,
@@ -32,21 +33,41 @@ pub(super) type Change = (Bytes, Option<Bytes>);
 /// Makes a change of a store of a record's key and value.
 pub(super) type LiesIn<'a> = &'a (dyn Fn(&Bytes, Option<&Bytes>) -> Result<Change, StreamError> + Sync);
 
-/// Restores a store from a partition, up to `end` (of all that is committed, where none is given), and tells how that goes on. How
-/// many changes were read.
-pub(super) async fn restore(
-    client: &Client,
-    of: &TopicPartition,
-    (store, progress): (&mut dyn ByteStore, &StreamsRestoreMetrics),
-    end: Option<Offset>,
-    lies_in: LiesIn<'_>,
-) -> Result<u64, StreamsError> {
+/// Up to where a store is restored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Until {
+    /// The end of the partition. What was committed just before may lie behind the mark of a transaction that is still to be
+    /// written: who is to process records waits for that.
+    End,
+    /// What is surely committed: whoever writes there has always a transaction open.
+    Stable,
+    /// This offset.
+    At(Offset),
+}
+
+/// What is restored from.
+pub(super) struct Source<'a> {
+    pub(super) client: &'a Client,
+    pub(super) of: &'a TopicPartition,
+    pub(super) until: Until,
+    pub(super) lies_in: LiesIn<'a>,
+    /// It ends early, with what was restored so far.
+    pub(super) cancelled: &'a Cancelled,
+    pub(super) progress: &'a StreamsRestoreMetrics,
+}
+
+/// Restores a store, and tells how that goes on. How many changes were read.
+pub(super) async fn restore(store: &mut dyn ByteStore, source: &Source<'_>) -> Result<u64, StreamsError> {
+    let Source { client, of, until, .. } = source;
     let first = bound(client, of, OffsetSpec::Earliest).await?;
-    let end = match end {
-        Some(end) => end,
-        None => bound(client, of, OffsetSpec::LastStable).await?,
+    let end = match until {
+        Until::End => bound(client, of, OffsetSpec::Latest).await?,
+        Until::Stable => bound(client, of, OffsetSpec::LastStable).await?,
+        Until::At(end) => *end,
     };
     let from = match store.checkpoint() {
+        // It has what is committed, and the mark of an older transaction is still to come.
+        Some(Checkpoint(at)) if at > end.0 && *until == Until::Stable => return Ok(0),
         Some(Checkpoint(at)) if at > end.0 => {
             return Err(StreamsError::Failed(format!(
                 "a state store has read {of} up to offset {at}, where it ends at {end}: the topic was made anew; remove the \
@@ -67,33 +88,33 @@ pub(super) async fn restore(
         ..ConsumerSettings::default()
     };
     let mut consumer = Consumer::new(client, settings)?;
-    consumer.assign([(of.clone(), SeekTo::Offset(from))]).await?;
-    let read = read(&mut consumer, of, (store, progress), end, lies_in).await;
+    consumer.assign([((*of).clone(), SeekTo::Offset(from))]).await?;
+    let read = read(&mut consumer, store, source, end).await;
     consumer.close().await;
     read
 }
 
 async fn read(
     consumer: &mut Consumer,
-    of: &TopicPartition,
-    (store, progress): (&mut dyn ByteStore, &StreamsRestoreMetrics),
+    store: &mut dyn ByteStore,
+    source: &Source<'_>,
     end: Offset,
-    lies_in: LiesIn<'_>,
 ) -> Result<u64, StreamsError> {
+    let Source { of, lies_in, cancelled, progress, .. } = source;
     let mut count = 0;
     let left = |from: Offset| progress.left(u64::try_from(end.0.saturating_sub(from.0)).unwrap_or(0));
+    let is_done =
+        |consumer: &Consumer| Ok(cancelled.is_set() || consumer.position(of)?.is_some_and(|at| at >= end));
     consumer.position(of)?.into_iter().for_each(left);
-    while consumer.position(of)?.is_none_or(|at| at < end) {
-        if let Some(fetched) = next_records(consumer, of, |consumer: &Consumer| {
-            Ok(consumer.position(of)?.is_some_and(|at| at >= end))
-        })
-        .await?
-        {
-            let restored = take(of, store, &fetched, end, lies_in)?;
-            count += restored;
-            progress.restored(restored);
-            left(fetched.next_offset());
-        }
+    while let Some(fetched) = next_records(consumer, of, is_done).await? {
+        let restored = take(of, store, &fetched, end, lies_in)?;
+        count += restored;
+        progress.restored(restored);
+        left(fetched.next_offset());
+    }
+    if !cancelled.is_set() {
+        // The marks of transactions behind the last change are read too.
+        apply(store, &mut Vec::new(), end)?;
     }
     Ok(count)
 }

@@ -9,10 +9,12 @@ use tokio::sync::oneshot;
 
 use super::super::task::TaskId;
 use super::StreamsError;
+use super::cancel::{Cancel, Cancelled};
 use super::ground::Ground;
 use super::host::Application;
 use super::positions::committed;
-use super::stores::{Stores, StoresOf};
+use super::restore::Until;
+use super::stores::{BringUp, Stores, StoresOf};
 use crate::ids::Offset;
 
 /// How often what is new is taken over.
@@ -28,6 +30,7 @@ const UNKNOWN_LAG: u64 = u64::MAX;
 pub(super) struct Standby {
     stops: oneshot::Sender<oneshot::Sender<Option<Stores>>>,
     lag: Arc<AtomicU64>,
+    cancel: Cancel,
 }
 
 impl Standby {
@@ -40,9 +43,10 @@ impl Standby {
     ) -> Self {
         let (stops, stopped) = oneshot::channel();
         let lag = Arc::new(AtomicU64::new(UNKNOWN_LAG));
-        let copying = Copying { application, ground, id, lag: Arc::clone(&lag) };
+        let cancel = Cancel::default();
+        let copying = Copying { application, ground, id, lag: Arc::clone(&lag), cancelled: cancel.sign() };
         tokio::spawn(copying.run(kept, stopped));
-        Self { stops, lag }
+        Self { stops, lag, cancel }
     }
 
     /// How many records of the changelogs were missing when it was last looked.
@@ -52,6 +56,7 @@ impl Standby {
 
     /// Ends it, and takes what it has; `None` where that is of no use.
     pub(super) async fn stop(self) -> Option<Stores> {
+        self.cancel.cancel();
         let (hand, handed) = oneshot::channel();
         self.stops.send(hand).ok()?;
         handed.await.ok()?
@@ -63,6 +68,7 @@ struct Copying {
     ground: Arc<Ground>,
     id: TaskId,
     lag: Arc<AtomicU64>,
+    cancelled: Cancelled,
 }
 
 impl Copying {
@@ -74,6 +80,7 @@ impl Copying {
         loop {
             let pause = match self.bring_up(&mut stores).await {
                 Ok(lag) => {
+                    let lag = if self.cancelled.is_set() { UNKNOWN_LAG } else { lag };
                     self.lag.store(lag, Ordering::Relaxed);
                     EVERY
                 }
@@ -105,7 +112,8 @@ impl Copying {
             None => of.open(None).await?,
         };
         let positions = self.positions().await?;
-        let lag = of.bring_up(&mut open, &positions).await?;
+        let way = BringUp { positions: &positions, until: Until::Stable, cancelled: &self.cancelled };
+        let lag = of.bring_up(&mut open, way).await?;
         *stores = Some(open);
         Ok(lag)
     }

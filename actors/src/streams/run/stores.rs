@@ -1,8 +1,10 @@
 //! The stores of a task, with what its changelogs have.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::fs;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::UNIX_EPOCH;
 
 use bytes::Bytes;
 
@@ -10,9 +12,11 @@ use super::super::graph::{Changelog, StoreId};
 use super::super::store::{ByteStore, Checkpoint, DiskStore, MemoryStore};
 use super::super::task::TaskId;
 use super::StreamsError;
+use super::cancel::Cancelled;
 use super::ground::Ground;
 use super::host::Application;
-use super::restore::{bounds, restore};
+use super::restore::{Source, Until, bounds, restore};
+use super::topics::DELETE_RETENTION;
 use crate::client::TopicPartition;
 use crate::events::StreamsRestoreMetrics;
 use crate::ids::Offset;
@@ -40,7 +44,11 @@ impl StoresOf<'_> {
     /// What was left of them on disk when the process ended, with how many records of their changelogs it lacks; `None` where
     /// there is nothing.
     pub(super) async fn find(&self) -> Result<Option<(Stores, u64)>, StreamsError> {
-        let is_there = |directory: PathBuf| directory.is_dir();
+        let now_ms = self.application.client.world.clock.wall_ms();
+        let is_there = move |directory: PathBuf| {
+            forget_stale(&directory, now_ms);
+            directory.is_dir()
+        };
         let threads = &self.application.client.world.threads;
         let Some(directory) = self.directory() else { return Ok(None) };
         if !threads.run_blocking(move || is_there(directory)).await {
@@ -83,10 +91,12 @@ impl StoresOf<'_> {
         };
         let specs = stores.iter().filter_map(|store| self.ground.topology.graph.stores.get(store.0));
         let names: Vec<Arc<str>> = specs.map(|spec| Arc::clone(&spec.name)).collect();
+        let now_ms = self.application.client.world.clock.wall_ms();
         let budget = self.application.settings.disk_budget;
         let threads = &self.application.client.world.threads;
         let opened = threads.run_blocking(move || {
             let names: Vec<&str> = names.iter().map(AsRef::as_ref).collect();
+            forget_stale(&directory, now_ms);
             DiskStore::open_all(&directory, &names, budget)
         });
         let opened = opened.await.map_err(|error| StreamsError::Stream(error.into()))?;
@@ -96,36 +106,44 @@ impl StoresOf<'_> {
         Ok(opened.stores.into_iter().map(|store| Box::new(store) as _).collect())
     }
 
-    /// Brings them to where their changelogs are; one whose changelog is a topic that the task reads to where that is read, as
-    /// `positions` says of topics. How many changes they lacked.
-    pub(super) async fn bring_up(
-        &self,
-        stores: &mut Stores,
-        positions: &BTreeMap<Arc<str>, Offset>,
-    ) -> Result<u64, StreamsError> {
+    /// Brings them to where their changelogs are; one whose changelog is a topic that the task reads to where that is read. How
+    /// many changes they lacked. Ends early, with what was restored so far, where it is cancelled.
+    pub(super) async fn bring_up(&self, stores: &mut Stores, way: BringUp<'_>) -> Result<u64, StreamsError> {
         let (client, graph) = (&self.application.client, &self.ground.topology.graph);
         let application = self.ground.topology.application();
-        let progress = StreamsRestoreMetrics::of(&client.events, application, &self.id.to_string());
+        let progress = &StreamsRestoreMetrics::of(&client.events, application, &self.id.to_string());
+        let BringUp { positions, until, cancelled } = way;
         let mut count: u64 = 0;
         for (base, store) in stores.iter_mut().zip(self.ids()) {
             let of = |topic: &Arc<str>| TopicPartition::new(Arc::clone(topic), self.id.partition);
             match graph.stores.get(store.0).map(|spec| &spec.changelog) {
                 None | Some(Changelog::None) => {}
                 Some(Changelog::Topic(topic)) => {
-                    let as_they_are = |key: &Bytes, value: Option<&Bytes>| Ok((key.clone(), value.cloned()));
-                    count +=
-                        restore(client, &of(topic), (base.as_mut(), &progress), None, &as_they_are).await?;
+                    let lies_in = &|key: &Bytes, value: Option<&Bytes>| Ok((key.clone(), value.cloned()));
+                    let source = Source { client, of: &of(topic), until, lies_in, cancelled, progress };
+                    count += restore(base.as_mut(), &source).await?;
                 }
                 Some(Changelog::Source(topic)) => {
                     let Some(end) = positions.get(topic) else { continue };
-                    let lies_in = |key: &Bytes, value: Option<&Bytes>| graph.lies_in(*store, key, value);
-                    count +=
-                        restore(client, &of(topic), (base.as_mut(), &progress), Some(*end), &lies_in).await?;
+                    let lies_in = &|key: &Bytes, value: Option<&Bytes>| graph.lies_in(*store, key, value);
+                    let until = Until::At(*end);
+                    let source = Source { client, of: &of(topic), until, lies_in, cancelled, progress };
+                    count += restore(base.as_mut(), &source).await?;
                 }
             }
         }
         Ok(count)
     }
+}
+
+/// How stores are brought up.
+#[derive(Clone, Copy)]
+pub(super) struct BringUp<'a> {
+    /// Up to where topics are read that the task reads.
+    pub(super) positions: &'a BTreeMap<Arc<str>, Offset>,
+    /// How far in changelogs.
+    pub(super) until: Until,
+    pub(super) cancelled: &'a Cancelled,
 }
 
 /// What was left on disk of the stores of an application's tasks, and what each task's lack. What cannot be opened is as if it were not
@@ -145,4 +163,52 @@ pub(super) async fn find_all(application: &Application, ground: &Ground) -> (Kep
         }
     }
     (kept, lags)
+}
+
+/// Removes what was left on disk so long ago that deletions since then may have gone from its changelog: it would have more than
+/// there is. What cannot be removed is told, and is not used.
+fn forget_stale(directory: &Path, now_ms: i64) {
+    let Some(written_ms) = written_ms(directory) else { return };
+    let most_ms = i64::try_from(DELETE_RETENTION.as_millis() / 2).unwrap_or(i64::MAX);
+    if now_ms.saturating_sub(written_ms) <= most_ms {
+        return;
+    }
+    tracing::info!(directory = %directory.display(), "state that nobody has written for long is removed, and built anew");
+    if let Err(error) = fs::remove_dir_all(directory) {
+        tracing::warn!(directory = %directory.display(), %error, "old state is not removed");
+    }
+}
+
+/// When one of the files of a directory was last written, in milliseconds since 1970.
+fn written_ms(directory: &Path) -> Option<i64> {
+    let times = fs::read_dir(directory).ok()?.flatten().filter_map(|entry| {
+        if entry.file_type().ok()?.is_dir() {
+            return written_ms(&entry.path());
+        }
+        let at = entry.metadata().ok()?.modified().ok()?.duration_since(UNIX_EPOCH).ok()?;
+        i64::try_from(at.as_millis()).ok()
+    });
+    times.max()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn state_is_forgotten_once_its_changelog_may_have_forgotten_what_was_deleted_since() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let of_task = directory.path().join("0_1");
+        fs::create_dir_all(of_task.join("inner")).expect("it is made");
+        fs::write(of_task.join("inner").join("segment"), "bytes").expect("it is written");
+        let written_ms = written_ms(&of_task).expect("a file is there");
+        let half_ms = |less: Duration| i64::try_from((DELETE_RETENTION / 2 - less).as_millis()).unwrap();
+        forget_stale(&of_task, written_ms + half_ms(Duration::from_secs(1)));
+        assert!(of_task.is_dir(), "it is still of use");
+        forget_stale(&of_task, written_ms + half_ms(Duration::ZERO) + 1);
+        assert!(!of_task.exists(), "it may have more than there is");
+        forget_stale(&of_task, i64::MAX);
+    }
 }

@@ -18,7 +18,7 @@ use crate::ids::Offset;
 const KNOWN_WITHIN: Duration = Duration::from_secs(10);
 
 /// How long a deletion stays in a changelog. A store on disk whose checkpoint is older would not learn of it.
-const DELETE_RETENTION: Duration = Duration::from_hours(7 * 24);
+pub(super) const DELETE_RETENTION: Duration = Duration::from_hours(7 * 24);
 
 /// Whether a topology reads topics by a pattern, so that others may come.
 pub(super) fn has_patterns(topology: &Topology) -> bool {

@@ -217,13 +217,16 @@ impl Working {
     async fn work(&mut self) -> Result<(), StreamError> {
         let mut done = 0;
         while done < STEP_MAX && self.held.len() < HELD_MAX {
-            done += self.drain()?;
+            done += self.drain(STEP_MAX - done)?;
             if self.standstill != Standstill::No {
                 self.give().await;
                 if self.standstill == Standstill::UntilPrepared {
                     self.ask_for_commit();
                 }
                 return Ok(());
+            }
+            if done >= STEP_MAX {
+                break;
             }
             let (next, resumed) = self.of.inbox.take();
             resumed.into_iter().for_each(|partition| self.of.reader.resume(partition));
@@ -260,10 +263,10 @@ impl Working {
         Ok(())
     }
 
-    /// Processes what is here, as far as nothing earlier may still come.
-    fn drain(&mut self) -> Result<usize, StreamError> {
+    /// Processes what is here, as far as nothing earlier may still come, and so many records at most.
+    fn drain(&mut self, most: usize) -> Result<usize, StreamError> {
         let mut done = 0;
-        while self.standstill == Standstill::No && !self.waits_for_more() {
+        while done < most && self.standstill == Standstill::No && !self.waits_for_more() {
             let left_out = self.of.task.left_out();
             let is_measured = self.of.task.counts().processed.is_multiple_of(MEASURE_EVERY);
             let began = is_measured.then(|| self.of.clock.now());

@@ -21,6 +21,9 @@ const PURGE_EVERY: Duration = Duration::from_secs(30);
 /// How often topics are looked for that a pattern takes.
 const LOOK_EVERY: Duration = Duration::from_secs(30);
 
+/// How long what the metadata say of a topic may lag behind what the group says of it.
+const GROWN_WITHIN: Duration = Duration::from_secs(5);
+
 /// A commit that is being prepared or is under way.
 pub(super) struct Commit {
     began: Instant,
@@ -118,7 +121,7 @@ impl Hosting {
         if is_dirty {
             self.metrics.committed(began.elapsed());
         }
-        if !self.tasks.workers().is_empty() {
+        if !worked.is_empty() {
             self.failures = 0;
         }
         self.remedies.committed(&worked, |task, topic, offset| {
@@ -149,6 +152,18 @@ impl Hosting {
             purge(client, read).await;
             let _ended = myself.cast(HostMessage::Purged);
         });
+    }
+
+    /// Begins anew where the group has tasks for this process of partitions that it does not know of yet.
+    pub(super) fn look_for_growth(&mut self) {
+        let (Some(ground), Some(wanted)) = (&self.ground, &self.wanted) else { return };
+        let known = ground.tasks();
+        if self.looked.elapsed() < GROWN_WITHIN || wanted.active.iter().all(|id| known.contains(id)) {
+            return;
+        }
+        self.looked = Instant::now();
+        let generation = self.generation;
+        let _ended = self.myself.cast(HostMessage::TopicsCame { generation });
     }
 
     fn look_for_topics(&mut self) {

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures::future::join_all;
 use ractor::RpcReplyPort;
 use tokio::time::Instant;
 
@@ -50,7 +51,7 @@ impl Hosting {
 
     /// The next generation, once nothing of the one before is left.
     pub(super) fn next_generation(&mut self) {
-        if self.is_ending() || self.tasks.are_beginning() {
+        if self.is_ending() || self.is_laying || self.tasks.are_beginning() {
             return;
         }
         if self.is_to_end() {
@@ -58,6 +59,7 @@ impl Hosting {
         }
         let Some(identity) = self.identity.clone() else { return self.identify() };
         self.generation += 1;
+        self.is_laying = true;
         let (application, myself, generation) =
             (Arc::clone(&self.application), self.myself.clone(), self.generation);
         let (feeding, pause) = (self.feeding.clone(), self.pause());
@@ -177,9 +179,8 @@ impl Hosting {
         let myself = self.myself.clone();
         tokio::spawn(async move {
             let mut kept = end(workers).await;
-            for (id, copy) in copies {
-                kept.extend(copy.stop().await.map(|stores| (id, stores)));
-            }
+            let stopped = copies.into_iter().map(|(id, copy)| async move { Some((id, copy.stop().await?)) });
+            kept.extend(join_all(stopped).await.into_iter().flatten());
             let _ended = myself.cast(HostMessage::Ended { kept });
         });
     }

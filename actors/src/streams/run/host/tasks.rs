@@ -8,6 +8,7 @@ use ractor::{ActorId, ActorRef};
 
 use super::super::super::task::TaskId;
 use super::super::assembly::{self, Begun, Handed, Workers};
+use super::super::cancel::Cancel;
 use super::super::member::{Running, Wanted};
 use super::super::standby::Standby;
 use super::super::stores::Kept;
@@ -24,7 +25,9 @@ const END_WITHIN: Duration = Duration::from_secs(5);
 pub(super) struct Tasks {
     workers: Workers,
     /// Those that are being put together.
-    beginning: Option<BTreeSet<TaskId>>,
+    beginning: BTreeMap<TaskId, Cancel>,
+    /// No task is to begin before some time has passed.
+    pub(super) waits: bool,
     /// How often in a row tasks could not be put together.
     failures: u32,
     /// Those that were put together and wait for the end of a commit.
@@ -46,14 +49,14 @@ impl Tasks {
         all.any(|known| known.get_id() == id)
     }
 
-    pub(super) const fn are_beginning(&self) -> bool {
-        self.beginning.is_some()
+    pub(super) fn are_beginning(&self) -> bool {
+        !self.beginning.is_empty()
     }
 
     fn are_none(&self) -> bool {
         self.workers.is_empty()
             && self.ready.workers.is_empty()
-            && self.beginning.is_none()
+            && self.beginning.is_empty()
             && self.ending.is_empty()
             && self.copies.is_empty()
     }
@@ -61,10 +64,13 @@ impl Tasks {
     /// All that may still do something for a task.
     fn active(&self) -> BTreeSet<TaskId> {
         let begun = self.workers.keys().chain(self.ready.workers.keys());
-        begun.chain(&self.ending).chain(self.beginning.iter().flatten()).copied().collect()
+        begun.chain(&self.ending).chain(self.beginning.keys()).copied().collect()
     }
 
+    /// All workers; what is being put together is of no use any more.
     pub(super) fn take_workers(&mut self) -> Workers {
+        self.waits = false;
+        self.beginning.values().for_each(Cancel::cancel);
         let mut workers = std::mem::take(&mut self.workers);
         workers.extend(std::mem::take(&mut self.ready).workers);
         workers
@@ -112,7 +118,7 @@ impl Hosting {
             return Some(Wanted::default());
         }
         let (wanted, ground) = (self.wanted.as_ref()?, self.ground.as_ref()?);
-        // One of a topic that is not known here yet comes with the next generation.
+        // One of a partition that is not known here yet comes with the next generation.
         let known = ground.tasks();
         let mut wanted = wanted.clone();
         wanted.active.retain(|id| known.contains(id));
@@ -131,6 +137,7 @@ impl Hosting {
             return self.leave();
         }
         let Some(wanted) = self.to_run() else { return };
+        self.look_for_growth();
         if self.tasks.workers.keys().any(|id| !wanted.active.contains(id)) {
             self.prepare();
         }
@@ -150,41 +157,45 @@ impl Hosting {
     }
 
     fn begin_tasks(&mut self, wanted: &Wanted) {
-        let Some(ground) = self.ground.clone().filter(|_| self.tasks.beginning.is_none()) else { return };
+        let unwanted = self.tasks.beginning.iter().filter(|(id, _)| !wanted.active.contains(id));
+        unwanted.for_each(|(_, cancel)| cancel.cancel());
+        let Some(ground) = self.ground.clone().filter(|_| !self.tasks.waits) else { return };
         let active = self.tasks.active();
-        let missing: BTreeSet<TaskId> = wanted.active.difference(&active).copied().collect();
+        let missing: Vec<TaskId> = wanted.active.difference(&active).copied().collect();
         if missing.is_empty() {
             return;
         }
         let remedies = self.remedies.clone();
         let mut handed = Handed { kept: Kept::new(), copies: BTreeMap::new(), remedies };
-        for id in &missing {
-            handed.kept.extend(self.tasks.kept.remove_entry(id));
-            handed.copies.extend(self.tasks.copies.remove_entry(id));
+        let mut signs = BTreeMap::new();
+        for id in missing {
+            handed.kept.extend(self.tasks.kept.remove_entry(&id));
+            handed.copies.extend(self.tasks.copies.remove_entry(&id));
+            let cancel = Cancel::default();
+            signs.insert(id, cancel.sign());
+            self.tasks.beginning.insert(id, cancel);
         }
-        self.tasks.beginning = Some(missing.clone());
         let (application, myself) = (Arc::clone(&self.application), self.myself.clone());
         tokio::spawn(async move {
-            let result = assembly::begin(&application, &ground, &missing, handed, myself.clone()).await;
-            let workers = result.as_ref().map_or_else(|_| Workers::new(), |begun| begun.workers.clone());
-            let (generation, result) = (ground.generation, Box::new(result));
-            if myself.cast(HostMessage::Begun { generation, result }).is_err() {
-                assembly::end(&workers);
-            }
+            assembly::begin(&application, &ground, signs, handed, myself).await;
         });
     }
 
-    pub(super) fn begun(&mut self, generation: u64, result: Result<Begun, StreamsError>) {
-        self.tasks.beginning = None;
+    pub(super) fn begun(&mut self, generation: u64, tasks: &[TaskId], result: Result<Begun, StreamsError>) {
+        tasks.iter().for_each(|id| drop(self.tasks.beginning.remove(id)));
         if generation != self.generation {
-            let workers = result.map(|begun| begun.workers).unwrap_or_default();
+            let Begun { workers, kept, .. } = result.unwrap_or_default();
+            self.tasks.keep(kept);
             return self.end_late(workers);
         }
         match result {
-            Ok(begun) => {
-                self.tasks.failures = 0;
-                self.tasks.ready.workers.extend(begun.workers);
-                self.tasks.ready.reads.extend(begun.reads);
+            Ok(Begun { workers, reads, kept }) => {
+                if !workers.is_empty() {
+                    self.tasks.failures = 0;
+                }
+                self.tasks.ready.workers.extend(workers);
+                self.tasks.ready.reads.extend(reads);
+                self.tasks.keep(kept);
                 self.start_ready();
                 self.reconcile();
             }
@@ -202,6 +213,7 @@ impl Hosting {
         if self.gives_up_after(failures, error) {
             return;
         }
+        self.tasks.waits = true;
         let (myself, generation, pause) = (self.myself.clone(), self.generation, pause_after(failures));
         tokio::spawn(async move {
             tokio::time::sleep(pause).await;
@@ -209,13 +221,22 @@ impl Hosting {
         });
     }
 
-    /// Lets those go that were put together: not while a commit is under way, which they have no part in.
+    /// Lets those go that were put together: not while a commit is under way, which they have no part in. Those that are not
+    /// wanted any more have done nothing, and end.
     pub(super) fn start_ready(&mut self) {
-        let Some(ground) = self.ground.as_ref().filter(|_| self.commit.is_none()) else { return };
-        let Begun { workers, reads } = std::mem::take(&mut self.tasks.ready);
+        let Some(ground) = self.ground.clone().filter(|_| self.commit.is_none()) else { return };
+        let Begun { mut workers, mut reads, .. } = std::mem::take(&mut self.tasks.ready);
+        let unwanted: Vec<TaskId> = workers.keys().filter(|id| self.is_given_up(**id)).copied().collect();
+        let unwanted = unwanted.into_iter().filter_map(|id| workers.remove_entry(&id)).collect::<Workers>();
+        let not_read: BTreeSet<_> =
+            unwanted.keys().flat_map(|id| ground.partitions(*id).into_values()).collect();
+        reads.retain(|of, _| !not_read.contains(of));
         self.tasks.workers.extend(workers);
         if !reads.is_empty() {
             ground.reader.read(reads);
+        }
+        if !unwanted.is_empty() {
+            self.end_alone(unwanted);
         }
     }
 
@@ -229,6 +250,11 @@ impl Hosting {
             let read = workers.keys().flat_map(|id| ground.partitions(*id).into_values());
             ground.reader.forget(read.collect());
         }
+        self.end_alone(workers);
+    }
+
+    /// Ends workers while others go on.
+    fn end_alone(&mut self, workers: Workers) {
         let tasks: Vec<TaskId> = workers.keys().copied().collect();
         self.tasks.ending.extend(&tasks);
         let myself = self.myself.clone();
@@ -271,7 +297,10 @@ impl Hosting {
         if let Some(member) = &self.member {
             member.lacks(self.tasks.copies.iter().map(|(id, copy)| (*id, copy.lag())));
             let copies = self.tasks.copies.keys().copied().collect();
-            member.runs(Running { active: self.tasks.active(), copies, heard: self.heard });
+            // What is to run and does not yet may begin at any moment.
+            let mut active = self.tasks.active();
+            active.extend(self.wanted.iter().flat_map(|wanted| &wanted.active));
+            member.runs(Running { active, copies, heard: self.heard });
         }
         self.metrics.tasks(self.tasks.workers.len());
     }
