@@ -14,6 +14,7 @@ use super::{Client, Tries};
 use crate::cluster::message::reassignment::ReassignPartition;
 use crate::cluster::message::{AlterTopicConfig, CreatePartitions, CreateTopic, DeleteTopic, ElectReplica};
 use crate::error::Refusal;
+use crate::group::message::streams::{DescribeStreamsGroup, StreamsGroupDescription};
 use crate::group::message::{
     CommittedOffset, DeleteGroup, DescribeGroup, GroupDescription, GroupState, ListGroups, OffsetCommit,
     OffsetFetch,
@@ -106,6 +107,16 @@ impl Admin {
     pub async fn describe_group(&self, group: impl Into<String>) -> Result<GroupDescription, ClientError> {
         let group = group.into();
         self.coordinator(&group).ask("describing a group", DescribeGroup { group }, self.within()).await
+    }
+
+    /// The group of an application of streams: its topology, its members and their tasks.
+    pub async fn describe_streams_group(
+        &self,
+        group: impl Into<String>,
+    ) -> Result<StreamsGroupDescription, ClientError> {
+        let group = group.into();
+        let what = "describing a group of an application";
+        self.coordinator(&group).ask(what, DescribeStreamsGroup { group }, self.within()).await
     }
 
     /// Removes a group without members, and its offsets.

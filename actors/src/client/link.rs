@@ -17,6 +17,7 @@ use crate::cluster::message::{
 };
 use crate::custom::entity::message::AskEntity;
 use crate::custom::named::message::{AskActor, FindName, GroupMembers, TellActor, WatchActor, WatchName};
+use crate::group::message::streams::{DescribeStreamsGroup, StreamsHeartbeat};
 use crate::group::message::transactional::{CommitInTransaction, StableOffsetFetch};
 use crate::group::message::{
     DeleteGroup, DescribeGroup, FindCoordinator, GroupHeartbeat, ListGroups, OffsetCommit, OffsetFetch,
@@ -92,6 +93,8 @@ pub trait Cluster:
     + Asks<ListGroups>
     + Asks<DescribeGroup>
     + Asks<DeleteGroup>
+    + Asks<StreamsHeartbeat>
+    + Asks<DescribeStreamsGroup>
     + Asks<DescribeQuorum>
     + Asks<AddVoter>
     + Asks<RemoveVoter>

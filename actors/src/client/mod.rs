@@ -13,6 +13,7 @@ mod in_node;
 mod link;
 mod metadata;
 mod quic;
+mod streams_group;
 mod view;
 
 use std::sync::Arc;
@@ -31,6 +32,7 @@ pub use in_node::NodeClient;
 pub use link::{Asking, Asks, Closing, Cluster, LinkError, Target};
 pub use metadata::MetadataCache;
 pub use quic::QuicLink;
+pub use streams_group::StreamsGroup;
 pub use view::{TopicPartition, TopicView, View};
 
 use crate::custom::named::ActorCalls;

@@ -3,6 +3,7 @@
 //! A member's life is KIP-848's: it heartbeats with what it subscribes to and what it owns, and is answered with what
 //! it should own. It gives partitions up before another gets them; who is not affected never stops.
 
+pub mod streams;
 pub mod transactional;
 
 use std::collections::BTreeMap;

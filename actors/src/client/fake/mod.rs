@@ -8,6 +8,7 @@ mod entities;
 mod groups;
 mod handlers;
 mod quorum;
+mod streams;
 mod transactions;
 mod users;
 
