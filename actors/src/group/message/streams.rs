@@ -60,9 +60,10 @@ pub struct StreamsPart {
 
 /// What an application consists of, and how its tasks are to be dealt out.
 ///
-/// The one with the highest epoch counts. Members say the same in one epoch: another fingerprint is refused
-/// (`InvalidRequest`), and so is an epoch that was (`InvalidRequest`). Counts of tasks and [`StreamsTerms`] may change
-/// within an epoch, because topics grow and members are configured anew: the newest word counts.
+/// The one with the highest epoch counts, and only members that have said it are given tasks. Members say the same in one
+/// epoch: another fingerprint is refused (`InvalidRequest`), and so is an epoch that was, while the group has members.
+/// Counts of tasks and [`StreamsTerms`] may change within an epoch, because topics grow and members are configured anew: the
+/// newest word counts.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StreamsTopology {
     /// Counts the versions of the topology, as who writes the application says.
@@ -95,25 +96,26 @@ impl Default for StreamsTerms {
 /// A heartbeat of a member of an application of streams.
 ///
 /// One that is told `UnknownMemberId` or `FencedMemberEpoch` is out: it stops all its tasks without a commit, ends its
-/// producer's transaction and joins again with epoch 0. Until then nothing that it commits for the group is taken. All other
-/// refusals change nothing; the same is said again later.
+/// producer's transaction and joins again, under a new id. Until then nothing that it commits for the group is taken. All other
+/// refusals change nothing; the same is said again later. A member that does not know whether its last heartbeat was heard
+/// says everything again.
+///
+/// A join (epoch 0) under an id that is a member's already is that join come again: it is answered, and changes nothing.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StreamsHeartbeat {
     /// The group: the application.
     pub group: String,
     /// Chosen by the member: a UUID.
     pub member: String,
-    /// 0 to join, -1 to leave, else the epoch last told.
+    /// 0 to join, -1 to leave (it has let go of all its tasks), else the epoch last told.
     pub epoch: i32,
-    /// Counts the member's heartbeats. One that comes after a later one, or again, is answered and says nothing new: what the
-    /// member ran then may be another's already.
-    pub sequence: u64,
     /// The name of the member's process, for people.
     pub instance: String,
     /// `client.id`, for people.
     pub client_id: String,
     /// The id of the member's transactional producer, if it has one. Whoever is given one of its tasks when it is dead is told
-    /// to fence that first. Counts with a join; before that the member has ended what an earlier life of it left open.
+    /// to fence that first. Counts with a join: before that the member has ended what an earlier life of it left open, so that
+    /// an earlier member with the same id is out at once.
     pub transactional_id: Option<String>,
     /// How long the member may take to give a task up, in milliseconds, of at most 24 days; 0 for the coordinator's choice,
     /// 60 s. Counts with a join.
@@ -121,7 +123,8 @@ pub struct StreamsHeartbeat {
     /// What the application consists of: with a join, and when it changes. `None` as before.
     pub topology: Option<StreamsTopology>,
     /// What the member runs now: all tasks that it began, until it has let go of them (an active one: with its commit, or
-    /// without one that could still succeed). Empty with a join. `None` as before.
+    /// without one that could still succeed). It begins none that the last answer did not tell. Empty with a join. `None` as
+    /// before. Heard only in the epoch last told.
     pub running: Option<StreamsTasks>,
     /// Of how many records of their changelogs the member's stores lack: of stand-bys, of what it warms up, and of tasks of
     /// which it has a checkpoint on its disk. Those that it runs as active and has brought up are not among them. All of
@@ -234,7 +237,6 @@ mod tests {
             group: "g".to_owned(),
             member: "m".to_owned(),
             epoch: 5,
-            sequence: 7,
             instance: "i".to_owned(),
             client_id: "c".to_owned(),
             transactional_id: Some("x".to_owned()),
@@ -243,7 +245,7 @@ mod tests {
             running: Some(tasks()),
             lags: vec![(TASK, 200)],
         };
-        let words = "0167016d0a0701690163010178ac02";
+        let words = "0167016d0a01690163010178ac02";
         assert_eq!(hex(&full), format!("{words}01{TOPOLOGY}01{TASKS}010102c801"));
         let answer = StreamsHeartbeatAnswer {
             epoch: 6,
