@@ -7,6 +7,7 @@
 
 mod classic;
 mod conversion;
+mod streams;
 mod transactional;
 
 use std::collections::BTreeMap;
@@ -83,6 +84,8 @@ pub struct ShownGroup {
     pub state: GroupState,
     /// The protocol type of a group of the classic protocol.
     pub classic: Option<Arc<str>>,
+    /// Whether it is of an application of streams.
+    pub is_of_streams: bool,
 }
 
 impl Shown {
@@ -199,7 +202,8 @@ impl Coordinator {
             shown,
             seat,
         };
-        if written.is_some() {
+        // What a group is that became one of an application is in the records of that, whatever is left of what it was.
+        if written.is_some() && !coordinator.machine.is_of_streams() {
             // What a way over to KIP-848 left that was not whole when its coordinator died.
             coordinator.decide(None, ConsumerGroup::leave_modern);
             coordinator.begin_classic(written);
@@ -273,6 +277,8 @@ impl Coordinator {
                 self.decide(Some(reply), |machine, _| from_memory(Ok(machine.unstable())));
             }
             GroupRequest::Classic { request, .. } => self.serve_classic(request),
+            GroupRequest::Streams { request, host, reply } => self.streams_heartbeat(&request, &host, reply),
+            GroupRequest::DescribeStreams { reply, .. } => self.describe_streams(reply),
             GroupRequest::DeleteOffsets { request, reply } => self.delete_offsets(request, reply),
             GroupRequest::Delete { request, reply } => {
                 // A member that was promised an id is on its way.

@@ -1,5 +1,6 @@
 //! The entrance: what clients ask of groups, from any thread of a node.
 
+mod streams;
 mod transactional;
 
 use std::collections::BTreeSet;

@@ -54,7 +54,9 @@ impl LagWatch {
         let doors = &leadership.doors;
         doors.events.emit(GroupOwnership {
             group: &self.group,
-            members: group.members.len() + group.classic.as_ref().map_or(0, |classic| classic.members.len()),
+            members: group.members.len()
+                + group.classic.as_ref().map_or(0, |classic| classic.members.len())
+                + group.streams.members.len(),
             unowned: if group.members.is_empty() { 0 } else { group.unowned() },
         });
         let topics = leadership.topics();

@@ -9,6 +9,8 @@
 //! Groups of Kafka's [`classic`] protocol are coordinated by the same actors. One of consumers goes over to KIP-848 when a
 //! member of that joins, and back when the last one leaves, as [`migration`] allows.
 //!
+//! Groups of applications of [`streams`] are a type of their own, with tasks in the place of partitions.
+//!
 //! What the rest of the node lends is in [`doors`] (log, lease, ends), [`topics`] and [`following`] (the image).
 
 pub mod assignor;
@@ -29,6 +31,7 @@ pub mod records;
 pub(crate) mod release;
 pub(crate) mod request;
 pub mod settings;
+pub mod streams;
 mod supervision;
 mod supervisor;
 pub mod topics;

@@ -9,6 +9,9 @@ use tokio::sync::{OwnedSemaphorePermit, oneshot};
 use super::classic::{ClassicDescription, Committer, Heartbeat, JoinGroup, LeaveGroup, SyncGroup};
 use super::classic_part::{ClassicReply, JoinAnswer};
 use super::doors::PartOfTransaction;
+use super::message::streams::{
+    DescribeStreamsGroup, StreamsGroupDescription, StreamsHeartbeat, StreamsHeartbeatAnswer,
+};
 use super::message::{
     CommittedOffset, DeleteGroup, DescribeGroup, GroupDescription, GroupHeartbeat, GroupHeartbeatAnswer,
     OffsetCommit, OffsetDelete, OffsetFetch,
@@ -91,6 +94,16 @@ pub(super) enum GroupRequest {
         request: OffsetDelete,
         reply: Reply<PerPartition>,
     },
+    /// A heartbeat of a member of an application of streams.
+    Streams {
+        request: StreamsHeartbeat,
+        host: String,
+        reply: Reply<Result<StreamsHeartbeatAnswer, Refusal>>,
+    },
+    DescribeStreams {
+        request: DescribeStreamsGroup,
+        reply: Reply<Result<StreamsGroupDescription, Refusal>>,
+    },
     /// The requests of the classic protocol.
     Classic {
         group: String,
@@ -131,6 +144,8 @@ impl GroupRequest {
             Self::Describe { request, .. } => &request.group,
             Self::Delete { request, .. } => &request.group,
             Self::DeleteOffsets { request, .. } => &request.group,
+            Self::Streams { request, .. } => &request.group,
+            Self::DescribeStreams { request, .. } => &request.group,
             Self::Classic { group, .. } => group,
         }
     }
@@ -146,6 +161,8 @@ impl GroupRequest {
             Self::Fetch { reply, .. } => reply.give(Err(refusal)),
             Self::Describe { reply, .. } => reply.give(Err(refusal)),
             Self::Delete { reply, .. } => reply.give(Err(refusal)),
+            Self::Streams { reply, .. } => reply.give(Err(refusal)),
+            Self::DescribeStreams { reply, .. } => reply.give(Err(refusal)),
             Self::Classic { request, .. } => request.refuse(refusal),
         }
     }

@@ -3,6 +3,7 @@
 use super::assignor::Assignor;
 use super::classic::ClassicSettings;
 use super::migration::MigrationPolicy;
+use super::streams::StreamsGroupSettings;
 use crate::kinds::GROUP_SUPERVISOR;
 
 /// How a node coordinates groups.
@@ -40,6 +41,8 @@ pub struct GroupSettings {
     pub has_authorizer: bool,
     /// Groups of the classic protocol.
     pub classic: ClassicSettings,
+    /// Groups of applications of streams.
+    pub streams: StreamsGroupSettings,
     /// Requests of one coordinator partition that may wait for their answer; more are refused.
     pub max_waiting: usize,
 }
@@ -61,6 +64,7 @@ impl Default for GroupSettings {
             migration: MigrationPolicy::default(),
             has_authorizer: false,
             classic: ClassicSettings::default(),
+            streams: StreamsGroupSettings::default(),
             max_waiting: GROUP_SUPERVISOR.mailbox_max,
         }
     }

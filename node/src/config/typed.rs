@@ -91,6 +91,8 @@ pub struct NodeConfig {
     pub session_timeout: Duration,
     pub group_heartbeat_interval: Duration,
     pub group_migration: MigrationPolicy,
+    pub streams_session_timeout: Duration,
+    pub streams_heartbeat_interval: Duration,
     pub offsets_retention: Duration,
     pub actors: ActorsConfig,
 }
@@ -166,6 +168,8 @@ impl NodeConfig {
             group_heartbeat_interval: reader.duration_ms("group.consumer.heartbeat.interval.ms")?,
             group_migration: MigrationPolicy::named(reader.text("group.consumer.migration.policy"))
                 .ok_or_else(|| reader.wrong("group.consumer.migration.policy", "is no policy"))?,
+            streams_session_timeout: reader.duration_ms("group.streams.session.timeout.ms")?,
+            streams_heartbeat_interval: reader.duration_ms("group.streams.heartbeat.interval.ms")?,
             offsets_retention: Duration::from_secs(60 * reader.number::<u64>("offsets.retention.minutes")?),
         })
     }

@@ -13,6 +13,7 @@ use millstream_actors::group::doors::{GroupDoors, OwnershipLease};
 use millstream_actors::group::following::{ImageCoordinators, ImageTopics, OFFSETS_TOPIC, follow};
 use millstream_actors::group::front::GroupFront;
 use millstream_actors::group::settings::GroupSettings;
+use millstream_actors::group::streams::StreamsGroupSettings;
 use millstream_actors::group::topics::TopicsView;
 use millstream_actors::ids::{Incarnation, LeaderEpoch, PartitionId};
 use millstream_actors::image::Image;
@@ -54,11 +55,17 @@ pub(super) async fn start_groups(
     let CoordinatorParts { world, config, incarnation, endpoint, images, events, tree, .. } = *parts;
     let view: Arc<dyn TopicsView> = Arc::new(ImageTopics::of(&images.borrow()));
     let (topics, seen) = watch::channel(view);
+    let as_told = |interval| u32::try_from(as_ms(interval)).unwrap_or(u32::MAX);
     let settings = GroupSettings {
         session_timeout_ms: as_ms(config.session_timeout),
-        heartbeat_interval_ms: u32::try_from(as_ms(config.group_heartbeat_interval)).unwrap_or(u32::MAX),
+        heartbeat_interval_ms: as_told(config.group_heartbeat_interval),
         offsets_retention_ms: as_ms(config.offsets_retention),
         migration: config.group_migration,
+        streams: StreamsGroupSettings {
+            session_timeout_ms: as_ms(config.streams_session_timeout),
+            heartbeat_interval_ms: as_told(config.streams_heartbeat_interval),
+            ..StreamsGroupSettings::default()
+        },
         has_authorizer: config.kafka.authorizer.is_on,
         ..GroupSettings::default()
     };

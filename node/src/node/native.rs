@@ -7,6 +7,7 @@ use millstream_actors::cluster::front::ClusterFront;
 use millstream_actors::cluster::message::CreateTopic;
 use millstream_actors::error::{ErrorCode, Refusal};
 use millstream_actors::group::front::{GroupFront, GroupMessage};
+use millstream_actors::group::message::streams::{DescribeStreamsGroup, StreamsHeartbeat};
 use millstream_actors::group::message::{
     DeleteGroup, DescribeGroup, FindCoordinator, GroupHeartbeat, ListGroups, OffsetCommit, OffsetDelete,
     OffsetFetch,
@@ -136,6 +137,8 @@ fn groups(front: &GroupFront) -> Handlers {
     let handlers = group::<OffsetCommit>(handlers, front);
     let handlers = group::<OffsetFetch>(handlers, front);
     let handlers = group::<OffsetDelete>(handlers, front);
+    let handlers = group::<StreamsHeartbeat>(handlers, front);
+    let handlers = group::<DescribeStreamsGroup>(handlers, front);
     let handlers = group::<ListGroups>(handlers, front);
     let handlers = group::<DescribeGroup>(handlers, front);
     group::<DeleteGroup>(handlers, front)

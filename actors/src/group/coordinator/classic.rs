@@ -20,7 +20,7 @@ impl Coordinator {
     pub(super) fn shown_group(&mut self) -> ShownGroup {
         let Some(classic) = &self.classic else {
             let state = *self.state.get_or_insert_with(|| self.machine.state());
-            return ShownGroup { state, classic: None };
+            return ShownGroup { state, classic: None, is_of_streams: self.machine.is_of_streams() };
         };
         let state = match classic.group.state() {
             ClassicState::Empty | ClassicState::Dead => GroupState::Empty,
@@ -31,7 +31,7 @@ impl Coordinator {
         let has_offsets = !self.machine.group().offsets.is_empty();
         let listed = classic.group.listed(has_offsets);
         let protocol_type = listed.map(|(protocol_type, _)| protocol_type).unwrap_or_default();
-        ShownGroup { state, classic: Some(protocol_type) }
+        ShownGroup { state, classic: Some(protocol_type), is_of_streams: false }
     }
 
     /// Time went by.
@@ -80,6 +80,9 @@ impl Coordinator {
     }
 
     pub(super) fn serve_classic(&mut self, request: ClassicRequest) {
+        if self.machine.is_of_streams() {
+            return self.refuse_classic(request);
+        }
         if self.classic.is_none() && self.machine.is_hosting() {
             return self.serve_hosted(request);
         }

@@ -51,7 +51,7 @@ impl Coordinator {
                 classic.group.check_transactional_commit(&committing.committer, has_offsets)
             }),
             // Who says nothing of a member is held against none (KIP-447).
-            None if !committing.committer.is_named() => Ok(()),
+            None if !committing.committer.is_named() && !self.machine.group().streams.has_members() => Ok(()),
             None => {
                 self.machine.check_instance(&committing.committer)?;
                 self.machine.check_transactional_commit(&around, &committing.request)

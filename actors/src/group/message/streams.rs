@@ -32,6 +32,10 @@ pub struct StreamsTasks {
 }
 
 impl StreamsTasks {
+    /// None.
+    pub const NOTHING: Self =
+        Self { active: BTreeSet::new(), standby: BTreeSet::new(), warm_up: BTreeSet::new() };
+
     /// Whether there are none.
     #[must_use]
     pub fn is_empty(&self) -> bool {

@@ -74,6 +74,9 @@ impl Turn<'_> {
     /// Members commit in their epoch; others only while there are no members.
     fn check_committer(&self, request: &OffsetCommit) -> Result<(), Refusal> {
         let group = self.group();
+        if group.streams.is_there() {
+            return group.streams.check_committer(request);
+        }
         if request.member_epoch < 0 && group.members.is_empty() {
             return Ok(());
         }
@@ -170,7 +173,7 @@ impl Turn<'_> {
     pub(super) fn delete(&mut self, request: &DeleteGroup) -> Result<(), Refusal> {
         self.check_exists(&request.group)?;
         let classic = self.group().classic.as_ref().map_or(0, |classic| classic.members.len());
-        let members = self.group().members.len() + classic;
+        let members = self.group().members.len() + classic + self.group().streams.members.len();
         if members > 0 {
             let text = format!("group {} has {members} members; stop them first", request.group);
             return Err(Refusal::new(ErrorCode::NonEmptyGroup, text));
@@ -191,8 +194,9 @@ impl Turn<'_> {
     }
 
     pub(super) fn leave_modern(&mut self) {
-        let is_kept =
-            |record: &GroupRecord| matches!(record, GroupRecord::Offset { .. } | GroupRecord::Classic(_));
+        let is_kept = |record: &GroupRecord| {
+            matches!(record, GroupRecord::Offset { .. } | GroupRecord::Classic(_) | GroupRecord::Streams(_))
+        };
         for record in self.group().tombstones().into_iter().filter(|record| !is_kept(record)) {
             self.write(record);
         }
@@ -247,7 +251,8 @@ impl Turn<'_> {
         self.forget(|group, topic, value| {
             let kept_from_ms = value.committed_ms.max(group.empty_since_ms());
             let ends_ms = value.expires_ms.unwrap_or_else(|| kept_from_ms.saturating_add(retention_ms));
-            !group.is_subscribed_to(topic) && !group.has_classic_members() && ends_ms <= now.wall_ms
+            let is_read = group.is_subscribed_to(topic) || group.has_classic_members();
+            !is_read && !group.streams.has_members() && ends_ms <= now.wall_ms
         });
         if !self.group().has_members() && self.group().offsets.is_empty() {
             self.end();

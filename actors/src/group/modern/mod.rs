@@ -14,6 +14,7 @@ mod downgrade;
 mod heartbeat;
 mod hosted;
 mod mixed;
+mod of_streams;
 mod pattern;
 mod reconcile;
 mod session;
@@ -38,6 +39,7 @@ use super::message::{
 use super::pending::{OfProducer, Put};
 use super::records::GroupRecord;
 use super::settings::GroupSettings;
+use super::streams::{self, Live};
 use super::topics::{TopicRights, TopicsView};
 use crate::error::Refusal;
 use crate::ids::PartitionId;
@@ -170,6 +172,8 @@ pub struct ConsumerGroup {
     /// Since when it waits for topics, before it comes over from the classic protocol.
     upgrade_waits_since_ms: Option<u64>,
     retention_check_ms: u64,
+    /// What was heard of members of an application of streams.
+    live: Live,
     /// The group as it went over to the classic protocol, until somebody takes it.
     downgraded: Option<Moving>,
     /// No deadline is earlier. Not exact, because deadlines move with every heartbeat.
@@ -189,6 +193,7 @@ impl ConsumerGroup {
             topics_seen: None,
             upgrade_waits_since_ms: None,
             retention_check_ms,
+            live: Live::default(),
             downgraded: None,
             wake_ms: retention_check_ms,
         };
@@ -219,6 +224,7 @@ impl ConsumerGroup {
         request: &GroupHeartbeat,
     ) -> Decision<GroupHeartbeatAnswer> {
         self.decide(around, |turn| {
+            turn.machine.check_no_streams()?;
             let answer = turn.heartbeat(sender, request)?;
             // Who leaves may leave a group of the classic protocol behind.
             if !turn.group().members.is_empty() {
@@ -232,7 +238,14 @@ impl ConsumerGroup {
     /// last of them may be lost with the coordinator.
     pub fn make_whole(&mut self, around: &Surroundings<'_>) -> Decision<()> {
         self.decide(around, |turn| {
-            turn.make_whole();
+            if turn.group().streams.is_there() {
+                // The last of the records with which it became one of an application may be lost.
+                turn.leave_modern();
+                turn.leave_classic();
+                turn.with_streams(|streams| streams.make_whole());
+            } else {
+                turn.make_whole();
+            }
             Ok(())
         })
     }
@@ -242,6 +255,7 @@ impl ConsumerGroup {
     pub fn tick(&mut self, around: &Surroundings<'_>, kept_from: KeptFrom) -> Decision<()> {
         let decision = self.decide(around, |turn| {
             turn.expire_members();
+            turn.with_streams(|streams| streams.expire());
             turn.forget_old_offsets(kept_from);
             Ok(())
         });
@@ -353,12 +367,15 @@ impl ConsumerGroup {
     /// Before when [`Self::tick`] has nothing to do, in milliseconds of the monotonic clock.
     #[must_use]
     pub fn next_deadline_ms(&self) -> u64 {
-        self.wake_ms
+        self.wake_ms.min(self.live.wake_ms())
     }
 
     /// Where the group stands.
     #[must_use]
     pub fn state(&self) -> GroupState {
+        if self.group.streams.is_there() {
+            return streams::shown_state(&self.group.streams);
+        }
         describe::state(&self.group)
     }
 
@@ -367,6 +384,7 @@ impl ConsumerGroup {
         if self.group.is_nothing() {
             return Err(commit::not_found(&self.id));
         }
+        self.check_no_streams()?;
         Ok(describe::describe(&self.group, settings))
     }
 

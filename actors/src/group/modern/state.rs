@@ -11,6 +11,7 @@ use crate::group::classic::{ClassicMetadata, Tally};
 use crate::group::offsets::Offsets;
 use crate::group::pending::{OfProducer, PendingOffsets, Put};
 use crate::group::records::{ClassicTerms, CurrentAssignment, GroupRecord, MemberMetadata};
+use crate::group::streams::StreamsState;
 use crate::group::topics::TopicShape;
 use crate::ids::PartitionId;
 use crate::record::EndMarker;
@@ -38,6 +39,8 @@ pub struct Group {
     /// The group of the classic protocol that it is, or was without members. While it is one it has no members, epochs and
     /// targets; what of them lies beside in the log is of a way over that was not whole, and does not count.
     pub classic: Option<ClassicMetadata>,
+    /// The group of an application of streams that it is. While it is one, it is of no other type.
+    pub streams: StreamsState,
     /// What was committed.
     pub offsets: Offsets,
     /// What is committed once transactions that are open do.
@@ -75,6 +78,7 @@ impl Group {
                 };
             }
             GroupRecord::Current { member, value } => self.replay_current(member, value),
+            GroupRecord::Streams(record) => self.streams.replay(time_ms, record),
         }
     }
 
@@ -217,13 +221,13 @@ impl Group {
     /// Whether a member's names or topics its pattern found contain this topic.
     #[must_use]
     pub fn is_subscribed_to(&self, topic: &str) -> bool {
-        !self.members.is_empty() && self.topics.contains_key(topic)
+        (!self.members.is_empty() && self.topics.contains_key(topic)) || self.streams.reads(topic)
     }
 
-    /// Whether it has members, of either protocol.
+    /// Whether it has members, of any type.
     #[must_use]
     pub fn has_members(&self) -> bool {
-        !self.members.is_empty() || self.has_classic_members()
+        !self.members.is_empty() || self.has_classic_members() || self.streams.has_members()
     }
 
     /// Whether it has members of the classic protocol: what they subscribe to is theirs to know.
@@ -245,6 +249,7 @@ impl Group {
     pub fn empty_since_ms(&self) -> i64 {
         match &self.classic {
             _ if self.has_members() => i64::MIN,
+            None if self.streams.is_there() => self.streams.epoch_since_ms,
             Some(classic) => classic.state_since_ms.unwrap_or(i64::MIN),
             None => self.epoch_since_ms,
         }
@@ -260,6 +265,7 @@ impl Group {
     #[must_use]
     pub fn tombstones(&self) -> Vec<GroupRecord> {
         let mut records = self.offsets.tombstones();
+        records.extend(self.streams.tombstones().into_iter().map(GroupRecord::Streams));
         records.extend(self.classic.iter().map(|_| GroupRecord::Classic(None)));
         records.extend(
             self.currents.keys().map(|id| GroupRecord::Current { member: Arc::clone(id), value: None }),

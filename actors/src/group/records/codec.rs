@@ -12,6 +12,7 @@
 //! | 6 | ConsumerGroupTargetAssignmentMetadata | 0 |
 //! | 7 | ConsumerGroupTargetAssignmentMember | 0 |
 //! | 8 | ConsumerGroupCurrentMemberAssignment | 0 |
+//! | 21000 to 21006 | our own: groups of applications of streams | 0 |
 //!
 //! Others (9 and up: other kinds of groups, 16: what patterns matched) are left
 //! alone when they are read.
@@ -25,7 +26,7 @@ use super::value::{
     write_member, write_offset, write_target, write_topics,
 };
 use super::wire::{Reader, RecordError, Writer};
-use super::{GroupRecord, classic};
+use super::{GroupRecord, classic, streams};
 
 const OFFSET: i16 = 1;
 const CLASSIC: i16 = 2;
@@ -64,6 +65,7 @@ fn encode_key(group: &str, record: &GroupRecord) -> Bytes {
         GroupRecord::TargetEpoch(_) => (TARGET_EPOCH, None),
         GroupRecord::Target { member, .. } => (TARGET, Some(member)),
         GroupRecord::Current { member, .. } => (CURRENT, Some(member)),
+        GroupRecord::Streams(record) => streams::key(record),
     };
     out.i16(kind);
     out.string(group);
@@ -87,6 +89,7 @@ fn encode_value(record: &GroupRecord) -> Option<Bytes> {
         GroupRecord::Member { value, .. } => write_member(&mut out, value.as_ref()?),
         GroupRecord::Target { value, .. } => write_target(&mut out, value.as_ref()?),
         GroupRecord::Current { value, .. } => write_current(&mut out, value.as_ref()?),
+        GroupRecord::Streams(record) => streams::write(&mut out, record)?,
     }
     Some(out.0.into())
 }
@@ -95,12 +98,13 @@ fn encode_value(record: &GroupRecord) -> Option<Bytes> {
 pub fn decode(key: &[u8], value: Option<&[u8]>) -> Result<Option<(Arc<str>, GroupRecord)>, RecordError> {
     let mut key = Reader(key);
     let kind = key.i16()?;
-    if !matches!(kind, 0 | OFFSET | CLASSIC..=CURRENT) {
+    if !matches!(kind, 0 | OFFSET | CLASSIC..=CURRENT | streams::EPOCH..=streams::FENCE) {
         return Ok(None);
     }
     let group = key.string()?;
     let mut value = value.map(Reader);
     let record = match kind {
+        streams::EPOCH..=streams::FENCE => GroupRecord::Streams(streams::read(kind, &mut key, value)?),
         CLASSIC => GroupRecord::Classic(value.as_mut().map(classic::read).transpose()?),
         EPOCH => GroupRecord::Epoch(value.as_mut().map(read_epoch).transpose()?),
         TOPICS => GroupRecord::Topics(value.as_mut().map(read_topics).transpose()?),

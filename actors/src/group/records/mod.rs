@@ -4,6 +4,7 @@
 
 mod classic;
 mod codec;
+mod streams;
 mod value;
 mod wire;
 
@@ -17,6 +18,7 @@ pub use codec::{LogRecord, decode, encode};
 pub use wire::RecordError;
 
 use super::classic::{ClassicMetadata, Protocol};
+use super::streams::record::StreamsRecord;
 use super::topics::TopicShape;
 use crate::ids::{LeaderEpoch, Offset, PartitionId, TopicId};
 
@@ -65,6 +67,8 @@ pub enum GroupRecord {
         /// What it owns.
         value: Option<CurrentAssignment>,
     },
+    /// Of a group of an application of streams (21000 and up).
+    Streams(StreamsRecord),
 }
 
 /// A committed offset.

@@ -19,6 +19,9 @@ pub enum RecordError {
     /// The version of the value is not one known here.
     #[error("version {0} of the value is not known")]
     Version(i16),
+    /// The value is not one of its schema.
+    #[error("the value is not one of its schema")]
+    Body,
     /// The state of a member is not one known here.
     #[error("state {0} of a member is not known")]
     State(i8),

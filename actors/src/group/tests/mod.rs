@@ -6,6 +6,7 @@ mod following;
 mod histories;
 mod lag;
 mod migration;
+mod streams;
 mod transactions;
 
 use std::collections::BTreeMap;

@@ -57,6 +57,20 @@ pub(super) const COORDINATORS: &[Setting] = &[
         "How often members heartbeat.",
     ),
     setting(
+        "group.streams.session.timeout.ms",
+        whole(100, 3_600_000, "ms"),
+        "10000",
+        AtRestart,
+        "How long without a heartbeat until a member of an application of streams is removed, and its tasks go to others.",
+    ),
+    setting(
+        "group.streams.heartbeat.interval.ms",
+        whole(10, 600_000, "ms"),
+        "1000",
+        AtRestart,
+        "How often members of an application of streams heartbeat.",
+    ),
+    setting(
         "offsets.retention.minutes",
         whole(1, 5_256_000, "minutes"),
         "10080",

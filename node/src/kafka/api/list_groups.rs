@@ -18,6 +18,9 @@ const CONSUMER: &str = "consumer";
 /// The types of groups.
 const MODERN: &str = "Consumer";
 const CLASSIC: &str = "Classic";
+const STREAMS: &str = "Streams";
+/// What the members of a group of an application of streams are.
+const STREAMS_MEMBERS: &str = "streams";
 
 pub(in super::super) fn serve(service: &Arc<Service>, call: Call) {
     let body = call.body();
@@ -50,8 +53,16 @@ fn respond(
         .map(|(group, shown)| Group {
             group_id: group.into(),
             group_state: state_name(shown.state).into(),
-            group_type: if shown.classic.is_some() { CLASSIC } else { MODERN }.into(),
-            protocol_type: shown.classic.map_or(CONSUMER.into(), |kind| kind.to_string().into()),
+            group_type: match &shown.classic {
+                Some(_) => CLASSIC.into(),
+                None if shown.is_of_streams => STREAMS.into(),
+                None => MODERN.into(),
+            },
+            protocol_type: match shown.classic {
+                Some(kind) => kind.to_string().into(),
+                None if shown.is_of_streams => STREAMS_MEMBERS.into(),
+                None => CONSUMER.into(),
+            },
         })
         .filter(|group| is_wanted(states, &group.group_state) && is_wanted(types, &group.group_type));
     call.answer(&ListGroupsResponse { error_code, groups: groups.collect(), ..Default::default() });
