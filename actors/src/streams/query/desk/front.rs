@@ -126,11 +126,11 @@ impl StreamsDesk {
         let (application, member) = (poll.application.clone(), poll.member.clone());
         let within = Duration::from_millis(poll.wait_ms.into()).min(WAIT_MAX);
         let (slot, mut answer) = oneshot::channel();
-        let checked = checked(&poll).and_then(|()| self.coordinates(&application));
-        if checked.is_err() {
+        let coordinates = self.coordinates(&application);
+        if coordinates.is_err() {
             self.with(|desk| ((), desk.forget(&application)));
         }
-        let taken = checked.map(|()| {
+        let taken = coordinates.and_then(|()| checked(&poll)).map(|()| {
             let now = self.clock.now();
             self.with(|desk| desk.poll(now, (poll, host), slot))
         });
