@@ -46,7 +46,7 @@ impl Results {
     }
 
     /// Reads up to where the topics end now. To be called when nobody writes them any more.
-    pub async fn to_the_end(mut self, deadline: Instant) -> Outcome<Answer> {
+    pub async fn read_to_the_end(mut self, deadline: Instant) -> Outcome<Answer> {
         let wanted: Vec<_> = partitions().into_iter().map(|of| (of, OffsetSpec::Latest)).collect();
         let ends = self.client.admin().offsets(&wanted).await?;
         loop {

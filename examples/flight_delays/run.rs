@@ -123,7 +123,7 @@ pub async fn run(arguments: &Arguments, number: u64, directory: &Path) -> Outcom
     for application in applications {
         application.close().await?;
     }
-    let read = results.to_the_end(Instant::now() + PATIENCE).await?;
+    let read = results.read_to_the_end(Instant::now() + PATIENCE).await?;
     client.close().await;
     let differences = differences(&read, &wanted);
     if !differences.is_empty() {

@@ -49,7 +49,7 @@ async fn results_are_as_the_file_has_them_though_the_application_is_killed() {
     let mut results = Results::of(&client).await.unwrap();
     assert!(results.until(|read| has_all(read, &wanted), Instant::now() + WITHIN).await.unwrap());
     second.close(WITHIN).await.unwrap();
-    let read = results.to_the_end(Instant::now() + WITHIN).await.unwrap();
+    let read = results.read_to_the_end(Instant::now() + WITHIN).await.unwrap();
     assert_eq!(differences(&read, &wanted), Vec::<String>::new());
     let expected = [
         "results of hours: 4549, flights late for them: 137",

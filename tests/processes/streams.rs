@@ -90,7 +90,7 @@ async fn killed(cluster: &mut ProcessCluster, client: &Client, applications: &mu
     let is_all = results.until(|read| has_all(read, &wanted), began + PATIENCE).await?;
     tell(&format!("{} results of hours, all: {is_all}, in {:?}", results.read.hours.len(), began.elapsed()));
     applications.close().await?;
-    let read = results.to_the_end(Instant::now() + PATIENCE).await?;
+    let read = results.read_to_the_end(Instant::now() + PATIENCE).await?;
     let differences = differences(&read, &wanted);
     if differences.is_empty() { Ok(()) } else { Err(differences.join("\n").into()) }
 }
