@@ -60,10 +60,13 @@ pub(crate) trait Member<K, A>: Send + Sync {
     fn entrance(&self, initial: &Initial<K, A>, late: &LateTopics) -> Box<dyn Enter<K, A>>;
 }
 
+/// What puts a value into an aggregate.
+type With<K, V, A> = Arc<dyn Fn(&K, V, A) -> A + Send + Sync>;
+
 /// A stream, and what puts its values into the aggregate.
 struct Putting<K, V, A> {
     from: VertexId,
-    with: Arc<dyn Fn(&K, V, A) -> A + Send + Sync>,
+    with: With<K, V, A>,
 }
 
 impl<K: Data, V: Data, A: Data> Member<K, A> for Putting<K, V, A> {
