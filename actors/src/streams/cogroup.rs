@@ -92,6 +92,32 @@ impl<K: Data, V: Data, A: Data> Member<K, A> for Putting<K, V, A> {
 }
 
 /// Grouped streams that go into one aggregate of type `A`.
+///
+/// ```
+/// use std::time::Duration;
+///
+/// use millstream_actors::streams::window::{Emit, Tumbling, Windowed};
+/// use millstream_actors::streams::{StreamBuilder, TopologyDriver};
+///
+/// let builder = StreamBuilder::new("shop");
+/// let orders = builder.stream::<String, i64>("orders").group_by_key("orders");
+/// let visits = builder.stream::<String, String>("visits").group_by_key("visits");
+/// orders
+///     .cogroup(|_, cents, (visits, spent): (i64, i64)| (visits, spent + cents))
+///     .and(&visits, |_, _page, (visits, spent)| (visits + 1, spent))
+///     .windowed_by(Tumbling::of(Duration::from_secs(3_600)))
+///     .emit(Emit::OnClose)
+///     .late_to(&orders, "late-orders")
+///     .aggregate(|_| (0, 0), "each-hour")
+///     .to_stream()
+///     .to("each-hour");
+/// let mut driver = TopologyDriver::new(&builder.build().unwrap(), 1).unwrap();
+/// driver.send("visits", &"ann".to_owned(), &"home".to_owned(), 0).unwrap();
+/// driver.send("orders", &"ann".to_owned(), &500_i64, 1_000).unwrap();
+/// driver.end().unwrap();
+/// let hours = driver.read::<Windowed<String>, (i64, i64)>("each-hour").unwrap();
+/// assert_eq!(hours[0].value, (1, 500));
+/// ```
 pub struct CogroupedStream<K, A> {
     pub(crate) graph: SharedGraph,
     pub(crate) members: Vec<Arc<dyn Member<K, A>>>,

@@ -15,6 +15,24 @@ use super::table::{Getter, Table};
 use super::window::Windows;
 
 /// A stream whose records of a key are in one task.
+///
+/// ```
+/// use millstream_actors::streams::{StreamBuilder, TopologyDriver};
+///
+/// let builder = StreamBuilder::new("spending");
+/// let orders = builder.stream::<String, i64>("orders").group_by_key("orders-by-customer");
+/// orders.count("orders-of");
+/// orders.reduce(|sum, cents| sum + cents, "spent-by");
+/// orders.aggregate(|_| 0, |_, cents, most: i64| most.max(cents), "largest-of").to_stream().to("largest");
+/// let mut driver = TopologyDriver::new(&builder.build().unwrap(), 1).unwrap();
+/// let ann = "ann".to_owned();
+/// for cents in [500_i64, 300] {
+///     driver.send("orders", &ann, &cents, 0).unwrap();
+/// }
+/// assert_eq!(driver.get::<String, i64>("orders-of", &ann).unwrap(), Some(2));
+/// assert_eq!(driver.get::<String, i64>("spent-by", &ann).unwrap(), Some(800));
+/// assert_eq!(driver.get::<String, i64>("largest-of", &ann).unwrap(), Some(500));
+/// ```
 pub struct GroupedStream<K, V> {
     pub(crate) graph: SharedGraph,
     pub(crate) vertex: VertexId,

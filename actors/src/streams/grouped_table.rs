@@ -19,6 +19,19 @@ use super::stream::Stream;
 use super::table::{Getter, Table};
 
 /// A table whose rows of a group are in one task.
+///
+/// ```
+/// use millstream_actors::streams::{StreamBuilder, TopologyDriver};
+///
+/// let builder = StreamBuilder::new("towns");
+/// let towns = builder.table::<String, String>("town-of", "town-of");
+/// towns.group_by(|_, town| (town, ()), "by-town").count("people-in").changes().to("people-in");
+/// let mut driver = TopologyDriver::new(&builder.build().unwrap(), 1).unwrap();
+/// for (person, town) in [("ann", "Bath"), ("bob", "Bath"), ("ann", "York")] {
+///     driver.send("town-of", &person.to_owned(), &town.to_owned(), 0).unwrap();
+/// }
+/// assert_eq!(driver.get::<String, i64>("people-in", &"Bath".to_owned()).unwrap(), Some(1));
+/// ```
 pub struct GroupedTable<K, V> {
     graph: SharedGraph,
     vertex: VertexId,

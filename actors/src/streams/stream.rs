@@ -12,6 +12,23 @@ use super::operator::{Assembly, entered};
 use super::scope::Scope;
 
 /// A stream of records. A handle: what is called on it adds to the topology.
+///
+/// ```
+/// use millstream_actors::streams::{StreamBuilder, TopologyDriver};
+///
+/// let builder = StreamBuilder::new("orders");
+/// let orders = builder.stream::<String, i64>("orders");
+/// let (large, small) = orders.filter(|_, cents| *cents > 0).branch(|_, cents| *cents >= 10_000);
+/// large.map_values(|customer, cents| format!("{customer}: {cents}")).to("large-orders");
+/// small.to("small-orders");
+/// let mut driver = TopologyDriver::new(&builder.build().unwrap(), 1).unwrap();
+/// for cents in [5_i64, 0, 20_000] {
+///     driver.send("orders", &"ann".to_owned(), &cents, 0).unwrap();
+/// }
+/// let large = driver.read::<String, String>("large-orders").unwrap();
+/// assert_eq!(large[0].value, "ann: 20000");
+/// assert_eq!(driver.read::<String, i64>("small-orders").unwrap().len(), 1);
+/// ```
 pub struct Stream<K, V> {
     pub(crate) graph: SharedGraph,
     pub(crate) vertex: VertexId,

@@ -76,6 +76,23 @@ impl<K: Data, V: Data, W: Data> Get<K, W> for Mapped<K, V, W> {
 }
 
 /// A table. A handle: what is called on it adds to the topology.
+///
+/// ```
+/// use millstream_actors::streams::{StreamBuilder, TopologyDriver};
+///
+/// let builder = StreamBuilder::new("prices");
+/// let titles = builder.table::<String, String>("titles", "titles");
+/// let prices = builder.table::<String, i64>("prices", "prices").filter(|_, cents| *cents > 0);
+/// titles.join(&prices, |_, title, cents| format!("{title}: {cents}")).changes().to("offers");
+/// let mut driver = TopologyDriver::new(&builder.build().unwrap(), 1).unwrap();
+/// let book = "b1".to_owned();
+/// driver.send("titles", &book, &"Emma".to_owned(), 0).unwrap();
+/// driver.send("prices", &book, &900_i64, 1).unwrap();
+/// driver.delete("prices", &book, 2).unwrap();
+/// let offers = driver.read::<String, Option<String>>("offers").unwrap();
+/// let offers: Vec<_> = offers.into_iter().map(|event| event.value).collect();
+/// assert_eq!(offers, [Some("Emma: 900".to_owned()), None]);
+/// ```
 pub struct Table<K, V> {
     pub(crate) graph: SharedGraph,
     pub(crate) vertex: VertexId,

@@ -30,6 +30,21 @@ pub(crate) struct GlobalSpec {
 }
 
 /// A table that every process has whole. A handle, to join streams with.
+///
+/// ```
+/// use millstream_actors::streams::{StreamBuilder, TopologyDriver};
+///
+/// let builder = StreamBuilder::new("orders");
+/// let countries = builder.global_table::<String, String>("countries", "countries");
+/// builder
+///     .stream::<i64, String>("orders")
+///     .join_global(&countries, |_, code| code.clone(), |_, code, country| format!("{code} ({country})"))
+///     .to("named-orders");
+/// let mut driver = TopologyDriver::new(&builder.build().unwrap(), 2).unwrap();
+/// driver.send("countries", &"nz".to_owned(), &"New Zealand".to_owned(), 0).unwrap();
+/// driver.send("orders", &1_i64, &"nz".to_owned(), 1).unwrap();
+/// assert_eq!(driver.read::<i64, String>("named-orders").unwrap()[0].value, "nz (New Zealand)");
+/// ```
 pub struct GlobalTable<K, V> {
     pub(crate) graph: SharedGraph,
     pub(crate) getter: Getter<K, V>,

@@ -13,6 +13,29 @@ use super::{TimeWindowed, TimeWindowedCogrouped, Window, Windows, sealed};
 
 /// Windows of one length, one begun at each multiple of a step since 1970. A record is in all that overlap there: length by
 /// step, rounded down or up where that does not divide. Those that hold 1970 begin before it.
+///
+/// ```
+/// use std::time::Duration;
+///
+/// use millstream_actors::streams::window::{Emit, Hopping, Windowed};
+/// use millstream_actors::streams::{StreamBuilder, TopologyDriver};
+///
+/// let builder = StreamBuilder::new("visits");
+/// let visits = builder.stream::<String, i64>("visits").group_by_key("visits-by-page");
+/// let windows = Hopping::of(Duration::from_secs(60), Duration::from_secs(30));
+/// visits.windowed_by(windows).emit(Emit::OnClose).count("counts").to_stream().to("counts");
+/// let mut driver = TopologyDriver::new(&builder.build().unwrap(), 1).unwrap();
+/// for at_ms in [65_000, 95_000] {
+///     driver.send("visits", &"home".to_owned(), &1_i64, at_ms).unwrap();
+/// }
+/// driver.end().unwrap();
+/// let counts = driver.read::<Windowed<String>, i64>("counts").unwrap();
+/// let counts: Vec<_> = counts
+///     .iter()
+///     .map(|event| (event.key.window.start_ms, event.key.window.end_ms, event.value))
+///     .collect();
+/// assert_eq!(counts, [(30_000, 90_000, 1), (60_000, 120_000, 2), (90_000, 150_000, 1)]);
+/// ```
 #[derive(Clone, Copy, Debug)]
 pub struct Hopping {
     size: Duration,

@@ -23,6 +23,29 @@ use super::{SessionWindowed, SessionWindowedCogrouped, Window, Windowed, Windows
 const PAGE: usize = 16;
 
 /// Windows from the first to the last of records that are no farther apart than a gap: both ends belong to them.
+///
+/// ```
+/// use std::time::Duration;
+///
+/// use millstream_actors::streams::window::{Emit, Session, Windowed};
+/// use millstream_actors::streams::{StreamBuilder, TopologyDriver};
+///
+/// let builder = StreamBuilder::new("visits");
+/// let visits = builder.stream::<String, i64>("visits").group_by_key("visits-by-page");
+/// let windows = Session::gap(Duration::from_secs(60));
+/// visits.windowed_by(windows).emit(Emit::OnClose).count("counts").to_stream().to("counts");
+/// let mut driver = TopologyDriver::new(&builder.build().unwrap(), 1).unwrap();
+/// for at_ms in [5_000, 65_000, 125_001] {
+///     driver.send("visits", &"home".to_owned(), &1_i64, at_ms).unwrap();
+/// }
+/// driver.end().unwrap();
+/// let counts = driver.read::<Windowed<String>, i64>("counts").unwrap();
+/// let counts: Vec<_> = counts
+///     .iter()
+///     .map(|event| (event.key.window.start_ms, event.key.window.end_ms, event.value))
+///     .collect();
+/// assert_eq!(counts, [(5_000, 65_000, 2), (125_001, 125_001, 1)]);
+/// ```
 #[derive(Clone, Copy, Debug)]
 pub struct Session {
     gap: Duration,

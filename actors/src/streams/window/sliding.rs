@@ -29,6 +29,29 @@ use super::plan::{Lengths, whole_ms, with_lengths};
 use super::{TimeWindowed, TimeWindowedCogrouped, Window, Windowed, Windows, sealed, send_all};
 
 /// Windows in which all records are of a key that are no farther apart than this: both ends belong to them.
+///
+/// ```
+/// use std::time::Duration;
+///
+/// use millstream_actors::streams::window::{Emit, Sliding, Windowed};
+/// use millstream_actors::streams::{StreamBuilder, TopologyDriver};
+///
+/// let builder = StreamBuilder::new("visits");
+/// let visits = builder.stream::<String, i64>("visits").group_by_key("visits-by-page");
+/// let windows = Sliding::of(Duration::from_secs(60));
+/// visits.windowed_by(windows).emit(Emit::OnClose).count("counts").to_stream().to("counts");
+/// let mut driver = TopologyDriver::new(&builder.build().unwrap(), 1).unwrap();
+/// for at_ms in [100_000, 160_000] {
+///     driver.send("visits", &"home".to_owned(), &1_i64, at_ms).unwrap();
+/// }
+/// driver.end().unwrap();
+/// let counts = driver.read::<Windowed<String>, i64>("counts").unwrap();
+/// let counts: Vec<_> = counts
+///     .iter()
+///     .map(|event| (event.key.window.start_ms, event.key.window.end_ms, event.value))
+///     .collect();
+/// assert_eq!(counts, [(40_000, 100_000, 1), (100_000, 160_000, 2), (100_001, 160_001, 1)]);
+/// ```
 #[derive(Clone, Copy, Debug)]
 pub struct Sliding {
     difference: Duration,

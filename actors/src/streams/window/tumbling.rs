@@ -9,6 +9,29 @@ use super::plan::with_lengths;
 use super::{Hopping, TimeWindowed, TimeWindowedCogrouped, Windows, sealed};
 
 /// Windows of one length, each beginning where the one before ends, one of them in 1970. A record is in one.
+///
+/// ```
+/// use std::time::Duration;
+///
+/// use millstream_actors::streams::window::{Emit, Tumbling, Windowed};
+/// use millstream_actors::streams::{StreamBuilder, TopologyDriver};
+///
+/// let builder = StreamBuilder::new("visits");
+/// let visits = builder.stream::<String, i64>("visits").group_by_key("visits-by-page");
+/// let windows = Tumbling::of(Duration::from_secs(60));
+/// visits.windowed_by(windows).emit(Emit::OnClose).count("counts").to_stream().to("counts");
+/// let mut driver = TopologyDriver::new(&builder.build().unwrap(), 1).unwrap();
+/// for at_ms in [5_000, 59_999, 60_000] {
+///     driver.send("visits", &"home".to_owned(), &1_i64, at_ms).unwrap();
+/// }
+/// driver.end().unwrap();
+/// let counts = driver.read::<Windowed<String>, i64>("counts").unwrap();
+/// let counts: Vec<_> = counts
+///     .iter()
+///     .map(|event| (event.key.window.start_ms, event.key.window.end_ms, event.value))
+///     .collect();
+/// assert_eq!(counts, [(0, 60_000, 2), (60_000, 120_000, 1)]);
+/// ```
 #[derive(Clone, Copy, Debug)]
 pub struct Tumbling(Hopping);
 

@@ -12,6 +12,25 @@ use super::super::super::window::whole_ms;
 /// window until the stream time is past `t + after + grace`; one on the right until it is past `t + before + grace`. Two
 /// records meet if both are in their windows when the second of them comes. One that comes when its own window has closed is
 /// late: counted, and left out.
+///
+/// ```
+/// use std::time::Duration;
+///
+/// use millstream_actors::streams::{JoinWindows, StreamBuilder, TopologyDriver};
+///
+/// let builder = StreamBuilder::new("shop");
+/// let orders = builder.stream::<String, i64>("orders");
+/// let payments = builder.stream::<String, i64>("payments");
+/// let windows = JoinWindows::within(Duration::from_secs(60)).before(Duration::ZERO);
+/// orders.join(&payments, |_, cents, paid| cents - paid, windows, "paid-orders").to("owed");
+/// let mut driver = TopologyDriver::new(&builder.build().unwrap(), 1).unwrap();
+/// let order = "o1".to_owned();
+/// driver.send("payments", &order, &100_i64, 4_999).unwrap();
+/// driver.send("orders", &order, &500_i64, 5_000).unwrap();
+/// driver.send("payments", &order, &200_i64, 65_000).unwrap();
+/// let owed = driver.read::<String, i64>("owed").unwrap();
+/// assert_eq!((owed.len(), owed[0].value, owed[0].timestamp_ms), (1, 300, 65_000));
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct JoinWindows {
     before: Duration,
