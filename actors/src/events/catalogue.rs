@@ -2,7 +2,7 @@
 //!
 //! Names follow Prometheus: `millstream_` first, the unit last (`_seconds`, `_bytes`), counters end in `_total`. A series
 //! that is not here fails a test of this file; so does one that is here and nobody tells. Nothing is told per partition
-//! but the lag of groups and of entities, and the replicas that it lacks.
+//! but the lag of groups and of entities, tasks of streams, and the replicas that it lacks.
 
 use metrics::{KeyName, Label, SharedString, Unit};
 
@@ -534,18 +534,20 @@ const ENTITY_WORK: &[Series] = &[
     counter("millstream_entity_panics_total", "Panics in handlers of entities.").of_each(USER_KIND),
 ];
 
+const APPLICATION: &[&str] = &["application"];
+
 /// A task of an application of streams: its sub-topology and its partition.
 const TASK: &[&str] = &["application", "task"];
 
 /// Applications of streams that run with the client of a node, or with one that was given a recorder.
 const STREAMS: &[Series] = &[
     gauge("millstream_streams_tasks", "Tasks of an application that process records here.")
-        .of_each(&["application"]),
+        .of_each(APPLICATION),
     histogram(
         "millstream_streams_commit_seconds",
         "Time from the beginning of a commit of all tasks of an application here to its end.",
     )
-    .of_each(&["application"]),
+    .of_each(APPLICATION),
     counter(
         "millstream_streams_restarts_total",
         "Times that an application began again from its last commit: a failure, or a record that it could not process.",
@@ -553,7 +555,7 @@ const STREAMS: &[Series] = &[
     .of_each(&["application", "because"]),
     counter("millstream_streams_processed_total", "Records that a task has processed.").of_each(TASK),
     histogram("millstream_streams_process_seconds", "Time of a record in its task; every 64th is measured.")
-        .of_each(TASK),
+        .of_each(APPLICATION),
     counter(
         "millstream_streams_late_total",
         "Records that came after a window of theirs had closed, counted for each operator that left them out.",

@@ -51,7 +51,7 @@ impl StreamsMetrics {
     /// Those of an application.
     #[must_use]
     pub fn of(events: &Events, application: &str) -> Self {
-        let labels = || vec![Label::new("application", application.to_owned())];
+        let labels = || of_application(application);
         Self {
             tasks: events.gauge("millstream_streams_tasks", labels()),
             commit: events.histogram("millstream_streams_commit_seconds", labels()),
@@ -109,7 +109,7 @@ impl StreamsTaskMetrics {
             processed: events.counter("millstream_streams_processed_total", labels()),
             late: events.counter("millstream_streams_late_total", labels()),
             dropped: events.counter("millstream_streams_dropped_total", labels()),
-            process: events.histogram("millstream_streams_process_seconds", labels()),
+            process: events.histogram("millstream_streams_process_seconds", of_application(application)),
             lag: events.gauge("millstream_streams_lag_records", labels()),
             state: events.gauge("millstream_streams_state_bytes", labels()),
             told: StreamsCounted::default(),
@@ -183,8 +183,14 @@ impl Drop for StreamsRestoreMetrics {
     }
 }
 
+fn of_application(application: &str) -> Vec<Label> {
+    vec![Label::new("application", application.to_owned())]
+}
+
 fn labels(application: &str, task: &str) -> Vec<Label> {
-    vec![Label::new("application", application.to_owned()), Label::new("task", task.to_owned())]
+    let mut labels = of_application(application);
+    labels.push(Label::new("task", task.to_owned()));
+    labels
 }
 
 #[expect(clippy::cast_precision_loss, reason = "a gauge is a float; above 2^53 nobody counts")]
