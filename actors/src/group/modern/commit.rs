@@ -127,6 +127,7 @@ impl Turn<'_> {
             let text = format!("group {}: offset {} is negative", request.group, offset.offset);
             return Err(Refusal::new(ErrorCode::InvalidRequest, text));
         }
+        self.machine.group.streams.check_owner(request, &topic, partition.index)?;
         Ok(topic)
     }
 

@@ -30,6 +30,7 @@ impl Turn<'_> {
         // Their transactions were ended by who joins, in the one way there is to get a producer under their id.
         for id in earlier {
             self.remove(&id, Leaving::Replaced);
+            self.live.replace(&id);
         }
         if let Some(id) = request.transactional_id.as_deref().filter(|id| self.state.fences.contains_key(*id))
         {
@@ -131,6 +132,14 @@ impl Turn<'_> {
     fn known(&self, request: &StreamsHeartbeat) -> Result<Arc<str>, Refusal> {
         match self.state.members.get_key_value(request.member.as_str()) {
             Some((member, _)) => Ok(Arc::clone(member)),
+            None if self.live.is_replaced(&request.member) => {
+                let text = format!(
+                    "another process of application {} has joined under the name of member {}: give each process a name \
+                     (instance) and a state directory of its own",
+                    request.group, request.member
+                );
+                Err(Refusal::new(ErrorCode::FencedInstanceId, text))
+            }
             None => {
                 let text = format!(
                     "application {} has no member {}: its session ended or it never joined; stop all tasks and join again",

@@ -1,15 +1,20 @@
 //! What is known of members, and in no record: until when something has to be heard of them, and what they said last.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use crate::group::message::streams::{StreamsTask, StreamsTasks};
 use crate::group::modern::Leaving;
 
+/// Members that others took the place of, as far as they are remembered.
+const REPLACED_MAX: usize = 100;
+
 /// What was heard of the members of a group.
 #[derive(Debug)]
 pub struct Live {
     heard: BTreeMap<Arc<str>, Heard>,
+    /// Members in whose place others joined, the newest last: those that still live are told so.
+    replaced: VecDeque<Arc<str>>,
     /// No deadline is earlier. Not exact, because deadlines move with every heartbeat.
     wake_ms: u64,
 }
@@ -17,15 +22,15 @@ pub struct Live {
 #[derive(Debug)]
 struct Heard {
     deadline_ms: u64,
-    /// Until when it has to have given tasks up.
-    due_ms: Option<u64>,
+    /// Until when it has to have given these tasks up.
+    due: Option<(BTreeSet<StreamsTask>, u64)>,
     running: Option<StreamsTasks>,
     lags: BTreeMap<StreamsTask, u64>,
 }
 
 impl Default for Live {
     fn default() -> Self {
-        Self { heard: BTreeMap::new(), wake_ms: u64::MAX }
+        Self { heard: BTreeMap::new(), replaced: VecDeque::new(), wake_ms: u64::MAX }
     }
 }
 
@@ -47,16 +52,28 @@ impl Live {
         self.heard.get(member).map_or(&NOTHING, |heard| &heard.lags)
     }
 
-    pub(super) fn touch(&mut self, member: &Arc<str>, deadline_ms: u64, due_ms: Option<u64>) {
+    /// It was heard of, and has to be again before `deadline_ms`, and to have given `revoking` up before `due_ms`.
+    pub(super) fn touch(
+        &mut self,
+        member: &Arc<str>,
+        deadline_ms: u64,
+        (revoking, due_ms): (&BTreeSet<StreamsTask>, u64),
+    ) {
         let heard = self.heard.entry(Arc::clone(member)).or_insert_with(|| Heard {
             deadline_ms,
-            due_ms: None,
+            due: None,
             running: None,
             lags: BTreeMap::new(),
         });
         heard.deadline_ms = deadline_ms;
-        // The time that it has already goes on.
-        heard.due_ms = due_ms.map(|due_ms| heard.due_ms.unwrap_or(due_ms));
+        heard.due = match heard.due.take() {
+            _ if revoking.is_empty() => None,
+            // The time that it has for one of them already goes on.
+            Some((before, due_ms)) if !before.is_disjoint(revoking) => {
+                Some((before.intersection(revoking).copied().collect(), due_ms))
+            }
+            _ => Some((revoking.clone(), due_ms)),
+        };
         self.wake_ms = self.wake_ms.min(heard.earliest_ms());
     }
 
@@ -72,6 +89,17 @@ impl Live {
         }
     }
 
+    pub(super) fn is_replaced(&self, member: &str) -> bool {
+        self.replaced.iter().any(|replaced| **replaced == *member)
+    }
+
+    pub(super) fn replace(&mut self, member: &Arc<str>) {
+        self.replaced.push_back(Arc::clone(member));
+        if self.replaced.len() > REPLACED_MAX {
+            self.replaced.pop_front();
+        }
+    }
+
     pub(super) fn forget(&mut self, member: &str) {
         self.heard.remove(member);
     }
@@ -82,7 +110,7 @@ impl Live {
             if heard.deadline_ms <= now_ms {
                 return Some(Leaving::SessionTimeout);
             }
-            heard.due_ms.filter(|due_ms| *due_ms <= now_ms).map(|_| Leaving::RebalanceTimeout)
+            heard.due_ms().filter(|due_ms| *due_ms <= now_ms).map(|_| Leaving::RebalanceTimeout)
         };
         self.heard.iter().filter_map(|(id, heard)| Some((Arc::clone(id), overdue(heard)?))).collect()
     }
@@ -94,7 +122,11 @@ impl Live {
 }
 
 impl Heard {
+    fn due_ms(&self) -> Option<u64> {
+        self.due.as_ref().map(|(_, due_ms)| *due_ms)
+    }
+
     fn earliest_ms(&self) -> u64 {
-        self.due_ms.unwrap_or(u64::MAX).min(self.deadline_ms)
+        self.due_ms().unwrap_or(u64::MAX).min(self.deadline_ms)
     }
 }

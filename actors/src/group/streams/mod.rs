@@ -113,12 +113,12 @@ impl Turn<'_> {
 
     /// Begins a member's session anew, and the time it has to give tasks up where it has to.
     fn touch(&mut self, member: &Arc<str>) {
-        let has_to_revoke = !self.state.current(member).revoking.is_empty();
+        let revoking = self.state.current(member).revoking.clone();
         let told_ms = self.state.members.get(member).map_or(0, |metadata| metadata.rebalance_timeout_ms);
         let patience_ms = if told_ms == 0 { self.settings.rebalance_timeout_ms } else { told_ms };
         let now_ms = self.now.monotonic_ms;
-        let due_ms = has_to_revoke.then(|| now_ms + u64::from(patience_ms));
-        self.live.touch(member, now_ms + self.settings.session_timeout_ms, due_ms);
+        let due = (&revoking, now_ms + u64::from(patience_ms));
+        self.live.touch(member, now_ms + self.settings.session_timeout_ms, due);
     }
 
     fn write(&mut self, record: StreamsRecord) {

@@ -132,6 +132,26 @@ impl StreamsState {
         Err(Refusal::new(ErrorCode::StaleMemberEpoch, text))
     }
 
+    /// Whether a member has the task that reads a partition, or has not given it up yet: whatever it does with tasks of others
+    /// does not count. Topics that no part reads are anybody's.
+    pub fn check_owner(&self, request: &OffsetCommit, topic: &str, index: i32) -> Result<(), Refusal> {
+        let (Ok(partition), true) = (u32::try_from(index), self.has_members()) else { return Ok(()) };
+        let parts = self.topology.iter().flat_map(|topology| &topology.parts);
+        let reading = parts
+            .filter(|part| partition < part.tasks && part.sources.iter().any(|source| source == topic))
+            .map(|part| StreamsTask { part: part.part, partition });
+        let mut owners = reading.map(|task| self.owner(&task)).peekable();
+        let has_it = |owner: Option<&Arc<str>>| owner.is_some_and(|owner| **owner == *request.member);
+        if owners.peek().is_none() || owners.any(has_it) {
+            return Ok(());
+        }
+        let text = format!(
+            "member {} of group {} commits for {topic}-{index}, whose task it does not have (any more): stop the task",
+            request.member, request.group
+        );
+        Err(Refusal::new(ErrorCode::IllegalGeneration, text))
+    }
+
     /// The records after which nothing is left.
     #[must_use]
     pub fn tombstones(&self) -> Vec<StreamsRecord> {

@@ -284,7 +284,9 @@ impl Membership {
                     let error = format!("it is no member of its group any more: {error}");
                     return self.host.cast(HostMessage::Lost { error }).is_ok();
                 }
-                Some(code) if self.epoch == 0 && !code.is_retriable() => {
+                Some(code)
+                    if code == ErrorCode::FencedInstanceId || (self.epoch == 0 && !code.is_retriable()) =>
+                {
                     let error = StreamsError::Client(error);
                     let _ended = self.host.cast(HostMessage::Refused(error));
                     return false;
@@ -297,7 +299,9 @@ impl Membership {
     }
 
     fn request(&mut self, told: &Told) -> StreamsHeartbeat {
-        let is_new = self.epoch == 0 || self.said.as_ref() != Some(&told.topology);
+        // Who has nothing to do says it again: those that have a higher one may be gone.
+        let is_idle = self.wanted.as_ref().is_none_or(|wanted| wanted.active.is_empty());
+        let is_new = self.epoch == 0 || is_idle || self.said.as_ref() != Some(&told.topology);
         let running = if self.epoch == 0 { StreamsTasks::default() } else { self.running(&told.running) };
         StreamsHeartbeat {
             group: (*self.identity.group).to_owned(),

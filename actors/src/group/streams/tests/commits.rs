@@ -38,6 +38,31 @@ fn a_member_commits_in_any_epoch_since_it_joined() {
 }
 
 #[test]
+fn a_member_commits_for_the_tasks_that_it_has_not_given_up_and_for_no_others() {
+    let mut bench = Bench::new();
+    let mut old = Worker::joined(&mut bench, "a", &topology(0, 2));
+    let mut new = Worker::joined(&mut bench, "b", &topology(0, 2));
+    let commits = |bench: &mut Bench, member: &str, epoch: i32, index: i32| {
+        let (_, committed) = commit(bench, member, epoch).offsets.remove(0);
+        let offsets = vec![(bench.topics.partition("t", index), committed)];
+        let request = OffsetCommit { offsets, ..commit(bench, member, epoch) };
+        let each = bench.decide(|group, around| group.commit(around, &request)).unwrap();
+        each.into_iter().next().unwrap().1.map_err(|refusal| refusal.code)
+    };
+    assert_eq!(commits(&mut bench, "a", old.epoch, 1), Ok(()));
+    assert_eq!(commits(&mut bench, "b", new.epoch, 1), Err(ErrorCode::IllegalGeneration), "not yet");
+    let answer = bench.beat(&old.heartbeat()).unwrap();
+    old.epoch = answer.epoch;
+    assert_eq!(commits(&mut bench, "a", old.epoch, 1), Ok(()), "it gives it up with a commit");
+    old.running = answer.tasks;
+    old.step(&mut bench);
+    new.step(&mut bench);
+    assert_eq!(commits(&mut bench, "a", old.epoch, 1), Err(ErrorCode::IllegalGeneration), "it is another's");
+    assert_eq!(commits(&mut bench, "b", new.epoch, 1), Ok(()));
+    assert_eq!(commits(&mut bench, "b", new.epoch, 3), Ok(()), "no task reads it");
+}
+
+#[test]
 fn a_zombie_never_commits_again() {
     let mut bench = Bench::new();
     let zombie = Worker::joined(&mut bench, "a", &topology(1, 1));
