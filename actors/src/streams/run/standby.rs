@@ -5,8 +5,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use tokio::sync::oneshot;
+use tokio::sync::{mpsc, oneshot};
 
+use super::super::query::{Asked, QueryRefusal, StoreAnswered, View, read};
 use super::super::task::TaskId;
 use super::StreamsError;
 use super::cancel::{Cancel, Cancelled};
@@ -15,10 +16,14 @@ use super::host::Application;
 use super::positions::committed;
 use super::restore::Until;
 use super::stores::{BringUp, Stores, StoresOf};
+use super::worker::AtStore;
 use crate::ids::Offset;
 
 /// How often what is new is taken over.
 const EVERY: Duration = Duration::from_millis(500);
+
+/// Questions that may wait for one copy.
+const ASKED_MAX: usize = 64;
 
 /// The pause after a failure.
 const AGAIN: Duration = Duration::from_secs(2);
@@ -31,6 +36,7 @@ pub(super) struct Standby {
     stops: oneshot::Sender<oneshot::Sender<Option<Stores>>>,
     lag: Arc<AtomicU64>,
     cancel: Cancel,
+    asks: mpsc::Sender<(Asked, AtStore)>,
 }
 
 impl Standby {
@@ -45,13 +51,23 @@ impl Standby {
         let lag = Arc::new(AtomicU64::new(UNKNOWN_LAG));
         let cancel = Cancel::default();
         let copying = Copying { application, ground, id, lag: Arc::clone(&lag), cancelled: cancel.sign() };
-        tokio::spawn(copying.run(kept, stopped));
-        Self { stops, lag, cancel }
+        let (asks, asked) = mpsc::channel(ASKED_MAX);
+        tokio::spawn(copying.run(kept, stopped, asked));
+        Self { stops, lag, cancel, asks }
     }
 
     /// How many records of the changelogs were missing when it was last looked.
     pub(super) fn lag(&self) -> u64 {
         self.lag.load(Ordering::Relaxed)
+    }
+
+    /// Asks one of the stores for what it has, which may be behind.
+    pub(super) fn ask(&self, asked: Asked, at: AtStore) {
+        if let Err(refused) = self.asks.try_send((asked, at)) {
+            let (asked, _) = refused.into_inner();
+            let text = format!("{ASKED_MAX} questions wait for a copy that is brought up; ask again");
+            asked.answer(Err(QueryRefusal::Busy(text)));
+        }
     }
 
     /// Ends it, and takes what it has; `None` where that is of no use.
@@ -76,6 +92,7 @@ impl Copying {
         self,
         mut stores: Option<Stores>,
         mut stopped: oneshot::Receiver<oneshot::Sender<Option<Stores>>>,
+        mut asked: mpsc::Receiver<(Asked, AtStore)>,
     ) {
         loop {
             let pause = match self.bring_up(&mut stores).await {
@@ -91,18 +108,33 @@ impl Copying {
                     AGAIN
                 }
             };
-            tokio::select! {
-                biased;
-                hand = &mut stopped => {
-                    if let Ok(hand) = hand {
-                        // Who does not wait any more opens them anew.
-                        let _ = hand.send(stores);
+            let again = tokio::time::sleep(pause);
+            tokio::pin!(again);
+            loop {
+                tokio::select! {
+                    biased;
+                    hand = &mut stopped => {
+                        if let Ok(hand) = hand {
+                            // Who does not wait any more opens them anew.
+                            let _ = hand.send(stores);
+                        }
+                        return;
                     }
-                    return;
+                    () = &mut again => break,
+                    Some((asked, at)) = asked.recv() => self.answer(asked, at, stores.as_ref()),
                 }
-                () = tokio::time::sleep(pause) => {}
             }
         }
+    }
+
+    fn answer(&self, asked: Asked, at: AtStore, stores: Option<&Stores>) {
+        let page = match stores.and_then(|stores| stores.get(at.place)) {
+            Some(store) => read(View::Committed(store.as_ref()), at.form, &[], &asked.query),
+            None => Err(QueryRefusal::NotRunning("the copy is being opened; ask again".to_owned())),
+        };
+        let (partition, next_partition) = (self.id.partition, at.next_partition);
+        let sealed = page.and_then(|page| page.sealed());
+        asked.answer(sealed.map(|body| StoreAnswered { partition, next_partition, body }));
     }
 
     async fn bring_up(&self, stores: &mut Option<Stores>) -> Result<u64, StreamsError> {

@@ -55,7 +55,7 @@ fn a_process_that_begins_anew_takes_its_own_place_at_once() {
     again.step(&mut bench);
     assert_eq!(again.running.active, dead.running.active);
     assert!(again.told.fence.is_empty(), "it ended its own transaction before it joined");
-    assert_eq!(bench.beat(&dead.heartbeat()), Err(ErrorCode::UnknownMemberId));
+    assert_eq!(bench.beat(&dead.heartbeat()), Err(ErrorCode::FencedInstanceId), "it lives, and is to end");
     other.step(&mut bench);
     assert_eq!(other.running.active.len(), 1, "who is not concerned goes on");
 }

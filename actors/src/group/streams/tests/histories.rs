@@ -180,11 +180,12 @@ proptest! {
         // The dead are out by their sessions, while the others go on.
         for _ in 0..120 {
             story.bench.pass(200);
+            // Before others are told of their tasks.
+            story.notice_deaths();
             for who in (0..story.workers.len()).rev() {
                 story.workers[who].catch_up();
                 story.step(who);
             }
-            story.notice_deaths();
         }
         prop_assert_eq!(story.bench.describe().state, GroupState::Stable, "{:?}", story.bench.describe());
         let tasks = usize::try_from(stateful + stateless).unwrap();

@@ -11,6 +11,7 @@ use super::super::assembly::Workers;
 use super::super::ground::Ground;
 use super::super::worker::{AtStore, WorkerMessage};
 use super::Hosting;
+use super::tasks::Tasks;
 use crate::record::key_hash::partition_for_key;
 
 /// What runs in this process; nothing while it begins.
@@ -47,20 +48,23 @@ impl Hosting {
                 let workers = self.tasks.workers();
                 let partition = wanted(workers, &asked, (part, partitions));
                 let task = TaskId { part, partition };
-                let Some(worker) = workers.get(&task) else {
-                    let text = format!("this process does not run task {task}");
-                    return asked.answer(Err(QueryRefusal::NotHere(text)));
-                };
                 let at = AtStore { place, form, next_partition: following(workers, task) };
-                // Of one that has ended the question is dropped, which tells who asks.
-                let _ended = worker.cast(WorkerMessage::Query(asked, at));
+                let copy = self.tasks.copy(task).filter(|_| asked.query.allows_standby);
+                match (workers.get(&task), copy) {
+                    // Of one that has ended the question is dropped, which tells who asks.
+                    (Some(worker), _) => drop(worker.cast(WorkerMessage::Query(asked, at))),
+                    (None, Some(copy)) => copy.ask(asked, at),
+                    (None, None) => {
+                        let text = format!("this process does not run task {task}");
+                        asked.answer(Err(QueryRefusal::NotHere(text)));
+                    }
+                }
             }
         }
     }
 
     pub(super) fn show(&self, reply: oneshot::Sender<Here>) {
-        let mut here =
-            self.ground.as_ref().map(|ground| here(ground, self.tasks.workers())).unwrap_or_default();
+        let mut here = self.ground.as_ref().map(|ground| here(ground, &self.tasks)).unwrap_or_default();
         here.instance = self.identity.as_ref().map(|identity| identity.instance.clone()).unwrap_or_default();
         // Who does not wait any more needs no answer.
         let _ = reply.send(here);
@@ -85,11 +89,15 @@ fn following(workers: &Workers, behind: TaskId) -> Option<i32> {
     (next.part == behind.part).then_some(next.partition)
 }
 
-fn here(ground: &Ground, workers: &Workers) -> Here {
+fn here(ground: &Ground, running: &Tasks) -> Here {
     let number = |part: usize| u32::try_from(part).unwrap_or(u32::MAX);
-    let each = workers.keys();
-    let tasks =
-        each.map(|id| TaskShape { part: number(id.part), partition: id.partition, is_standby: false });
+    let shape = |id: &TaskId, is_standby: bool| TaskShape {
+        part: number(id.part),
+        partition: id.partition,
+        is_standby,
+    };
+    let active = running.workers().keys().map(|id| shape(id, false));
+    let tasks = active.chain(running.copied().map(|id| shape(id, true)));
     let graph = &ground.topology.graph;
     let stores = graph.forms.keys().filter_map(|name: &Arc<str>| {
         let place = find(&ground.topology, &ground.counts, name).ok()?;

@@ -44,6 +44,16 @@ impl Tasks {
         &self.workers
     }
 
+    /// The copy that is held of a task.
+    pub(super) fn copy(&self, id: TaskId) -> Option<&Standby> {
+        self.copies.get(&id)
+    }
+
+    /// Of which copies are held.
+    pub(super) fn copied(&self) -> impl Iterator<Item = &TaskId> {
+        self.copies.keys()
+    }
+
     pub(super) fn has_worker(&self, id: ActorId) -> bool {
         let mut all = self.workers.values().chain(self.ready.workers.values());
         all.any(|known| known.get_id() == id)
