@@ -4,7 +4,7 @@
 #[cfg(test)]
 mod tests;
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 
 use bytes::Bytes;
 
@@ -25,8 +25,7 @@ pub(crate) struct Results<K, V> {
 }
 
 struct HeldBack<K, V> {
-    /// By the keys of the store: looked up, and gone through in their order only.
-    results: HashMap<Bytes, Held<K, V>>,
+    results: BTreeMap<Bytes, Held<K, V>>,
     bytes: usize,
     bytes_max: usize,
 }
@@ -41,12 +40,20 @@ struct Held<K, V> {
 
 impl<K: Data, V: Data> Results<K, V> {
     /// At once, or held back in so many bytes.
-    pub(crate) fn new(outlet: Outlet<K, Change<V>>, bytes_max: Option<usize>, is_time_seen: bool) -> Self {
+    pub(crate) const fn new(
+        outlet: Outlet<K, Change<V>>,
+        bytes_max: Option<usize>,
+        is_time_seen: bool,
+    ) -> Self {
         let held = match bytes_max {
-            Some(bytes_max) => Some(HeldBack { results: HashMap::new(), bytes: 0, bytes_max }),
+            Some(bytes_max) => Some(HeldBack { results: BTreeMap::new(), bytes: 0, bytes_max }),
             None => None,
         };
         Self { outlet, held, is_time_seen }
+    }
+
+    pub(crate) const fn holds_back(&self) -> bool {
+        self.held.is_some()
     }
 
     /// Puts what `fold` makes of the value of a key into the store, and gives it on. What is held back need not be read.
@@ -63,7 +70,7 @@ impl<K: Data, V: Data> Results<K, V> {
         if let Some((held, bytes)) = held.and_then(|held| Some((held.results.get_mut(&at)?, &mut held.bytes)))
         {
             let new = fold(&key, held.change.new.take());
-            let cost = cost(&at, state.write(scope, &at, Some(&new))?);
+            let cost = cost(&at, state.write(scope, at.clone(), Some(&new))?);
             *bytes = bytes.saturating_sub(held.bytes).saturating_add(cost);
             held.bytes = cost;
             held.change.new = Some(new);
@@ -72,9 +79,13 @@ impl<K: Data, V: Data> Results<K, V> {
         }
         let old = state.get_at(scope, &at)?;
         let new = fold(&key, old.clone());
-        let written = state.write(scope, &at, Some(&new))?;
+        let at_hand = self.holds_back().then(|| at.clone());
+        let written = state.write(scope, at, Some(&new))?;
         let event = Event { key, value: Change { new: Some(new), old }, timestamp_ms };
-        self.set(scope, at, event, written)
+        match at_hand {
+            Some(at) => self.set(scope, at, event, written),
+            None => self.outlet.give(event, scope),
+        }
     }
 
     /// Gives a change on that is in the store, where it has so many bytes.
@@ -120,9 +131,7 @@ impl<K: Data, V: Data> Results<K, V> {
     pub(crate) fn flush(&mut self, scope: &mut Scope) -> Outcome {
         let Some(held) = &mut self.held else { return Ok(()) };
         held.bytes = 0;
-        let mut results: Vec<_> = std::mem::take(&mut held.results).into_iter().collect();
-        results.sort_unstable_by(|(one, _), (other, _)| one.cmp(other));
-        for (_, held) in results {
+        for held in std::mem::take(&mut held.results).into_values() {
             // What came and went in between was never seen downstream.
             if held.change.new.is_some() || held.change.old.is_some() {
                 let Held { key, change: value, timestamp_ms, .. } = held;

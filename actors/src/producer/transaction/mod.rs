@@ -127,12 +127,6 @@ impl Transaction<'_> {
         self.of.session.send_offsets(self.producer, group, offsets.into_iter().collect()).await
     }
 
-    /// Sends what lingers, and waits until the fate of every record that was sent before is decided. [`Self::commit`] does so,
-    /// too: this is for who has something else to do meanwhile.
-    pub async fn flush(&self) {
-        self.of.session.producer.flush().await;
-    }
-
     /// Waits until all records are delivered, and commits. Once that is answered, readers of committed records will see
     /// all of them.
     ///

@@ -95,26 +95,6 @@ fn what_commits_is_read_in_order_and_what_is_aborted_is_not() {
 }
 
 #[test]
-fn what_lingers_in_a_transaction_is_written_when_it_is_flushed() {
-    run(1, |simulation| async move {
-        let (cluster, topic) = started(1);
-        let client = cluster.client(&simulation);
-        let linger = Duration::from_secs(60);
-        let settings = ProducerSettings { linger, ..ProducerSettings::transactional(ID) };
-        let mut producer = client.transactional_producer(settings).await.unwrap();
-        let mut transaction = producer.begin().await.unwrap();
-        send(&transaction, &["one"]).await;
-        tokio::time::sleep(Duration::from_secs(1)).await;
-        let end = || cluster.lock().partitions[&at(topic, 0)].end;
-        let before = end();
-        let flushed = tokio::time::timeout(Duration::from_secs(1), transaction.flush()).await;
-        assert!(flushed.is_ok() && before == Offset(0) && end() == Offset(1), "{before:?}, {:?}", end());
-        transaction.commit().await.unwrap();
-        assert_eq!(committed(&client).await, ["one"]);
-    });
-}
-
-#[test]
 fn an_end_whose_answer_is_lost_is_asked_for_again_and_counts_once() {
     run(2, |simulation| async move {
         let (cluster, _) = started(1);

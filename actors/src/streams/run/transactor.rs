@@ -20,13 +20,6 @@ use crate::producer::{
 };
 use crate::record::Header;
 
-/// How long a batch that is not full waits for more, at most: nobody reads it before the commit, which waits for none. Else each
-/// few records would be a batch of their own, synced by itself.
-const LINGER_MAX: Duration = Duration::from_millis(20);
-
-/// Which share of the time between two commits that may be.
-const LINGER_SHARE: u32 = 4;
-
 /// Batches of records that may wait to be sent.
 const WAITING_MAX: usize = 64;
 
@@ -72,19 +65,16 @@ impl Transactor {
     ) -> Result<Self, StreamsError> {
         let writing = Writing { client: client.clone(), identity: Arc::clone(identity) };
         let (orders, taken) = mpsc::channel(WAITING_MAX);
-        let linger = LINGER_MAX.min(settings.commit_interval / LINGER_SHARE);
         match &identity.transactional_id {
             Some(id) => {
                 let producer = client.transactional_producer(ProducerSettings {
-                    linger,
                     transaction_timeout: settings.transaction_timeout,
                     ..ProducerSettings::transactional(id)
                 });
                 tokio::spawn(writing.in_transactions(producer.await?, taken));
             }
             None => {
-                let producer =
-                    client.producer(ProducerSettings { linger, ..ProducerSettings::default() }).await?;
+                let producer = client.producer(ProducerSettings::default()).await?;
                 tokio::spawn(writing.plainly(producer, taken));
             }
         }
@@ -242,9 +232,7 @@ impl Writing {
         let group = self.identity.metadata();
         let positions = positions.into_iter().map(|position| (position.of, position.next, position.words));
         let with_words = transaction.send_offsets_with(&group, positions);
-        // What lingers is on its way meanwhile.
-        let (with_words, ()) = tokio::join!(with_words, transaction.flush());
-        with_words.map_err(|error| error.to_string())?;
+        with_words.await.map_err(|error| error.to_string())?;
         loop {
             match transaction.commit().await {
                 Ok(()) => break,
@@ -268,7 +256,6 @@ impl Writing {
                     sent.bound().await;
                 }
                 Order::Commit { positions, done } => {
-                    producer.flush().await;
                     let committed = match std::mem::take(&mut sent).ends().await {
                         Ok(ends) => {
                             let written =

@@ -47,14 +47,14 @@ impl<K, V> KeyValue<K, V> {
     }
 
     pub(crate) fn put_at(&self, scope: &mut Scope, key: Bytes, value: Option<&V>) -> Result<(), StreamError> {
-        self.write(scope, &key, value).map(|_| ())
+        self.write(scope, key, value).map(|_| ())
     }
 
     /// The same; how many bytes the value has there.
     pub(crate) fn write(
         &self,
         scope: &mut Scope,
-        key: &Bytes,
+        key: Bytes,
         value: Option<&V>,
     ) -> Result<usize, StreamError> {
         // A value that is written as none is deleted, as in the changelog.

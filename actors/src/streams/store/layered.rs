@@ -3,13 +3,57 @@
 //! Two layers: what goes into the transaction that is being written, and what is in the one whose commit is under way. A
 //! read sees the newest. A layer has one entry a key, however often that was written, and so has the changelog.
 
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::ops::Bound;
 
 use bytes::Bytes;
 
-use super::layer::Layer;
 use super::memory::is_empty;
 use super::{ByteStore, Checkpoint, StoreError};
+
+/// What an entry costs beside its bytes.
+const ENTRY_BYTES: usize = 64;
+
+/// What was written of a key.
+#[derive(Debug)]
+struct Written {
+    value: Option<Bytes>,
+    /// Nothing below has the key: deleted, it leaves no trace.
+    is_new: bool,
+}
+
+#[derive(Debug, Default)]
+struct Layer {
+    changes: BTreeMap<Bytes, Written>,
+    bytes: usize,
+}
+
+impl Layer {
+    fn put(&mut self, key: Bytes, value: Option<Bytes>, is_new: bool) {
+        match self.changes.entry(key) {
+            Entry::Occupied(entry) if value.is_none() && entry.get().is_new => {
+                let (key, old) = entry.remove_entry();
+                self.bytes = self.bytes.saturating_sub(bytes(&key, old.value.as_ref()));
+            }
+            Entry::Occupied(mut entry) => {
+                let added = value.as_ref().map_or(0, Bytes::len);
+                let old = std::mem::replace(&mut entry.get_mut().value, value);
+                let less = old.map_or(0, |old| old.len());
+                self.bytes = self.bytes.saturating_sub(less).saturating_add(added);
+            }
+            Entry::Vacant(_) if value.is_none() && is_new => {}
+            Entry::Vacant(entry) => {
+                self.bytes = self.bytes.saturating_add(bytes(entry.key(), value.as_ref()));
+                entry.insert(Written { value, is_new });
+            }
+        }
+    }
+}
+
+fn bytes(key: &Bytes, value: Option<&Bytes>) -> usize {
+    key.len().saturating_add(ENTRY_BYTES).saturating_add(value.map_or(0, Bytes::len))
+}
 
 /// A store with the layers above it.
 pub(crate) struct Layered {
@@ -32,23 +76,23 @@ impl Layered {
         }
         let layers = std::iter::once(&self.open).chain(self.sealed.as_ref().map(|(layer, _)| layer));
         for layer in layers {
-            if let Some(written) = layer.get(key) {
-                return Ok(written.cloned());
+            if let Some(written) = layer.changes.get(key) {
+                return Ok(written.value.clone());
             }
         }
         self.base.get(key)
     }
 
-    pub(crate) fn put(&mut self, key: &Bytes, value: Option<Bytes>) {
-        if *key >= self.floor {
+    pub(crate) fn put(&mut self, key: Bytes, value: Option<Bytes>) {
+        if key >= self.floor {
             self.open.put(key, value, false);
         }
     }
 
     /// Writes a key that is not there, as the caller knows: deleted before the next commit, it goes neither to the store nor
     /// to its changelog.
-    pub(crate) fn put_new(&mut self, key: &Bytes, value: Bytes) {
-        if *key >= self.floor {
+    pub(crate) fn put_new(&mut self, key: Bytes, value: Bytes) {
+        if key >= self.floor {
             self.open.put(key, Some(value), true);
         }
     }
@@ -56,7 +100,10 @@ impl Layered {
     /// Forgets all keys below.
     pub(crate) fn raise_floor(&mut self, floor: Bytes) {
         if floor > self.floor {
-            self.open.raise_floor(&floor);
+            let kept = self.open.changes.split_off(&floor);
+            let gone = std::mem::replace(&mut self.open.changes, kept);
+            let gone = gone.iter().map(|(key, written)| bytes(key, written.value.as_ref())).sum();
+            self.open.bytes = self.open.bytes.saturating_sub(gone);
             self.floor = floor;
         }
     }
@@ -102,8 +149,9 @@ impl Layered {
         max: usize,
         found: &mut Vec<super::Entry>,
     ) {
-        let sealed = self.sealed.iter().flat_map(|(layer, _)| layer.range(range));
-        let (mut sealed, mut open) = (sealed.peekable(), self.open.range(range).peekable());
+        let sealed = self.sealed.iter().flat_map(|(layer, _)| layer.changes.range::<[u8], _>(range));
+        let (mut sealed, mut open) =
+            (sealed.peekable(), self.open.changes.range::<[u8], _>(range).peekable());
         if open.peek().is_none() && sealed.peek().is_none() {
             if found.is_empty() {
                 *found = base;
@@ -116,8 +164,8 @@ impl Layered {
         while found.len() < max {
             let of_layers = [open.peek(), sealed.peek()].into_iter().flatten().map(|(key, _)| *key);
             let Some(key) = of_layers.chain(base.peek().map(|(key, _)| key)).min().cloned() else { break };
-            let newest = open.next_if(|(other, _)| **other == key).map(|(_, value)| value.cloned());
-            let newer = sealed.next_if(|(other, _)| **other == key).map(|(_, value)| value.cloned());
+            let newest = open.next_if(|(other, _)| **other == key).map(|(_, written)| written.value.clone());
+            let newer = sealed.next_if(|(other, _)| **other == key).map(|(_, written)| written.value.clone());
             let oldest = base.next_if(|(other, _)| *other == key).map(|(_, value)| Some(value));
             if let Some(value) = newest.or(newer).or(oldest).flatten() {
                 found.push((key, value));
@@ -137,21 +185,22 @@ impl Layered {
 
     /// Bytes that are not committed.
     pub(crate) fn uncommitted_bytes(&self) -> usize {
-        let sealed = self.sealed.as_ref().map_or(0, |(layer, _)| layer.bytes());
-        self.open.bytes().saturating_add(sealed)
+        let sealed = self.sealed.as_ref().map_or(0, |(layer, _)| layer.bytes);
+        self.open.bytes.saturating_add(sealed)
     }
 
     /// What was written since the last seal belongs to the transaction that is committed now. None may be under way.
     pub(crate) fn seal(&mut self) -> impl Iterator<Item = (&Bytes, Option<&Bytes>)> {
         let layer = std::mem::take(&mut self.open);
         let (sealed, _) = self.sealed.insert((layer, self.floor.clone()));
-        sealed.all()
+        sealed.changes.iter().map(|(key, written)| (key, written.value.as_ref()))
     }
 
     /// The transaction was committed, and its changes end at this place of the changelog.
     pub(crate) fn committed(&mut self, checkpoint: Checkpoint) -> Result<(), StoreError> {
         let Some((layer, floor)) = self.sealed.take() else { return Ok(()) };
-        self.base.apply(&mut layer.all(), &floor, checkpoint)
+        let mut changes = layer.changes.iter().map(|(key, written)| (key, written.value.as_ref()));
+        self.base.apply(&mut changes, &floor, checkpoint)
     }
 
     /// What is committed.
@@ -169,10 +218,7 @@ impl Layered {
 mod tests {
     use proptest::prelude::*;
 
-    use std::collections::BTreeMap;
-
     use super::super::MemoryStore;
-    use super::super::layer::ENTRY_BYTES;
     use super::*;
 
     fn key(number: u8) -> Bytes {
@@ -216,7 +262,7 @@ mod tests {
             for step in steps {
                 match step {
                     Step::Put(number, value) => {
-                        layered.put(&key(number), value.map(key));
+                        layered.put(key(number), value.map(key));
                         if let Some(value) = value.filter(|_| number >= floor) {
                             map.insert(key(number), key(value));
                         } else {
@@ -225,7 +271,7 @@ mod tests {
                     }
                     Step::PutNew(number, value) => {
                         if number >= floor && !map.contains_key(&key(number)) {
-                            layered.put_new(&key(number), key(value));
+                            layered.put_new(key(number), key(value));
                             map.insert(key(number), key(value));
                         }
                     }
@@ -264,12 +310,12 @@ mod tests {
     #[test]
     fn what_was_not_committed_is_dropped() {
         let mut layered = store();
-        layered.put(&key(1), Some(key(1)));
+        layered.put(key(1), Some(key(1)));
         assert_eq!(layered.seal().count(), 1);
         layered.committed(Checkpoint(7)).unwrap();
-        layered.put(&key(1), Some(key(2)));
+        layered.put(key(1), Some(key(2)));
         drop(layered.seal());
-        layered.put(&key(1), Some(key(3)));
+        layered.put(key(1), Some(key(3)));
         let base = layered.into_base();
         assert_eq!(base.get(&key(1)).unwrap(), Some(key(1)));
         assert_eq!(base.checkpoint(), Some(Checkpoint(7)));
@@ -278,16 +324,16 @@ mod tests {
     #[test]
     fn a_key_that_is_new_and_gone_before_a_commit_leaves_no_trace_but_one_that_was_there_is_deleted() {
         let mut layered = store();
-        layered.put_new(&key(1), key(1));
-        layered.put(&key(1), Some(key(2)));
-        layered.put(&key(1), None);
+        layered.put_new(key(1), key(1));
+        layered.put(key(1), Some(key(2)));
+        layered.put(key(1), None);
         assert_eq!((layered.uncommitted_bytes(), layered.seal().count()), (0, 0));
         layered.committed(Checkpoint(0)).unwrap();
-        layered.put_new(&key(1), key(1));
+        layered.put_new(key(1), key(1));
         assert_eq!(layered.seal().count(), 1);
-        layered.put(&key(1), None);
-        layered.put_new(&key(1), key(2));
-        layered.put(&key(1), None);
+        layered.put(key(1), None);
+        layered.put_new(key(1), key(2));
+        layered.put(key(1), None);
         layered.committed(Checkpoint(1)).unwrap();
         assert_eq!(layered.seal().collect::<Vec<_>>(), [(&key(1), None)]);
     }
@@ -296,9 +342,9 @@ mod tests {
     fn a_key_that_is_written_often_is_one_change() {
         let mut layered = store();
         for number in 0..100 {
-            layered.put(&key(1), Some(key(number)));
+            layered.put(key(1), Some(key(number)));
         }
-        assert_eq!(layered.uncommitted_bytes(), 2 + ENTRY_BYTES);
+        assert_eq!(layered.uncommitted_bytes(), 66);
         assert_eq!(layered.seal().count(), 1);
     }
 }

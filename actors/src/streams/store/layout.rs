@@ -193,7 +193,7 @@ impl Segments {
         if value.is_some() {
             self.live(scope)?.insert(segment);
         }
-        scope.store_mut(self.place)?.put(&at, value);
+        scope.store_mut(self.place)?.put(at, value);
         Ok(())
     }
 
@@ -209,7 +209,7 @@ impl Segments {
     ) -> Result<(), StreamError> {
         let segment = self.segment(time_ms);
         self.live(scope)?.insert(segment);
-        scope.store_mut(self.place)?.put_new(&at, value);
+        scope.store_mut(self.place)?.put_new(at, value);
         Ok(())
     }
 

@@ -5,7 +5,6 @@
 
 mod disk;
 mod key_value;
-mod layer;
 pub(crate) mod layered;
 pub(crate) mod layout;
 mod memory;

@@ -164,7 +164,7 @@ impl<K: Data, V: Data> UntilLimit<K, V> {
         let Some(waiting) = self.waiting(scope)?.remove(at) else { return Ok(None) };
         self.order.remove(&(waiting.since_ms, at.clone()));
         self.bytes = self.bytes.saturating_sub(waiting.bytes);
-        scope.store_mut(self.form.place)?.put(&at, None);
+        scope.store_mut(self.form.place)?.put(at.clone(), None);
         Ok(Some(waiting))
     }
 
@@ -211,7 +211,7 @@ impl<K: Data, V: Data> Receive<K, Change<V>> for UntilLimit<K, V> {
         if waiting.change.new.is_none() && waiting.change.old.is_none() {
             self.waiting(scope)?.remove(&at);
             self.order.remove(&(waiting.since_ms, at.clone()));
-            scope.store_mut(self.form.place)?.put(&at, None);
+            scope.store_mut(self.form.place)?.put(at, None);
             return Ok(());
         }
         let value = self.form.encode(&waiting)?;
@@ -220,8 +220,8 @@ impl<K: Data, V: Data> Receive<K, Change<V>> for UntilLimit<K, V> {
         let is_new = self.order.insert((waiting.since_ms, at.clone()));
         let store = scope.store_mut(self.form.place)?;
         match is_new {
-            true => store.put_new(&at, value),
-            false => store.put(&at, Some(value)),
+            true => store.put_new(at.clone(), value),
+            false => store.put(at.clone(), Some(value)),
         }
         self.waiting(scope)?.insert(at, waiting);
         self.send_due(scope)?;

@@ -1,7 +1,7 @@
 //! What waits to be processed by a task: of several partitions the record whose event time is the least goes first, so
 //! that a join sees both sides as they occurred.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 
 use super::super::operator::RawRecord;
 use super::super::scope::StreamError;
@@ -45,8 +45,7 @@ impl Waiting {
 /// Records of the task's partition of each topic that it reads, in their order.
 #[derive(Debug, Default)]
 pub(crate) struct Inputs {
-    /// By the place of the topic.
-    waiting: Vec<VecDeque<Waiting>>,
+    waiting: BTreeMap<usize, VecDeque<Waiting>>,
 }
 
 impl Inputs {
@@ -66,20 +65,14 @@ impl Inputs {
     }
 
     fn wait(&mut self, topic: usize, waiting: Waiting) {
-        if self.waiting.len() <= topic {
-            self.waiting.resize_with(topic.saturating_add(1), VecDeque::new);
-        }
-        if let Some(queue) = self.waiting.get_mut(topic) {
-            queue.push_back(waiting);
-        }
+        self.waiting.entry(topic).or_default().push_back(waiting);
     }
 
     /// The next to be processed, of what is here.
     pub(super) fn pop(&mut self) -> Option<Next> {
-        let queues = self.waiting.iter().enumerate();
-        let heads = queues.filter_map(|(topic, queue)| Some((queue.front()?.at_ms(), topic)));
+        let heads = self.waiting.iter().filter_map(|(topic, queue)| Some((queue.front()?.at_ms(), *topic)));
         let (_, topic) = heads.min()?;
-        Some(match self.waiting.get_mut(topic)?.pop_front()? {
+        Some(match self.waiting.get_mut(&topic)?.pop_front()? {
             Waiting::Record(timestamp_ms, record) => Next::Record { topic, timestamp_ms, record },
             Waiting::Undated(record, error) => Next::Undated { topic, record, error },
             Waiting::Time { input, ms, .. } => Next::Time { input, ms },
@@ -88,11 +81,11 @@ impl Inputs {
 
     /// Whether nothing of a topic waits.
     pub(crate) fn is_empty(&self, topic: usize) -> bool {
-        self.waiting.get(topic).is_none_or(VecDeque::is_empty)
+        self.waiting.get(&topic).is_none_or(VecDeque::is_empty)
     }
 
     /// The offset of the first of a topic that waits.
     pub(crate) fn first_offset(&self, topic: usize) -> Option<i64> {
-        Some(self.waiting.get(topic)?.front()?.offset())
+        Some(self.waiting.get(&topic)?.front()?.offset())
     }
 }

@@ -70,7 +70,7 @@ impl Closed {
         if self.noted_ms < self.now_ms() {
             self.noted_ms = self.now_ms();
             let value = Bytes::copy_from_slice(&ordered(self.noted_ms));
-            scope.store_mut(self.place)?.put(&Self::key(), Some(value));
+            scope.store_mut(self.place)?.put(Self::key(), Some(value));
         }
         Ok(())
     }

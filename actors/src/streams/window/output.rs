@@ -22,7 +22,7 @@ pub(super) struct Output<K, A> {
 }
 
 impl<K: Data, A: Data> Output<K, A> {
-    pub(super) fn new(
+    pub(super) const fn new(
         outlet: Outlet<Windowed<K>, Change<A>>,
         emit: Emit,
         held_max: Option<usize>,

@@ -65,7 +65,7 @@ impl<K, R, W> Answers<K, R, W> {
         entry: Option<(u64, &Known<R, W>)>,
     ) -> Result<(), StreamError> {
         let bytes = entry.map(|(version, known)| self.encode(version, known)).transpose()?;
-        scope.store_mut(self.place)?.put(&at, bytes);
+        scope.store_mut(self.place)?.put(at, bytes);
         Ok(())
     }
 
@@ -74,7 +74,7 @@ impl<K, R, W> Answers<K, R, W> {
         let store = scope.store_mut(self.place)?;
         let last = store.get(VERSION_KEY)?.map(|mut bytes| bytes.try_get_u64()).transpose();
         let next = last.map_err(|_| frame::cut())?.unwrap_or(0).saturating_add(1);
-        store.put(&Bytes::from_static(VERSION_KEY), Some(Bytes::copy_from_slice(&next.to_be_bytes())));
+        store.put(Bytes::from_static(VERSION_KEY), Some(Bytes::copy_from_slice(&next.to_be_bytes())));
         Ok(next)
     }
 

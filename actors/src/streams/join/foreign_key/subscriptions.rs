@@ -47,7 +47,7 @@ impl Subscriptions {
             value.put_u64(of.version);
             value.into()
         });
-        scope.store_mut(self.0)?.put(&at.into(), value);
+        scope.store_mut(self.0)?.put(at.into(), value);
         Ok(())
     }
 

@@ -127,7 +127,7 @@ impl Marks {
         if self.kept != (self.last, now_ms) {
             self.kept = (self.last, now_ms);
             let bytes = [self.last.to_be_bytes(), ordered(now_ms)].concat();
-            scope.store_mut(self.place)?.put(&Bytes::from_static(&MARKS), Some(bytes.into()));
+            scope.store_mut(self.place)?.put(Bytes::from_static(&MARKS), Some(bytes.into()));
         }
         Ok(())
     }

@@ -62,7 +62,7 @@ impl Unjoined {
     ) -> Result<(), StreamError> {
         let value = encode_headers(&scope.origin.headers)?;
         self.first_ms = self.first_ms.min(closes_ms);
-        scope.store_mut(self.place)?.put(&at(side, closes_ms, tail, key), Some(value));
+        scope.store_mut(self.place)?.put(at(side, closes_ms, tail, key), Some(value));
         Ok(())
     }
 
@@ -76,7 +76,7 @@ impl Unjoined {
     ) -> Result<(), StreamError> {
         let (at, store) = (at(side, closes_ms, tail, key), scope.store_mut(self.place)?);
         if store.get(&at)?.is_some() {
-            store.put(&at, None);
+            store.put(at, None);
         }
         Ok(())
     }
@@ -95,7 +95,7 @@ impl Unjoined {
         }
         let mut lone = Vec::with_capacity(found.len());
         for (key, value) in found {
-            store.put(&key, None);
+            store.put(key.clone(), None);
             lone.push(parse(key, value)?);
         }
         Ok(lone)
