@@ -87,7 +87,10 @@ struct Click {
 }
 
 /// Of each person and the first and the last click of a visit (milliseconds since 1970).
-type Visits = BTreeMap<(String, i64, i64), Visit>;
+type Visits = BTreeMap<Whose, Visit>;
+
+/// Whose visit, and from when to when, in milliseconds since 1970.
+type Whose = (String, i64, i64);
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Box<dyn Error>> {
@@ -219,7 +222,7 @@ async fn read(client: &Client, wanted: usize) -> Result<Visits, Box<dyn Error>> 
     Ok(visits)
 }
 
-fn told(record: &Record) -> Result<((String, i64, i64), Visit), Box<dyn Error>> {
+fn told(record: &Record) -> Result<(Whose, Visit), Box<dyn Error>> {
     let Windowed { key: person, window } = Windowed::<String>::codec().decode(record.key.as_ref())?;
     let visit = Visit::codec().decode(record.value.as_ref())?;
     Ok(((person, window.start_ms, window.end_ms), visit))

@@ -71,7 +71,7 @@ async fn is_told(client: &Client, application: &str, scrape: impl AsyncFn() -> O
         let moved = ["millstream_streams_commit_seconds_count", "millstream_streams_process_seconds_count"];
         let has_moved = |name: &&str| value(&scrape, name, application).is_some_and(|count| count > 0.0);
         let has_state = value(&scrape, "millstream_streams_state_bytes", application) > Some(0.0);
-        let is_all = expected.iter().all(is_so) && moved.iter().all(|name| has_moved(name)) && has_state;
+        let is_all = expected.iter().all(is_so) && moved.iter().all(has_moved) && has_state;
         Ok(is_all.then_some(()))
     })
     .await?;
@@ -80,7 +80,7 @@ async fn is_told(client: &Client, application: &str, scrape: impl AsyncFn() -> O
         let scrape = scrape().await?;
         let is_gone = |name: &&str| value(&scrape, name, application) == Some(0.0);
         let gone = ["millstream_streams_tasks", "millstream_streams_state_bytes"];
-        Ok(gone.iter().all(|name| is_gone(name)).then_some(()))
+        Ok(gone.iter().all(is_gone).then_some(()))
     })
     .await
 }

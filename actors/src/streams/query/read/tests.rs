@@ -148,7 +148,7 @@ fn a_page_has_no_more_bytes_than_asked_for_unless_one_entry_alone_has() {
 #[test]
 fn what_is_not_committed_is_seen_by_who_asks_for_it_alone() {
     let mut layered = Layered::new(Box::new(stored([(Bytes::from_static(b"a"), Bytes::from_static(b"1"))])));
-    layered.put(&Bytes::from_static(b"a"), Some(Bytes::from_static(b"2")));
+    layered.put(Bytes::from_static(b"a"), Some(Bytes::from_static(b"2")));
     let query = query(StoreAsk::Get { key: Bytes::from_static(b"a") }, 1);
     let value = |view| read(view, Form::Keys, &[], &query).unwrap().entries[0].value.clone().unwrap();
     assert_eq!(value(View::Committed(layered.base())), "1");

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use ractor::{ActorId, ActorRef};
+use ractor::ActorId;
 
 use super::super::super::task::TaskId;
 use super::super::assembly::{self, Begun, Handed, Workers};
@@ -235,9 +235,9 @@ impl Hosting {
     /// wanted any more have done nothing, and end.
     pub(super) fn start_ready(&mut self) {
         let Some(ground) = self.ground.clone().filter(|_| self.commit.is_none()) else { return };
-        let Begun { mut workers, mut reads, .. } = std::mem::take(&mut self.tasks.ready);
-        let unwanted: Vec<TaskId> = workers.keys().filter(|id| self.is_given_up(**id)).copied().collect();
-        let unwanted = unwanted.into_iter().filter_map(|id| workers.remove_entry(&id)).collect::<Workers>();
+        let Begun { workers, mut reads, .. } = std::mem::take(&mut self.tasks.ready);
+        let (unwanted, workers): (Workers, Workers) =
+            workers.into_iter().partition(|(id, _)| self.is_given_up(*id));
         let not_read: BTreeSet<_> =
             unwanted.keys().flat_map(|id| ground.partitions(*id).into_values()).collect();
         reads.retain(|of, _| !not_read.contains(of));
@@ -316,8 +316,9 @@ impl Hosting {
     }
 
     pub(super) fn tell(&self, mut message: impl FnMut(TaskId) -> WorkerMessage) {
-        let tell = |(id, worker): (&TaskId, &ActorRef<WorkerMessage>)| worker.cast(message(*id));
-        // One that has ended is told of by supervision.
-        self.tasks.workers.iter().map(tell).for_each(|_ended| {});
+        for (id, worker) in &self.tasks.workers {
+            // One that has ended is told of by supervision.
+            let _ended = worker.cast(message(*id));
+        }
     }
 }
