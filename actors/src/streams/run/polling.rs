@@ -1,6 +1,7 @@
 //! Questions of others: the process keeps a request open at the coordinator of its application's group, which hands them out
 //! with the answer to that. So a process can be asked that nobody can reach.
 
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use futures::future::BoxFuture;
@@ -44,6 +45,8 @@ pub(super) struct Polling {
     coordinator: Coordinator,
     application: String,
     member: String,
+    /// The name of the process, once it is known.
+    instance: OnceLock<String>,
     host: ActorRef<HostMessage>,
     way: LocalWay,
 }
@@ -56,7 +59,8 @@ impl Polling {
     ) -> Self {
         let application = topology.application().to_owned();
         let coordinator = Coordinator::new(client.clone(), application.as_str());
-        Self { coordinator, application, member: client.world.random.uuid().to_string(), host, way }
+        let (member, instance) = (client.world.random.uuid().to_string(), OnceLock::new());
+        Self { coordinator, application, member, instance, host, way }
     }
 
     /// Until the application ends.
@@ -103,19 +107,33 @@ impl Polling {
                 },
             }
         }
-        let goodbye = self.request(Here::default(), Vec::new(), Duration::ZERO);
-        // Without it the coordinator finds out by itself.
-        let _heard = self.coordinator.ask_once(goodbye, GOODBYE_WITHIN).await;
+        if let Some(instance) = self.instance.get().cloned() {
+            let nothing = Here { instance, ..Here::default() };
+            let goodbye = self.request(nothing, Vec::new(), Duration::ZERO);
+            // Without it the coordinator finds out by itself.
+            let _heard = self.coordinator.ask_once(goodbye, GOODBYE_WITHIN).await;
+        }
     }
 
     async fn poll(&self, answers: Vec<PolledAnswer>, pause: Duration) -> Result<StreamsQueries, ClientError> {
         tokio::time::sleep(pause).await;
-        let (reply, told) = oneshot::channel();
-        // A host that has ended tells of nothing.
-        let _ended = self.host.cast(HostMessage::Show(reply));
-        let here = told.await.unwrap_or_default();
-        let request = self.request(here, answers, WAIT);
+        let request = self.request(self.here().await?, answers, WAIT);
         self.coordinator.ask_once(request, WAIT + ANSWER_TIME).await
+    }
+
+    /// What runs here, once the process has a name.
+    async fn here(&self) -> Result<Here, ClientError> {
+        loop {
+            let (reply, told) = oneshot::channel();
+            // A host that has ended drops it.
+            let _ended = self.host.cast(HostMessage::Show(reply));
+            let here = told.await.map_err(|_| ClientError::Closed)?;
+            if !here.instance.is_empty() {
+                let _known = self.instance.get_or_init(|| here.instance.clone());
+                return Ok(here);
+            }
+            tokio::time::sleep(PAUSE).await;
+        }
     }
 
     fn request(&self, here: Here, answers: Vec<PolledAnswer>, wait: Duration) -> StreamsPoll {
