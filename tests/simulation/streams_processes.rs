@@ -91,8 +91,9 @@ fn processes_come_and_go_and_each_word_is_counted_once() {
                 }
                 None => {
                     tell(&format!("process {process} starts"));
-                    let settings =
-                        named(&format!("process-{}", if round % 3 == 0 { round } else { process }));
+                    // Under the name of its earlier life, or under a new one.
+                    let name = if round % 3 == 0 { format!("new-{round}") } else { format!("old-{process}") };
+                    let settings = named(&name);
                     let client = clients.get(process).expect("there is one");
                     let streams = Streams::start(client, &topology, settings).await.expect("it starts");
                     running.insert(process, streams);
