@@ -1,7 +1,7 @@
 //! The desk of a node: where questions to stores wait for the members that fetch them, of the applications whose groups the
 //! node coordinates. Pure.
 //!
-//! Who asks and who fetches leave a slot each; every slot comes back once, in an [`Effect`]. What members said is all that the
+//! Who asks and who fetches leave a slot each; every slot comes back once, in an `Effect`. What members said is all that the
 //! desk knows: it is told again within seconds to whoever coordinates next, so nothing of it is kept in a log.
 
 mod front;
