@@ -113,7 +113,7 @@ pub struct StreamsHeartbeat {
     pub member: String,
     /// 0 to join, -1 to leave (it has let go of all its tasks), else the epoch last told.
     pub epoch: i32,
-    /// The name of the member's process, for people.
+    /// The name of the member's process. Without transactions an earlier member of the same name is out at once.
     pub instance: String,
     /// `client.id`, for people.
     pub client_id: String,

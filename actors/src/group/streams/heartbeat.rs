@@ -109,11 +109,13 @@ impl Turn<'_> {
         }
     }
 
-    /// Members that are dead, because who joins has their transactional id.
+    /// Members in whose place somebody joins: it has their transactional id, or without transactions the name of their process.
     fn earlier_lives(&self, request: &StreamsHeartbeat) -> Vec<Arc<str>> {
-        let Some(id) = &request.transactional_id else { return Vec::new() };
-        let members = self.state.members.iter();
-        let same = members.filter(|(_, metadata)| metadata.transactional_id.as_ref() == Some(id));
+        let is_same = |metadata: &StreamsMember| match &request.transactional_id {
+            None => metadata.transactional_id.is_none() && metadata.instance == request.instance,
+            id => metadata.transactional_id == *id,
+        };
+        let same = self.state.members.iter().filter(|(_, metadata)| is_same(metadata));
         same.map(|(member, _)| Arc::clone(member)).collect()
     }
 

@@ -95,8 +95,11 @@ impl Member {
             fenced: BTreeSet::new(),
         };
         // On a thread of the client's: heartbeats do not depend on what users' code does with theirs.
-        if let Some(core) = client.world.threads.cores().first() {
-            core.spawn(move || membership.run(hears, left));
+        let host = membership.host.clone();
+        let core = client.world.threads.cores().first();
+        if !core.is_some_and(|core| core.spawn(move || membership.run(hears, left))) {
+            // A host that has ended needs no word.
+            let _ended = host.cast(HostMessage::Refused(ClientError::Closed.into()));
         }
         Self { told, leaves }
     }

@@ -174,7 +174,8 @@ impl Streams {
         Ok(QueriedStore::new(Arc::new(self.way.clone()), name, forms.codecs(name)?))
     }
 
-    /// Commits what was done, and ends; without the commit where that takes longer.
+    /// Commits what was done, and ends. An error where the commit failed or took longer: what was not committed is done again by
+    /// whoever runs the tasks next.
     pub async fn close(mut self, within: Duration) -> Result<(), StreamsError> {
         match self.host.call(HostMessage::Close, Some(within)).await {
             Ok(ractor::rpc::CallResult::Success(result)) => {

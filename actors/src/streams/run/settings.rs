@@ -24,7 +24,8 @@ pub struct StreamsSettings {
     pub guarantee: Guarantee,
     /// `commit.interval.ms`: how often what was done is committed; 100 ms by default, 1 ms to one hour.
     pub commit_interval: Duration,
-    /// Bytes of state that one task may write without a commit: then one comes early; 64 MiB by default.
+    /// Bytes of state that one task may write without a commit: then one comes early; 64 MiB by default. With so many bytes of
+    /// records held back while a commit is under way a task stands still.
     pub uncommitted_max_bytes: usize,
     /// Bytes of records that wait for one task; it reads no more while it has so many; 8 MiB by default.
     pub input_max_bytes: usize,

@@ -42,6 +42,14 @@ pub(super) struct Destined {
     pub(super) is_change: bool,
 }
 
+impl Destined {
+    /// Bytes of its key and value.
+    pub(super) fn bytes(&self) -> usize {
+        let of = |part: &Option<Bytes>| part.as_ref().map_or(0, Bytes::len);
+        of(&self.key).saturating_add(of(&self.value))
+    }
+}
+
 /// Of each changelog's partition the offset behind the last change of the transaction.
 pub(super) type Ends = BTreeMap<(Arc<str>, i32), i64>;
 

@@ -104,6 +104,8 @@ pub(super) struct Working {
     /// A commit is under way, for what was read up to here.
     sealed: Option<BTreeMap<usize, i64>>,
     held: Vec<Destined>,
+    /// Of their keys and values.
+    held_bytes: usize,
     /// The positions of the last commit, with their words.
     said: BTreeMap<usize, (i64, String)>,
     /// The time that was told in each topic that another task reads.
@@ -144,6 +146,7 @@ impl Actor for Worker {
             taken_bytes: 0,
             sealed: None,
             held: Vec::new(),
+            held_bytes: 0,
             said: BTreeMap::new(),
             told_ms: BTreeMap::new(),
             is_dirty: false,
@@ -216,7 +219,7 @@ impl Working {
     /// One step: what is here, but not for too long at once.
     async fn work(&mut self) -> Result<(), StreamError> {
         let mut done = 0;
-        while done < STEP_MAX && self.held.len() < HELD_MAX {
+        while done < STEP_MAX && self.may_hold_more() {
             done += self.drain(STEP_MAX - done)?;
             if self.standstill != Standstill::No {
                 self.give().await;
@@ -257,7 +260,7 @@ impl Working {
             }
         }
         self.give().await;
-        if self.held.len() < HELD_MAX {
+        if self.may_hold_more() {
             let _ended = self.myself.cast(WorkerMessage::Work);
         }
         Ok(())
@@ -311,7 +314,10 @@ impl Working {
         self.is_dirty |= !sent.is_empty();
         let sent = sent.into_iter().map(destined);
         if self.sealed.is_some() {
-            self.held.extend(sent);
+            for record in sent {
+                self.held_bytes = self.held_bytes.saturating_add(record.bytes());
+                self.held.push(record);
+            }
         } else {
             // A transactor that has ended is told of by the next commit.
             self.of.transactor.send(sent.collect()).await;
@@ -319,6 +325,10 @@ impl Working {
         if self.of.task.uncommitted_bytes() >= self.of.settings.uncommitted_max_bytes {
             self.ask_for_commit();
         }
+    }
+
+    fn may_hold_more(&self) -> bool {
+        self.held.len() < HELD_MAX && self.held_bytes < self.of.settings.uncommitted_max_bytes
     }
 
     fn ask_for_commit(&mut self) {

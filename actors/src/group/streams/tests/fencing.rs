@@ -61,6 +61,23 @@ fn a_process_that_begins_anew_takes_its_own_place_at_once() {
 }
 
 #[test]
+fn without_transactions_a_process_takes_the_place_of_the_one_of_its_name() {
+    let mut bench = Bench::new();
+    let plain = |worker: &Worker| StreamsHeartbeat { transactional_id: None, ..worker.heartbeat() };
+    let mut dead = Worker::new("a", &topology(0, 2));
+    let answer = bench.beat(&plain(&dead)).unwrap();
+    dead.follow(answer);
+    let other =
+        StreamsHeartbeat { instance: "other".to_owned(), ..plain(&Worker::new("b", &topology(0, 2))) };
+    bench.beat(&other).unwrap();
+    assert!(bench.is_member(&dead), "another name takes nobody's place");
+    let again = Worker::new("a2", &topology(0, 2));
+    let answer = bench.beat(&plain(&again)).unwrap();
+    assert!(!answer.tasks.active.is_empty(), "at once");
+    assert_eq!(bench.beat(&plain(&dead)), Err(ErrorCode::FencedInstanceId));
+}
+
+#[test]
 fn nobody_else_ends_what_a_process_that_came_back_has_ended() {
     let mut bench = Bench::new();
     let (dead, mut heir) = two(&mut bench);

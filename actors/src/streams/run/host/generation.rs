@@ -139,6 +139,10 @@ impl Hosting {
         if self.has_given_up {
             return;
         }
+        if self.closing.is_some() {
+            let why = format!("closed without a last commit, what was not committed is done again: {error}");
+            return self.give_up(&StreamsError::Failed(why));
+        }
         self.begins_again(StreamsBeginAgain::Failure, error);
         self.failures += 1;
         if self.gives_up_after(self.failures, error) {

@@ -137,6 +137,7 @@ impl Working {
             self.standstill = Standstill::No;
         }
         let held = std::mem::take(&mut self.held);
+        self.held_bytes = 0;
         self.of.transactor.send(held).await;
         self.work().await
     }
