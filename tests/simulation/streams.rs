@@ -6,8 +6,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use millstream::streams::window::{Emit, Tumbling};
 use millstream::streams::{
-    Context, Event, Poison, Processor, StreamBuilder, StreamError, Streams, StreamsSettings, Topology,
-    end_of_input,
+    Context, Event, Poison, Processor, Stream, StreamBuilder, StreamError, Streams, StreamsSettings,
+    Topology, end_of_input,
 };
 use millstream::{
     Client, Consumer, ConsumerEvent, ConsumerSettings, IsolationLevel, OffsetReset, ProducerRecord,
@@ -27,14 +27,18 @@ pub(crate) const WORDS: [&str; 7] = ["to", "be", "or", "not", "that", "is", "que
 
 pub(crate) fn word_count() -> Topology {
     let builder = StreamBuilder::new("word-count");
+    counted_words(&builder).to("word-counts");
+    builder.build().expect("the topology is right")
+}
+
+/// How often each word of lines has come.
+fn counted_words(builder: &StreamBuilder) -> Stream<String, i64> {
     builder
         .stream::<Option<String>, String>("lines")
         .flat_map_values(|_, line| line.split(' ').map(str::to_owned).collect::<Vec<_>>())
         .group_by(|_, word| word.clone(), "words")
         .count("counts")
         .to_stream()
-        .to("word-counts");
-    builder.build().expect("the topology is right")
 }
 
 pub(crate) fn word(rng: &mut SmallRng) -> &'static str {
@@ -313,14 +317,7 @@ impl Processor<String, i64> for Impatient {
 /// Words counted, where the fifth and all later questions are too much for who looks at the counts.
 fn counts_of_few_questions() -> Topology {
     let builder = StreamBuilder::new("few-questions");
-    builder
-        .stream::<Option<String>, String>("lines")
-        .flat_map_values(|_, line| line.split(' ').map(str::to_owned).collect::<Vec<_>>())
-        .group_by(|_, word| word.clone(), "words")
-        .count("counts")
-        .to_stream()
-        .process("looks-at-counts", |_| Ok(Impatient))
-        .to("word-counts");
+    counted_words(&builder).process("looks-at-counts", |_| Ok(Impatient)).to("word-counts");
     builder.on_poison(Poison::dead_letter("not-counted"));
     builder.build().expect("the topology is right")
 }

@@ -82,7 +82,11 @@ impl Client {
             for one in asked.await? {
                 // A node that coordinated it before may still know of it.
                 let known = shown.entry(one.application.clone()).or_insert_with(|| one.clone());
-                known.members.extend(one.members);
+                for (id, member) in one.members {
+                    if known.members.get(&id).is_none_or(|known| member.heard_ms <= known.heard_ms) {
+                        known.members.insert(id, member);
+                    }
+                }
             }
         }
         Ok(shown)

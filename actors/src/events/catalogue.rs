@@ -1,12 +1,17 @@
-//! Every series a node tells, on one page: its name, kind, labels, and the sentence that `/metrics` prints above it.
+//! Every series a node tells, here and in `data` and `users`: its name, kind, labels, and the sentence that `/metrics` prints above it.
 //!
 //! Names follow Prometheus: `millstream_` first, the unit last (`_seconds`, `_bytes`), counters end in `_total`. A series
 //! that is not here fails a test of this file; so does one that is here and nobody tells. Nothing is told per partition
 //! but the lag of groups and of entities, tasks of streams, and the replicas that it lacks.
 
+mod data;
+mod users;
+
 use metrics::{KeyName, Label, SharedString, Unit};
 
 use super::Events;
+use data::{LOG, PARTITIONS, REPLICATION};
+use users::{ENTITIES, ENTITY_INDEXES, ENTITY_INPUT, ENTITY_WORK, STREAMS, USERS};
 
 /// How a series moves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -136,12 +141,7 @@ const INVARIANTS: &[&str] = &[
     "seed_decides",
 ];
 const ELECTIONS: &[&str] = &["clean", "nobody", "stale", "in_doubt", "unclean", "operator"];
-const RESIGNATIONS: &[&str] = &["begun_anew", "sync_lag", "damaged", "failed"];
 const LEAVING: &[&str] = &["left", "away", "replaced", "session_timeout", "rebalance_timeout"];
-const SIDES: &[&str] = &["leader", "follower"];
-const USER_KIND: &[&str] = &["kind"];
-const INPUT: &[&str] = &["kind", "topic"];
-const SINK_TOPIC: &[&str] = &["topic"];
 const LAG: &[&str] = &["group", "topic", "partition"];
 
 /// The node itself.
@@ -228,120 +228,6 @@ const QUORUM: &[Series] = &[
     ),
 ];
 
-/// What clients write and read.
-const PARTITIONS: &[Series] = &[
-    histogram(
-        "millstream_produce_seconds",
-        "Time from a produce request's arrival at its replica to its answer.",
-    ),
-    histogram("millstream_append_seconds", "Time a leader took for one write of all batches that waited."),
-    histogram(
-        "millstream_commit_seconds",
-        "Time from the append of a batch at the leader to its being committed.",
-    ),
-    histogram(
-        "millstream_fetch_seconds",
-        "Time to find and read the records of a fetch; waits for new ones not counted.",
-    ),
-    counter("millstream_records_in_total", "Records appended by leaders."),
-    counter("millstream_in_bytes_total", "Bytes of batches appended by leaders."),
-    counter("millstream_out_bytes_total", "Bytes of batches read for consumers."),
-    counter("millstream_replicated_bytes_total", "Bytes of batches appended by followers."),
-    counter("millstream_duplicate_batches_total", "Batches that came again and were answered from memory."),
-    counter("millstream_produce_throttled_total", "Produce requests refused because a bound was reached."),
-    gauge("millstream_partitions_led", "Partitions led by this node."),
-    gauge("millstream_partitions_under_replicated", "Partitions led here whose in-sync set lacks a replica."),
-    gauge(
-        "millstream_partitions_under_min_in_sync",
-        "Partitions led here with fewer in sync than min.insync.replicas: acks=all is refused.",
-    ),
-    gauge(
-        "millstream_partition_missing_replicas",
-        "Replicas of a partition outside of its in-sync set, told by its leader.",
-    )
-    .of_each(&["topic", "partition"]),
-    gauge("millstream_partitions_offline", "Replicas on this node that serve nobody."),
-    gauge("millstream_fetches_waiting", "Fetches that wait for new records."),
-    counter("millstream_epochs_opened_total", "Times a replica of this node began to lead."),
-    counter("millstream_resignations_total", "Times a leader on this node asked for another, by reason.")
-        .by("reason", RESIGNATIONS),
-    counter(
-        "millstream_truncations_total",
-        "Times a follower's log was cut to the leader's, by whether below what it knew to be committed.",
-    )
-    .by("committed", &["false", "true"]),
-    counter(
-        "millstream_damaged_logs_total",
-        "Times a replica found damage; it is fetched again from another.",
-    ),
-    counter("millstream_feeds_rejected_total", "Batches from a leader that its follower refused."),
-    counter(
-        "millstream_requests_quarantined_total",
-        "Requests refused for good because they killed a replica twice.",
-    ),
-];
-
-/// Leaders to followers.
-const REPLICATION: &[Series] = &[
-    counter("millstream_replication_sent_bytes_total", "Bytes of batches sent to followers."),
-    counter("millstream_replication_received_bytes_total", "Bytes of batches received from leaders."),
-    histogram(
-        "millstream_replication_durable_seconds",
-        "Time from sending a batch to a follower to its report that the batch is on disk.",
-    ),
-    gauge("millstream_replication_sessions", "Fetch sessions open on this node, by its side of them.")
-        .by("side", SIDES),
-    counter("millstream_replication_sessions_lost_total", "Fetch sessions that ended out of order, by side.")
-        .by("side", SIDES),
-    counter("millstream_replication_sessions_not_opened_total", "Fetch sessions that could not be opened."),
-];
-
-/// Log directories and the disks under them.
-const LOG: &[Series] = &[
-    histogram("millstream_log_append_seconds", "Time of one write to a log, to the page cache."),
-    counter("millstream_log_appended_bytes_total", "Bytes written to logs, by leaders and followers."),
-    histogram("millstream_log_sync_seconds", "Time of one log's sync to disk."),
-    counter("millstream_log_sync_rounds_total", "Rounds of group sync."),
-    counter("millstream_log_synced_files_total", "Files synced; by rounds, how many share one."),
-    counter("millstream_log_cold_read_bytes_total", "Bytes read from files, not from memory."),
-    counter(
-        "millstream_log_no_space_total",
-        "Appends refused because the disk is full, to be tried again: by leaders to producers, by followers.",
-    ),
-    counter("millstream_log_directory_failures_total", "Log directories that have failed since the start."),
-    gauge(
-        "millstream_log_directory_failed",
-        "1 if the log directory has failed: see to the disk, start the node again.",
-    ),
-    gauge("millstream_log_directory_free_bytes", "Bytes free for new data on the disk of the log directory."),
-    gauge("millstream_log_directory_size_bytes", "Size of the disk of the log directory."),
-    counter("millstream_log_recoveries_total", "Logs recovered after an unclean stop."),
-    counter("millstream_log_recovery_scanned_bytes_total", "Bytes read to recover logs."),
-    counter(
-        "millstream_log_recovery_cut_bytes_total",
-        "Bytes cut off in recovery, none known to have been durable.",
-    ),
-    counter(
-        "millstream_log_doubts_total",
-        "Logs recovered that may lack records; they do not lead unless asked.",
-    ),
-    counter("millstream_log_truncations_total", "Times the end of a log was cut off."),
-    counter("millstream_log_corruptions_total", "Corrupt places found in logs; they are not served."),
-    counter(
-        "millstream_log_cleaner_cleaned_bytes_total",
-        "Bytes of compacted logs that were written anew, as they were before.",
-    ),
-    histogram("millstream_log_cleaner_seconds", "Time of one cleaning of one compacted log."),
-    gauge(
-        "millstream_log_cleaner_dirty_ratio_max",
-        "How much of the dirtiest compacted log was not cleaned when it was last looked at, 0 to 1.",
-    ),
-    counter(
-        "millstream_log_cleaner_failures_total",
-        "Cleanings of compacted logs that failed; the log stays as it was.",
-    ),
-];
-
 /// Consumer groups; a group is told by the node that coordinates it.
 const GROUPS: &[Series] = &[
     gauge("millstream_group_lag_records", "Committed records a group has not read, told by its coordinator.")
@@ -397,192 +283,6 @@ const TRANSACTIONS: &[Series] = &[
         "millstream_transactions_marker_seconds",
         "Time from the decision of a transaction until all its markers were written.",
     ),
-];
-
-/// Actors of users; told by the node they run on, by the kind that the user gave them.
-const USERS: &[Series] = &[
-    gauge("millstream_user_actors", "Actors of users that run on this node.").of_each(USER_KIND),
-    gauge("millstream_user_mailbox_messages", "Messages that wait for actors of users.").of_each(USER_KIND),
-    counter("millstream_user_messages_handled_total", "Messages that actors of users have handled.")
-        .of_each(USER_KIND),
-    counter(
-        "millstream_user_messages_refused_total",
-        "Messages that actors of users were not given: mailbox full, not understood, or not the owner.",
-    )
-    .of_each(USER_KIND),
-    histogram("millstream_user_handler_seconds", "Time of one handler of a user's actor.").of_each(USER_KIND),
-    counter("millstream_user_actor_panics_total", "Panics in handlers of users' actors.").of_each(USER_KIND),
-    counter(
-        "millstream_user_handlers_slow_total",
-        "Handlers of users' actors that ran longer than actors.handler.slow.ms.",
-    )
-    .of_each(USER_KIND),
-    counter("millstream_source_records_total", "Records that handlers of sources have handled.")
-        .of_each(USER_KIND),
-    counter("millstream_source_failures_total", "Times that records were handed to a handler again.")
-        .of_each(USER_KIND),
-    counter("millstream_sink_records_total", "Records of sinks that were acknowledged.").of_each(SINK_TOPIC),
-    counter("millstream_sink_failures_total", "Records of sinks that were not, or not known to be.")
-        .of_each(SINK_TOPIC),
-];
-
-/// Topics that entities read; told by the node whose entities the reader lives beside, by type.
-const ENTITY_INPUT: &[Series] = &[
-    counter("millstream_entity_input_records_total", "Records of topics that entities have applied.")
-        .of_each(INPUT),
-    gauge(
-        "millstream_entity_input_lag_records",
-        "Committed records of a topic that entities have not applied; 0 where it is not read here any more.",
-    )
-    .of_each(&["kind", "topic", "partition"]),
-    counter(
-        "millstream_entity_input_missed_total",
-        "Records of topics that were deleted before entities have read them.",
-    )
-    .of_each(INPUT),
-    counter(
-        "millstream_entity_input_left_out_total",
-        "Records of topics that could not be understood and were left out, as their type wants it.",
-    )
-    .of_each(INPUT),
-    counter(
-        "millstream_entity_input_stands_total",
-        "Times a topic was not read on for entities because a record was not understood or not taken.",
-    )
-    .of_each(INPUT),
-];
-
-/// Entities; told by the node that leads their partition, by their type.
-const ENTITIES: &[Series] = &[
-    gauge(
-        "millstream_entity_publications_waiting",
-        "Records that entities published and that are not known to be in their topics yet.",
-    )
-    .of_each(USER_KIND),
-    counter("millstream_entity_publications_total", "Records of entities that are in their topics.")
-        .of_each(USER_KIND),
-    counter(
-        "millstream_entity_publications_refused_total",
-        "Records of entities that their topics will never take: left out, or dead letters.",
-    )
-    .of_each(USER_KIND),
-    counter(
-        "millstream_entity_publications_dropped_total",
-        "Records of entities on their way to topics that were deleted.",
-    )
-    .of_each(USER_KIND),
-    counter(
-        "millstream_entity_publications_lost_total",
-        "Times that a topic had lost records which entities had published.",
-    )
-    .of_each(USER_KIND),
-    counter("millstream_entity_dead_letters_total", "Messages to entities that went to the dead letters.")
-        .of_each(USER_KIND),
-    counter(
-        "millstream_entity_dead_letters_failed_total",
-        "Messages to entities that could not go to the dead letters: no topic, or no room.",
-    )
-    .of_each(USER_KIND),
-];
-
-/// Entities, told by each node of what it leads and follows.
-const ENTITY_INDEXES: &[Series] = &[
-    gauge("millstream_entities_indexed", "Entities whose place in the log is known on this node.")
-        .by("role", &["leader", "standby"]),
-    gauge("millstream_entities_index_bytes", "Memory that this takes, as estimated.")
-        .by("role", &["leader", "standby"]),
-    counter(
-        "millstream_entity_records_replayed_total",
-        "Records of entities that new leaders on this node had to read before they could be asked.",
-    ),
-];
-
-/// The work of entities; told by the node that leads their partition, by their type.
-const ENTITY_WORK: &[Series] = &[
-    gauge("millstream_entity_partitions_led", "Partitions of entities led by this node.").of_each(USER_KIND),
-    gauge("millstream_entity_known", "Entities that the partitions led here know of.").of_each(USER_KIND),
-    gauge("millstream_entity_live", "Entities in memory.").of_each(USER_KIND),
-    gauge(
-        "millstream_entity_waiting_bytes",
-        "Bytes of messages and turns that wait for their entity or for the log.",
-    )
-    .of_each(USER_KIND),
-    gauge("millstream_entity_timers", "Timers of entities that are set.").of_each(USER_KIND),
-    gauge("millstream_entity_outbox_messages", "Messages of entities to others that are not delivered.")
-        .of_each(USER_KIND),
-    histogram(
-        "millstream_entity_turn_seconds",
-        "Time of one handler of an entity; their count is that of turns.",
-    )
-    .of_each(USER_KIND),
-    histogram(
-        "millstream_entity_commit_seconds",
-        "Time from the append of a batch of turns until it is committed; their count is that of batches.",
-    )
-    .of_each(USER_KIND),
-    counter(
-        "millstream_entity_requests_refused_total",
-        "Requests of entities refused because a bound was reached.",
-    )
-    .of_each(USER_KIND),
-    counter("millstream_entity_loads_total", "Entities read from the log into memory.").of_each(USER_KIND),
-    counter(
-        "millstream_entity_reloads_total",
-        "Times when turns were not committed and a partition's log was read on.",
-    )
-    .of_each(USER_KIND),
-    counter("millstream_entity_panics_total", "Panics in handlers of entities.").of_each(USER_KIND),
-];
-
-const APPLICATION: &[&str] = &["application"];
-
-/// A task of an application of streams: its sub-topology and its partition.
-const TASK: &[&str] = &["application", "task"];
-
-/// Applications of streams that run with the client of a node, or with one that was given a recorder.
-const STREAMS: &[Series] = &[
-    gauge("millstream_streams_tasks", "Tasks of an application that process records here.")
-        .of_each(APPLICATION),
-    histogram(
-        "millstream_streams_commit_seconds",
-        "Time from the beginning of a commit of all tasks of an application here to its end.",
-    )
-    .of_each(APPLICATION),
-    counter(
-        "millstream_streams_restarts_total",
-        "Times that an application began again from its last commit: a failure, or a record that it could not process.",
-    )
-    .of_each(&["application", "because"]),
-    counter("millstream_streams_processed_total", "Records that a task has processed.").of_each(TASK),
-    histogram("millstream_streams_process_seconds", "Time of a record in its task; every 64th is measured.")
-        .of_each(APPLICATION),
-    counter(
-        "millstream_streams_late_total",
-        "Records that came after a window of theirs had closed, counted for each operator that left them out.",
-    )
-    .of_each(TASK),
-    counter(
-        "millstream_streams_dropped_total",
-        "Records that could not be processed and were left out, or went to the dead letters.",
-    )
-    .of_each(TASK),
-    gauge(
-        "millstream_streams_lag_records",
-        "Offsets of what a task reads that it has not processed; 0 where it does not run any more.",
-    )
-    .of_each(TASK),
-    gauge(
-        "millstream_streams_state_bytes",
-        "Bytes of a task's stores, on disk or in memory; 0 where it does not run any more.",
-    )
-    .of_each(TASK),
-    gauge(
-        "millstream_streams_restore_left_records",
-        "Offsets of changelogs that are to be read before a task can begin.",
-    )
-    .of_each(TASK),
-    counter("millstream_streams_restored_total", "Changes that were read from changelogs into a task's stores.")
-        .of_each(TASK),
 ];
 
 /// Kafka's listener.

@@ -254,6 +254,11 @@ mod tests {
         assert!(error.contains("in use"), "{error}");
         assert!(task.join("database").exists());
         drop(opened);
+        let process = std::fs::File::create(root.path().join("app").join("process")).unwrap();
+        process.lock().unwrap();
+        let error = clean_up("app", &settings).unwrap_err().to_string();
+        assert!(error.contains("in use"), "a process lives that has no task open: {error}");
+        drop(process);
         clean_up("app", &settings).unwrap();
         assert!(!root.path().join("app").exists() && other.exists());
     }

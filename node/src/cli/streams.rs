@@ -123,8 +123,11 @@ fn list(reports: &[ApplicationReport]) -> Table {
     table
 }
 
-/// Of all its inputs; not known where that of one is not.
+/// Of all its inputs; not known where that of one is not, or nothing was committed yet.
 fn lag(report: &ApplicationReport) -> Option<i64> {
+    if report.inputs.is_empty() {
+        return None;
+    }
     report.inputs.iter().map(|input| input.lag).sum()
 }
 

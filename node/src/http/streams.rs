@@ -6,7 +6,7 @@ use std::time::Duration;
 use axum::extract::Query;
 use bytes::Bytes;
 use futures::FutureExt;
-use futures::future::BoxFuture;
+use futures::future::{BoxFuture, join_all};
 use millstream_actors::client::{Client, ClientError, NodeClient};
 use millstream_actors::ids::{Offset, PartitionId};
 use millstream_actors::partition::message::OffsetSpec;
@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 /// Stores whose size is asked for, of an application that is named.
 const SIZES_MAX: usize = 100;
 
-/// How long its tasks may take to say it.
+/// How long the tasks of an application may take to say it of a store; all stores are asked at once.
 const SIZE_WITHIN: Duration = Duration::from_secs(2);
 
 /// Tells of applications of streams.
@@ -115,12 +115,14 @@ pub(crate) async fn report(
         let inputs = inputs(client, &application).await?;
         let shapes = shown.members.values().flat_map(|member| &member.stores);
         let shapes: BTreeSet<StoreShape> = shapes.cloned().collect();
-        let mut stores = Vec::new();
-        for shape in shapes {
-            let is_asked = is_one && stores.len() < SIZES_MAX;
-            let size = if is_asked { size(client, &application, &shape.name).await } else { None };
-            stores.push(of_store(shape, size));
-        }
+        let sized = shapes.into_iter().enumerate().map(|(place, shape)| {
+            let (is_asked, application) = (is_one && place < SIZES_MAX, application.as_str());
+            async move {
+                let size = if is_asked { size(client, application, &shape.name).await } else { None };
+                of_store(shape, size)
+            }
+        });
+        let stores = join_all(sized).await;
         let members = shown.members.into_iter().map(of_member).collect();
         reports.push(ApplicationReport { application, members, stores, inputs });
     }
@@ -130,7 +132,8 @@ pub(crate) async fn report(
 /// How much a store has; nothing where nobody says so in time.
 async fn size(client: &Client, application: &str, store: &str) -> Option<StoreSize> {
     let application = client.streams(application).within(SIZE_WITHIN);
-    application.store::<Bytes, Bytes>(store).size().await.ok()
+    let store = application.store::<Bytes, Bytes>(store);
+    tokio::time::timeout(SIZE_WITHIN, store.size()).await.ok()?.ok()
 }
 
 fn of_store(store: StoreShape, size: Option<StoreSize>) -> StoreReport {

@@ -48,8 +48,9 @@ pub(super) fn write(out: &mut Writer, record: &StreamsRecord) -> Option<()> {
 
 fn write_value(out: &mut Writer, value: &impl Serialize) {
     out.i16(WRITTEN);
-    // Into memory, of numbers, texts and lists: there is nothing that could be refused.
-    out.0.extend(postcard::to_stdvec(value).unwrap_or_default());
+    #[expect(clippy::expect_used, reason = "plain data into memory: nothing in it can fail to serialize")]
+    let written = postcard::to_extend(value, std::mem::take(&mut out.0)).expect("plain data serializes");
+    out.0 = written;
 }
 
 /// Reads what stands behind the group in a key of this number, and the value.

@@ -64,7 +64,11 @@ pub(super) async fn begin(
     let assembling = &Assembling { application, ground, host };
     let known = match assembling.known(&ids).await {
         Ok(known) => known,
-        Err(error) => return assembling.tell(ids.into_iter().collect(), Err(error)),
+        Err(error) => {
+            // It is tried again with what was handed on.
+            assembling.tell(Vec::new(), Ok(Begun { kept: handed.kept, ..Begun::default() }));
+            return assembling.tell(ids.into_iter().collect(), Err(error));
+        }
     };
     let (known, remedies) = (&known, &handed.remedies);
     let each = tasks.into_iter().map(|(id, cancelled)| {
@@ -136,7 +140,13 @@ impl Assembling<'_> {
         let of_stores = StoresOf { application: self.application, ground: self.ground, id };
         let mut bases = of_stores.open(stores).await?;
         let way = BringUp { positions: &named.collect(), until: Until::End, cancelled };
-        of_stores.bring_up(&mut bases, way).await?;
+        if let Err(error) = of_stores.bring_up(&mut bases, way).await {
+            if matches!(error, StreamsError::Client(_)) {
+                // What was read before the cluster did not answer is there.
+                self.tell(Vec::new(), Ok(Begun { kept: Kept::from([(id, bases)]), ..Begun::default() }));
+            }
+            return Err(error);
+        }
         let mut begun = Begun::default();
         if cancelled.is_set() {
             begun.kept.insert(id, bases);

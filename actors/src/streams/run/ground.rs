@@ -6,10 +6,11 @@ use std::sync::Arc;
 use ractor::ActorRef;
 
 use super::super::graph::{PartitionCounts, Topology};
+use super::super::query::message::StoreShape;
 use super::super::task::{TaskId, tasks_of};
 use super::StreamsError;
 use super::globals::Feeding;
-use super::host::{Application, HostMessage};
+use super::host::{Application, HostMessage, shapes};
 use super::identity::Identity;
 use super::reader::Reader;
 use super::topics::{prepare, resolve};
@@ -24,6 +25,8 @@ pub(super) struct Ground {
     /// Over the topics that there were.
     pub(super) topology: Topology,
     pub(super) counts: PartitionCounts,
+    /// Its stores that can be asked.
+    pub(super) shapes: Vec<StoreShape>,
     pub(super) transactor: Transactor,
     pub(super) reader: Reader,
     pub(super) feeding: Arc<Feeding>,
@@ -48,7 +51,8 @@ impl Ground {
             None => Arc::new(Feeding::begin(client, &topology, &counts, host.clone()).await?),
         };
         let reader = Reader::begin(client, host.clone(), generation)?;
-        Ok(Self { topology, counts, transactor, reader, feeding, generation })
+        let shapes = shapes(&topology, &counts);
+        Ok(Self { topology, counts, shapes, transactor, reader, feeding, generation })
     }
 
     /// A task's partition of each topic that it reads, where that has one.
@@ -56,6 +60,12 @@ impl Ground {
         let Some(part) = self.topology.parts.get(id.part) else { return Partitions::new() };
         let named = part.sources.iter().enumerate().filter(|(_, name)| self.counts.of(name) > id.partition);
         named.map(|(topic, name)| (topic, TopicPartition::new(Arc::clone(name), id.partition))).collect()
+    }
+
+    /// Whether there is such a task.
+    pub(super) fn has(&self, id: TaskId) -> bool {
+        let part = self.topology.parts.get(id.part);
+        part.is_some_and(|part| (0..self.counts.tasks(part)).contains(&id.partition))
     }
 
     /// The tasks that there are.

@@ -32,7 +32,7 @@ use crate::client::{Client, TopicPartition};
 use crate::events::{StreamsBeginAgain, StreamsMetrics};
 use crate::ids::Offset;
 use commit::Commit;
-pub(super) use queries::Here;
+pub(super) use queries::{Here, shapes};
 use tasks::Tasks;
 
 /// What is run.

@@ -38,6 +38,9 @@ const BYTES_MAX: usize = 8 << 20;
 const PAUSE: Duration = Duration::from_millis(50);
 const PAUSE_MOST: Duration = Duration::from_secs(1);
 
+/// Requests that failed in a row of which it is told.
+const LASTING: u32 = 5;
+
 type Polls<'a> = FuturesUnordered<BoxFuture<'a, Result<StreamsQueries, ClientError>>>;
 
 /// Fetches questions for this process, and brings the answers.
@@ -102,7 +105,13 @@ impl Polling {
                     }
                     Err(error) => {
                         failures += 1;
-                        tracing::debug!(application = self.application, %error, "questions cannot be fetched");
+                        let application = &self.application;
+                        // One or two are of a coordinator that moves.
+                        if failures == LASTING {
+                            tracing::warn!(application, %error, "questions to its stores cannot be fetched");
+                        } else {
+                            tracing::debug!(application, %error, "questions cannot be fetched");
+                        }
                     }
                 },
             }

@@ -66,11 +66,10 @@ pub(super) fn words(topic: usize, left: &TimeLeft) -> Result<String, ClientError
     let (idle, ahead_ms): (Vec<_>, _) = (idle.collect(), left.ahead_ms);
     // What says no more than version 1 is written so: an earlier version of the library goes on from there.
     let text = match idle.is_empty() && ahead_ms.is_none() {
-        true => STANDARD_NO_PAD.encode(postcard::to_extend(&words, vec![PLAIN]).unwrap_or_default()),
+        true => STANDARD_NO_PAD.encode(bytes(&words, PLAIN)),
         false => {
             let more = MoreWords { words, idle, ahead_ms };
-            let bytes = postcard::to_extend(&more, vec![VERSION]).unwrap_or_default();
-            format!("{MARK}{}", STANDARD_NO_PAD.encode(bytes))
+            format!("{MARK}{}", STANDARD_NO_PAD.encode(bytes(&more, VERSION)))
         }
     };
     if text.len() > WORDS_MAX {
@@ -78,6 +77,11 @@ pub(super) fn words(topic: usize, left: &TimeLeft) -> Result<String, ClientError
         return Err(ClientError::setting("partitions", text));
     }
     Ok(text)
+}
+
+fn bytes(words: &impl Serialize, version: u8) -> Vec<u8> {
+    #[expect(clippy::expect_used, reason = "plain data into memory: nothing in it can fail to serialize")]
+    postcard::to_extend(words, vec![version]).expect("plain data serializes")
 }
 
 /// What the words say; nothing where they are of somebody else. An error where they are of a later version.

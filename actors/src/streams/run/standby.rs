@@ -1,12 +1,13 @@
 //! Copies of a task's stores, kept near to their changelogs, for whoever is to run it here.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
 
+use super::super::graph::Changelog;
 use super::super::query::{Asked, QueryRefusal, StoreAnswered, View, read};
 use super::super::task::TaskId;
 use super::StreamsError;
@@ -103,8 +104,9 @@ impl Copying {
                 }
                 Err(error) => {
                     tracing::warn!(task = %self.id, %error, "a copy of a task's stores lags");
-                    // They are opened again.
-                    stores = None;
+                    if stores.is_none() {
+                        self.lag.store(UNKNOWN_LAG, Ordering::Relaxed);
+                    }
                     AGAIN
                 }
             };
@@ -139,22 +141,36 @@ impl Copying {
 
     async fn bring_up(&self, stores: &mut Option<Stores>) -> Result<u64, StreamsError> {
         let of = StoresOf { application: &self.application, ground: &self.ground, id: self.id };
+        let positions = self.positions().await?;
         let mut open = match stores.take() {
             Some(open) => open,
             None => of.open(None).await?,
         };
-        let positions = self.positions().await?;
         let way = BringUp { positions: &positions, until: Until::Stable, cancelled: &self.cancelled };
-        let lag = of.bring_up(&mut open, way).await?;
-        *stores = Some(open);
-        Ok(lag)
+        let lag = of.bring_up(&mut open, way).await;
+        // What was read before the cluster did not answer is there; after all else they are opened again.
+        if matches!(lag, Ok(_) | Err(StreamsError::Client(_))) {
+            *stores = Some(open);
+        }
+        lag
     }
 
-    /// Up to where the topics are read that the task reads.
+    /// Up to where those topics are read that are the changelogs of stores.
     async fn positions(&self) -> Result<BTreeMap<Arc<str>, Offset>, StreamsError> {
-        let of: Vec<_> = self.ground.partitions(self.id).into_values().collect();
-        let client = &self.application.client;
-        let committed = committed(client, self.ground.topology.application(), &of).await?;
+        let topology = &self.ground.topology;
+        let stores = topology.parts.get(self.id.part).into_iter().flat_map(|part| &part.stores);
+        let specs = stores.filter_map(|store| topology.graph.stores.get(store.0));
+        let read = specs.filter_map(|spec| match &spec.changelog {
+            Changelog::Source(topic) => Some(topic),
+            Changelog::None | Changelog::Topic(_) => None,
+        });
+        let read: BTreeSet<&Arc<str>> = read.collect();
+        if read.is_empty() {
+            return Ok(BTreeMap::new());
+        }
+        let of = self.ground.partitions(self.id).into_values();
+        let of: Vec<_> = of.filter(|of| read.contains(&of.topic)).collect();
+        let committed = committed(&self.application.client, topology.application(), &of).await?;
         Ok(committed.into_iter().map(|(of, (next, _))| (of.topic, next)).collect())
     }
 }

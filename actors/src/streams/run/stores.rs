@@ -41,8 +41,8 @@ impl StoresOf<'_> {
         self.ground.topology.parts.get(self.id.part).map_or(&[], |part| &part.stores)
     }
 
-    /// What was left of them on disk when the process ended, with how many records of their changelogs it lacks; `None` where
-    /// there is nothing.
+    /// What was left of them on disk when the process ended, with how many records of their changelogs it lacks, at
+    /// most; `None` where there is nothing.
     pub(super) async fn find(&self) -> Result<Option<(Stores, u64)>, StreamsError> {
         let now_ms = self.application.client.world.clock.wall_ms();
         let is_there = move |directory: PathBuf| {
@@ -58,7 +58,8 @@ impl StoresOf<'_> {
         let graph = &self.ground.topology.graph;
         let mut read = BTreeMap::new();
         for (store, id) in stores.iter().zip(self.ids()) {
-            if let Some(Changelog::Topic(topic)) = graph.stores.get(id.0).map(|spec| &spec.changelog) {
+            let changelog = graph.stores.get(id.0).map(|spec| &spec.changelog);
+            if let Some(Changelog::Topic(topic) | Changelog::Source(topic)) = changelog {
                 let of = TopicPartition::new(Arc::clone(topic), self.id.partition);
                 read.insert(of, store.checkpoint().map_or(0, |Checkpoint(at)| at));
             }

@@ -42,7 +42,7 @@ const HANDED_MAX: usize = 64;
 
 /// Members of all applications of a node, and all the tasks and stores that they may say they have.
 const MEMBERS_MAX: usize = 10_000;
-const SHAPES_MAX: usize = 1_000_000;
+const SHAPES_MAX: usize = 100_000;
 
 /// The longest that a member may let the desk wait, and so the longest that one which has died is believed in.
 const WAIT_MAX: Duration = Duration::from_secs(10);
@@ -260,13 +260,16 @@ impl<A, P> Desk<A, P> {
         let name = query.store.as_str();
         let has_it =
             || members.iter().filter_map(move |(id, member)| Some((id, member, member.store(name)?)));
-        let Some((_, _, shape)) = has_it().next() else {
+        // One of an earlier version of the topology has no tasks, and may number its sub-topologies otherwise.
+        let latest = has_it().max_by_key(|(_, member, _)| (!member.tasks.is_empty(), member.number));
+        let Some((_, _, shape)) = latest else {
             let runs = members.values().any(|member| !member.tasks.is_empty());
             let unknown = || QueryRefusal::UnknownStore(format!("{application} has no store {name:?}"));
             return Err(if runs { unknown() } else { not_running("its stores are being brought up") });
         };
         let Some(part) = shape.part else {
-            let least = has_it().min_by_key(|(_, member, _)| member.open.len());
+            let tables = has_it().filter(|(_, _, shape)| shape.part.is_none());
+            let least = tables.min_by_key(|(_, member, _)| member.open.len());
             let (id, ..) = least.ok_or_else(|| not_running("no process has the table"))?;
             return Ok(Chosen { member: id.clone(), partition: 0, partitions: 1 });
         };
@@ -278,7 +281,9 @@ impl<A, P> Desk<A, P> {
             return Err(QueryRefusal::WrongType(text));
         }
         let has_task = |is_standby: bool| {
-            let running = has_it().filter(move |(_, member, _)| member.runs(part, partition, is_standby));
+            let running = has_it().filter(move |(_, member, shape)| {
+                shape.part.is_some_and(|part| member.runs(part, partition, is_standby))
+            });
             // Of two that say so the later one has taken the task over.
             running.max_by_key(|(_, member, _)| member.number)
         };

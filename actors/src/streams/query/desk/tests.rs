@@ -122,6 +122,16 @@ fn of_two_members_that_say_they_have_a_task_the_later_one_is_asked_and_a_standby
 }
 
 #[test]
+fn who_runs_an_earlier_topology_without_tasks_keeps_no_question_from_who_has_the_task() {
+    let mut desk = Tested::default();
+    let earlier = StoreShape { name: "counts".to_owned(), part: Some(0), partitions: 1 };
+    desk.poll(at(0), (StreamsPoll { stores: vec![earlier], ..poll("a", &[], vec![]) }, "h"), 1);
+    desk.poll(at(0), (poll("b", &[1], vec![]), "h"), 2);
+    let (_, effects) = desk.ask(at(1), "app", query(1), 10);
+    assert_eq!(handed(&effects, 2).len(), 1);
+}
+
+#[test]
 fn stores_and_partitions_that_are_not_there_are_told_of_at_once() {
     let mut desk = Tested::default();
     let refusal = |desk: &mut Tested, query: StoreQuery| match desk.ask(at(0), "app", query, 9).1.pop() {

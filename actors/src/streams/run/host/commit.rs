@@ -157,8 +157,7 @@ impl Hosting {
     /// Begins anew where the group has tasks for this process of partitions that it does not know of yet.
     pub(super) fn look_for_growth(&mut self) {
         let (Some(ground), Some(wanted)) = (&self.ground, &self.wanted) else { return };
-        let known = ground.tasks();
-        if self.looked.elapsed() < GROWN_WITHIN || wanted.active.iter().all(|id| known.contains(id)) {
+        if self.looked.elapsed() < GROWN_WITHIN || wanted.active.iter().all(|id| ground.has(*id)) {
             return;
         }
         self.looked = Instant::now();

@@ -1,13 +1,11 @@
 //! Questions to stores: which task has what is asked for.
 
-use std::sync::Arc;
-
 use tokio::sync::oneshot;
 
+use super::super::super::graph::{PartitionCounts, Topology};
 use super::super::super::query::message::{StoreShape, TaskShape};
 use super::super::super::query::{Asked, Place, QueryRefusal, StoreAnswered, find};
 use super::super::super::task::TaskId;
-use super::super::assembly::Workers;
 use super::super::ground::Ground;
 use super::super::worker::{AtStore, WorkerMessage};
 use super::Hosting;
@@ -45,12 +43,13 @@ impl Hosting {
                 });
             }
             Ok(Place::Tasks { part, place, form, partitions }) => {
-                let workers = self.tasks.workers();
-                let partition = wanted(workers, &asked, (part, partitions));
+                let partition = wanted(&self.tasks, &asked, (part, partitions));
                 let task = TaskId { part, partition };
-                let at = AtStore { place, form, next_partition: following(workers, task) };
-                let copy = self.tasks.copy(task).filter(|_| asked.query.allows_standby);
-                match (workers.get(&task), copy) {
+                let with_copies = asked.query.allows_standby;
+                let next_partition = following(&self.tasks, task, with_copies);
+                let at = AtStore { place, form, next_partition };
+                let copy = self.tasks.copies().get(&task).filter(|_| with_copies);
+                match (self.tasks.workers().get(&task), copy) {
                     // Of one that has ended the question is dropped, which tells who asks.
                     (Some(worker), _) => drop(worker.cast(WorkerMessage::Query(asked, at))),
                     (None, Some(copy)) => copy.ask(asked, at),
@@ -72,40 +71,45 @@ impl Hosting {
 }
 
 /// The partition that is meant: the one that is named, that of the key, or the first here.
-fn wanted(workers: &Workers, asked: &Asked, (part, partitions): (usize, i32)) -> i32 {
+fn wanted(tasks: &Tasks, asked: &Asked, (part, partitions): (usize, i32)) -> i32 {
     let of_key = || {
         let count = u32::try_from(partitions).unwrap_or(0);
         let key = asked.query.ask.key()?;
         i32::try_from(partition_for_key(key, count)).ok()
     };
-    let first = || following(workers, TaskId { part, partition: -1 });
+    let first = || following(tasks, TaskId { part, partition: -1 }, asked.query.allows_standby);
     asked.query.partition.or_else(of_key).or_else(first).unwrap_or(0)
 }
 
-/// The next partition of a sub-topology that is here.
-fn following(workers: &Workers, behind: TaskId) -> Option<i32> {
+/// The next partition of a sub-topology that is here, as a task or, if that will do, as a copy of its stores.
+fn following(tasks: &Tasks, behind: TaskId, with_copies: bool) -> Option<i32> {
     let first = TaskId { partition: behind.partition.checked_add(1)?, ..behind };
-    let (next, _) = workers.range(first..).next()?;
+    let task = tasks.workers().range(first..).next().map(|(id, _)| *id);
+    let copy = tasks.copies().range(first..).next().map(|(id, _)| *id).filter(|_| with_copies);
+    let next = task.into_iter().chain(copy).min()?;
     (next.part == behind.part).then_some(next.partition)
 }
 
+fn number(part: usize) -> u32 {
+    u32::try_from(part).unwrap_or(u32::MAX)
+}
+
 fn here(ground: &Ground, running: &Tasks) -> Here {
-    let number = |part: usize| u32::try_from(part).unwrap_or(u32::MAX);
-    let shape = |id: &TaskId, is_standby: bool| TaskShape {
-        part: number(id.part),
-        partition: id.partition,
-        is_standby,
-    };
+    let shape =
+        |id: &TaskId, is_standby| TaskShape { part: number(id.part), partition: id.partition, is_standby };
     let active = running.workers().keys().map(|id| shape(id, false));
-    let tasks = active.chain(running.copied().map(|id| shape(id, true)));
-    let graph = &ground.topology.graph;
-    let stores = graph.forms.keys().filter_map(|name: &Arc<str>| {
-        let place = find(&ground.topology, &ground.counts, name).ok()?;
-        let (part, partitions) = match place {
+    let tasks = active.chain(running.copies().keys().map(|id| shape(id, true)));
+    Here { instance: String::new(), tasks: tasks.collect(), stores: ground.shapes.clone() }
+}
+
+/// The stores of a topology that can be asked.
+pub(in super::super) fn shapes(topology: &Topology, counts: &PartitionCounts) -> Vec<StoreShape> {
+    let stores = topology.graph.forms.keys().filter_map(|name| {
+        let (part, partitions) = match find(topology, counts, name).ok()? {
             Place::Global(_) => (None, 1),
             Place::Tasks { part, partitions, .. } => (Some(number(part)), partitions),
         };
         Some(StoreShape { name: name.to_string(), part, partitions })
     });
-    Here { instance: String::new(), tasks: tasks.collect(), stores: stores.collect() }
+    stores.collect()
 }

@@ -44,14 +44,8 @@ impl Tasks {
         &self.workers
     }
 
-    /// The copy that is held of a task.
-    pub(super) fn copy(&self, id: TaskId) -> Option<&Standby> {
-        self.copies.get(&id)
-    }
-
-    /// Of which copies are held.
-    pub(super) fn copied(&self) -> impl Iterator<Item = &TaskId> {
-        self.copies.keys()
+    pub(super) const fn copies(&self) -> &BTreeMap<TaskId, Standby> {
+        &self.copies
     }
 
     pub(super) fn has_worker(&self, id: ActorId) -> bool {
@@ -129,10 +123,9 @@ impl Hosting {
         }
         let (wanted, ground) = (self.wanted.as_ref()?, self.ground.as_ref()?);
         // One of a partition that is not known here yet comes with the next generation.
-        let known = ground.tasks();
         let mut wanted = wanted.clone();
-        wanted.active.retain(|id| known.contains(id));
-        wanted.copies.retain(|id| known.contains(id) && !wanted.active.contains(id));
+        wanted.active.retain(|id| ground.has(*id));
+        wanted.copies.retain(|id| ground.has(*id) && !wanted.active.contains(id));
         Some(wanted)
     }
 
@@ -218,6 +211,10 @@ impl Hosting {
     fn begin_again(&mut self, error: &str) {
         let application = self.application.topology.application();
         tracing::warn!(application, error, "tasks do not begin yet");
+        // What failed with others is tried again with them, and counts once.
+        if self.tasks.waits {
+            return;
+        }
         self.tasks.failures += 1;
         let failures = self.tasks.failures;
         if self.gives_up_after(failures, error) {

@@ -81,7 +81,7 @@ impl Working {
             let next = self.inputs.first_offset(topic).unwrap_or(*next);
             sealed.insert(topic, next);
             let words = words(topic, &time).map_err(|error| StreamError::Failed(error.to_string()))?;
-            if self.said.get(&topic).is_some_and(|said| *said == (next, words.clone())) {
+            if self.said.get(&topic).is_some_and(|(at, said)| *at == next && *said == words) {
                 continue;
             }
             self.said.insert(topic, (next, words.clone()));

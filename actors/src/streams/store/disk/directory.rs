@@ -57,7 +57,8 @@ impl Directory {
         }
     }
 
-    /// Deletes the directories that lie in this one, and this one, while all of them are locked.
+    /// Deletes what lies in this directory, and this one, while all of it is locked: the directories of tasks, and the file that a
+    /// process holds for as long as it lives.
     pub(super) fn delete_all(path: &Path) -> Result<(), StoreError> {
         let failed = |error: io::Error| said(path, "", &format!("cannot be deleted: {error}"));
         let entries = match fs::read_dir(path) {
@@ -65,15 +66,24 @@ impl Directory {
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
             Err(error) => return Err(failed(error)),
         };
-        let mut locked = Vec::new();
+        let (mut directories, mut files) = (Vec::new(), Vec::new());
         for entry in entries {
             let entry = entry.map_err(failed)?;
             if entry.file_type().map_err(failed)?.is_dir() {
-                locked.push(Self::lock(&entry.path())?);
+                directories.push(Self::lock(&entry.path())?);
+                continue;
+            }
+            let file = File::open(entry.path()).map_err(failed)?;
+            match file.try_lock() {
+                Ok(()) => files.push(file),
+                Err(TryLockError::WouldBlock) => {
+                    return Err(said(path, "", "is in use by a process; end it first"));
+                }
+                Err(TryLockError::Error(error)) => return Err(failed(error)),
             }
         }
         let deleted = fs::remove_dir_all(path);
-        drop(locked);
+        drop((directories, files));
         deleted.map_err(failed)
     }
 
