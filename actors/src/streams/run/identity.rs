@@ -33,18 +33,17 @@ impl Identity {
         application: &str,
         settings: &StreamsSettings,
     ) -> Result<Self, StreamsError> {
-        let drawn = client.world.random.uuid().to_string();
-        let (mut instance, mut held) = (settings.instance.clone(), None);
-        if let Some(directory) = &settings.state_dir {
-            let directory = directory.join(application);
-            let name = instance.take().unwrap_or(drawn);
-            let is_chosen = settings.instance.is_some();
-            let took = client.world.threads.run_blocking(move || hold(&directory, name, is_chosen)).await?;
-            (instance, held) = (Some(took.0), Some(took.1));
-        } else if instance.is_none() {
-            instance = Some(drawn);
-        }
-        let instance = instance.unwrap_or_default();
+        let is_chosen = settings.instance.is_some();
+        let name = settings.instance.clone().unwrap_or_else(|| client.world.random.uuid().to_string());
+        let (instance, held) = match &settings.state_dir {
+            None => (name, None),
+            Some(directory) => {
+                let directory = directory.join(application);
+                let threads = &client.world.threads;
+                let held = threads.run_blocking(move || hold(&directory, name, is_chosen)).await;
+                held.map(|(instance, file)| (instance, Some(file)))?
+            }
+        };
         let is_exact = settings.guarantee == Guarantee::ExactlyOnce;
         Ok(Self {
             group: Arc::from(application),
